@@ -1,0 +1,130 @@
+"""Fees, prices and plans. What a customer is charged by is an immutable version; editing makes a new one."""
+
+from django.db import models
+
+from merchants import ids
+from merchants.models import Merchant, Product
+from merchants.tables import TableClass
+from metering.models import BillableMetric
+
+
+class PaymentTerm(models.TextChoices):
+    INSTANT = "instant"  # drawn from the prepaid balance as it happens
+    IN_ARREARS = "in_arrears"  # accrued, invoiced when the period ends
+    IN_ADVANCE = "in_advance"  # fees: charged when the period starts
+
+
+class TaxBehavior(models.TextChoices):
+    EXCLUSIVE = "exclusive"
+    INCLUSIVE = "inclusive"
+
+
+class Fee(models.Model):
+    """A named charge that does not depend on use; its amount and cadence belong to its price."""
+
+    table_class = TableClass.REFERENCE
+
+    id = models.UUIDField(primary_key=True, default=ids.new, editable=False)
+    merchant = models.ForeignKey(Merchant, on_delete=models.PROTECT, related_name="fees")
+    product = models.ForeignKey(Product, on_delete=models.PROTECT, related_name="fees")
+    name = models.CharField(max_length=200)
+    description = models.TextField(blank=True)
+    created_at = models.DateTimeField()
+    updated_at = models.DateTimeField()
+    deleted_at = models.DateTimeField(null=True)
+
+    class Meta:
+        indexes = [models.Index(fields=["merchant", "created_at"], name="fee_by_merchant")]
+
+
+class Price(models.Model):
+    """The identity of a price, under which its versions follow each other."""
+
+    table_class = TableClass.REFERENCE
+
+    id = models.UUIDField(primary_key=True, default=ids.new, editable=False)
+    merchant = models.ForeignKey(Merchant, on_delete=models.PROTECT, related_name="prices")
+    billable_metric = models.ForeignKey(BillableMetric, on_delete=models.PROTECT, null=True, related_name="prices")
+    fee = models.ForeignKey(Fee, on_delete=models.PROTECT, null=True, related_name="prices")
+    created_at = models.DateTimeField()
+    updated_at = models.DateTimeField()
+    deleted_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(billable_metric__isnull=True) ^ models.Q(fee__isnull=True),
+                name="price_is_for_a_metric_or_a_fee",
+            )
+        ]
+        indexes = [models.Index(fields=["merchant", "created_at"], name="price_by_merchant")]
+
+
+class PriceVersion(models.Model):
+    """A price as it was at one time: model, numbers, term. Immutable; charges and reservations name it."""
+
+    table_class = TableClass.REFERENCE
+
+    id = models.UUIDField(primary_key=True, default=ids.new, editable=False)
+    price = models.ForeignKey(Price, on_delete=models.PROTECT, related_name="versions")
+    number = models.PositiveIntegerField()
+    display_name = models.CharField(max_length=200)
+    model = models.CharField(max_length=20)
+    properties = models.JSONField()
+    payment_term = models.CharField(max_length=12, choices=PaymentTerm)
+    billing_cadence = models.CharField(max_length=12, null=True)  # ISO 8601 duration; null follows the plan
+    created_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["price", "number"], name="price_version_numbered_once")]
+
+
+class Plan(models.Model):
+    """The identity of a plan, under which its versions follow each other."""
+
+    table_class = TableClass.REFERENCE
+
+    id = models.UUIDField(primary_key=True, default=ids.new, editable=False)
+    merchant = models.ForeignKey(Merchant, on_delete=models.PROTECT, related_name="plans")
+    product = models.ForeignKey(Product, on_delete=models.PROTECT, null=True, related_name="plans")
+    name = models.CharField(max_length=200)
+    description = models.TextField(blank=True)
+    invoice_display_name = models.CharField(max_length=200, blank=True)
+    renewal_reminder_enabled = models.BooleanField(default=True)
+    renewal_reminder_days = models.PositiveSmallIntegerField(default=3)
+    created_at = models.DateTimeField()
+    updated_at = models.DateTimeField()
+    deleted_at = models.DateTimeField(null=True)
+
+    class Meta:
+        indexes = [models.Index(fields=["merchant", "created_at"], name="plan_by_merchant")]
+
+
+class PlanVersion(models.Model):
+    """A plan's price book at one time: currency, cadence, tax and prices. Immutable; subscriptions pin it."""
+
+    table_class = TableClass.REFERENCE
+
+    id = models.UUIDField(primary_key=True, default=ids.new, editable=False)
+    plan = models.ForeignKey(Plan, on_delete=models.PROTECT, related_name="versions")
+    number = models.PositiveIntegerField()
+    currency = models.CharField(max_length=3)
+    billing_cadence = models.CharField(max_length=12, default="P1M")  # ISO 8601 duration
+    tax_behavior = models.CharField(max_length=10, choices=TaxBehavior, default=TaxBehavior.EXCLUSIVE)
+    default_tax_code = models.CharField(max_length=40, default="eservice")
+    default_tax_rate = models.DecimalField(max_digits=7, decimal_places=4, default=0)  # percent, 0-100
+    prices = models.ManyToManyField(PriceVersion, through="PlanVersionPrice")
+    created_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["plan", "number"], name="plan_version_numbered_once")]
+
+
+class PlanVersionPrice(models.Model):
+    """One price of one plan version."""
+
+    table_class = TableClass.REFERENCE
+
+    pk = models.CompositePrimaryKey("plan_version_id", "price_version_id")
+    plan_version = models.ForeignKey(PlanVersion, on_delete=models.PROTECT)
+    price_version = models.ForeignKey(PriceVersion, on_delete=models.PROTECT)

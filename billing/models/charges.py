@@ -1,0 +1,86 @@
+"""Charges, the counters they come from, and refunds."""
+
+from django.db import models
+from django.db.models import Q
+
+from billing.models.fields import NanosField, QuantityField, never_nan
+from customers.models import Owned
+
+
+class Charge(Owned):
+    """The rated amount of one property of one usage event, of one fee, or of one reversal. Append-only.
+
+    ``source_id`` is the event, fee occurrence or refund it belongs to, ``position`` its place in it. ``seq`` is
+    its place among the wallet's charges: settlement takes contiguous ranges of it and updates nothing here.
+    gross = net + tax is what the customer pays; ``fee`` is the platform's part of net.
+    """
+
+    class Kind(models.TextChoices):
+        USAGE = "usage"
+        FEE = "fee"
+        REFUND = "refund"
+
+    pk = models.CompositePrimaryKey("bucket", "source_id", "position")
+    source_id = models.UUIDField()
+    position = models.SmallIntegerField()
+    kind = models.CharField(max_length=6, choices=Kind)
+    wallet_id = models.UUIDField()
+    seq = models.BigIntegerField()
+    subscription_id = models.UUIDField()
+    price_version_id = models.UUIDField()
+    metric_id = models.UUIDField(null=True)  # null for fees
+    invoice_id = models.UUIDField()
+    period_start = models.DateTimeField()  # the period the event's timestamp lies in
+    quantity = QuantityField()
+    net = NanosField()
+    tax = NanosField()
+    gross = NanosField()
+    fee = NanosField()
+    captured = NanosField(default=0)  # the part of gross that came out of a reservation
+    created_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["bucket", "wallet_id", "seq"], name="charge_numbered_once_per_wallet"),
+            models.CheckConstraint(condition=Q(gross=models.F("net") + models.F("tax")), name="gross_is_net_plus_tax"),
+            never_nan("charge_is_a_number", "quantity", "net", "tax", "gross", "fee"),
+        ]
+
+
+class Counter(Owned):
+    """The running accumulator of one price in one period: what has been used, and what was charged for it.
+
+    Keyed by the period's end so that "everything current" is one index range. ``tax_rate`` and ``fee_rate`` are
+    pinned when the counter opens: a rate change starts with the next period.
+    """
+
+    pk = models.CompositePrimaryKey("bucket", "customer_id", "period_end", "subscription_id", "price_version_id")
+    subscription_id = models.UUIDField()
+    price_version_id = models.UUIDField()
+    period_start = models.DateTimeField()
+    period_end = models.DateTimeField()
+    tax_rate = models.DecimalField(max_digits=7, decimal_places=4)  # percent
+    fee_rate = models.DecimalField(max_digits=7, decimal_places=6)  # fraction
+    quantity = QuantityField(default=0)
+    amount = QuantityField(default=0)  # exact amounts, for models that clamp each event
+    net = NanosField(default=0)
+    gross = NanosField(default=0)
+    fee = NanosField(default=0)
+
+    class Meta:
+        constraints = [never_nan("counter_is_a_number", "quantity", "amount", "net", "gross", "fee")]
+
+
+class Refund(Owned):
+    """The once-only return of a usage event's charges. Its own negative charges carry its id as their source."""
+
+    pk = models.CompositePrimaryKey("bucket", "id")
+    id = models.UUIDField()
+    usage_event_id = models.UUIDField()
+    reason = models.CharField(max_length=1000, blank=True)
+    created_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["bucket", "usage_event_id"], name="usage_event_refunded_once"),
+        ]

@@ -1,0 +1,48 @@
+"""The column types of money: exact, never NaN, wide enough that arithmetic is refused long before it overflows."""
+
+from typing import Any
+
+from django.db import models
+
+
+class NanosField(models.DecimalField):  # type: ignore[type-arg]
+    """An integer of nanos (10^-9 of the currency's major unit), ``numeric(38,0)`` in PostgreSQL, ``int`` in Python."""
+
+    def __init__(self, **options: Any) -> None:
+        options["max_digits"], options["decimal_places"] = 38, 0
+        super().__init__(**options)
+
+    def deconstruct(self) -> Any:
+        name, path, args, options = super().deconstruct()
+        del options["max_digits"], options["decimal_places"]
+        return name, path, args, options
+
+    def from_db_value(self, value: Any, expression: Any, connection: Any) -> int | None:
+        return None if value is None else int(value)
+
+    def to_python(self, value: Any) -> Any:
+        return None if value is None else int(value)
+
+
+class QuantityField(models.DecimalField):  # type: ignore[type-arg]
+    """A quantity or an exact amount with up to 18 decimals."""
+
+    def __init__(self, **options: Any) -> None:
+        options["max_digits"], options["decimal_places"] = 56, 18
+        super().__init__(**options)
+
+    def deconstruct(self) -> Any:
+        name, path, args, options = super().deconstruct()
+        del options["max_digits"], options["decimal_places"]
+        return name, path, args, options
+
+
+AMOUNT_MAX = 10**30  # nanos; a sextillion of any currency, far below what numeric(38,0) holds
+
+
+def never_nan(name: str, *columns: str) -> models.CheckConstraint:
+    """Build the CHECK that bounds columns, and so refuses ``'NaN'``, which PostgreSQL sorts above every number."""
+    condition = models.Q()
+    for column in columns:
+        condition &= models.Q(**{f"{column}__gt": -AMOUNT_MAX, f"{column}__lt": AMOUNT_MAX})
+    return models.CheckConstraint(condition=condition, name=name)

@@ -1,0 +1,103 @@
+"""Invoices, their lines, and the counters that number them."""
+
+from django.db import models
+
+from billing.models.fields import NanosField, QuantityField
+from customers.models import Owned
+from merchants.models import Merchant
+from merchants.tables import TableClass
+
+
+class Invoice(Owned):
+    """A document over the charges of one subscription's period. It adds up; it computes nothing.
+
+    Totals are live sums of charges until it closes, then frozen here.
+    """
+
+    class Status(models.TextChoices):
+        PENDING = "pending"  # of a period that has not begun; collects what arrives early
+        ACTIVE = "active"
+        CLOSING = "closing"
+        CLOSED = "closed"
+        CALCULATING = "calculating"
+        DRAFT = "draft"
+        ISSUED = "issued"
+        PAID = "paid"
+        PAYMENT_FAILED = "payment_failed"
+        CANCELLED = "cancelled"
+        WRITTEN_OFF = "written_off"
+        FAILED = "failed"
+
+    pk = models.CompositePrimaryKey("bucket", "id")
+    id = models.UUIDField()
+    merchant_id = models.UUIDField()
+    subscription_id = models.UUIDField()
+    sequence_number = models.PositiveIntegerField()  # 1 is the subscription's first period
+    number = models.CharField(max_length=40, null=True)  # given when it is issued
+    status = models.CharField(max_length=16, choices=Status)
+    currency = models.CharField(max_length=3)
+    period_start = models.DateTimeField()
+    period_end = models.DateTimeField()
+    grace_end = models.DateTimeField()
+    subtotal = NanosField(null=True)
+    total_tax = NanosField(null=True)
+    grand_total = NanosField(null=True)
+    paid_amount = NanosField(null=True)  # from the prepaid wallet
+    unpaid_amount = NanosField(null=True)  # owed
+    rounding = NanosField(null=True)  # what whole minor units add to the owed amount; booked, never dropped
+    created_at = models.DateTimeField()
+    issued_at = models.DateTimeField(null=True)
+    paid_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["bucket", "subscription_id", "sequence_number"], name="one_invoice_per_period"
+            )
+        ]
+        indexes = [
+            models.Index(fields=["merchant_id", "created_at"], name="invoice_by_merchant"),
+            models.Index(
+                fields=["grace_end"], condition=models.Q(status__in=["active", "closing"]), name="invoice_due"
+            ),
+        ]
+
+
+class InvoiceLine(Owned):
+    """The charges of one price in one period on one invoice, summed."""
+
+    class Kind(models.TextChoices):
+        USAGE = "usage"
+        FEE = "fee"
+        REFUND = "refund"
+
+    pk = models.CompositePrimaryKey("bucket", "id")
+    id = models.UUIDField()
+    invoice_id = models.UUIDField()
+    position = models.SmallIntegerField()
+    kind = models.CharField(max_length=6, choices=Kind)
+    price_version_id = models.UUIDField()
+    metric_id = models.UUIDField(null=True)
+    wallet_id = models.UUIDField()
+    description = models.CharField(max_length=200)
+    period_start = models.DateTimeField()
+    tax_rate = models.DecimalField(max_digits=7, decimal_places=4)  # percent
+    charges = models.BigIntegerField()
+    quantity = QuantityField()
+    net = NanosField()
+    tax = NanosField()
+    gross = NanosField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["bucket", "invoice_id", "position"], name="invoice_line_once_per_position"),
+        ]
+
+
+class InvoiceNumber(models.Model):
+    """The last number a merchant has given to an invoice; locked while the next one is issued."""
+
+    table_class = TableClass.MERCHANT
+
+    merchant = models.OneToOneField(Merchant, on_delete=models.PROTECT, primary_key=True)
+    last = models.BigIntegerField(default=0)

@@ -1,0 +1,112 @@
+"""Wallets, the lots of credit inside them, and the top-ups that made the lots."""
+
+from django.db import models
+from django.db.models import F, Q
+
+from billing.models.fields import NanosField, never_nan
+from customers.models import Owned
+
+
+class Wallet(Owned):
+    """One pot of one currency. ``prepaid`` may never go below zero; ``credit`` may owe down to its limit.
+
+    ``balance`` is what the ledger says, ``spent`` what was charged and not yet settled, ``held`` what open
+    reservations keep; available = balance - spent - held (+ credit limit). ``charge_seq`` numbers the charges
+    without a gap; ``settled_seq`` is the last one that the ledger has.
+    """
+
+    class Kind(models.TextChoices):
+        PREPAID = "prepaid"
+        CREDIT = "credit"
+
+    pk = models.CompositePrimaryKey("bucket", "id")
+    id = models.UUIDField()
+    kind = models.CharField(max_length=8, choices=Kind)
+    currency = models.CharField(max_length=3)
+    balance = NanosField(default=0)
+    spent = NanosField(default=0)
+    held = NanosField(default=0)
+    credit_limit = NanosField(null=True)  # null: no limit; only for kind credit
+    charge_seq = models.BigIntegerField(default=0)
+    settled_seq = models.BigIntegerField(default=0)
+    created_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["bucket", "customer_id", "currency", "kind"], name="one_wallet_per_pot"),
+            models.CheckConstraint(
+                condition=~Q(kind="prepaid") | Q(balance__gte=F("spent") + F("held")), name="prepaid_never_overspent"
+            ),
+            models.CheckConstraint(condition=Q(held__gte=0), name="held_is_never_negative"),
+            models.CheckConstraint(condition=Q(settled_seq__lte=F("charge_seq")), name="settled_never_ahead"),
+            never_nan("wallet_is_a_number", "balance", "spent", "held"),
+        ]
+
+
+class CreditLot(Owned):
+    """Money that came in at once and is drawn in order: lowest priority number first, then first to expire.
+
+    Lots are drawn when charges settle, in the order of the wallet's charge sequence, so a charge's draw can be
+    told from its place in the sequence and no event pays for updating lots.
+    """
+
+    class Kind(models.TextChoices):
+        PAID = "paid"
+        PROMOTIONAL = "promotional"
+
+    pk = models.CompositePrimaryKey("bucket", "id")
+    id = models.UUIDField()
+    wallet_id = models.UUIDField()
+    kind = models.CharField(max_length=12, choices=Kind)
+    priority = models.SmallIntegerField(default=0)
+    amount = NanosField()
+    remaining = NanosField()
+    effective_at = models.DateTimeField()
+    expires_at = models.DateTimeField(null=True)
+    created_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(remaining__gte=0) & Q(remaining__lte=F("amount")), name="lot_remaining_within_amount"
+            ),
+            never_nan("lot_is_a_number", "amount", "remaining"),
+        ]
+        indexes = [models.Index(fields=["bucket", "wallet_id", "priority", "expires_at"], name="lot_in_draw_order")]
+
+
+class LotDraw(Owned):
+    """How much of one lot one settlement drew (negative: gave back)."""
+
+    pk = models.CompositePrimaryKey("bucket", "settlement_id", "lot_id")
+    settlement_id = models.UUIDField()
+    lot_id = models.UUIDField()
+    amount = NanosField()
+
+
+class TopUp(Owned):
+    """One request to add money to a wallet, and how it ended."""
+
+    class Status(models.TextChoices):
+        PENDING = "pending"
+        SUCCESS = "success"
+        FAILED = "failed"
+        CANCELLED = "cancelled"
+
+    pk = models.CompositePrimaryKey("bucket", "id")
+    id = models.UUIDField()
+    wallet_id = models.UUIDField()
+    amount = NanosField()
+    currency = models.CharField(max_length=3)
+    status = models.CharField(max_length=10, choices=Status)
+    method = models.CharField(max_length=20)
+    idempotency_key = models.CharField(max_length=255, null=True)
+    fingerprint = models.BinaryField(max_length=16, null=True)
+    created_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["bucket", "customer_id", "idempotency_key"], name="top_up_once_per_key"),
+            models.CheckConstraint(condition=Q(amount__gt=0), name="top_up_adds_something"),
+        ]
+        indexes = [models.Index(fields=["bucket", "wallet_id", "created_at"], name="top_up_by_wallet")]

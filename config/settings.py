@@ -1,0 +1,266 @@
+"""Every setting, read from the environment, with its default and its unit.
+
+Two database roles exist. The *owner* runs migrations and owns the tables; the *app* role is what the
+web processes and workers connect as, and it may not UPDATE or DELETE what the ledger has posted.
+``FARTHING_DATABASE_ROLE=owner`` selects the owner (``make migrate``, ``manage.py migrate``).
+"""
+
+import os
+import sys
+from pathlib import Path
+from urllib.parse import parse_qs, unquote, urlsplit
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+
+def _flag(name: str, default: bool) -> bool:
+    return os.environ.get(name, str(default)).strip().lower() in {"1", "true", "yes", "on"}
+
+
+def _number(name: str, default: int) -> int:
+    return int(os.environ.get(name, default))
+
+
+def _words(name: str, default: str) -> list[str]:
+    return [word for word in os.environ.get(name, default).replace(",", " ").split() if word]
+
+
+def _database(url: str) -> dict[str, object]:
+    """Translate a PostgreSQL URL, also one whose host is a socket directory in its query, for Django."""
+    parts = urlsplit(url)
+    query = {name: values[-1] for name, values in parse_qs(parts.query).items()}
+    return {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": unquote(parts.path.lstrip("/")),
+        "USER": unquote(parts.username or ""),
+        "PASSWORD": unquote(parts.password or ""),
+        "HOST": query.pop("host", None) or unquote(parts.hostname or ""),
+        "PORT": query.pop("port", None) or str(parts.port or ""),
+        "CONN_MAX_AGE": 60,
+        "CONN_HEALTH_CHECKS": True,
+        "OPTIONS": {**query, "options": "-c timezone=UTC -c lock_timeout=10s -c idle_in_transaction_session_timeout=60s"},
+    }
+
+
+# --- what this process is --------------------------------------------------------------------------------
+
+DEBUG = _flag("FARTHING_DEBUG", False)
+TESTING = "pytest" in sys.modules
+SECRET_KEY = os.environ.get("FARTHING_SECRET_KEY", "")
+SECRET_KEY_FALLBACKS = _words("FARTHING_SECRET_KEY_FALLBACKS", "")
+if not SECRET_KEY and (TESTING or DEBUG or len(sys.argv) > 1 and sys.argv[1] in {"makemigrations", "spectacular", "collectstatic"}):
+    SECRET_KEY = "not-secret-used-only-by-tests-and-build-steps-0123456789"
+# Peppers API key hashes; a list so that it can be rotated: the first hashes, all are tried.
+API_KEY_PEPPERS = _words("FARTHING_API_KEY_PEPPERS", "") or [SECRET_KEY]
+
+PUBLIC_URL = os.environ.get("FARTHING_URL", "http://localhost:8000").rstrip("/")
+ALLOWED_HOSTS = _words("FARTHING_ALLOWED_HOSTS", "localhost 127.0.0.1 [::1]")
+CSRF_TRUSTED_ORIGINS = _words("FARTHING_TRUSTED_ORIGINS", "")
+SECURE = PUBLIC_URL.startswith("https://")
+
+# --- where state lives -----------------------------------------------------------------------------------
+
+DATABASE_URL = os.environ.get("DATABASE_URL", "postgresql://farthing_app@localhost/farthing")
+DATABASE_OWNER_URL = os.environ.get("DATABASE_OWNER_URL", DATABASE_URL)
+_AS_OWNER = os.environ.get("FARTHING_DATABASE_ROLE") == "owner" or (len(sys.argv) > 1 and sys.argv[1] == "migrate")
+DATABASES = {"default": _database(DATABASE_OWNER_URL if _AS_OWNER else DATABASE_URL)}
+# The role granted to the app by migrations; None where app and owner are one role.
+DATABASE_APP_ROLE = os.environ.get("FARTHING_APP_ROLE", "farthing_app")
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+REDIS_URL = os.environ.get("REDIS_URL", "redis://localhost:6379/0")
+CACHES = {
+    "default": {
+        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "LOCATION": REDIS_URL,
+        "KEY_PREFIX": "farthing",
+        "OPTIONS": {"socket_timeout": 2, "socket_connect_timeout": 1},
+    }
+}
+
+# --- apps, from top to ground ----------------------------------------------------------------------------
+
+INSTALLED_APPS = [
+    "config",
+    "dashboard",
+    "portal",
+    "charging",
+    "entitlements",
+    "billing",
+    "metering",
+    "customers",
+    "merchants",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django.forms",
+    "allauth",
+    "allauth.account",
+    "allauth.mfa",
+    "django_htmx",
+    "template_partials",
+    "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+]
+
+MIDDLEWARE = [
+    "config.middleware.RequestIdMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+]
+
+ROOT_URLCONF = "config.urls"
+ASGI_APPLICATION = "config.asgi.application"
+APPEND_SLASH = False
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+            "builtins": ["dashboard.templatetags.ui"],
+        },
+    }
+]
+FORM_RENDERER = "django.forms.renderers.TemplatesSetting"
+
+# --- people ----------------------------------------------------------------------------------------------
+
+AUTH_USER_MODEL = "merchants.User"
+AUTHENTICATION_BACKENDS = ["allauth.account.auth_backends.AuthenticationBackend"]
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.Argon2PasswordHasher"]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+]
+ACCOUNT_LOGIN_METHODS = {"email"}
+ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*"]
+ACCOUNT_USER_MODEL_USERNAME_FIELD = None
+ACCOUNT_EMAIL_VERIFICATION = os.environ.get("FARTHING_EMAIL_VERIFICATION", "optional")
+ACCOUNT_EMAIL_SUBJECT_PREFIX = ""
+ACCOUNT_PREVENT_ENUMERATION = True
+LOGIN_URL = "account_login"
+LOGIN_REDIRECT_URL = "/"
+ACCOUNT_LOGOUT_REDIRECT_URL = "account_login"
+SESSION_ENGINE = "django.contrib.sessions.backends.db"
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE
+SESSION_COOKIE_HTTPONLY = True
+EMAIL_BACKEND = os.environ.get("FARTHING_EMAIL_BACKEND", "django.core.mail.backends.console.EmailBackend")
+DEFAULT_FROM_EMAIL = os.environ.get("FARTHING_EMAIL_FROM", "Farthing <billing@localhost>")
+
+# --- the browser's rules ---------------------------------------------------------------------------------
+
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": ["'none'"],
+        "script-src": ["'self'"],
+        "style-src": ["'self'"],
+        "img-src": ["'self'", "data:"],
+        "font-src": ["'self'"],
+        "connect-src": ["'self'"],
+        "form-action": ["'self'"],
+        "base-uri": ["'none'"],
+        "object-src": ["'none'"],
+        "frame-ancestors": ["'none'"],
+    }
+}
+X_FRAME_OPTIONS = "DENY"
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_REFERRER_POLICY = "same-origin"
+SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
+SECURE_HSTS_SECONDS = 31_536_000 if SECURE else 0
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if _flag("FARTHING_BEHIND_PROXY", False) else None
+
+# --- time, language, files -------------------------------------------------------------------------------
+
+TIME_ZONE = "UTC"
+USE_TZ = True
+LANGUAGE_CODE = "en"
+USE_I18N = False
+STATIC_URL = "/static/"
+STATIC_ROOT = Path(os.environ.get("FARTHING_STATIC_ROOT", BASE_DIR / ".farthing" / "static"))
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {
+        "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
+        if TESTING or DEBUG
+        else "whitenoise.storage.CompressedManifestStaticFilesStorage"
+    },
+}
+
+# --- the public API --------------------------------------------------------------------------------------
+
+BODY_BYTES_MAX = 256 * 1024
+BATCH_BODY_BYTES_MAX = 1024 * 1024
+DATA_UPLOAD_MAX_MEMORY_SIZE = BATCH_BODY_BYTES_MAX
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["merchants.authentication.ApiKeyAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["merchants.authentication.HasScope"],
+    "DEFAULT_PARSER_CLASSES": ["merchants.parsing.StrictJSONParser"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "config.errors.handle",
+    "UNAUTHENTICATED_USER": None,
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Farthing API",
+    "VERSION": "v0",
+    "OAS_VERSION": "3.1.0",
+    "SERVE_PUBLIC": True,
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "REDOC_DIST": "SIDECAR",
+}
+
+# --- charging --------------------------------------------------------------------------------------------
+
+LANE_THREADS = _number("FARTHING_LANE_THREADS", 2)  # transactions in flight at once in one web process
+LANE_QUEUE_MAX = _number("FARTHING_LANE_QUEUE_MAX", 4_096)  # requests waiting for a transaction before 429
+RESERVATION_TTL_SECONDS = _number("FARTHING_RESERVATION_TTL", 900)
+RESERVATION_TTL_SECONDS_MAX = 7 * 24 * 3600
+INVOICE_GRACE_SECONDS = _number("FARTHING_INVOICE_GRACE", 3600)
+REGIONS = _words("FARTHING_REGIONS", "us-west1 europe-west1 asia-south1")
+
+# --- workers ---------------------------------------------------------------------------------------------
+
+CELERY_BROKER_URL = REDIS_URL
+
+# --- what is logged --------------------------------------------------------------------------------------
+
+LOG_LEVEL = os.environ.get("FARTHING_LOG_LEVEL", "INFO")
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "filters": {"request_id": {"()": "config.logs.RequestIdFilter"}},
+    "formatters": {
+        "json": {
+            "()": "pythonjsonlogger.json.JsonFormatter",
+            "format": "%(asctime)s %(levelname)s %(name)s %(message)s %(request_id)s",
+            "rename_fields": {"asctime": "time", "levelname": "level", "name": "logger"},
+        }
+    },
+    "handlers": {
+        "stderr": {"class": "logging.StreamHandler", "formatter": "json", "filters": ["request_id"]},
+    },
+    "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
+}

@@ -1,0 +1,86 @@
+"""Customers, the claims on their names, and the book that is locked before anything of theirs changes."""
+
+from django.db import models
+
+from merchants import ids
+from merchants.models import Merchant
+from merchants.tables import TableClass
+
+
+class Owned(models.Model):
+    """What every table of a customer's carries. ``bucket`` is the last byte of the customer's id.
+
+    Ids end in the same byte, so a row is found by its id alone on one shard.
+    """
+
+    table_class = TableClass.OWNED
+
+    bucket = models.PositiveSmallIntegerField()
+    customer_id = models.UUIDField()
+
+    class Meta:
+        abstract = True
+
+
+class Customer(models.Model):
+    """One buyer at one merchant. Balances are not here: they live in wallets, under the book's lock."""
+
+    table_class = TableClass.OWNED
+
+    pk = models.CompositePrimaryKey("bucket", "id")
+    bucket = models.PositiveSmallIntegerField()
+    id = models.UUIDField(default=ids.new)
+    merchant = models.ForeignKey(Merchant, on_delete=models.PROTECT, related_name="customers")
+    # The buyer across merchants. A merchant that creates its own customers manages a consumer of its own for each.
+    consumer_id = models.UUIDField(default=ids.new)
+    name = models.CharField(max_length=200)
+    email = models.EmailField()
+    phone = models.CharField(max_length=40, blank=True)
+    address = models.JSONField(default=dict)
+    tax_id = models.CharField(max_length=64, blank=True)
+    external_id = models.CharField(max_length=255, null=True)
+    notification_settings = models.JSONField(default=dict)
+    created_at = models.DateTimeField()
+    updated_at = models.DateTimeField()
+    deleted_at = models.DateTimeField(null=True)
+
+    class Meta:
+        indexes = [models.Index(fields=["merchant", "-created_at", "id"], name="customer_by_merchant")]
+
+
+class CustomerClaim(models.Model):
+    """What makes an e-mail address or an external id one customer's at a merchant.
+
+    A row of its own because a unique key over customers cannot span buckets.
+    """
+
+    table_class = TableClass.MERCHANT
+
+    class Kind(models.TextChoices):
+        EMAIL = "email"
+        EXTERNAL_ID = "external_id"
+
+    pk = models.CompositePrimaryKey("merchant_id", "kind", "value")
+    merchant = models.ForeignKey(Merchant, on_delete=models.PROTECT)
+    kind = models.CharField(max_length=12, choices=Kind)
+    value = models.CharField(max_length=320)
+    customer_id = models.UUIDField()
+
+
+class Book(models.Model):
+    """A customer's mutex: locked, in id order, before any of the customer's money state is read or changed.
+
+    It holds only what each decision needs and what rarely changes; a balance here would be rewritten by every event.
+    """
+
+    table_class = TableClass.OWNED
+
+    pk = models.CompositePrimaryKey("bucket", "customer_id")
+    bucket = models.PositiveSmallIntegerField()
+    customer_id = models.UUIDField()
+    merchant = models.ForeignKey(Merchant, on_delete=models.PROTECT, db_constraint=False)
+    # {"default" | plan id | metric id: percent as a decimal string}; ids in public form.
+    tax_rates = models.JSONField(null=True)
+    # Overrides the database's clock for this customer; test mode only.
+    test_clock = models.DateTimeField(null=True)
+    closed_at = models.DateTimeField(null=True)
