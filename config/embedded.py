@@ -77,6 +77,14 @@ def urls(directory: Path) -> Urls:
     )
 
 
+def kept_secret(directory: Path) -> str:
+    """Return the secret key that ``make run`` keeps in this directory, empty when it has made none."""
+    try:
+        return (directory / "secret_key").read_text().strip()
+    except FileNotFoundError:
+        return ""
+
+
 @contextmanager
 def servers(
     directory: Path,

@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from config import embedded
+
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 
@@ -46,7 +48,9 @@ def _database(url: str) -> dict[str, object]:
 
 DEBUG = _flag("FARTHING_DEBUG", False)
 TESTING = "pytest" in sys.modules
-SECRET_KEY = os.environ.get("FARTHING_SECRET_KEY", "")
+# Where `make run` keeps its servers, its secret and its demo; other commands find them there.
+DATA_DIR = Path(os.environ.get("FARTHING_DATA") or BASE_DIR / ".farthing")
+SECRET_KEY = os.environ.get("FARTHING_SECRET_KEY") or embedded.kept_secret(DATA_DIR)
 SECRET_KEY_FALLBACKS = _words("FARTHING_SECRET_KEY_FALLBACKS", "")
 if not SECRET_KEY and (TESTING or DEBUG or len(sys.argv) > 1 and sys.argv[1] in {"makemigrations", "spectacular", "collectstatic"}):
     SECRET_KEY = "not-secret-used-only-by-tests-and-build-steps-0123456789"
@@ -60,15 +64,16 @@ SECURE = PUBLIC_URL.startswith("https://")
 
 # --- where state lives -----------------------------------------------------------------------------------
 
-DATABASE_URL = os.environ.get("DATABASE_URL", "postgresql://farthing_app@localhost/farthing")
-DATABASE_OWNER_URL = os.environ.get("DATABASE_OWNER_URL", DATABASE_URL)
+_EMBEDDED = embedded.urls(DATA_DIR)
+DATABASE_URL = os.environ.get("DATABASE_URL") or _EMBEDDED.database
+DATABASE_OWNER_URL = os.environ.get("DATABASE_OWNER_URL") or os.environ.get("DATABASE_URL") or _EMBEDDED.database_owner
 _AS_OWNER = os.environ.get("FARTHING_DATABASE_ROLE") == "owner" or (len(sys.argv) > 1 and sys.argv[1] == "migrate")
 DATABASES = {"default": _database(DATABASE_OWNER_URL if _AS_OWNER else DATABASE_URL)}
 # The role granted to the app by migrations; None where app and owner are one role.
 DATABASE_APP_ROLE = os.environ.get("FARTHING_APP_ROLE", "farthing_app")
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
-REDIS_URL = os.environ.get("REDIS_URL", "redis://localhost:6379/0")
+REDIS_URL = os.environ.get("REDIS_URL") or _EMBEDDED.redis
 CACHES = {
     "default": {
         "BACKEND": "django.core.cache.backends.redis.RedisCache",
@@ -90,6 +95,7 @@ INSTALLED_APPS = [
     "metering",
     "customers",
     "merchants",
+    "ui",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -136,7 +142,7 @@ TEMPLATES = [
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
             ],
-            "builtins": ["dashboard.templatetags.ui"],
+            "builtins": ["ui.templatetags.ui", "template_partials.templatetags.partials"],
         },
     }
 ]
@@ -183,6 +189,7 @@ CONTENT_SECURITY_POLICY = {
         "frame-ancestors": ["'none'"],
     }
 }
+CSRF_FAILURE_VIEW = "ui.views.csrf_failure"
 X_FRAME_OPTIONS = "DENY"
 SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"
@@ -197,7 +204,7 @@ USE_TZ = True
 LANGUAGE_CODE = "en"
 USE_I18N = False
 STATIC_URL = "/static/"
-STATIC_ROOT = Path(os.environ.get("FARTHING_STATIC_ROOT", BASE_DIR / ".farthing" / "static"))
+STATIC_ROOT = Path(os.environ.get("FARTHING_STATIC_ROOT") or DATA_DIR / "static")
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {
