@@ -1,0 +1,1 @@
+"""Working programs that sell through Farthing, to read and to copy from."""
