@@ -15,6 +15,7 @@ SERIES_MAX = 5  # a sixth colour could not be told from the others
 TONES = ("s1", "s2", "s3", "s4", "s5")
 LABELS_MAX = 6
 TICK_STEPS = (Decimal(1), Decimal(2), Decimal("2.5"), Decimal(5), Decimal(10))
+TICK_COUNTS = (4, 5, 3)  # in order of preference where they waste the same height
 BAR_SHARE = 0.64  # of its slot; the rest is air
 SPARK_ROOM = 86  # percent of the tile a sparkline climbs to
 
@@ -103,6 +104,11 @@ class Chart:
     lines: list[Line] = field(default_factory=list)
     bars: list[Bar] = field(default_factory=list)
 
+    @property
+    def legend(self) -> list[Series]:
+        """The series in reading order: what lies on top first, but stacked bars from the floor up."""
+        return self.series if self.kind == "bars" else self.series[::-1]
+
 
 @dataclass(frozen=True, slots=True)
 class Spark:
@@ -181,15 +187,14 @@ def _ticks(largest: Figure) -> list[Decimal]:
     """Three to five round intervals from zero: whichever number of them wastes least height."""
     if largest <= 0:
         return [Decimal(0), Decimal(1)]
-    best: tuple[Decimal, int] | None = None
-    for count in (4, 5, 3):
-        raw = Decimal(largest) / count
-        power = Decimal(1).scaleb(raw.adjusted())
-        step = next(m * power for m in TICK_STEPS if m * power >= raw)
-        if best is None or step * count < best[0] * best[1]:
-            best = (step, count)
-    assert best is not None
-    return [best[0] * i for i in range(best[1] + 1)]
+    step, count = min(((_step(largest, count), count) for count in TICK_COUNTS), key=lambda found: found[0] * found[1])
+    return [step * i for i in range(count + 1)]
+
+
+def _step(largest: Figure, count: int) -> Decimal:
+    raw = Decimal(largest) / count
+    power = Decimal(1).scaleb(raw.adjusted())
+    return next(multiple * power for multiple in TICK_STEPS if multiple * power >= raw)
 
 
 def _line(series: Series, points: list[Point], *, is_partial: bool) -> Line:
