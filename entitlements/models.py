@@ -34,6 +34,7 @@ class Reservation(Owned):
     max_uses = models.PositiveSmallIntegerField()
     used_count = models.PositiveSmallIntegerField(default=0)
     region = models.CharField(max_length=40)
+    ttl_seconds = models.PositiveIntegerField()  # as first granted: expires_at moves when it is extended
     created_at = models.DateTimeField()
     expires_at = models.DateTimeField()
     closed_at = models.DateTimeField(null=True)
