@@ -1,0 +1,318 @@
+"""The register of customers: who is entered, changed and struck off.
+
+Apps above hang what they know of a customer on the two lists here, so that nothing here has to know them.
+"""
+
+import uuid
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, TypedDict
+
+from django.db import transaction
+from django.db.models import QuerySet
+
+from customers import books
+from customers.models import Book, Customer, CustomerClaim
+from merchants import ids
+from merchants.errors import Conflict, Forbidden, NotFound, Unavailable, ValidationFailed
+
+BEING_DELETED = "This customer is being deleted; try again."
+BLOCKER_ITEMS_MAX = 10
+CLAIM_ATTEMPTS_MAX = 3
+DEFAULT_RATE = "default"
+NOTIFICATIONS = ("invoiceIssued", "invoicePaid", "renewalReminder")
+TAX_RATE_MAX = 100
+TAX_RATE_DECIMALS_MAX = 4
+TAX_RATES_MAX = 200
+
+
+class Blocker(TypedDict):
+    """What keeps a customer from being deleted: how many there are, and the first few."""
+
+    type: str
+    count: int
+    items: list[dict[str, str]]
+
+
+# (bucket, customer id) -> what blocks the customer's deletion; asked under the lock of the book.
+FindBlocker = Callable[[int, uuid.UUID], Blocker | None]
+# (merchant id, ids) -> those of the ids that are the merchant's.
+FindKnown = Callable[[uuid.UUID, Iterable[uuid.UUID]], set[uuid.UUID]]
+
+_blockers: list[FindBlocker] = []
+_taxable: dict[str, FindKnown] = {}
+
+
+def register_blocker(find: FindBlocker) -> None:
+    """Have a customer's deletion refused while ``find`` finds something."""
+    _blockers.append(find)
+
+
+def register_taxable(prefix: str, find_known: FindKnown) -> None:
+    """Let customers have tax rates of their own for the things whose public ids have this prefix."""
+    _taxable[prefix] = find_known
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewCustomer:
+    """What a merchant tells of a buyer."""
+
+    name: str
+    email: str
+    phone: str = ""
+    address: dict[str, str] = field(default_factory=dict)
+    tax_id: str = ""
+    external_id: str | None = None
+    tax_rates: dict[str, str] | None = None
+
+
+def find(*, merchant_id: uuid.UUID, customer_id: uuid.UUID) -> Customer:
+    """Return a merchant's customer; raises NotFound, also for another merchant's and for one struck off."""
+    bucket = ids.bucket_of(customer_id)
+    query = Customer.objects.filter(bucket=bucket, id=customer_id, merchant_id=merchant_id, deleted_at=None)
+    customer = query.first()
+    if customer is None:
+        raise NotFound()
+    return customer
+
+
+def find_by_consumer(*, merchant_id: uuid.UUID, consumer_id: uuid.UUID) -> Customer:
+    """Return the customer through whom a merchant manages a consumer.
+
+    Raises:
+        Forbidden: the merchant manages no such consumer; whether another one does is not told.
+    """
+    try:
+        return find(merchant_id=merchant_id, customer_id=consumer_id)
+    except NotFound:
+        raise Forbidden("This consumer is not managed by you.", code="CONSUMER_NOT_MANAGED") from None
+
+
+def search(
+    *, merchant_id: uuid.UUID, name: str | None = None, email: str | None = None, external_id: str | None = None
+) -> QuerySet[Customer]:
+    """Return a merchant's customers, newest first, whose name and e-mail contain the given texts in any case."""
+    query = Customer.objects.filter(merchant_id=merchant_id, deleted_at=None)
+    if name is not None:
+        query = query.filter(name__icontains=name)
+    if email is not None:
+        query = query.filter(email__icontains=email)
+    if external_id is not None:
+        owner = _claimed_by(merchant_id, CustomerClaim.Kind.EXTERNAL_ID, external_id)
+        query = query.filter(bucket=ids.bucket_of(owner), id=owner) if owner else query.none()
+    return query.order_by("-created_at", "id")
+
+
+def tax_rates_of(customers: Iterable[Customer]) -> dict[uuid.UUID, dict[str, str]]:
+    """Return the tax rates of those customers who have some, by customer id, in one query."""
+    keys = [(customer.bucket, customer.id) for customer in customers]
+    rows = Book.objects.filter(pk__in=keys, tax_rates__isnull=False).values_list("customer_id", "tax_rates")
+    return {customer_id: rates for customer_id, rates in rows if rates}
+
+
+def check_tax_rates(*, merchant_id: uuid.UUID, rates: dict[str, Decimal], field: str = "taxRates") -> dict[str, str]:
+    """Return tax rates as they are stored, every key of them ``default`` or the id of something of the merchant's.
+
+    Args:
+        rates: percent by key, as Decimal.
+
+    Raises:
+        ValidationFailed: a key is no id that can have a rate, or a rate is not from 0 to 100 with four decimals.
+        NotFound: a key is the id of nothing of the merchant's.
+    """
+    if len(rates) > TAX_RATES_MAX:
+        raise ValidationFailed(f"{field} may have at most {TAX_RATES_MAX} rates.", field=field, code="INVALID_TAX_RATE")
+    named: dict[str, set[uuid.UUID]] = {}
+    for key, rate in rates.items():
+        _check_rate(rate, f"{field}.{key}")
+        if key != DEFAULT_RATE:
+            prefix, key_id = _taxable_id(key, field)
+            named.setdefault(prefix, set()).add(key_id)
+    for prefix, key_ids in named.items():
+        if _taxable[prefix](merchant_id, key_ids) != key_ids:
+            raise NotFound(f"{field} names something that does not exist.")
+    return {key: format(rate.normalize(), "f") for key, rate in rates.items()}
+
+
+def _check_rate(rate: Decimal, field: str) -> None:
+    exponent = rate.normalize().as_tuple().exponent
+    if not (rate.is_finite() and 0 <= rate <= TAX_RATE_MAX and -int(exponent) <= TAX_RATE_DECIMALS_MAX):
+        message = (
+            f"{field} must be a percentage from 0 to {TAX_RATE_MAX} with at most {TAX_RATE_DECIMALS_MAX} decimals."
+        )
+        raise ValidationFailed(message, field=field, code="INVALID_TAX_RATE")
+
+
+def _taxable_id(key: str, field: str) -> tuple[str, uuid.UUID]:
+    prefix = key.rpartition("_")[0]
+    try:
+        if prefix in _taxable:
+            return prefix, ids.parse(prefix, key)
+    except ids.InvalidId:
+        pass  # told below, as for any other key
+    known = ", ".join([f"{prefix}_…" for prefix in sorted(_taxable)] + [DEFAULT_RATE])
+    message = f"Keys of {field} must be one of: {known}."
+    raise ValidationFailed(message, field=f"{field}.{key}", code="INVALID_TAX_RATE")
+
+
+def enter(*, merchant_id: uuid.UUID, new: NewCustomer, now: datetime) -> tuple[Customer, bool]:
+    """Enter a customer with an empty book, or find the one who has the e-mail address already.
+
+    One found is left as it is, except that it takes the external id when it has none.
+
+    Returns:
+        The customer, and whether it was entered now.
+
+    Raises:
+        Conflict: the external id is another customer's.
+    """
+    customer_id = ids.new()
+    email = new.email.lower()
+    with transaction.atomic():
+        owner = _claim(merchant_id, CustomerClaim.Kind.EMAIL, email, customer_id)
+        if owner != customer_id:
+            return _entered_before(merchant_id, owner, new.external_id), False
+        if new.external_id is not None:
+            _claim_external_id(merchant_id, new.external_id, customer_id)
+        return _write(merchant_id, customer_id, email, new, now), True
+
+
+def _entered_before(merchant_id: uuid.UUID, customer_id: uuid.UUID, external_id: str | None) -> Customer:
+    try:
+        customer = find(merchant_id=merchant_id, customer_id=customer_id)
+        return customer if external_id is None else _adopt_external_id(customer, external_id)
+    except NotFound:  # struck off since their name was read
+        raise Unavailable(BEING_DELETED) from None
+
+
+def _write(merchant_id: uuid.UUID, customer_id: uuid.UUID, email: str, new: NewCustomer, now: datetime) -> Customer:
+    bucket = ids.bucket_of(customer_id)
+    Book.objects.create(bucket=bucket, customer_id=customer_id, merchant_id=merchant_id, tax_rates=new.tax_rates)
+    return Customer.objects.create(
+        bucket=bucket,
+        id=customer_id,
+        merchant_id=merchant_id,
+        # A consumer that a merchant manages begins and ends with the merchant's customer, and has the same number.
+        consumer_id=customer_id,
+        name=new.name,
+        email=email,
+        phone=new.phone,
+        address=new.address,
+        tax_id=new.tax_id,
+        external_id=new.external_id,
+        created_at=now,
+        updated_at=now,
+    )
+
+
+def change(*, merchant_id: uuid.UUID, customer_id: uuid.UUID, changes: dict[str, Any]) -> Customer:
+    """Change what a merchant may change of a customer.
+
+    Args:
+        changes: any of tax_id, external_id (None clears), tax_rates (as stored; None clears) and
+            notification_settings (only those given change).
+
+    Raises:
+        NotFound: the merchant has no such customer.
+        Conflict: the external id is another customer's.
+    """
+    with transaction.atomic():
+        customer, book, now = _lock(merchant_id, customer_id)
+        if "external_id" in changes:
+            _give_external_id(customer, changes["external_id"])
+        if "tax_id" in changes:
+            customer.tax_id = changes["tax_id"] or ""
+        if "notification_settings" in changes:
+            customer.notification_settings |= changes["notification_settings"]
+        if "tax_rates" in changes:
+            book.tax_rates = changes["tax_rates"]
+            book.save(update_fields=["tax_rates"])
+        customer.updated_at = now
+        customer.save(update_fields=["external_id", "tax_id", "notification_settings", "updated_at"])
+    return customer
+
+
+def strike_off(*, merchant_id: uuid.UUID, customer_id: uuid.UUID) -> None:
+    """Delete a customer with whom nothing is open; what was booked stays, and the names are free again.
+
+    Raises:
+        NotFound: the merchant has no such customer.
+        Conflict: something is open; ``details.blockers`` lists what.
+    """
+    with transaction.atomic():
+        customer, book, now = _lock(merchant_id, customer_id)
+        found = [find_blocker(customer.bucket, customer.id) for find_blocker in _blockers]
+        if blockers := [blocker for blocker in found if blocker is not None]:
+            raise Conflict(
+                "The customer cannot be deleted while something of theirs is open.",
+                code="CUSTOMER_HAS_DEPENDENTS",
+                details={"blockers": blockers},
+            )
+        _release(customer, CustomerClaim.Kind.EMAIL, customer.email)
+        _give_external_id(customer, None)
+        customer.deleted_at = customer.updated_at = book.closed_at = now
+        customer.save(update_fields=["external_id", "deleted_at", "updated_at"])
+        book.save(update_fields=["closed_at"])
+
+
+def _lock(merchant_id: uuid.UUID, customer_id: uuid.UUID) -> tuple[Customer, Book, datetime]:
+    book, now = books.lock(ids.bucket_of(customer_id), customer_id)
+    return find(merchant_id=merchant_id, customer_id=customer_id), book, now
+
+
+# --- names: e-mail addresses and external ids, each one customer's -----------------------------------------
+
+
+def _claim(merchant_id: uuid.UUID, kind: str, value: str, customer_id: uuid.UUID) -> uuid.UUID:
+    """Claim a name for a customer, and return whose it is: theirs, or the one's who had it before.
+
+    The insert waits for anyone who is claiming or releasing the same name; only then the row is read.
+    """
+    for _ in range(CLAIM_ATTEMPTS_MAX):
+        claim = CustomerClaim(merchant_id=merchant_id, kind=kind, value=value, customer_id=customer_id)
+        CustomerClaim.objects.bulk_create([claim], ignore_conflicts=True)
+        owner = _claimed_by(merchant_id, kind, value)
+        if owner is not None:
+            return owner
+    raise Unavailable(BEING_DELETED)
+
+
+def _claimed_by(merchant_id: uuid.UUID, kind: str, value: str) -> uuid.UUID | None:
+    claims = CustomerClaim.objects.filter(merchant_id=merchant_id, kind=kind, value=value)
+    return claims.values_list("customer_id", flat=True).first()
+
+
+def _claim_external_id(merchant_id: uuid.UUID, external_id: str, customer_id: uuid.UUID) -> None:
+    if _claim(merchant_id, CustomerClaim.Kind.EXTERNAL_ID, external_id, customer_id) != customer_id:
+        raise Conflict("This external id belongs to another customer.", code="EXTERNAL_ID_TAKEN")
+
+
+def _release(customer: Customer, kind: str, value: str) -> None:
+    CustomerClaim.objects.filter(merchant_id=customer.merchant_id, kind=kind, value=value).delete()
+
+
+def _give_external_id(customer: Customer, external_id: str | None) -> None:
+    """Give a customer whose book is locked another external id, or none."""
+    before = customer.external_id
+    if external_id == before:
+        return
+    if external_id is not None:
+        _claim_external_id(customer.merchant_id, external_id, customer.id)
+    if before is not None:
+        _release(customer, CustomerClaim.Kind.EXTERNAL_ID, before)
+    customer.external_id = external_id
+
+
+def _adopt_external_id(customer: Customer, external_id: str) -> Customer:
+    owner = _claimed_by(customer.merchant_id, CustomerClaim.Kind.EXTERNAL_ID, external_id)
+    if owner is not None and owner != customer.id:
+        raise Conflict("This external id belongs to another customer.", code="EXTERNAL_ID_TAKEN")
+    if customer.external_id is None:
+        customer, _, now = _lock(customer.merchant_id, customer.id)
+        if customer.external_id is None:
+            _give_external_id(customer, external_id)
+            customer.updated_at = now
+            customer.save(update_fields=["external_id", "updated_at"])
+    return customer

@@ -1,0 +1,266 @@
+"""The register of customers: entered once, changed under the lock, struck off when nothing is open."""
+
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+import pytest
+from django.db import connection
+
+from customers import registry
+from customers.models import Book, Customer, CustomerClaim
+from customers.registry import NewCustomer
+from merchants import ids
+from merchants.errors import Conflict, Forbidden, NotFound, ValidationFailed
+from merchants.models import Merchant
+from tests import factories
+
+NOW = datetime(2026, 11, 15, 12, tzinfo=UTC)
+
+
+@pytest.fixture
+def merchant(db: None) -> Merchant:
+    return factories.merchant()
+
+
+def enter(merchant: Merchant, email: str = "ada@example.com", **new: Any) -> tuple[Customer, bool]:
+    new = {"name": "Ada", **new}
+    return registry.enter(merchant_id=merchant.id, new=NewCustomer(email=email, **new), now=NOW)
+
+
+def in_parallel(count: int, work: Callable[[int], Any]) -> list[Any]:
+    """Run ``work(0)`` … on connections of their own, started together; an exception is a result too."""
+    results: list[Any] = [None] * count
+    together = threading.Barrier(count)
+
+    def run(number: int) -> None:
+        try:
+            connection.ensure_connection()
+            together.wait(10)
+            results[number] = work(number)
+        except Exception as error:
+            results[number] = error
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=run, args=(number,)) for number in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    return results
+
+
+class TestEnter:
+    def test_makes_a_customer_and_their_book_in_one_bucket(self, merchant: Merchant) -> None:
+        customer, is_new = enter(merchant, tax_rates={"default": "8.875"}, address={"country": "US"})
+        assert is_new
+        assert customer.bucket == customer.id.bytes[15]
+        book = Book.objects.get(bucket=customer.bucket, customer_id=customer.id)
+        assert book.merchant_id == merchant.id
+        assert book.tax_rates == {"default": "8.875"}
+
+    def test_finds_the_customer_of_an_address_in_any_case(self, merchant: Merchant) -> None:
+        first, _ = enter(merchant, "Ada@Example.com")
+        second, is_new = enter(merchant, "aDA@example.COM", name="Someone else")
+        assert (second.id, is_new) == (first.id, False)
+        assert second.name == "Ada"
+        assert first.email == "ada@example.com"
+
+    def test_knows_nothing_of_another_merchants_customers(self, merchant: Merchant) -> None:
+        first, _ = enter(merchant)
+        second, is_new = enter(factories.merchant())
+        assert is_new
+        assert second.id != first.id
+
+    def test_refuses_an_external_id_of_another_customer_and_leaves_nothing_behind(self, merchant: Merchant) -> None:
+        enter(merchant, external_id="A-1")
+        with pytest.raises(Conflict) as refused:
+            enter(merchant, "grace@example.com", external_id="A-1")
+        assert refused.value.code == "EXTERNAL_ID_TAKEN"
+        assert Customer.objects.count() == Book.objects.count() == 1
+        assert CustomerClaim.objects.count() == 2
+
+    def test_refuses_an_external_id_of_another_customer_also_for_one_who_exists(self, merchant: Merchant) -> None:
+        enter(merchant, external_id="A-1")
+        enter(merchant, "grace@example.com", external_id="A-2")
+        with pytest.raises(Conflict):
+            enter(merchant, "grace@example.com", external_id="A-1")
+
+    def test_gives_one_who_exists_the_external_id_they_lacked(self, merchant: Merchant) -> None:
+        first, _ = enter(merchant)
+        again, is_new = enter(merchant, external_id="A-1")
+        assert (again.id, again.external_id, is_new) == (first.id, "A-1", False)
+        assert registry.search(merchant_id=merchant.id, external_id="A-1").get().id == first.id
+
+    def test_leaves_the_external_id_of_one_who_has_one(self, merchant: Merchant) -> None:
+        enter(merchant, external_id="A-1")
+        again, _ = enter(merchant, external_id="A-2")
+        assert again.external_id == "A-1"
+        assert not CustomerClaim.objects.filter(value="A-2").exists()
+
+
+class TestEnterInParallel:
+    def test_makes_one_customer_of_eight_requests_for_one_address(self, transactional_db: None) -> None:
+        merchant = factories.merchant()
+        results = in_parallel(8, lambda _: enter(merchant, external_id="A-1"))
+        assert sorted(is_new for _, is_new in results) == [False] * 7 + [True]
+        assert len({customer.id for customer, _ in results}) == 1
+        assert (Customer.objects.count(), Book.objects.count(), CustomerClaim.objects.count()) == (1, 1, 2)
+
+    def test_gives_an_external_id_to_one_of_eight_customers(self, transactional_db: None) -> None:
+        merchant = factories.merchant()
+        results = in_parallel(8, lambda number: enter(merchant, f"buyer{number}@example.com", external_id="A-1"))
+        assert len([result for result in results if isinstance(result, Conflict)]) == 7
+        assert Customer.objects.get().external_id == "A-1"
+
+    def test_survives_deletions_in_between(self, transactional_db: None) -> None:
+        merchant = factories.merchant()
+
+        def work(number: int) -> bool:
+            customer, is_new = enter(merchant)
+            if number % 2:
+                registry.strike_off(merchant_id=merchant.id, customer_id=customer.id)
+            return is_new
+
+        results = in_parallel(8, work)
+        entered = results.count(True)
+        refused = [result for result in results if isinstance(result, Exception)]
+        # Two may strike off the same customer, and a name may be read while it is given up: refused, never half done.
+        assert {type(error).__name__ for error in refused} <= {"NotFound", "Unavailable"}
+        assert Customer.objects.count() >= entered >= 1
+        assert Customer.objects.filter(deleted_at=None).count() == CustomerClaim.objects.count() <= 1
+
+
+class TestFind:
+    def test_hides_another_merchants_customer(self, merchant: Merchant) -> None:
+        theirs = factories.customer(merchant=factories.merchant())
+        for stranger in (theirs.id, ids.new()):
+            with pytest.raises(NotFound):
+                registry.find(merchant_id=merchant.id, customer_id=stranger)
+
+
+class TestFindByConsumer:
+    def test_knows_the_consumers_that_the_merchant_manages(self, merchant: Merchant) -> None:
+        customer, _ = enter(merchant)
+        found = registry.find_by_consumer(merchant_id=merchant.id, consumer_id=customer.consumer_id)
+        assert found.id == customer.id
+
+    def test_refuses_a_consumer_of_someone_else(self, merchant: Merchant) -> None:
+        theirs = factories.customer(merchant=factories.merchant())
+        with pytest.raises(Forbidden):
+            registry.find_by_consumer(merchant_id=merchant.id, consumer_id=theirs.consumer_id)
+
+
+class TestSearch:
+    def test_finds_parts_of_names_and_addresses_in_any_case(self, merchant: Merchant) -> None:
+        enter(merchant, "sales@acme.example", name="Acme GmbH")
+        enter(merchant, "sales@globex.example", name="Globex")
+        assert [c.name for c in registry.search(merchant_id=merchant.id, name="ACM")] == ["Acme GmbH"]
+        assert [c.name for c in registry.search(merchant_id=merchant.id, email="Globex")] == ["Globex"]
+        assert registry.search(merchant_id=merchant.id, email="sales@").count() == 2
+
+    def test_takes_wildcards_for_what_they_are(self, merchant: Merchant) -> None:
+        enter(merchant, name="100% pure")
+        assert not registry.search(merchant_id=merchant.id, name="___").exists()
+        assert registry.search(merchant_id=merchant.id, name="00%").exists()
+
+    def test_compares_external_ids_exactly(self, merchant: Merchant) -> None:
+        enter(merchant, external_id="A-1")
+        assert registry.search(merchant_id=merchant.id, external_id="A-1").exists()
+        assert not registry.search(merchant_id=merchant.id, external_id="a-1").exists()
+
+
+class TestCheckTaxRates:
+    @pytest.fixture(autouse=True)
+    def _plans_are_taxable(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.known: set[UUID] = {ids.new()}
+        monkeypatch.setattr(registry, "_taxable", {"plan": lambda merchant_id, asked: self.known & set(asked)})
+
+    def check(self, rates: dict[str, str]) -> dict[str, str]:
+        return registry.check_tax_rates(
+            merchant_id=ids.new(), rates={key: Decimal(rate) for key, rate in rates.items()}
+        )
+
+    def test_writes_rates_as_plain_decimals(self) -> None:
+        (plan_id,) = self.known
+        key = ids.text("plan", plan_id)
+        assert self.check({"default": "13.0", key: "8.8750"}) == {"default": "13", key: "8.875"}
+        assert self.check({"default": "100"}) == {"default": "100"}
+        assert self.check({"default": "0"}) == {"default": "0"}
+
+    @pytest.mark.parametrize("rate", ["-1", "100.0001", "0.00001", "NaN", "Infinity"])
+    def test_refuses_what_is_no_percentage(self, rate: str) -> None:
+        with pytest.raises(ValidationFailed):
+            self.check({"default": rate})
+
+    @pytest.mark.parametrize("key", ["", "Default", "plan_", "plan_x", "cus_01h2xcejqtf2nbrexx3vqjhp41"])
+    def test_refuses_keys_that_can_have_no_rate(self, key: str) -> None:
+        with pytest.raises(ValidationFailed):
+            self.check({key: "1"})
+
+    def test_hides_what_is_not_the_merchants(self) -> None:
+        with pytest.raises(NotFound):
+            self.check({ids.text("plan", ids.new()): "1"})
+
+
+class TestChange:
+    def change(self, customer: Customer, **changes: Any) -> Customer:
+        return registry.change(merchant_id=customer.merchant_id, customer_id=customer.id, changes=changes)
+
+    def test_changes_only_what_is_given(self, merchant: Merchant) -> None:
+        customer, _ = enter(merchant, external_id="A-1", tax_id="GB1", tax_rates={"default": "5"})
+        self.change(customer, notification_settings={"invoicePaid": False})
+        changed = self.change(customer, tax_id="GB2", notification_settings={"invoiceIssued": False})
+        assert (changed.tax_id, changed.external_id) == ("GB2", "A-1")
+        assert changed.notification_settings == {"invoicePaid": False, "invoiceIssued": False}
+        assert registry.tax_rates_of([changed]) == {customer.id: {"default": "5"}}
+        assert changed.updated_at > customer.updated_at
+
+    def test_frees_an_external_id_that_is_cleared(self, merchant: Merchant) -> None:
+        customer, _ = enter(merchant, external_id="A-1")
+        assert self.change(customer, external_id=None).external_id is None
+        assert enter(merchant, "grace@example.com", external_id="A-1")[1]
+
+    def test_refuses_an_external_id_of_another_customer(self, merchant: Merchant) -> None:
+        enter(merchant, external_id="A-1")
+        other, _ = enter(merchant, "grace@example.com", external_id="A-2")
+        with pytest.raises(Conflict):
+            self.change(other, external_id="A-1", tax_id="GB2")
+        other.refresh_from_db()
+        assert (other.external_id, other.tax_id) == ("A-2", "")
+
+    def test_lets_two_customers_swap_at_once_and_gives_each_name_to_one(self, transactional_db: None) -> None:
+        merchant = factories.merchant()
+        both = [enter(merchant, f"b{number}@example.com", external_id=f"A-{number}")[0] for number in range(2)]
+        results = in_parallel(2, lambda number: self.change(both[number], external_id=f"A-{1 - number}"))
+        assert all(isinstance(result, Conflict) for result in results)
+        assert sorted(Customer.objects.values_list("external_id", flat=True)) == ["A-0", "A-1"]
+
+
+class TestStrikeOff:
+    def strike_off(self, customer: Customer) -> None:
+        registry.strike_off(merchant_id=customer.merchant_id, customer_id=customer.id)
+
+    def test_hides_the_customer_and_frees_their_names(self, merchant: Merchant) -> None:
+        customer, _ = enter(merchant, external_id="A-1")
+        self.strike_off(customer)
+        with pytest.raises(NotFound):
+            registry.find(merchant_id=merchant.id, customer_id=customer.id)
+        with pytest.raises(NotFound):
+            self.strike_off(customer)
+        again, is_new = enter(merchant, external_id="A-1")
+        assert is_new
+        assert again.id != customer.id
+
+    def test_refuses_while_something_is_open(self, merchant: Merchant, monkeypatch: pytest.MonkeyPatch) -> None:
+        customer, _ = enter(merchant)
+        blocker = {"type": "subscriptions", "count": 1, "items": [{"id": "sub_1", "status": "active"}]}
+        monkeypatch.setattr(registry, "_blockers", [lambda *_: None, lambda *_: blocker])
+        with pytest.raises(Conflict) as refused:
+            self.strike_off(customer)
+        assert refused.value.details == {"blockers": [blocker]}
+        assert registry.find(merchant_id=merchant.id, customer_id=customer.id)

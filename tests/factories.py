@@ -1,0 +1,129 @@
+"""Rows to begin a test with, made as directly as possible: one function for each thing, all keyword arguments.
+
+Nothing here is random but the ids. What the product's own activities make (subscriptions, top-ups, invoices) tests
+make through them.
+"""
+
+import itertools
+import uuid
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+from billing.models import Fee, Plan, PlanVersion, PlanVersionPrice, Price, PriceVersion
+from customers.models import Book, Customer, CustomerClaim
+from merchants import ids
+from merchants.models import Merchant, Mode, Organization, Product
+from metering.models import Aggregation, BillableMetric
+
+NOW = datetime(2026, 11, 15, 12, tzinfo=UTC)
+
+_numbers = itertools.count(1)
+
+
+def merchant(*, mode: str = Mode.TEST, timezone: str = "UTC", fee_rate: str = "0", **organization: Any) -> Merchant:
+    """One merchant of an organization of its own."""
+    number = next(_numbers)
+    defaults = {"name": f"Merchant {number}", "slug": f"merchant-{number}", "timezone": timezone}
+    owner = Organization.objects.create(**{**defaults, **organization})
+    return Merchant.objects.create(organization=owner, mode=mode, platform_fee_rate=Decimal(fee_rate))
+
+
+def product(*, merchant: Merchant, name: str = "Inference API") -> Product:
+    """A product."""
+    return Product.objects.create(merchant=merchant, name=name, created_at=NOW, updated_at=NOW)
+
+
+def metric(*, product: Product, name: str = "Requests", unit: str = "request") -> BillableMetric:
+    """A metric that sums."""
+    return BillableMetric.objects.create(
+        merchant=product.merchant,
+        product=product,
+        name=name,
+        unit=unit,
+        aggregation=Aggregation.SUM,
+        created_at=NOW,
+        updated_at=NOW,
+    )
+
+
+def fee(*, product: Product, name: str = "Platform") -> Fee:
+    """A fee."""
+    return Fee.objects.create(merchant=product.merchant, product=product, name=name, created_at=NOW, updated_at=NOW)
+
+
+def price(
+    *,
+    metric: BillableMetric | None = None,
+    fee: Fee | None = None,
+    unit_price: str = "0.01",
+    term: str = "instant",
+    cadence: str | None = None,
+    **version: Any,
+) -> PriceVersion:
+    """The first version of a standard price of a metric or a fee."""
+    of = metric or fee
+    assert of is not None
+    identity = Price.objects.create(
+        merchant=of.merchant, billable_metric=metric, fee=fee, created_at=NOW, updated_at=NOW
+    )
+    defaults = {
+        "number": 1,
+        "display_name": of.name,
+        "model": "standard",
+        "properties": {"unitPrice": unit_price},
+        "payment_term": term,
+        "billing_cadence": cadence,
+        "created_at": NOW,
+    }
+    return PriceVersion.objects.create(price=identity, **{**defaults, **version})
+
+
+def plan(
+    *, product: Product, prices: list[PriceVersion] | None = None, name: str = "Pay as you go", **version: Any
+) -> Plan:
+    """A plan with one version, by default monthly, in dollars, tax-free and with one price of one cent a request."""
+    if prices is None:
+        prices = [price(metric=metric(product=product))]
+    identity = Plan.objects.create(
+        merchant=product.merchant, product=product, name=name, created_at=NOW, updated_at=NOW
+    )
+    plan_version(plan=identity, prices=prices, **version)
+    return identity
+
+
+def plan_version(
+    *, plan: Plan, prices: list[PriceVersion], number: int = 1, currency: str = "USD", **version: Any
+) -> PlanVersion:
+    """A version of a plan."""
+    made = PlanVersion.objects.create(plan=plan, number=number, currency=currency, created_at=NOW, **version)
+    for each in prices:
+        PlanVersionPrice.objects.create(plan_version=made, price_version=each)
+    return made
+
+
+def customer(
+    *,
+    merchant: Merchant,
+    name: str = "Northwind Labs",
+    email: str | None = None,
+    tax_rates: dict[str, str] | None = None,
+    bucket: int | None = None,
+    customer_id: uuid.UUID | None = None,
+    **columns: Any,
+) -> Customer:
+    """A customer with an open, empty book."""
+    customer_id = customer_id or ids.new(bucket)
+    bucket = ids.bucket_of(customer_id)
+    email = email or f"buyer{next(_numbers)}@example.com"
+    CustomerClaim.objects.create(merchant=merchant, kind="email", value=email, customer_id=customer_id)
+    Book.objects.create(bucket=bucket, customer_id=customer_id, merchant=merchant, tax_rates=tax_rates)
+    return Customer.objects.create(
+        bucket=bucket,
+        id=customer_id,
+        consumer_id=customer_id,
+        merchant=merchant,
+        name=name,
+        email=email,
+        **{"created_at": NOW, "updated_at": NOW, **columns},
+    )
