@@ -1,8 +1,8 @@
 """Every table of billing, one import away."""
 
 from billing.models.catalogue import Fee, PaymentTerm, Plan, PlanVersion, PlanVersionPrice, Price, PriceVersion
-from billing.models.charges import Charge, Counter, Refund
-from billing.models.invoices import Invoice, InvoiceLine, InvoiceNumber
+from billing.models.charges import Charge, Counter, FeeOccurrence, Refund
+from billing.models.invoices import Invoice, InvoiceLine, InvoiceNumber, InvoiceRollup
 from billing.models.ledger import Account, CustomerRollup, Entry, MerchantRollup, Posting, Settlement, UnsettledWallet
 from billing.models.subscriptions import Subscription
 from billing.models.wallets import CreditLot, LotDraw, TopUp, Wallet
@@ -15,9 +15,11 @@ __all__ = [
     "CustomerRollup",
     "Entry",
     "Fee",
+    "FeeOccurrence",
     "Invoice",
     "InvoiceLine",
     "InvoiceNumber",
+    "InvoiceRollup",
     "LotDraw",
     "MerchantRollup",
     "PaymentTerm",

@@ -1,4 +1,4 @@
-"""Charges, the counters they come from, and refunds."""
+"""Charges, the counters they come from, fee occurrences and refunds."""
 
 from django.db import models
 from django.db.models import Q
@@ -83,4 +83,28 @@ class Refund(Owned):
     class Meta:
         constraints = [
             models.UniqueConstraint(fields=["bucket", "usage_event_id"], name="usage_event_refunded_once"),
+        ]
+
+
+class FeeOccurrence(Owned):
+    """One fee falling due once: the source of its charge, with the rates it was charged at. Append-only.
+
+    Its id follows from subscription, price version and period, so that charging it again finds it charged.
+    """
+
+    pk = models.CompositePrimaryKey("bucket", "id")
+    id = models.UUIDField()
+    subscription_id = models.UUIDField()
+    price_version_id = models.UUIDField()
+    period_start = models.DateTimeField()
+    period_end = models.DateTimeField(null=True)  # null: a one-time fee
+    tax_rate = models.DecimalField(max_digits=7, decimal_places=4)  # percent
+    fee_rate = models.DecimalField(max_digits=7, decimal_places=6)  # fraction
+    created_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["bucket", "subscription_id", "price_version_id", "period_start"], name="fee_once_per_period"
+            )
         ]

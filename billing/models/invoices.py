@@ -1,7 +1,8 @@
-"""Invoices, their lines, and the counters that number them."""
+"""Invoices, the running sums they are made from, their lines, and the counters that number them."""
 
 from django.db import models
 
+from billing.models.charges import Charge
 from billing.models.fields import NanosField, QuantityField
 from customers.models import Owned
 from merchants.models import Merchant
@@ -11,7 +12,7 @@ from merchants.tables import TableClass
 class Invoice(Owned):
     """A document over the charges of one subscription's period. It adds up; it computes nothing.
 
-    Totals are live sums of charges until it closes, then frozen here.
+    Totals are live sums of charges until it is issued, then frozen here: the database refuses to change them.
     """
 
     class Status(models.TextChoices):
@@ -45,7 +46,9 @@ class Invoice(Owned):
     paid_amount = NanosField(null=True)  # from the prepaid wallet
     unpaid_amount = NanosField(null=True)  # owed
     rounding = NanosField(null=True)  # what whole minor units add to the owed amount; booked, never dropped
+    failure_reason = models.CharField(max_length=500, blank=True)  # why it is parked
     created_at = models.DateTimeField()
+    updated_at = models.DateTimeField()
     issued_at = models.DateTimeField(null=True)
     paid_at = models.DateTimeField(null=True)
 
@@ -55,33 +58,48 @@ class Invoice(Owned):
                 fields=["bucket", "subscription_id", "sequence_number"], name="one_invoice_per_period"
             )
         ]
-        indexes = [
-            models.Index(fields=["merchant_id", "created_at"], name="invoice_by_merchant"),
-            models.Index(
-                fields=["grace_end"], condition=models.Q(status__in=["active", "closing"]), name="invoice_due"
-            ),
-        ]
+        indexes = [models.Index(fields=["merchant_id", "created_at"], name="invoice_by_merchant")]
+
+
+class InvoiceRollup(Owned):
+    """The settled charges of one kind, price, wallet and period on one invoice, summed as they settle.
+
+    So that closing an invoice, under the lock, does not read a period's charges. ``first_seq`` and ``last_seq``
+    bound the wallet's charges among which these are.
+    """
+
+    pk = models.CompositePrimaryKey("bucket", "invoice_id", "wallet_id", "kind", "price_version_id", "period_start")
+    invoice_id = models.UUIDField()
+    wallet_id = models.UUIDField()
+    kind = models.CharField(max_length=6, choices=Charge.Kind)
+    price_version_id = models.UUIDField()
+    period_start = models.DateTimeField()
+    metric_id = models.UUIDField(null=True)
+    first_seq = models.BigIntegerField()
+    last_seq = models.BigIntegerField()
+    charges = models.BigIntegerField()
+    quantity = QuantityField()
+    net = NanosField()
+    tax = NanosField()
+    gross = NanosField()
 
 
 class InvoiceLine(Owned):
-    """The charges of one price in one period on one invoice, summed."""
-
-    class Kind(models.TextChoices):
-        USAGE = "usage"
-        FEE = "fee"
-        REFUND = "refund"
+    """The charges of one kind, price, wallet and period on one issued invoice, summed. Append-only."""
 
     pk = models.CompositePrimaryKey("bucket", "id")
     id = models.UUIDField()
     invoice_id = models.UUIDField()
     position = models.SmallIntegerField()
-    kind = models.CharField(max_length=6, choices=Kind)
+    kind = models.CharField(max_length=6, choices=Charge.Kind)
     price_version_id = models.UUIDField()
     metric_id = models.UUIDField(null=True)
     wallet_id = models.UUIDField()
     description = models.CharField(max_length=200)
     period_start = models.DateTimeField()
     tax_rate = models.DecimalField(max_digits=7, decimal_places=4)  # percent
+    first_seq = models.BigIntegerField()
+    last_seq = models.BigIntegerField()
     charges = models.BigIntegerField()
     quantity = QuantityField()
     net = NanosField()

@@ -49,6 +49,7 @@ class Entry(Owned):
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["bucket", "customer_id", "key"], name="entry_once_per_key")]
+        indexes = [models.Index(fields=["bucket", "customer_id", "created_at"], name="entry_by_customer")]
 
 
 class Posting(Owned):

@@ -39,6 +39,8 @@ class Subscription(Owned):
     period_end = models.DateTimeField()
     invoice_id = models.UUIDField(null=True)
     next_invoice_id = models.UUIDField(null=True)
+    # When billing has to look at it next: a fee falls due, the period ends, its grace ends. Null: never.
+    billing_due_at = models.DateTimeField(null=True)
     prepaid_wallet_id = models.UUIDField()
     credit_wallet_id = models.UUIDField()
     auto_charge = models.BooleanField(default=False)
@@ -63,5 +65,7 @@ class Subscription(Owned):
         indexes = [
             models.Index(fields=["bucket", "customer_id"], name="subscription_by_customer"),
             models.Index(fields=["merchant_id", "created_at"], name="subscription_by_merchant"),
-            models.Index(fields=["period_end"], condition=models.Q(status="active"), name="subscription_due"),
+            models.Index(
+                fields=["billing_due_at"], condition=models.Q(billing_due_at__isnull=False), name="subscription_due"
+            ),
         ]

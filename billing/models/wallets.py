@@ -72,7 +72,11 @@ class CreditLot(Owned):
             ),
             never_nan("lot_is_a_number", "amount", "remaining"),
         ]
-        indexes = [models.Index(fields=["bucket", "wallet_id", "priority", "expires_at"], name="lot_in_draw_order")]
+        indexes = [
+            models.Index(fields=["bucket", "wallet_id", "priority", "expires_at"], name="lot_in_draw_order"),
+            # A wallet that is topped up often has thousands of used-up lots; settlement reads only these.
+            models.Index(fields=["bucket", "wallet_id"], condition=Q(remaining__gt=0), name="lot_not_used_up"),
+        ]
 
 
 class LotDraw(Owned):
