@@ -7,103 +7,132 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('billing', '0002_guards'),
-        ('merchants', '0002_guards'),
+        ("billing", "0002_guards"),
+        ("merchants", "0002_guards"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='FeeOccurrence',
+            name="FeeOccurrence",
             fields=[
-                ('bucket', models.PositiveSmallIntegerField()),
-                ('customer_id', models.UUIDField()),
-                ('pk', models.CompositePrimaryKey('bucket', 'id', blank=True, editable=False, primary_key=True, serialize=False)),
-                ('id', models.UUIDField()),
-                ('subscription_id', models.UUIDField()),
-                ('price_version_id', models.UUIDField()),
-                ('period_start', models.DateTimeField()),
-                ('period_end', models.DateTimeField(null=True)),
-                ('tax_rate', models.DecimalField(decimal_places=4, max_digits=7)),
-                ('fee_rate', models.DecimalField(decimal_places=6, max_digits=7)),
-                ('created_at', models.DateTimeField()),
+                ("bucket", models.PositiveSmallIntegerField()),
+                ("customer_id", models.UUIDField()),
+                (
+                    "pk",
+                    models.CompositePrimaryKey(
+                        "bucket", "id", blank=True, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                ("id", models.UUIDField()),
+                ("subscription_id", models.UUIDField()),
+                ("price_version_id", models.UUIDField()),
+                ("period_start", models.DateTimeField()),
+                ("period_end", models.DateTimeField(null=True)),
+                ("tax_rate", models.DecimalField(decimal_places=4, max_digits=7)),
+                ("fee_rate", models.DecimalField(decimal_places=6, max_digits=7)),
+                ("created_at", models.DateTimeField()),
             ],
         ),
         migrations.CreateModel(
-            name='InvoiceRollup',
+            name="InvoiceRollup",
             fields=[
-                ('bucket', models.PositiveSmallIntegerField()),
-                ('customer_id', models.UUIDField()),
-                ('pk', models.CompositePrimaryKey('bucket', 'invoice_id', 'wallet_id', 'kind', 'price_version_id', 'period_start', blank=True, editable=False, primary_key=True, serialize=False)),
-                ('invoice_id', models.UUIDField()),
-                ('wallet_id', models.UUIDField()),
-                ('kind', models.CharField(choices=[('usage', 'Usage'), ('fee', 'Fee'), ('refund', 'Refund')], max_length=6)),
-                ('price_version_id', models.UUIDField()),
-                ('period_start', models.DateTimeField()),
-                ('metric_id', models.UUIDField(null=True)),
-                ('first_seq', models.BigIntegerField()),
-                ('last_seq', models.BigIntegerField()),
-                ('charges', models.BigIntegerField()),
-                ('quantity', billing.models.fields.QuantityField()),
-                ('net', billing.models.fields.NanosField()),
-                ('tax', billing.models.fields.NanosField()),
-                ('gross', billing.models.fields.NanosField()),
+                ("bucket", models.PositiveSmallIntegerField()),
+                ("customer_id", models.UUIDField()),
+                (
+                    "pk",
+                    models.CompositePrimaryKey(
+                        "bucket",
+                        "invoice_id",
+                        "wallet_id",
+                        "kind",
+                        "price_version_id",
+                        "period_start",
+                        blank=True,
+                        editable=False,
+                        primary_key=True,
+                        serialize=False,
+                    ),
+                ),
+                ("invoice_id", models.UUIDField()),
+                ("wallet_id", models.UUIDField()),
+                (
+                    "kind",
+                    models.CharField(choices=[("usage", "Usage"), ("fee", "Fee"), ("refund", "Refund")], max_length=6),
+                ),
+                ("price_version_id", models.UUIDField()),
+                ("period_start", models.DateTimeField()),
+                ("metric_id", models.UUIDField(null=True)),
+                ("first_seq", models.BigIntegerField()),
+                ("last_seq", models.BigIntegerField()),
+                ("charges", models.BigIntegerField()),
+                ("quantity", billing.models.fields.QuantityField()),
+                ("net", billing.models.fields.NanosField()),
+                ("tax", billing.models.fields.NanosField()),
+                ("gross", billing.models.fields.NanosField()),
             ],
             options={
-                'abstract': False,
+                "abstract": False,
             },
         ),
         migrations.RemoveIndex(
-            model_name='invoice',
-            name='invoice_due',
+            model_name="invoice",
+            name="invoice_due",
         ),
         migrations.RemoveIndex(
-            model_name='subscription',
-            name='subscription_due',
+            model_name="subscription",
+            name="subscription_due",
         ),
         migrations.AddField(
-            model_name='invoice',
-            name='failure_reason',
+            model_name="invoice",
+            name="failure_reason",
             field=models.CharField(blank=True, max_length=500),
         ),
         migrations.AddField(
-            model_name='invoice',
-            name='updated_at',
+            model_name="invoice",
+            name="updated_at",
             field=models.DateTimeField(default=datetime.datetime(2000, 1, 1, tzinfo=datetime.UTC)),
             preserve_default=False,
         ),
         migrations.AddField(
-            model_name='invoiceline',
-            name='first_seq',
+            model_name="invoiceline",
+            name="first_seq",
             field=models.BigIntegerField(default=1),
             preserve_default=False,
         ),
         migrations.AddField(
-            model_name='invoiceline',
-            name='last_seq',
+            model_name="invoiceline",
+            name="last_seq",
             field=models.BigIntegerField(default=1),
             preserve_default=False,
         ),
         migrations.AddField(
-            model_name='subscription',
-            name='billing_due_at',
+            model_name="subscription",
+            name="billing_due_at",
             field=models.DateTimeField(null=True),
         ),
         migrations.AddIndex(
-            model_name='creditlot',
-            index=models.Index(condition=models.Q(('remaining__gt', 0)), fields=['bucket', 'wallet_id'], name='lot_not_used_up'),
+            model_name="creditlot",
+            index=models.Index(
+                condition=models.Q(("remaining__gt", 0)), fields=["bucket", "wallet_id"], name="lot_not_used_up"
+            ),
         ),
         migrations.AddIndex(
-            model_name='entry',
-            index=models.Index(fields=['bucket', 'customer_id', 'created_at'], name='entry_by_customer'),
+            model_name="entry",
+            index=models.Index(fields=["bucket", "customer_id", "created_at"], name="entry_by_customer"),
         ),
         migrations.AddIndex(
-            model_name='subscription',
-            index=models.Index(condition=models.Q(('billing_due_at__isnull', False)), fields=['billing_due_at'], name='subscription_due'),
+            model_name="subscription",
+            index=models.Index(
+                condition=models.Q(("billing_due_at__isnull", False)),
+                fields=["billing_due_at"],
+                name="subscription_due",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='feeoccurrence',
-            constraint=models.UniqueConstraint(fields=('bucket', 'subscription_id', 'price_version_id', 'period_start'), name='fee_once_per_period'),
+            model_name="feeoccurrence",
+            constraint=models.UniqueConstraint(
+                fields=("bucket", "subscription_id", "price_version_id", "period_start"), name="fee_once_per_period"
+            ),
         ),
     ]

@@ -60,7 +60,9 @@ class Subscription(Owned):
                 name="one_live_subscription_per_product",
                 nulls_distinct=False,
             ),
-            models.CheckConstraint(condition=models.Q(period_start__lt=models.F("period_end")), name="period_has_length"),
+            models.CheckConstraint(
+                condition=models.Q(period_start__lt=models.F("period_end")), name="period_has_length"
+            ),
         ]
         indexes = [
             models.Index(fields=["bucket", "customer_id"], name="subscription_by_customer"),
