@@ -65,11 +65,15 @@ def _grant_search(directory: Path, uid: int) -> None:
     """Add one entry to the directory's access list: narrower than opening its mode to everyone."""
     entries = _entries(directory)
     entries[_ACL_USER, uid] = entries.get((_ACL_USER, uid), 0) | _SEARCH
-    entries[_ACL_MASK, _ACL_NOBODY] = entries.get((_ACL_MASK, _ACL_NOBODY), entries[_ACL_GROUP_OBJ, _ACL_NOBODY]) | _SEARCH
+    entries[_ACL_MASK, _ACL_NOBODY] = (
+        entries.get((_ACL_MASK, _ACL_NOBODY), entries[_ACL_GROUP_OBJ, _ACL_NOBODY]) | _SEARCH
+    )
     packed = b"".join(struct.pack("<HHI", tag, rights, who) for (tag, who), rights in sorted(entries.items()))
     try:
         os.setxattr(directory, _ACL, struct.pack("<I", _ACL_VERSION) + packed)
-        logger.warning("PostgreSQL does not run as root: its account %s may now pass through %s", ACCOUNT_NAME, directory)
+        logger.warning(
+            "PostgreSQL does not run as root: its account %s may now pass through %s", ACCOUNT_NAME, directory
+        )
     except OSError as error:
         raise CannotStart(
             f"PostgreSQL does not run as root, and its account {ACCOUNT_NAME} may not pass through {directory}: "

@@ -69,7 +69,7 @@ class Process:
                 cwd=self.directory,
                 env=dict(self.environment),
                 start_new_session=True,  # Ctrl-C reaches the supervisor alone, which then stops all in order
-                preexec_fn=_die_with_parent(self.stop_signal),
+                preexec_fn=_die_with_parent(self.stop_signal),  # noqa: PLW1509 (takes no lock)
                 **as_account(self.account),
             )
 

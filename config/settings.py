@@ -40,7 +40,11 @@ def _database(url: str) -> dict[str, object]:
         "PORT": query.pop("port", None) or str(parts.port or ""),
         "CONN_MAX_AGE": 60,
         "CONN_HEALTH_CHECKS": True,
-        "OPTIONS": {**query, "options": "-c timezone=UTC -c lock_timeout=10s -c idle_in_transaction_session_timeout=60s"},
+        "OPTIONS": {
+            "connect_timeout": "5",
+            **query,
+            "options": "-c timezone=UTC -c lock_timeout=10s -c idle_in_transaction_session_timeout=60s",
+        },
     }
 
 
@@ -52,8 +56,10 @@ TESTING = "pytest" in sys.modules
 DATA_DIR = Path(os.environ.get("FARTHING_DATA") or BASE_DIR / ".farthing")
 SECRET_KEY = os.environ.get("FARTHING_SECRET_KEY") or embedded.kept_secret(DATA_DIR)
 SECRET_KEY_FALLBACKS = _words("FARTHING_SECRET_KEY_FALLBACKS", "")
-if not SECRET_KEY and (TESTING or DEBUG or len(sys.argv) > 1 and sys.argv[1] in {"makemigrations", "spectacular", "collectstatic"}):
-    SECRET_KEY = "not-secret-used-only-by-tests-and-build-steps-0123456789"
+if not SECRET_KEY and (
+    TESTING or DEBUG or (len(sys.argv) > 1 and sys.argv[1] in {"makemigrations", "spectacular", "collectstatic"})
+):
+    SECRET_KEY = "not-secret-used-only-by-tests-and-build-steps-0123456789"  # noqa: S105
 # Peppers API key hashes; a list so that it can be rotated: the first hashes, all are tried.
 API_KEY_PEPPERS = _words("FARTHING_API_KEY_PEPPERS", "") or [SECRET_KEY]
 
@@ -114,6 +120,7 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "config.middleware.RequestIdMiddleware",
+    "config.middleware.RequestMetricsMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
@@ -248,12 +255,9 @@ RESERVATION_TTL_SECONDS_MAX = 7 * 24 * 3600
 INVOICE_GRACE_SECONDS = _number("FARTHING_INVOICE_GRACE", 3600)
 REGIONS = _words("FARTHING_REGIONS", "us-west1 europe-west1 asia-south1")
 
-# --- workers ---------------------------------------------------------------------------------------------
+# --- what is logged and measured -------------------------------------------------------------------------
 
-CELERY_BROKER_URL = REDIS_URL
-
-# --- what is logged --------------------------------------------------------------------------------------
-
+METRICS_TOKEN = os.environ.get("FARTHING_METRICS_TOKEN", "")  # without it /metrics answers this machine alone
 LOG_LEVEL = os.environ.get("FARTHING_LOG_LEVEL", "INFO")
 LOGGING = {
     "version": 1,
@@ -261,7 +265,7 @@ LOGGING = {
     "filters": {"request_id": {"()": "config.logs.RequestIdFilter"}},
     "formatters": {
         "json": {
-            "()": "pythonjsonlogger.json.JsonFormatter",
+            "()": "config.logs.RedactingJsonFormatter",
             "format": "%(asctime)s %(levelname)s %(name)s %(message)s %(request_id)s",
             "rename_fields": {"asctime": "time", "levelname": "level", "name": "logger"},
         }

@@ -1,0 +1,59 @@
+"""What the web server serves: the fast lane for the calls that move money, Django for everything else."""
+
+import logging
+import os
+from collections.abc import Awaitable, Callable, MutableMapping
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any
+
+from django.core.asgi import get_asgi_application
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+logger = logging.getLogger(__name__)
+
+LANE_PATHS = frozenset({"/v0/usage", "/v0/usage/batch", "/v0/entitlements"})
+LANE_VERBS = ("/release", "/extend")
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+django = get_asgi_application()
+lane: Any = import_module("charging.lane") if find_spec("charging.lane") else None
+
+
+async def application(scope: Scope, receive: Receive, send: Send) -> None:
+    """Serve one connection, or the start and the end of the process."""
+    if scope["type"] == "lifespan":
+        await live(receive, send)
+    elif lane and is_for_lane(scope):
+        await lane.application(scope, receive, send)
+    else:
+        await django(scope, receive, send)
+
+
+def is_for_lane(scope: Scope) -> bool:
+    """Tell whether a request is a command that the fast lane decides."""
+    if scope["type"] != "http" or scope["method"] != "POST":
+        return False
+    path: str = scope["path"]
+    return path in LANE_PATHS or (
+        path.startswith("/v0/entitlements/") and path.endswith(LANE_VERBS) and path.count("/") == 4
+    )
+
+
+async def live(receive: Receive, send: Send) -> None:
+    """Start the lane before the first request, and let it finish what it accepted after the last."""
+    while True:
+        moment = (await receive())["type"]
+        try:
+            if lane:
+                await (lane.startup() if moment == "lifespan.startup" else lane.shutdown())
+        except Exception as error:  # the web server must hear of any failure, or it would serve without the lane
+            logger.exception("%s failed", moment)
+            await send({"type": f"{moment}.failed", "message": str(error)})
+            return
+        await send({"type": f"{moment}.complete"})
+        if moment == "lifespan.shutdown":
+            return

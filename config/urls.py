@@ -1,0 +1,3 @@
+"""The whole HTTP surface on one screen."""
+
+urlpatterns: list[object] = []
