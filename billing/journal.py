@@ -1,0 +1,139 @@
+"""The chart of accounts, as functions: each builds one kind of ledger entry, and nothing else builds any.
+
+A posting moves an amount from the account it debits to the account it credits; an account's balance is what it was
+credited less what it was debited. So a customer's credit is positive, and what a customer owes is negative:
+
+- prepaid wallet = customer_credit. Money comes in from ``clearing`` and is earned from there.
+- credit wallet = unbilled + receivable. Use is earned from ``unbilled``; an invoice moves the debt to ``receivable``,
+  so issuing one does not free the credit limit.
+"""
+
+import uuid
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple
+
+from billing.models import Account, Invoice, TopUp, Wallet
+
+Kind = Account.Kind
+
+# Where a wallet's charges are earned from.
+POT = {Wallet.Kind.PREPAID.value: Kind.CUSTOMER_CREDIT, Wallet.Kind.CREDIT.value: Kind.UNBILLED}
+# The accounts whose balances make up a wallet's.
+WALLET_ACCOUNTS = {
+    Wallet.Kind.PREPAID.value: (Kind.CUSTOMER_CREDIT, Kind.PROMOTIONAL_CREDIT),
+    Wallet.Kind.CREDIT.value: (Kind.UNBILLED, Kind.RECEIVABLE),
+}
+
+
+class Movement(NamedTuple):
+    """A positive amount on its way from one account to another."""
+
+    debit: Kind
+    credit: Kind
+    amount: int
+
+
+class Earned(NamedTuple):
+    """What charges brought, by whose it is: net less the platform's fee, that fee, and tax. In nanos, signed."""
+
+    revenue: int
+    platform_fee: int
+    tax: int
+
+    @property
+    def gross(self) -> int:
+        return self.revenue + self.platform_fee + self.tax
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewEntry:
+    """One business fact, ready to be written once under its key."""
+
+    customer_id: uuid.UUID
+    currency: str
+    kind: str
+    key: str
+    reference_id: uuid.UUID
+    movements: tuple[Movement, ...]
+    created_at: datetime
+
+
+def top_up_received(*, top_up: TopUp, now: datetime) -> NewEntry:
+    """Money came in and is the customer's to spend."""
+    return NewEntry(
+        customer_id=top_up.customer_id,
+        currency=top_up.currency,
+        kind="top_up_received",
+        key=f"top_up:{top_up.id.hex}",
+        reference_id=top_up.id,
+        movements=_moved((Kind.CLEARING, Kind.CUSTOMER_CREDIT, top_up.amount)),
+        created_at=now,
+    )
+
+
+def usage_settled(
+    *,
+    customer_id: uuid.UUID,
+    currency: str,
+    wallet_id: uuid.UUID,
+    wallet_kind: str,
+    first_seq: int,
+    settlement_id: uuid.UUID,
+    charged: Earned,
+    returned: Earned,
+    now: datetime,
+) -> NewEntry:
+    """A range of a wallet's charges was earned.
+
+    Args:
+        charged: the sums of the charges above or at zero.
+        returned: the sums of those below zero; posted apart, so that the ledger shows both ways money went.
+    """
+    pot = POT[wallet_kind]
+    return NewEntry(
+        customer_id=customer_id,
+        currency=currency,
+        kind="usage_settled",
+        key=f"settlement:{wallet_id.hex}:{first_seq}",
+        reference_id=settlement_id,
+        movements=_moved(*_shared_out(pot, charged), *_shared_out(pot, returned)),
+        created_at=now,
+    )
+
+
+def invoice_issued(*, invoice: Invoice, owed: int, rounding: int, now: datetime) -> NewEntry:
+    """What was used on credit became due, in whole minor units.
+
+    Args:
+        owed: the exact sum of the invoice's charges on credit; negative where returns outweigh them.
+        rounding: what whole minor units add to it, or take away.
+    """
+    return NewEntry(
+        customer_id=invoice.customer_id,
+        currency=invoice.currency,
+        kind="invoice_issued",
+        key=f"invoice:{invoice.id.hex}",
+        reference_id=invoice.id,
+        movements=_moved((Kind.RECEIVABLE, Kind.UNBILLED, owed), (Kind.RECEIVABLE, Kind.ROUNDING, rounding)),
+        created_at=now,
+    )
+
+
+def _shared_out(pot: Kind, earned: Earned) -> tuple[tuple[Kind, Kind, int], ...]:
+    return (
+        (pot, Kind.REVENUE, earned.revenue),
+        (pot, Kind.PLATFORM_FEE, earned.platform_fee),
+        (pot, Kind.TAX, earned.tax),
+    )
+
+
+def _moved(*amounts: tuple[Kind, Kind, int]) -> tuple[Movement, ...]:
+    """Write signed amounts as positive movements; nothing moves for zero."""
+    return tuple(
+        [
+            Movement(debit, credit, amount) if amount > 0 else Movement(credit, debit, -amount)
+            for debit, credit, amount in amounts
+            if amount
+        ]
+    )

@@ -1,0 +1,220 @@
+"""The ledger: entries are written once and never changed, and every balance is a sum of postings.
+
+What an entry says is decided in journal.py; here it is written, for any number of customers in three statements.
+"""
+
+import uuid
+from collections.abc import Collection, Iterable, Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+import msgspec
+from django.db import connection
+
+from billing.journal import NewEntry
+from billing.models import Account
+from merchants import ids
+
+STATEMENT_LINES_MAX = 1000
+
+
+class EntryConflict(Exception):
+    """An entry's key was used before, for another fact: a fault of ours, not of a caller's."""
+
+
+class StatementLine(NamedTuple):
+    """One posting as its account sees it: positive where it was credited."""
+
+    entry_id: uuid.UUID
+    kind: str
+    reference_id: uuid.UUID
+    amount: int
+    created_at: datetime
+
+
+def account_id(customer_id: uuid.UUID, currency: str, kind: str) -> uuid.UUID:
+    """Tell the id that an account of a customer's has, whether it was opened or not."""
+    return ids.derived(ids.bucket_of(customer_id), "account", customer_id, currency, kind)
+
+
+_OPEN = """
+INSERT INTO billing_account (bucket, id, customer_id, kind, currency)
+SELECT x.bucket, x.id, x.customer_id, x.kind, x.currency
+FROM json_to_recordset(%s::json) AS x(bucket smallint, id uuid, customer_id uuid, kind text, currency text)
+WHERE NOT EXISTS (SELECT FROM billing_account a WHERE a.bucket = x.bucket AND a.id = x.id)
+ON CONFLICT (bucket, id) DO NOTHING
+"""
+
+_ENTER = """
+INSERT INTO billing_entry (bucket, id, customer_id, kind, key, reference_id, created_at)
+SELECT x.bucket, x.id, x.customer_id, x.kind, x.key, x.reference_id, x.created_at
+FROM json_to_recordset(%s::json) AS x(bucket smallint, id uuid, customer_id uuid, kind text, key text,
+    reference_id uuid, created_at timestamptz)
+ON CONFLICT (bucket, customer_id, key) DO NOTHING
+RETURNING id
+"""
+
+_POST = """
+INSERT INTO billing_posting
+    (bucket, entry_id, position, customer_id, debit_account_id, credit_account_id, amount, currency)
+SELECT x.bucket, x.entry_id, x.position, x.customer_id, x.debit, x.credit, x.amount, x.currency
+FROM json_to_recordset(%s::json) AS x(bucket smallint, entry_id uuid, position smallint, customer_id uuid,
+    debit uuid, credit uuid, amount numeric, currency text)
+"""
+
+
+def post(entries: Iterable[NewEntry]) -> int:
+    """Write the entries whose keys the ledger does not have yet, in the caller's transaction.
+
+    Accounts are opened by the first entry that names them. An entry that moves nothing is not written.
+
+    Returns:
+        How many entries were written.
+
+    Raises:
+        EntryConflict: a key was used before for an entry with other postings.
+    """
+    moving = {ids.new(ids.bucket_of(entry.customer_id)): entry for entry in entries if entry.movements}
+    if not moving:
+        return 0
+    with connection.cursor() as cursor:
+        cursor.execute(_OPEN, [_json(_accounts(moving.values()))])
+        cursor.execute(_ENTER, [_json([_entry_row(entry_id, entry) for entry_id, entry in moving.items()])])
+        written = {entry_id for (entry_id,) in cursor.fetchall()}
+        postings = [
+            row for entry_id, entry in moving.items() if entry_id in written for row in _posting_rows(entry_id, entry)
+        ]
+        if postings:
+            cursor.execute(_POST, [_json(postings)])
+    if len(written) < len(moving):
+        _check_replays([entry for entry_id, entry in moving.items() if entry_id not in written])
+    return len(written)
+
+
+def _accounts(entries: Collection[NewEntry]) -> list[dict[str, object]]:
+    named = {
+        (entry.customer_id, entry.currency, kind)
+        for entry in entries
+        for movement in entry.movements
+        for kind in (movement.debit, movement.credit)
+    }
+    return [
+        {
+            "bucket": ids.bucket_of(customer_id),
+            "id": account_id(customer_id, currency, kind),
+            "customer_id": customer_id,
+            "kind": kind,
+            "currency": currency,
+        }
+        for customer_id, currency, kind in sorted(named)
+    ]
+
+
+def _entry_row(entry_id: uuid.UUID, entry: NewEntry) -> dict[str, object]:
+    return {
+        "bucket": ids.bucket_of(entry_id),
+        "id": entry_id,
+        "customer_id": entry.customer_id,
+        "kind": entry.kind,
+        "key": entry.key,
+        "reference_id": entry.reference_id,
+        "created_at": entry.created_at,
+    }
+
+
+def _posting_rows(entry_id: uuid.UUID, entry: NewEntry) -> list[dict[str, object]]:
+    return [
+        {
+            "bucket": ids.bucket_of(entry_id),
+            "entry_id": entry_id,
+            "position": position,
+            "customer_id": entry.customer_id,
+            "debit": account_id(entry.customer_id, entry.currency, movement.debit),
+            "credit": account_id(entry.customer_id, entry.currency, movement.credit),
+            "amount": str(movement.amount),
+            "currency": entry.currency,
+        }
+        for position, movement in enumerate(entry.movements)
+    ]
+
+
+_POSTED = """
+SELECT p.debit_account_id, p.credit_account_id, p.amount
+FROM billing_entry e JOIN billing_posting p ON p.bucket = e.bucket AND p.entry_id = e.id
+WHERE e.bucket = %s AND e.customer_id = %s AND e.key = %s
+ORDER BY p.position
+"""
+
+
+def _check_replays(entries: Sequence[NewEntry]) -> None:
+    for entry in entries:
+        meant = [
+            (
+                account_id(entry.customer_id, entry.currency, movement.debit),
+                account_id(entry.customer_id, entry.currency, movement.credit),
+                movement.amount,
+            )
+            for movement in entry.movements
+        ]
+        with connection.cursor() as cursor:
+            cursor.execute(_POSTED, [ids.bucket_of(entry.customer_id), entry.customer_id, entry.key])
+            posted = [(debit, credit, int(amount)) for debit, credit, amount in cursor.fetchall()]
+        if posted != meant:
+            raise EntryConflict(f"{entry.key} of customer {ids.text('cus', entry.customer_id)} was posted differently")
+
+
+_BALANCES = """
+SELECT a.currency, a.kind, sum(m.amount)
+FROM billing_entry e
+JOIN billing_posting p ON p.bucket = e.bucket AND p.entry_id = e.id
+CROSS JOIN LATERAL (VALUES (p.credit_account_id, p.amount), (p.debit_account_id, -p.amount)) AS m(account_id, amount)
+JOIN billing_account a ON a.bucket = p.bucket AND a.id = m.account_id
+WHERE e.bucket = %s AND e.customer_id = %s
+GROUP BY a.currency, a.kind
+"""
+
+
+def balances(customer_id: uuid.UUID) -> dict[tuple[str, str], int]:
+    """Return the balance of each of a customer's accounts, in nanos by (currency, kind), from all its postings."""
+    with connection.cursor() as cursor:
+        cursor.execute(_BALANCES, [ids.bucket_of(customer_id), customer_id])
+        return {(currency, kind): int(amount) for currency, kind, amount in cursor.fetchall()}
+
+
+def balance(customer_id: uuid.UUID, currency: str, kind: Account.Kind) -> int:
+    """Return one account's balance in nanos; zero for one that was never opened."""
+    return balances(customer_id).get((currency, kind), 0)
+
+
+_STATEMENT = """
+SELECT e.id, e.kind, e.reference_id, m.amount, e.created_at
+FROM billing_entry e
+JOIN billing_posting p ON p.bucket = e.bucket AND p.entry_id = e.id
+CROSS JOIN LATERAL (VALUES (p.credit_account_id, p.amount), (p.debit_account_id, -p.amount)) AS m(account_id, amount)
+WHERE e.bucket = %(bucket)s AND e.customer_id = %(customer)s AND m.account_id = %(account)s AND e.created_at < %(before)s
+ORDER BY e.created_at DESC, e.id DESC, p.position
+LIMIT %(limit)s
+"""
+
+
+def statement(
+    *, customer_id: uuid.UUID, currency: str, kind: Account.Kind, before: datetime, limit: int = STATEMENT_LINES_MAX
+) -> list[StatementLine]:
+    """Return the postings of one account before an instant, newest first."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            _STATEMENT,
+            {
+                "bucket": ids.bucket_of(customer_id),
+                "customer": customer_id,
+                "account": account_id(customer_id, currency, kind),
+                "before": before,
+                "limit": min(limit, STATEMENT_LINES_MAX),
+            },
+        )
+        return [StatementLine(*row[:3], int(row[3]), row[4]) for row in cursor.fetchall()]
+
+
+def _json(rows: list[dict[str, object]]) -> str:
+    # One document for any number of rows: psycopg takes longer to adapt arrays than PostgreSQL takes to read this.
+    return msgspec.json.encode(rows).decode()
