@@ -1,3 +1,20 @@
 """The whole HTTP surface on one screen."""
 
-urlpatterns: list[object] = []
+from django.urls import URLPattern, URLResolver, include, path
+
+import merchants.api
+import metering.api
+from config import metrics, probes
+
+urlpatterns: list[URLPattern | URLResolver] = [
+    path("healthz", probes.healthz),
+    path("readyz", probes.readyz),
+    path("metrics", metrics.metrics),
+    path("v0/", include(merchants.api)),
+    path("v0/", include(metering.api)),
+]
+
+handler400 = "config.errors.bad_request"
+handler403 = "config.errors.permission_denied"
+handler404 = "config.errors.page_not_found"
+handler500 = "config.errors.server_error"

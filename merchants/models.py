@@ -168,3 +168,21 @@ class AuditEntry(models.Model):
     request_id = models.CharField(max_length=64, blank=True)
     address = models.GenericIPAddressField(null=True)
     digest = models.BinaryField(max_length=32)
+
+
+class IdempotentAnswer(models.Model):
+    """What a write was answered under its ``Idempotency-Key``, kept for ever, in the transaction of its effect.
+
+    The body is text, not jsonb: a replay repeats it to the byte.
+    """
+
+    table_class = TableClass.MERCHANT
+
+    pk = models.CompositePrimaryKey("merchant_id", "kind", "key")
+    merchant = models.ForeignKey(Merchant, on_delete=models.PROTECT)
+    kind = models.CharField(max_length=80)
+    key = models.CharField(max_length=255)
+    fingerprint = models.BinaryField(max_length=16)
+    status = models.PositiveSmallIntegerField(null=True)
+    body = models.TextField(default="")
+    created_at = models.DateTimeField()
