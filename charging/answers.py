@@ -1,0 +1,132 @@
+"""How events, batches and reservations read in JSON: Paygentic's shapes, with our additions in the same style. Pure."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+
+from charging.book import Event, Refund, Reservation
+from charging.commands import RecordUsage, RefusedEvent
+from charging.engine import Done, Refused
+from merchants import ids
+
+# Quantities are numbers in the contract; written out exactly, they are no floats until a client makes them so.
+encode = msgspec.json.Encoder(decimal_format="number").encode
+
+
+def usage_event(event: Event) -> dict[str, Any]:
+    """Write a usage event and what it was charged; ``billing`` amounts are nanos."""
+    answer: dict[str, Any] = {
+        "id": ids.text("usg", event.id),
+        "object": "usageEvent",
+        "customerId": ids.text("cus", event.customer_id),
+        "merchantId": ids.text("org", event.merchant_id),
+        "subscriptionId": ids.text("sub", event.subscription_id),
+        "idempotencyKey": event.key,
+        "timestamp": event.timestamp,
+        "createdAt": event.created_at,
+        "properties": [_property(item) for item in event.properties],
+        "billing": {
+            "billingEventId": ids.text("bev", event.id),
+            "currency": event.currency,
+            "invoiceId": ids.text("inv", event.invoice_id),
+            "price": event.net,
+            "totalTax": event.tax,
+            "totalAmount": event.gross,
+        },
+    }
+    if event.reservation_id is not None:
+        answer["entitlementId"] = ids.text("com", event.reservation_id)
+    if event.metadata is not None:
+        answer["metadata"] = event.metadata
+    return answer
+
+
+def _property(item: Sequence[Any]) -> dict[str, Any]:
+    metric, quantity, price = item[:3]
+    answer = {"billableMetricId": ids.text("bm", bytes.fromhex(metric)), "quantity": Decimal(quantity)}
+    if price is not None:
+        answer["price"] = price
+    return answer
+
+
+def refunded_event(refund: Refund) -> dict[str, Any]:
+    """Write a usage event that was refunded."""
+    given = {"refundedAt": refund.created_at}
+    if refund.reason:
+        given["reason"] = refund.reason
+    return {**usage_event(refund.event), "refund": given}
+
+
+def batch(
+    commands: Sequence[RecordUsage | RefusedEvent], outcomes: Sequence[Done | Refused]
+) -> tuple[int, dict[str, Any]]:
+    """Write the answer to a batch, and its status: 201 when all went well, else 207."""
+    successful: list[dict[str, Any]] = []
+    failed: list[dict[str, Any]] = []
+    for index, (command, outcome) in enumerate(zip(commands, outcomes, strict=True)):
+        if isinstance(outcome, Done):
+            successful.append(usage_event(outcome.answer))  # type: ignore[arg-type]
+            continue
+        error = outcome.error
+        failure = {"index": index, "idempotencyKey": command.key or "", "error": error.message, "code": error.code}
+        if error.details:
+            failure["details"] = error.details
+        if errors := getattr(error, "errors", None):
+            failure["errors"] = errors
+        failed.append(failure)
+    return (207 if failed else 201), {
+        "object": "batchUsageEvents",
+        "successful": successful,
+        "failed": failed,
+        "summary": {"total": len(commands), "successful": len(successful), "failed": len(failed)},
+    }
+
+
+def granted(reservation: Reservation, customer_id: bytes) -> dict[str, Any]:
+    """Write a reservation as it was when it was granted, whatever has been used of it since."""
+    return {
+        **_reservation(reservation, customer_id),
+        "expiresAt": reservation.created_at + timedelta(seconds=reservation.ttl_seconds),
+        "usedCount": 0,
+        "remainingBalance": str(reservation.granted),
+        "status": "open",
+    }
+
+
+def reservation(reservation: Reservation, customer_id: bytes) -> dict[str, Any]:
+    """Write a reservation as it is; balances are digit strings of nanos."""
+    return {
+        **_reservation(reservation, customer_id),
+        "expiresAt": reservation.expires_at,
+        "usedCount": reservation.used_count,
+        "remainingBalance": str(reservation.held),
+        "status": reservation.state,
+        "capturedAmount": str(reservation.captured),
+        "releasedAmount": str(reservation.released),
+    }
+
+
+def _reservation(reservation: Reservation, customer_id: bytes) -> dict[str, Any]:
+    metrics = []
+    for metric, quantity, price, amount in reservation.lines:
+        line: dict[str, Any] = {"billableMetricId": ids.text("bm", bytes.fromhex(metric)), "heldAmount": str(amount)}
+        if quantity is not None:
+            line["quantity"] = Decimal(quantity)
+        if price is not None:
+            line["price"] = price
+        metrics.append(line)
+    return {
+        "id": ids.text("com", reservation.id),
+        "object": "entitlement",
+        "merchantId": ids.text("org", reservation.merchant_id),
+        "customerId": ids.text("cus", customer_id),
+        "subscriptionId": ids.text("sub", reservation.subscription_id),
+        "billableMetrics": metrics,
+        "createdAt": reservation.created_at,
+        "maxUses": reservation.max_uses,
+        "grantedAmount": str(reservation.granted),
+        "region": reservation.region,
+    }

@@ -1,0 +1,232 @@
+"""A customer's book: everything the engine may look at or change while the customer is locked. Pure.
+
+The store fills a book, the engine decides against it, the store writes back what is marked as changed. Amounts are
+nanos, instants aware UTC datetimes, ids 16 bytes.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Protocol
+
+import msgspec
+
+from billing.prices import PlanVersion
+from billing.rating import Accumulator, Totals
+
+
+class Wallet(msgspec.Struct, gc=False):
+    """One pot. What is available is what a new charge or hold may take."""
+
+    id: bytes
+    currency: str
+    prepaid: bool
+    balance: int
+    spent: int
+    held: int
+    credit_limit: int | None
+    charge_seq: int
+    settled_seq: int
+    changed: bool = False
+
+    @property
+    def available(self) -> int | None:
+        """Free to spend, in nanos; None where there is no limit."""
+        if self.prepaid:
+            return self.balance - self.spent - self.held
+        if self.credit_limit is None:
+            return None
+        return self.balance - self.spent - self.held + self.credit_limit
+
+
+class Subscription(msgspec.Struct, gc=False):
+    """An agreement that has not ended, with the price book it pinned."""
+
+    id: bytes
+    plan_version_id: bytes
+    status: str
+    timezone: str
+    started_at: datetime
+    ending_at: datetime | None
+    period_start: datetime
+    period_end: datetime
+    invoice_id: bytes | None
+    next_invoice_id: bytes | None
+    prepaid_wallet_id: bytes
+    credit_wallet_id: bytes
+    tax_exempt: bool
+
+
+class Counter(msgspec.Struct, gc=False):
+    """The running totals of one price in one period, and the rates pinned when it opened."""
+
+    subscription_id: bytes
+    price_version_id: bytes
+    period_start: datetime
+    period_end: datetime
+    tax_rate: Decimal
+    fee_rate: Decimal
+    accumulator: Accumulator
+    charged: Totals
+    stored: bool = False
+    changed: bool = False
+
+
+CounterKey = tuple[bytes, bytes, datetime]  # subscription, price version, period end
+
+
+class Reservation(msgspec.Struct, gc=False):
+    """Funds held. granted = captured + released + held."""
+
+    id: bytes
+    merchant_id: bytes
+    subscription_id: bytes
+    plan_version_id: bytes
+    wallet_id: bytes
+    key: str | None
+    fingerprint: bytes
+    lines: list[list[Any]]
+    state: str
+    granted: int
+    captured: int
+    released: int
+    held: int
+    max_uses: int
+    used_count: int
+    region: str
+    created_at: datetime
+    expires_at: datetime
+    ttl_seconds: int
+    closed_at: datetime | None = None
+    stored: bool = False
+    changed: bool = False
+
+    @property
+    def open(self) -> bool:
+        return self.state == "open"
+
+    def metric_ids(self) -> set[bytes]:
+        """Name the metrics it may be used for."""
+        return {bytes.fromhex(line[0]) for line in self.lines}
+
+
+class Event(msgspec.Struct, gc=False):
+    """A usage event as it is recorded, with the sum of what it was charged."""
+
+    id: bytes
+    customer_id: bytes
+    merchant_id: bytes
+    subscription_id: bytes
+    key: str
+    fingerprint: bytes
+    timestamp: datetime
+    created_at: datetime
+    properties: list[list[Any]]  # [metric id (hex), quantity, stated price or None]
+    metadata: dict[str, str] | None
+    reservation_id: bytes | None
+    currency: str
+    invoice_id: bytes
+    net: int
+    tax: int
+    gross: int
+
+
+class Charge(msgspec.Struct, gc=False):
+    """One rated amount, numbered within its wallet."""
+
+    customer_id: bytes
+    source_id: bytes
+    position: int
+    kind: str
+    wallet_id: bytes
+    seq: int
+    subscription_id: bytes
+    price_version_id: bytes
+    metric_id: bytes | None
+    invoice_id: bytes
+    period_start: datetime
+    quantity: Decimal
+    net: int
+    tax: int
+    gross: int
+    fee: int
+    captured: int
+    created_at: datetime
+
+
+class Refund(msgspec.Struct, gc=False):
+    """The return of one event's charges."""
+
+    id: bytes
+    customer_id: bytes
+    event: Event
+    reason: str
+    created_at: datetime
+
+
+class Writes:
+    """What a batch adds to the append-only tables, over all of its books."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self.charges: list[Charge] = []
+        self.refunds: list[Refund] = []
+        self.unsettled: list[tuple[bytes, bytes, datetime]] = []  # wallet, customer, since
+
+
+class Catalogue(Protocol):
+    """The immutable reference rows that books point to, loaded before anything is decided."""
+
+    plans: Mapping[bytes, PlanVersion]
+    metric_merchants: Mapping[bytes, bytes]
+
+
+class Book:
+    """One customer's state within one batch."""
+
+    __slots__ = (
+        "charges_of",
+        "closed",
+        "counters",
+        "customer_id",
+        "events",
+        "fee_rate",
+        "merchant_id",
+        "now",
+        "refunds",
+        "reservations",
+        "reserved",
+        "seen",
+        "subscriptions",
+        "tax_rates",
+        "wallets",
+        "writes",
+    )
+
+    def __init__(
+        self,
+        *,
+        customer_id: bytes,
+        merchant_id: bytes,
+        now: datetime,
+        writes: Writes,
+        fee_rate: Decimal = Decimal(0),
+        tax_rates: Mapping[str, str] | None = None,
+        closed: bool = False,
+    ) -> None:
+        self.customer_id = customer_id
+        self.merchant_id = merchant_id
+        self.now = now
+        self.writes = writes
+        self.fee_rate = fee_rate
+        self.tax_rates = tax_rates
+        self.closed = closed
+        self.wallets: dict[bytes, Wallet] = {}
+        self.subscriptions: list[Subscription] = []
+        self.counters: dict[CounterKey, Counter] = {}
+        self.reservations: dict[bytes, Reservation] = {}  # open ones, and those a command names
+        self.seen: dict[str, Event] = {}  # by usage key
+        self.reserved: dict[str, Reservation] = {}  # by reservation key
+        self.events: dict[bytes, Event] = {}  # those a refund names
+        self.charges_of: dict[bytes, list[Charge]] = {}  # of those events
+        self.refunds: dict[bytes, Refund] = {}  # by event, those already made

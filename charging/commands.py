@@ -1,0 +1,315 @@
+"""What can be asked of a customer's book, parsed and fingerprinted. Pure.
+
+A command carries everything the engine needs but the state of the book and the time. Its ``id`` is made before it is
+decided, so that running the same command twice can be told from asking the same thing twice.
+"""
+
+import re
+from datetime import datetime
+from decimal import Decimal
+from hashlib import blake2b
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+
+from merchants import fields, ids, strict_json
+from merchants.errors import NotFound, ServiceError, ValidationFailed
+
+PROPERTIES_MAX = 50
+LINES_MAX = 50
+BATCH_EVENTS_MAX = 1000
+USES_MAX = 1000
+USES_DEFAULT = 1
+USES_DEFAULT_REGIONAL = 100
+BODY_BYTES_MAX = 256 * 1024
+BATCH_BODY_BYTES_MAX = 1024 * 1024
+DEPTH_MAX = 8
+TTL_SECONDS_MIN = 1
+
+
+class Property(msgspec.Struct, frozen=True, gc=False):
+    """A quantity of one metric; ``price`` is the unit price the caller states, for models that take one."""
+
+    metric_id: bytes
+    quantity: Decimal
+    price: Decimal | None = None
+
+
+class RecordUsage(msgspec.Struct, gc=False):
+    """Record one usage event and charge it."""
+
+    id: bytes
+    customer_id: bytes
+    merchant_id: bytes
+    key: str
+    fingerprint: bytes
+    timestamp: datetime
+    properties: tuple[Property, ...]
+    reservation_id: bytes | None = None
+    final: bool = False
+    metadata: dict[str, str] | None = None
+
+
+class Line(msgspec.Struct, frozen=True, gc=False):
+    """What one reservation line sets aside: units of a metric, or a plain amount of money for it."""
+
+    metric_id: bytes
+    quantity: Decimal | None
+    amount: Decimal | None
+    price: Decimal | None = None
+
+
+class Reserve(msgspec.Struct, gc=False):
+    """Hold funds for later use of some metrics."""
+
+    id: bytes
+    customer_id: bytes
+    merchant_id: bytes
+    key: str | None
+    fingerprint: bytes
+    lines: tuple[Line, ...]
+    max_uses: int
+    ttl_seconds: int
+
+
+class Release(msgspec.Struct, gc=False):
+    """Give back what a reservation still holds."""
+
+    customer_id: bytes
+    merchant_id: bytes
+    reservation_id: bytes
+
+
+class Extend(msgspec.Struct, gc=False):
+    """Let a reservation live ``ttl_seconds`` from now."""
+
+    customer_id: bytes
+    merchant_id: bytes
+    reservation_id: bytes
+    ttl_seconds: int
+
+
+class Refund(msgspec.Struct, gc=False):
+    """Return one usage event's charges, once."""
+
+    id: bytes
+    customer_id: bytes
+    merchant_id: bytes
+    event_id: bytes
+    reason: str
+
+
+class RefusedEvent(msgspec.Struct, frozen=True):
+    """An event of a batch that never became a command."""
+
+    refusal: ServiceError
+    key: str | None
+
+
+Command = RecordUsage | Reserve | Release | Extend | Refund
+
+
+# --- what arrives on the wire ----------------------------------------------------------------------------
+
+
+class _Wire(msgspec.Struct, forbid_unknown_fields=True, rename="camel", gc=False):
+    """A body by type; what else it holds is refused."""
+
+
+_WireT = TypeVar("_WireT", bound=_Wire)
+
+
+class _WireProperty(_Wire):
+    billable_metric_id: str
+    quantity: Any
+    price: str | None = None
+
+
+class _WireUsage(_Wire):
+    idempotency_key: str
+    customer_id: str
+    merchant_id: str
+    timestamp: str
+    properties: Annotated[list[_WireProperty], msgspec.Meta(min_length=1, max_length=PROPERTIES_MAX)]
+    entitlement_id: str | None = None
+    final: bool = False
+    metadata: dict[str, str] | None = None
+
+
+class _WireBatch(_Wire):
+    events: Annotated[list[Any], msgspec.Meta(min_length=1, max_length=BATCH_EVENTS_MAX)]
+
+
+class _WireLine(_Wire):
+    billable_metric_id: str
+    quantity: Any = msgspec.UNSET
+    amount: str | None = None
+    price: str | None = None
+
+
+class _WireReserve(_Wire):
+    merchant_id: str
+    customer_id: str
+    entitlement_data: Annotated[list[_WireLine], msgspec.Meta(min_length=1, max_length=LINES_MAX)]
+    max_uses: int | None = None
+    expires_in: int | None = None  # seconds; ours
+
+
+class _WireExtend(_Wire):
+    expires_in: int
+
+
+class _WireNothing(_Wire):
+    pass
+
+
+_encoder = msgspec.json.Encoder(order="deterministic")
+_FIELD = re.compile(r"`\$\.?(?P<path>[^`]*)`$")
+
+
+def _convert(value: Any, wire: type[_WireT]) -> _WireT:
+    """Fit a decoded value to its type; raises ValidationFailed naming the field at fault."""
+    try:
+        return msgspec.convert(value, wire)
+    except msgspec.ValidationError as error:
+        message = str(error)
+        place = _FIELD.search(message)
+        field = re.sub(r"\[([0-9.]*)\]", r".\1", place["path"]).rstrip(".") if place else ""
+        if unknown := re.search(r"field `([^`]+)`", message):
+            field = f"{field}.{unknown[1]}".lstrip(".")
+        raise ValidationFailed(message.split(" - at")[0] + ".", field=field or "body") from None
+
+
+def _read(body: bytes, wire: type[_WireT], bytes_max: int = BODY_BYTES_MAX) -> _WireT:
+    return _convert(strict_json.decode(body, bytes_max=bytes_max, depth_max=DEPTH_MAX), wire)
+
+
+def _id(prefix: str, value: str, field: str) -> bytes:
+    """Read an id; one that cannot exist is answered like one that does not."""
+    try:
+        return ids.parse_raw(prefix, value)
+    except ids.InvalidId:
+        raise NotFound(f"{field} names nothing that exists here.", details={"field": field}) from None
+
+
+def plain(number: Decimal | None) -> str | None:
+    """Write a number in the one form that equal numbers share, without exponent."""
+    return None if number is None else format(number.normalize(), "f")
+
+
+def _fingerprint(*parts: Any) -> bytes:
+    return blake2b(_encoder.encode(parts), digest_size=16).digest()
+
+
+def _usage_command(wire: _WireUsage, merchant_id: bytes) -> RecordUsage:
+    customer_id = _id("cus", wire.customer_id, "customerId")
+    _own_merchant(wire.merchant_id, merchant_id)
+    properties = tuple(
+        [
+            Property(
+                _id("bm", item.billable_metric_id, f"properties.{index}.billableMetricId"),
+                fields.quantity(item.quantity, f"properties.{index}.quantity"),
+                None if item.price is None else fields.amount(item.price, f"properties.{index}.price"),
+            )
+            for index, item in enumerate(wire.properties)
+        ]
+    )
+    reservation_id = None
+    if wire.entitlement_id is not None:
+        reservation_id = _id("com", wire.entitlement_id, "entitlementId")
+    elif wire.final:
+        raise ValidationFailed("final closes a reservation: name it in entitlementId.", field="final")
+    metadata = wire.metadata
+    if metadata is not None:
+        fields.metadata(metadata)
+    timestamp = fields.timestamp(wire.timestamp, "timestamp")
+    return RecordUsage(
+        ids.new_raw(customer_id[15]),
+        customer_id,
+        merchant_id,
+        fields.idempotency_key(wire.idempotency_key),
+        _fingerprint(
+            wire.customer_id,
+            timestamp,
+            [(item.metric_id, plain(item.quantity), plain(item.price)) for item in properties],
+            reservation_id,
+            wire.final,
+            metadata,
+        ),
+        timestamp,
+        properties,
+        reservation_id,
+        wire.final,
+        metadata or None,
+    )
+
+
+def _own_merchant(value: str, merchant_id: bytes) -> None:
+    if _id("org", value, "merchantId") != merchant_id:
+        raise NotFound("merchantId names nothing that exists here.", details={"field": "merchantId"})
+
+
+def parse_usage(body: bytes, merchant_id: bytes) -> RecordUsage:
+    """Read the body of ``POST /v0/usage`` sent with a key of ``merchant_id``; raises ServiceError."""
+    return _usage_command(_read(body, _WireUsage), merchant_id)
+
+
+def parse_batch(body: bytes, merchant_id: bytes) -> list[RecordUsage | RefusedEvent]:
+    """Read the body of ``POST /v0/usage/batch``: for each event, in order, its command or why there is none.
+
+    What is not sound JSON refuses the batch as a whole; raises ServiceError.
+    """
+    parsed: list[RecordUsage | RefusedEvent] = []
+    for event in _read(body, _WireBatch, BATCH_BODY_BYTES_MAX).events:
+        try:
+            parsed.append(_usage_command(_convert(event, _WireUsage), merchant_id))
+        except ServiceError as refusal:
+            key = event.get("idempotencyKey") if isinstance(event, dict) else None
+            parsed.append(RefusedEvent(refusal, key if isinstance(key, str) else None))
+    return parsed
+
+
+def parse_reserve(
+    body: bytes, merchant_id: bytes, *, key: str | None, is_regional: bool, ttl_default: int, ttl_max: int
+) -> Reserve:
+    """Read the body of ``POST /v0/entitlements``; a request for a region has another default of maxUses."""
+    wire = _read(body, _WireReserve)
+    _own_merchant(wire.merchant_id, merchant_id)
+    customer_id = _id("cus", wire.customer_id, "customerId")
+    lines = tuple([_line(item, f"entitlementData.{index}") for index, item in enumerate(wire.entitlement_data)])
+    max_uses = wire.max_uses
+    if max_uses is None:
+        max_uses = USES_DEFAULT_REGIONAL if is_regional else USES_DEFAULT
+    fields.integer(max_uses, "maxUses", least=1, most=USES_MAX)
+    ttl = ttl_default if wire.expires_in is None else wire.expires_in
+    fields.integer(ttl, "expiresIn", least=TTL_SECONDS_MIN, most=ttl_max)
+    fingerprint = _fingerprint(
+        wire.customer_id,
+        [(item.metric_id, plain(item.quantity), plain(item.amount), plain(item.price)) for item in lines],
+        max_uses,
+        wire.expires_in,
+    )
+    new_id = ids.new_raw(customer_id[15])
+    return Reserve(new_id, customer_id, merchant_id, key, fingerprint, lines, max_uses, ttl)
+
+
+def _line(wire: _WireLine, at: str) -> Line:
+    if (wire.quantity is msgspec.UNSET) == (wire.amount is None):
+        raise ValidationFailed("Give either quantity or amount.", field=f"{at}.quantity")
+    return Line(
+        _id("bm", wire.billable_metric_id, f"{at}.billableMetricId"),
+        None if wire.quantity is msgspec.UNSET else fields.quantity(wire.quantity, f"{at}.quantity", zero=True),
+        None if wire.amount is None else fields.amount(wire.amount, f"{at}.amount"),
+        None if wire.price is None else fields.amount(wire.price, f"{at}.price"),
+    )
+
+
+def parse_extend(body: bytes, *, ttl_max: int) -> int:
+    """Read the body of ``POST /v0/entitlements/{id}/extend``: the new life in seconds, from now."""
+    return fields.integer(_read(body, _WireExtend).expires_in, "expiresIn", least=TTL_SECONDS_MIN, most=ttl_max)
+
+
+def parse_nothing(body: bytes) -> None:
+    """Check that a body, where one is sent, is an empty object."""
+    if body:
+        _read(body, _WireNothing)

@@ -1,0 +1,304 @@
+"""The door of the fast lane: an ASGI application without a framework on the path.
+
+``POST /v0/usage``, ``/v0/usage/batch``, ``/v0/entitlements`` and ``/v0/entitlements/{id}/release`` and ``/extend``.
+A request is read, becomes commands, waits for their commit, and is answered.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, MutableMapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import Any
+
+from django.conf import settings
+from prometheus_client import Counter
+
+from charging import answers, commands
+from charging.book import Event, Reservation
+from charging.coalescing import Coalescer, Ticket
+from charging.directory import Directory
+from charging.engine import Done, Outcome, Refused
+from merchants import fields, ids, regions, request_ids, strict_json
+from merchants.errors import (
+    NotFound,
+    PayloadTooLarge,
+    ServiceError,
+    Unavailable,
+    ValidationFailed,
+    envelope,
+)
+from merchants.keys import KeyFacts
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+logger = logging.getLogger(__name__)
+
+BODY_SECONDS_MAX = 30.0
+DIRECTORY_THREADS = 2
+
+REQUESTS = Counter("farthing_lane_requests", "Requests answered by the fast lane.", ["route", "status"])
+
+_JSON = (b"content-type", b"application/json")
+_REPLAYED = (b"idempotent-replayed", b"true")
+
+
+class Request:
+    """One HTTP request, its headers by lower-case name; a header sent twice is joined by a comma."""
+
+    __slots__ = ("headers", "id", "path", "receive", "scope")
+
+    def __init__(self, scope: Scope, receive: Receive) -> None:
+        self.scope = scope
+        self.receive = receive
+        self.path: str = scope["path"]
+        headers: dict[bytes, bytes] = {}
+        for name, value in scope["headers"]:
+            headers[name] = headers[name] + b"," + value if name in headers else value
+        self.headers = headers
+        self.id = request_ids.accept(self.header(b"x-request-id"))
+
+    def header(self, name: bytes) -> str | None:
+        """Read a header's value; None where it was not sent."""
+        value = self.headers.get(name)
+        return None if value is None else value.decode("latin-1")
+
+    async def body(self, bytes_max: int) -> bytes:
+        """Read the whole body, of at most ``bytes_max`` bytes."""
+        strict_json.check_headers(
+            content_type=self.header(b"content-type") or "",
+            content_encoding=self.header(b"content-encoding") or "",
+            content_length=self.header(b"content-length"),
+            bytes_max=bytes_max,
+        )
+        message = await self.receive()
+        if not message.get("more_body"):
+            return _part(message)
+        return await asyncio.wait_for(self._rest(_part(message), bytes_max), BODY_SECONDS_MAX)
+
+    async def _rest(self, first: bytes, bytes_max: int) -> bytes:
+        parts, size = [first], len(first)
+        while True:
+            message = await self.receive()
+            part = _part(message)
+            parts.append(part)
+            size += len(part)
+            if size > bytes_max:
+                raise PayloadTooLarge(f"The body may have at most {bytes_max} bytes.", details={"bytesMax": bytes_max})
+            if not message.get("more_body"):
+                return b"".join(parts)
+
+
+def _part(message: MutableMapping[str, Any]) -> bytes:
+    if message["type"] == "http.disconnect":
+        raise ConnectionResetError
+    body: bytes = message.get("body", b"")
+    return body
+
+
+class Answer:
+    """A status and a JSON body."""
+
+    __slots__ = ("body", "replayed", "status")
+
+    def __init__(self, status: int, body: Any, *, replayed: bool = False) -> None:
+        self.status = status
+        self.body = body
+        self.replayed = replayed
+
+
+class Lane:
+    """The state of one web process: the coalescer, and what it knows of keys."""
+
+    def __init__(self) -> None:
+        self._coalescer = Coalescer(
+            url=settings.DATABASE_URL,
+            threads=settings.LANE_THREADS,
+            waiting_max=settings.LANE_QUEUE_MAX,
+            bucket_groups=settings.LANE_BUCKET_GROUPS,
+        )
+        self._directory = Directory(url=settings.DATABASE_URL)
+        self._executor = ThreadPoolExecutor(DIRECTORY_THREADS, thread_name_prefix="directory")
+        self._loop = asyncio.get_running_loop()
+        self._coalescer.start()
+
+    async def close(self) -> None:
+        """Finish what was accepted."""
+        await self._loop.run_in_executor(None, self._coalescer.stop)
+        self._executor.shutdown()
+
+    # --- who asks ----------------------------------------------------------------------------------------
+
+    async def merchant(self, request: Request, permission: str) -> bytes:
+        """Return the merchant whose key came with a request; raises Unauthorized, Forbidden."""
+        header = request.header(b"authorization")
+        known, facts = self._directory.recall(header)
+        if not known:
+            facts = await self._ask(self._directory.look_up, header, datetime.now(UTC))
+        return self._directory.admit(facts, permission, datetime.now(UTC))
+
+    async def _ask(self, question: Callable[..., Any], *arguments: Any) -> Any:
+        return await self._loop.run_in_executor(self._executor, question, *arguments)
+
+    # --- what is asked -----------------------------------------------------------------------------------
+
+    async def run(self, wanted: list[commands.Command]) -> list[Done | Refused]:
+        """Carry out commands; every effect is durable on return."""
+        future: asyncio.Future[Ticket] = self._loop.create_future()
+
+        def on_done(ticket: Ticket) -> None:
+            self._loop.call_soon_threadsafe(_resolve, future, ticket)
+
+        self._coalescer.submit(Ticket(wanted, on_done))
+        await future
+        return future.result().outcomes  # type: ignore[return-value]
+
+    async def run_one(self, command: commands.Command) -> Done:
+        """Carry out one command; raises the ServiceError that refused it."""
+        outcome = (await self.run([command]))[0]
+        if isinstance(outcome, Refused):
+            raise outcome.error
+        return outcome
+
+    async def usage(self, request: Request) -> Answer:
+        merchant_id = await self.merchant(request, "usage:write")
+        _is_regional(request)
+        command = commands.parse_usage(await request.body(commands.BODY_BYTES_MAX), merchant_id)
+        done = await self.run_one(command)
+        assert isinstance(done.answer, Event)
+        return Answer(201, answers.usage_event(done.answer), replayed=done.replayed)
+
+    async def batch(self, request: Request) -> Answer:
+        merchant_id = await self.merchant(request, "usage:write")
+        _is_regional(request)
+        body = await request.body(commands.BATCH_BODY_BYTES_MAX)
+        parsed = commands.parse_batch(body, merchant_id)
+        wanted: list[commands.Command] = [item for item in parsed if isinstance(item, commands.RecordUsage)]
+        ran = iter(await self.run(wanted) if wanted else ())
+        outcomes: list[Outcome] = [
+            Refused(item.refusal) if isinstance(item, commands.RefusedEvent) else next(ran) for item in parsed
+        ]
+        return Answer(*answers.batch(parsed, outcomes))
+
+    async def reserve(self, request: Request) -> Answer:
+        merchant_id = await self.merchant(request, "entitlements:write")
+        key = request.header(b"idempotency-key")
+        command = commands.parse_reserve(
+            await request.body(commands.BODY_BYTES_MAX),
+            merchant_id,
+            key=None if key is None else fields.idempotency_key(key, "Idempotency-Key"),
+            is_regional=_is_regional(request),
+            ttl_default=settings.RESERVATION_TTL_SECONDS,
+            ttl_max=settings.RESERVATION_TTL_SECONDS_MAX,
+        )
+        done = await self.run_one(command)
+        assert isinstance(done.answer, Reservation)
+        return Answer(201, answers.granted(done.answer, command.customer_id), replayed=done.replayed)
+
+    async def release(self, request: Request) -> Answer:
+        merchant_id, reservation_id, customer_id = await self._reservation(request)
+        commands.parse_nothing(await self._optional_body(request))
+        done = await self.run_one(commands.Release(customer_id, merchant_id, reservation_id))
+        return Answer(200, answers.reservation(done.answer, customer_id), replayed=done.replayed)  # type: ignore[arg-type]
+
+    async def extend(self, request: Request) -> Answer:
+        merchant_id, reservation_id, customer_id = await self._reservation(request)
+        body = await request.body(commands.BODY_BYTES_MAX)
+        ttl = commands.parse_extend(body, ttl_max=settings.RESERVATION_TTL_SECONDS_MAX)
+        done = await self.run_one(commands.Extend(customer_id, merchant_id, reservation_id, ttl))
+        return Answer(200, answers.reservation(done.answer, customer_id))  # type: ignore[arg-type]
+
+    async def _reservation(self, request: Request) -> tuple[bytes, bytes, bytes]:
+        """Find the reservation that the path names, and whose it is."""
+        merchant_id = await self.merchant(request, "entitlements:write")
+        _is_regional(request)
+        try:
+            reservation_id = ids.parse_raw("com", request.path.split("/")[3])
+        except ids.InvalidId:
+            raise NotFound() from None
+        customer_id = await self._ask(self._directory.owner_of_reservation, reservation_id, merchant_id)
+        if customer_id is None:
+            raise NotFound()
+        return merchant_id, reservation_id, customer_id
+
+    async def _optional_body(self, request: Request) -> bytes:
+        if request.headers.get(b"content-length", b"0") == b"0" and b"transfer-encoding" not in request.headers:
+            return b""
+        return await request.body(commands.BODY_BYTES_MAX)
+
+
+def _is_regional(request: Request) -> bool:
+    region, edge = request.header(b"x-paygentic-region"), request.header(b"x-paygentic-edge")
+    if region is None and edge is None:
+        return False
+    return regions.is_regional(region=region, edge=edge, known=settings.REGIONS)
+
+
+def _resolve(future: "asyncio.Future[Ticket]", ticket: Ticket) -> None:
+    if not future.done():  # the client may have gone
+        future.set_result(ticket)
+
+
+# --- the application -------------------------------------------------------------------------------------
+
+_lane: Lane | None = None
+
+
+async def startup() -> None:
+    """Start the lane of this process."""
+    global _lane
+    _lane = Lane()
+
+
+async def shutdown() -> None:
+    """Finish what was accepted and stop."""
+    global _lane
+    if _lane is not None:
+        await _lane.close()
+        _lane = None
+
+
+_ROUTES: dict[str, tuple[str, Callable[[Lane, Request], Awaitable[Answer]]]] = {
+    "/v0/usage": ("usage", Lane.usage),
+    "/v0/usage/batch": ("batch", Lane.batch),
+    "/v0/entitlements": ("reserve", Lane.reserve),
+    "release": ("release", Lane.release),
+    "extend": ("extend", Lane.extend),
+}
+
+
+async def application(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer one request of the lane's; config.asgi sends only those here."""
+    request = Request(scope, receive)
+    route, handler = _ROUTES.get(request.path) or _ROUTES[request.path.rpartition("/")[2]]
+    extra: list[tuple[bytes, bytes]] = []
+    try:
+        if _lane is None:
+            raise Unavailable()
+        if scope["query_string"]:
+            raise ValidationFailed("This request takes no query parameters.", field="query")
+        answer = await handler(_lane, request)
+        if answer.replayed:
+            extra.append(_REPLAYED)
+    except ConnectionResetError:
+        return
+    except ServiceError as error:
+        answer = Answer(error.status, envelope(error, request.id))
+        extra = [(name.lower().encode(), value.encode()) for name, value in error.headers.items()]
+    except TimeoutError:
+        answer = Answer(408, envelope(ServiceError("The body did not arrive in time."), request.id))
+    except Exception:
+        logger.exception("lane request failed", extra={"request_id": request.id})
+        answer = Answer(500, envelope(ServiceError(), request.id))
+    REQUESTS.labels(route, str(answer.status)).inc()
+    body = answers.encode(answer.body)
+    headers = [
+        _JSON,
+        (b"content-length", str(len(body)).encode()),
+        (b"x-request-id", request.id.encode()),
+        *extra,
+    ]
+    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,147 @@
+"""Make decisions durable: lock books, read them, decide, write back, commit. Two round trips for any batch.
+
+Round trip one locks the customers' books in id order and only in *later* statements reads what hangs from them: each
+statement of READ COMMITTED sees what was committed before it began, so a wait for a lock cannot leave stale balances.
+Round trip two writes everything the batch changed and commits. Every statement names its buckets.
+"""
+
+import logging
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import psycopg
+from psycopg import Connection, errors
+from psycopg.pq import TransactionStatus
+
+from charging import arrays, engine, reading, writing
+from charging.book import Book, Writes
+from charging.commands import Command
+from charging.engine import Outcome, Refused
+from charging.plans import Plans
+from merchants.errors import NotFound, ServiceError, Unavailable
+
+logger = logging.getLogger(__name__)
+
+TRIES_MAX = 4
+LOCK_TIMEOUT_MS = 2_000
+STATEMENT_TIMEOUT_MS = 15_000
+IDLE_TIMEOUT_MS = 10_000
+
+# The shapes below never change and always have an index that fits: plan once, and never scan.
+SESSION = (
+    f"SET lock_timeout = {LOCK_TIMEOUT_MS}; SET statement_timeout = {STATEMENT_TIMEOUT_MS}; "
+    f"SET idle_in_transaction_session_timeout = {IDLE_TIMEOUT_MS}; SET timezone = 'UTC'; "
+    "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET enable_hashjoin = off; "
+    "SET enable_mergejoin = off; SET enable_bitmapscan = off; SET jit = off"
+)
+
+_LOCK = """
+SELECT book.customer_id
+FROM unnest(%b, %b) AS wanted (bucket, customer_id)
+JOIN customers_book AS book USING (bucket, customer_id)
+ORDER BY book.bucket, book.customer_id
+FOR NO KEY UPDATE OF book"""
+_LOCK_FREE = _LOCK + " SKIP LOCKED"
+
+
+class Skipped(NamedTuple):
+    """Another transaction holds this customer; ask again."""
+
+
+class Transient(Exception):
+    """The transaction did not happen, or may not have: run it again, keys make that safe."""
+
+
+def connect(url: str) -> Connection[Any]:
+    """Open a connection that the functions below can use."""
+    connection = psycopg.connect(url, autocommit=True, application_name="farthing-lane")
+    connection.execute(SESSION)
+    connection.prepare_threshold = 0
+    arrays.register(connection)
+    return connection
+
+
+def run(
+    connection: Connection[Any], commands: Sequence[Command], catalogue: Plans, *, wait: bool = True
+) -> list[Outcome | Skipped]:
+    """Carry out commands in order, all durable on return; one outcome each.
+
+    With ``wait=False`` customers that another transaction holds are skipped. A refused command never fails its
+    neighbours; when the database refuses the batch, each command is tried by itself.
+
+    Raises Transient when the connection is lost: whether the batch was committed is then not known.
+    """
+    try:
+        return _run(connection, commands, catalogue, wait=wait)
+    except (errors.SerializationFailure, errors.DeadlockDetected, errors.LockNotAvailable):
+        if not wait:
+            return [Skipped() for _ in commands]
+        return _one_by_one(connection, commands, catalogue)
+    except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+        raise Transient from error
+    except psycopg.Error:
+        if len(commands) == 1:
+            raise
+        logger.exception("batch refused by the database; running its commands one by one")
+        return _one_by_one(connection, commands, catalogue)
+
+
+def _one_by_one(connection: Connection[Any], commands: Sequence[Command], catalogue: Plans) -> list[Outcome | Skipped]:
+    outcomes: list[Outcome | Skipped] = []
+    for command in commands:
+        for _ in range(TRIES_MAX):
+            try:
+                outcomes += _run(connection, [command], catalogue, wait=True)
+                break
+            except (errors.SerializationFailure, errors.DeadlockDetected):
+                continue
+            except errors.LockNotAvailable:
+                outcomes.append(Refused(Unavailable("The customer is busy; try again.", code="CUSTOMER_BUSY")))
+                break
+            except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+                raise Transient from error
+            except psycopg.Error:
+                logger.exception("command refused by the database")
+                outcomes.append(Refused(ServiceError()))
+                break
+        else:
+            outcomes.append(Refused(Unavailable("The customer is busy; try again.", code="CUSTOMER_BUSY")))
+    return outcomes
+
+
+def _run(
+    connection: Connection[Any], commands: Sequence[Command], catalogue: Plans, *, wait: bool
+) -> list[Outcome | Skipped]:
+    """Run one transaction; an exception on the way leaves nothing behind."""
+    wanted = sorted({command.customer_id for command in commands}, key=lambda key: (key[15], key))
+    writes = Writes()
+    try:
+        with connection.pipeline():
+            connection.execute("BEGIN")
+            locked = connection.execute(_LOCK if wait else _LOCK_FREE, _customers(wanted), binary=True)
+            answers = reading.send(connection, wanted, commands)
+            mine = {row[0] for row in locked}
+            books = reading.receive(answers, writes)
+            catalogue.load(connection, reading.plan_versions(books), answers.metric_ids)
+            outcomes = [_decide(command, mine, books, catalogue) for command in commands]
+            changed = [books[customer_id] for customer_id in mine]
+            writing.send(connection, changed, writes)
+            connection.execute("COMMIT")
+        return outcomes
+    except BaseException:
+        if not connection.closed and connection.info.transaction_status != TransactionStatus.IDLE:
+            connection.rollback()
+        raise
+
+
+def _customers(wanted: Sequence[bytes]) -> list[Any]:
+    return [arrays.Smallints([key[15] for key in wanted]), arrays.Uuids(wanted)]
+
+
+def _decide(command: Command, mine: set[bytes], books: dict[bytes, Book], catalogue: Plans) -> Outcome | Skipped:
+    book = books.get(command.customer_id)
+    if book is not None and command.customer_id in mine:
+        return engine.decide(book, command, catalogue)
+    if book is None:
+        return Refused(NotFound("customerId names nothing that exists here.", details={"field": "customerId"}))
+    return Skipped()
