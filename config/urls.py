@@ -2,6 +2,7 @@
 
 from django.urls import URLPattern, URLResolver, include, path
 
+import customers.api
 import merchants.api
 import metering.api
 from config import metrics, probes
@@ -12,6 +13,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("metrics", metrics.metrics),
     path("v0/", include(merchants.api)),
     path("v0/", include(metering.api)),
+    path("v0/", include(customers.api)),
 ]
 
 handler400 = "config.errors.bad_request"

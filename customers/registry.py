@@ -5,13 +5,13 @@ Apps above hang what they know of a customer on the two lists here, so that noth
 
 import uuid
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, TypedDict
 
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import OuterRef, QuerySet, Subquery
 
 from customers import books
 from customers.models import Book, Customer, CustomerClaim
@@ -65,36 +65,37 @@ class NewCustomer:
     address: dict[str, str] = field(default_factory=dict)
     tax_id: str = ""
     external_id: str | None = None
-    tax_rates: dict[str, str] | None = None
+    tax_rates: dict[str, Decimal] | None = None  # percent by plan id, metric id or "default"
 
 
 def find(*, merchant_id: uuid.UUID, customer_id: uuid.UUID) -> Customer:
-    """Return a merchant's customer; raises NotFound, also for another merchant's and for one struck off."""
+    """Return a merchant's customer with their ``tax_rates``.
+
+    Raises:
+        NotFound: there is none, it is another merchant's, or it was struck off.
+    """
     bucket = ids.bucket_of(customer_id)
-    query = Customer.objects.filter(bucket=bucket, id=customer_id, merchant_id=merchant_id, deleted_at=None)
-    customer = query.first()
+    customer = _present(merchant_id).filter(bucket=bucket, id=customer_id).first()
     if customer is None:
         raise NotFound()
     return customer
 
 
-def find_by_consumer(*, merchant_id: uuid.UUID, consumer_id: uuid.UUID) -> Customer:
-    """Return the customer through whom a merchant manages a consumer.
-
-    Raises:
-        Forbidden: the merchant manages no such consumer; whether another one does is not told.
-    """
-    try:
-        return find(merchant_id=merchant_id, customer_id=consumer_id)
-    except NotFound:
-        raise Forbidden("This consumer is not managed by you.", code="CONSUMER_NOT_MANAGED") from None
+def _present(merchant_id: uuid.UUID) -> QuerySet[Customer]:
+    rates = Book.objects.filter(bucket=OuterRef("bucket"), customer_id=OuterRef("id")).values("tax_rates")
+    return Customer.objects.filter(merchant_id=merchant_id, deleted_at=None).annotate(tax_rates=Subquery(rates))
 
 
 def search(
     *, merchant_id: uuid.UUID, name: str | None = None, email: str | None = None, external_id: str | None = None
 ) -> QuerySet[Customer]:
-    """Return a merchant's customers, newest first, whose name and e-mail contain the given texts in any case."""
-    query = Customer.objects.filter(merchant_id=merchant_id, deleted_at=None)
+    """Return a merchant's customers with their ``tax_rates``, newest first.
+
+    Args:
+        name, email: what these contain, in any case.
+        external_id: what this is, exactly.
+    """
+    query = _present(merchant_id)
     if name is not None:
         query = query.filter(name__icontains=name)
     if email is not None:
@@ -103,58 +104,6 @@ def search(
         owner = _claimed_by(merchant_id, CustomerClaim.Kind.EXTERNAL_ID, external_id)
         query = query.filter(bucket=ids.bucket_of(owner), id=owner) if owner else query.none()
     return query.order_by("-created_at", "id")
-
-
-def tax_rates_of(customers: Iterable[Customer]) -> dict[uuid.UUID, dict[str, str]]:
-    """Return the tax rates of those customers who have some, by customer id, in one query."""
-    keys = [(customer.bucket, customer.id) for customer in customers]
-    rows = Book.objects.filter(pk__in=keys, tax_rates__isnull=False).values_list("customer_id", "tax_rates")
-    return {customer_id: rates for customer_id, rates in rows if rates}
-
-
-def check_tax_rates(*, merchant_id: uuid.UUID, rates: dict[str, Decimal], field: str = "taxRates") -> dict[str, str]:
-    """Return tax rates as they are stored, every key of them ``default`` or the id of something of the merchant's.
-
-    Args:
-        rates: percent by key, as Decimal.
-
-    Raises:
-        ValidationFailed: a key is no id that can have a rate, or a rate is not from 0 to 100 with four decimals.
-        NotFound: a key is the id of nothing of the merchant's.
-    """
-    if len(rates) > TAX_RATES_MAX:
-        raise ValidationFailed(f"{field} may have at most {TAX_RATES_MAX} rates.", field=field, code="INVALID_TAX_RATE")
-    named: dict[str, set[uuid.UUID]] = {}
-    for key, rate in rates.items():
-        _check_rate(rate, f"{field}.{key}")
-        if key != DEFAULT_RATE:
-            prefix, key_id = _taxable_id(key, field)
-            named.setdefault(prefix, set()).add(key_id)
-    for prefix, key_ids in named.items():
-        if _taxable[prefix](merchant_id, key_ids) != key_ids:
-            raise NotFound(f"{field} names something that does not exist.")
-    return {key: format(rate.normalize(), "f") for key, rate in rates.items()}
-
-
-def _check_rate(rate: Decimal, field: str) -> None:
-    exponent = rate.normalize().as_tuple().exponent
-    if not (rate.is_finite() and 0 <= rate <= TAX_RATE_MAX and -int(exponent) <= TAX_RATE_DECIMALS_MAX):
-        message = (
-            f"{field} must be a percentage from 0 to {TAX_RATE_MAX} with at most {TAX_RATE_DECIMALS_MAX} decimals."
-        )
-        raise ValidationFailed(message, field=field, code="INVALID_TAX_RATE")
-
-
-def _taxable_id(key: str, field: str) -> tuple[str, uuid.UUID]:
-    prefix = key.rpartition("_")[0]
-    try:
-        if prefix in _taxable:
-            return prefix, ids.parse(prefix, key)
-    except ids.InvalidId:
-        pass  # told below, as for any other key
-    known = ", ".join([f"{prefix}_…" for prefix in sorted(_taxable)] + [DEFAULT_RATE])
-    message = f"Keys of {field} must be one of: {known}."
-    raise ValidationFailed(message, field=f"{field}.{key}", code="INVALID_TAX_RATE")
 
 
 def enter(*, merchant_id: uuid.UUID, new: NewCustomer, now: datetime) -> tuple[Customer, bool]:
@@ -166,8 +115,11 @@ def enter(*, merchant_id: uuid.UUID, new: NewCustomer, now: datetime) -> tuple[C
         The customer, and whether it was entered now.
 
     Raises:
+        ValidationFailed: a tax rate is none, or for nothing that is sold.
+        NotFound: a tax rate is for something that the merchant does not have.
         Conflict: the external id is another customer's.
     """
+    tax_rates = _checked_rates(merchant_id, new.tax_rates)
     customer_id = ids.new()
     email = new.email.lower()
     with transaction.atomic():
@@ -176,7 +128,22 @@ def enter(*, merchant_id: uuid.UUID, new: NewCustomer, now: datetime) -> tuple[C
             return _entered_before(merchant_id, owner, new.external_id), False
         if new.external_id is not None:
             _claim_external_id(merchant_id, new.external_id, customer_id)
-        return _write(merchant_id, customer_id, email, new, now), True
+        return _write(merchant_id, customer_id, replace(new, email=email), tax_rates, now), True
+
+
+def enter_managed(*, merchant_id: uuid.UUID, consumer_id: uuid.UUID, external_id: str | None = None) -> Customer:
+    """Return the customer through whom a merchant manages a consumer; one without an external id takes the one given.
+
+    Raises:
+        Forbidden: the merchant manages no such consumer; whether another one does is not told.
+        Conflict: the external id is another customer's.
+    """
+    with transaction.atomic():
+        try:
+            customer = find(merchant_id=merchant_id, customer_id=consumer_id)
+        except NotFound:
+            raise Forbidden("This consumer is not managed by you.", code="CONSUMER_NOT_MANAGED") from None
+        return customer if external_id is None else _adopt_external_id(customer, external_id)
 
 
 def _entered_before(merchant_id: uuid.UUID, customer_id: uuid.UUID, external_id: str | None) -> Customer:
@@ -187,9 +154,11 @@ def _entered_before(merchant_id: uuid.UUID, customer_id: uuid.UUID, external_id:
         raise Unavailable(BEING_DELETED) from None
 
 
-def _write(merchant_id: uuid.UUID, customer_id: uuid.UUID, email: str, new: NewCustomer, now: datetime) -> Customer:
+def _write(
+    merchant_id: uuid.UUID, customer_id: uuid.UUID, new: NewCustomer, tax_rates: dict[str, str] | None, now: datetime
+) -> Customer:
     bucket = ids.bucket_of(customer_id)
-    Book.objects.create(bucket=bucket, customer_id=customer_id, merchant_id=merchant_id, tax_rates=new.tax_rates)
+    Book.objects.create(bucket=bucket, customer_id=customer_id, merchant_id=merchant_id, tax_rates=tax_rates)
     return Customer.objects.create(
         bucket=bucket,
         id=customer_id,
@@ -197,7 +166,7 @@ def _write(merchant_id: uuid.UUID, customer_id: uuid.UUID, email: str, new: NewC
         # A consumer that a merchant manages begins and ends with the merchant's customer, and has the same number.
         consumer_id=customer_id,
         name=new.name,
-        email=email,
+        email=new.email,
         phone=new.phone,
         address=new.address,
         tax_id=new.tax_id,
@@ -211,11 +180,12 @@ def change(*, merchant_id: uuid.UUID, customer_id: uuid.UUID, changes: dict[str,
     """Change what a merchant may change of a customer.
 
     Args:
-        changes: any of tax_id, external_id (None clears), tax_rates (as stored; None clears) and
-            notification_settings (only those given change).
+        changes: any of tax_id, external_id, tax_rates (None clears each) and notification_settings (only those
+            given change).
 
     Raises:
-        NotFound: the merchant has no such customer.
+        NotFound: the merchant has no such customer, or not what a tax rate is for.
+        ValidationFailed: a tax rate is none, or for nothing that is sold.
         Conflict: the external id is another customer's.
     """
     with transaction.atomic():
@@ -227,11 +197,11 @@ def change(*, merchant_id: uuid.UUID, customer_id: uuid.UUID, changes: dict[str,
         if "notification_settings" in changes:
             customer.notification_settings |= changes["notification_settings"]
         if "tax_rates" in changes:
-            book.tax_rates = changes["tax_rates"]
+            book.tax_rates = _checked_rates(merchant_id, changes["tax_rates"])
             book.save(update_fields=["tax_rates"])
         customer.updated_at = now
         customer.save(update_fields=["external_id", "tax_id", "notification_settings", "updated_at"])
-    return customer
+        return find(merchant_id=merchant_id, customer_id=customer_id)
 
 
 def strike_off(*, merchant_id: uuid.UUID, customer_id: uuid.UUID) -> None:
@@ -260,6 +230,43 @@ def strike_off(*, merchant_id: uuid.UUID, customer_id: uuid.UUID) -> None:
 def _lock(merchant_id: uuid.UUID, customer_id: uuid.UUID) -> tuple[Customer, Book, datetime]:
     book, now = books.lock(ids.bucket_of(customer_id), customer_id)
     return find(merchant_id=merchant_id, customer_id=customer_id), book, now
+
+
+# --- tax rates -------------------------------------------------------------------------------------------
+
+
+def _checked_rates(merchant_id: uuid.UUID, rates: dict[str, Decimal] | None) -> dict[str, str] | None:
+    """Return tax rates as they are stored, when every key is ``default`` or the id of something of the merchant's."""
+    if not rates:
+        return None
+    if len(rates) > TAX_RATES_MAX:
+        raise _bad_rates(f"taxRates may have at most {TAX_RATES_MAX} rates.")
+    named: dict[str, set[uuid.UUID]] = {}
+    for key, rate in rates.items():
+        if not (rate.is_finite() and 0 <= rate <= TAX_RATE_MAX and rate == round(rate, TAX_RATE_DECIMALS_MAX)):
+            raise _bad_rates(f"Rates are from 0 to {TAX_RATE_MAX}, with at most {TAX_RATE_DECIMALS_MAX} decimals.", key)
+        if key != DEFAULT_RATE:
+            prefix, key_id = _taxable_id(key)
+            named.setdefault(prefix, set()).add(key_id)
+    for prefix, key_ids in named.items():
+        if _taxable[prefix](merchant_id, key_ids) != key_ids:
+            raise NotFound("taxRates names something that does not exist.")
+    return {key: format(rate.normalize(), "f") for key, rate in rates.items()}
+
+
+def _taxable_id(key: str) -> tuple[str, uuid.UUID]:
+    prefix = key.rpartition("_")[0]
+    try:
+        if prefix in _taxable:
+            return prefix, ids.parse(prefix, key)
+    except ids.InvalidId:
+        pass  # told below, as for any other key
+    known = ", ".join([f"{prefix}_…" for prefix in sorted(_taxable)] + [DEFAULT_RATE])
+    raise _bad_rates(f"Keys of taxRates are ids of what is sold ({known}).", key)
+
+
+def _bad_rates(message: str, key: str = "") -> ValidationFailed:
+    return ValidationFailed(message, field=f"taxRates.{key}" if key else "taxRates", code="INVALID_TAX_RATE")
 
 
 # --- names: e-mail addresses and external ids, each one customer's -----------------------------------------

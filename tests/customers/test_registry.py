@@ -56,7 +56,7 @@ def in_parallel(count: int, work: Callable[[int], Any]) -> list[Any]:
 
 class TestEnter:
     def test_makes_a_customer_and_their_book_in_one_bucket(self, merchant: Merchant) -> None:
-        customer, is_new = enter(merchant, tax_rates={"default": "8.875"}, address={"country": "US"})
+        customer, is_new = enter(merchant, tax_rates={"default": Decimal("8.8750")}, address={"country": "US"})
         assert is_new
         assert customer.bucket == customer.id.bytes[15]
         book = Book.objects.get(bucket=customer.bucket, customer_id=customer.id)
@@ -143,16 +143,17 @@ class TestFind:
                 registry.find(merchant_id=merchant.id, customer_id=stranger)
 
 
-class TestFindByConsumer:
+class TestEnterManaged:
     def test_knows_the_consumers_that_the_merchant_manages(self, merchant: Merchant) -> None:
         customer, _ = enter(merchant)
-        found = registry.find_by_consumer(merchant_id=merchant.id, consumer_id=customer.consumer_id)
-        assert found.id == customer.id
+        again = registry.enter_managed(merchant_id=merchant.id, consumer_id=customer.consumer_id, external_id="A-1")
+        assert (again.id, again.external_id) == (customer.id, "A-1")
 
     def test_refuses_a_consumer_of_someone_else(self, merchant: Merchant) -> None:
         theirs = factories.customer(merchant=factories.merchant())
-        with pytest.raises(Forbidden):
-            registry.find_by_consumer(merchant_id=merchant.id, consumer_id=theirs.consumer_id)
+        for stranger in (theirs.consumer_id, ids.new()):
+            with pytest.raises(Forbidden):
+                registry.enter_managed(merchant_id=merchant.id, consumer_id=stranger)
 
 
 class TestSearch:
@@ -174,37 +175,47 @@ class TestSearch:
         assert not registry.search(merchant_id=merchant.id, external_id="a-1").exists()
 
 
-class TestCheckTaxRates:
+class TestTaxRates:
     @pytest.fixture(autouse=True)
-    def _plans_are_taxable(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def _plans_are_taxable(self, merchant: Merchant, monkeypatch: pytest.MonkeyPatch) -> None:
         self.known: set[UUID] = {ids.new()}
         monkeypatch.setattr(registry, "_taxable", {"plan": lambda merchant_id, asked: self.known & set(asked)})
+        self.customer = enter(merchant)[0]
 
-    def check(self, rates: dict[str, str]) -> dict[str, str]:
-        return registry.check_tax_rates(
-            merchant_id=ids.new(), rates={key: Decimal(rate) for key, rate in rates.items()}
-        )
+    def given(self, rates: dict[str, str]) -> dict[str, str]:
+        changes = {"tax_rates": {key: Decimal(rate) for key, rate in rates.items()}}
+        merchant_id = self.customer.merchant_id
+        return registry.change(merchant_id=merchant_id, customer_id=self.customer.id, changes=changes).tax_rates
 
-    def test_writes_rates_as_plain_decimals(self) -> None:
+    def test_are_kept_as_plain_decimals(self) -> None:
         (plan_id,) = self.known
         key = ids.text("plan", plan_id)
-        assert self.check({"default": "13.0", key: "8.8750"}) == {"default": "13", key: "8.875"}
-        assert self.check({"default": "100"}) == {"default": "100"}
-        assert self.check({"default": "0"}) == {"default": "0"}
+        assert self.given({"default": "13.0", key: "8.8750"}) == {"default": "13", key: "8.875"}
+        assert self.given({"default": "100"}) == {"default": "100"}
+        assert self.given({"default": "0"}) == {"default": "0"}
+
+    def test_are_gone_when_none_is_left(self) -> None:
+        self.given({"default": "13"})
+        assert self.given({}) is None
 
     @pytest.mark.parametrize("rate", ["-1", "100.0001", "0.00001", "NaN", "Infinity"])
-    def test_refuses_what_is_no_percentage(self, rate: str) -> None:
+    def test_refuse_what_is_no_percentage(self, rate: str) -> None:
         with pytest.raises(ValidationFailed):
-            self.check({"default": rate})
+            self.given({"default": rate})
 
     @pytest.mark.parametrize("key", ["", "Default", "plan_", "plan_x", "cus_01h2xcejqtf2nbrexx3vqjhp41"])
-    def test_refuses_keys_that_can_have_no_rate(self, key: str) -> None:
+    def test_refuse_keys_that_can_have_no_rate(self, key: str) -> None:
         with pytest.raises(ValidationFailed):
-            self.check({key: "1"})
+            self.given({key: "1"})
 
-    def test_hides_what_is_not_the_merchants(self) -> None:
+    def test_hide_what_is_not_the_merchants(self) -> None:
         with pytest.raises(NotFound):
-            self.check({ids.text("plan", ids.new()): "1"})
+            self.given({ids.text("plan", ids.new()): "1"})
+
+    def test_are_limited_in_number(self) -> None:
+        self.known = {ids.new() for _ in range(201)}
+        with pytest.raises(ValidationFailed, match="at most 200"):
+            self.given({ids.text("plan", key): "1" for key in self.known})
 
 
 class TestChange:
@@ -212,12 +223,12 @@ class TestChange:
         return registry.change(merchant_id=customer.merchant_id, customer_id=customer.id, changes=changes)
 
     def test_changes_only_what_is_given(self, merchant: Merchant) -> None:
-        customer, _ = enter(merchant, external_id="A-1", tax_id="GB1", tax_rates={"default": "5"})
+        customer, _ = enter(merchant, external_id="A-1", tax_id="GB1", tax_rates={"default": Decimal(5)})
         self.change(customer, notification_settings={"invoicePaid": False})
         changed = self.change(customer, tax_id="GB2", notification_settings={"invoiceIssued": False})
         assert (changed.tax_id, changed.external_id) == ("GB2", "A-1")
         assert changed.notification_settings == {"invoicePaid": False, "invoiceIssued": False}
-        assert registry.tax_rates_of([changed]) == {customer.id: {"default": "5"}}
+        assert changed.tax_rates == {"default": "5"}
         assert changed.updated_at > customer.updated_at
 
     def test_frees_an_external_id_that_is_cleared(self, merchant: Merchant) -> None:
