@@ -46,6 +46,9 @@ class Invoice(Owned):
     paid_amount = NanosField(null=True)  # from the prepaid wallet
     unpaid_amount = NanosField(null=True)  # owed
     rounding = NanosField(null=True)  # what whole minor units add to the owed amount; booked, never dropped
+    # The last charge of each pot that it counts; given when it is issued.
+    prepaid_last_seq = models.BigIntegerField(null=True)
+    credit_last_seq = models.BigIntegerField(null=True)
     failure_reason = models.CharField(max_length=500, blank=True)  # why it is parked
     created_at = models.DateTimeField()
     updated_at = models.DateTimeField()

@@ -102,6 +102,7 @@ class UnsettledWallet(models.Model):
     wallet_id = models.UUIDField()
     customer_id = models.UUIDField()
     since = models.DateTimeField()
+    parked_until = models.DateTimeField(null=True)  # it could not be settled; do not try again before
 
 
 class Rollup(models.Model):

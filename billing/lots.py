@@ -1,0 +1,157 @@
+"""The lots of credit inside prepaid wallets: which of them pay for settled charges."""
+
+import uuid
+from collections.abc import Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+import msgspec
+from django.db import connection
+
+from billing.models import CreditLot
+from merchants import ids
+
+
+class Lot(NamedTuple):
+    """A lot as settlement sees it."""
+
+    id: uuid.UUID
+    amount: int
+    remaining: int
+
+
+class Draw(NamedTuple):
+    """What one settlement takes out of one lot; negative where it gives back."""
+
+    lot_id: uuid.UUID
+    amount: int
+
+
+def draw(lots: Sequence[Lot], amount: int) -> tuple[list[Draw], int]:
+    """Take an amount out of lots, in their order.
+
+    Returns:
+        The draws, and what the lots could not cover.
+    """
+    draws = []
+    for lot in lots:
+        if not amount:
+            break
+        part = min(amount, lot.remaining)
+        if part:
+            draws.append(Draw(lot.id, part))
+            amount -= part
+    return draws, amount
+
+
+def give_back(lots: Sequence[Lot], amount: int) -> tuple[list[Draw], int]:
+    """Put an amount back into lots, those first that were drawn last.
+
+    Returns:
+        The draws, each negative, and what there was no room for.
+    """
+    draws = []
+    for lot in reversed(lots):
+        if not amount:
+            break
+        part = min(amount, lot.amount - lot.remaining)
+        if part:
+            draws.append(Draw(lot.id, -part))
+            amount -= part
+    return draws, amount
+
+
+class Spending(NamedTuple):
+    """What one settlement moves in one prepaid wallet; negative where returns outweigh charges."""
+
+    bucket: int
+    customer_id: uuid.UUID
+    wallet_id: uuid.UUID
+    settlement_id: uuid.UUID
+    gross: int
+
+
+_LOTS = """
+SELECT lot.wallet_id, lot.id, lot.amount, lot.remaining
+FROM json_to_recordset(%s::json) AS x(bucket smallint, wallet_id uuid)
+JOIN billing_creditlot lot ON lot.bucket = x.bucket AND lot.wallet_id = x.wallet_id AND lot.remaining {condition}
+ORDER BY lot.wallet_id, lot.priority, lot.expires_at NULLS LAST, lot.created_at, lot.id
+"""
+_WITH_CREDIT = _LOTS.format(condition="> 0")
+_WITH_ROOM = _LOTS.format(condition="< lot.amount")
+
+_MOVE = """
+UPDATE billing_creditlot lot SET remaining = lot.remaining - x.amount
+FROM json_to_recordset(%s::json) AS x(bucket smallint, lot_id uuid, amount numeric)
+WHERE lot.bucket = x.bucket AND lot.id = x.lot_id
+"""
+
+_RECORD = """
+INSERT INTO billing_lotdraw (bucket, customer_id, settlement_id, lot_id, amount)
+SELECT bucket, customer_id, settlement_id, lot_id, amount
+FROM json_to_recordset(%s::json) AS x(bucket smallint, customer_id uuid, settlement_id uuid, lot_id uuid, amount numeric)
+"""
+
+
+def settle(spendings: Sequence[Spending], *, now: datetime) -> None:
+    """Draw what was spent from the wallets' lots, and give back what was returned; the books are locked.
+
+    A return that no lot has room for (a re-rated total fell below what refunds had already returned) becomes a lot of
+    its own. Lots that cannot cover what was spent are left empty: the wallet, not its lots, is what limits spending,
+    and ``manage.py verify`` names the difference.
+    """
+    charged = [spending for spending in spendings if spending.gross > 0]
+    returned = [spending for spending in spendings if spending.gross < 0]
+    rows: list[dict[str, object]] = []
+    for spending, lots in _with_lots(_WITH_CREDIT, charged):
+        draws, _ = draw(lots, spending.gross)
+        rows += _rows(spending, draws)
+    for spending, lots in _with_lots(_WITH_ROOM, returned):
+        draws, surplus = give_back(lots, -spending.gross)
+        if surplus:
+            _open(spending, surplus, now)
+        rows += _rows(spending, draws)
+    if rows:
+        document = msgspec.json.encode(rows).decode()
+        with connection.cursor() as cursor:
+            cursor.execute(_MOVE, [document])
+            cursor.execute(_RECORD, [document])
+
+
+def _with_lots(query: str, spendings: Sequence[Spending]) -> list[tuple[Spending, list[Lot]]]:
+    if not spendings:
+        return []
+    wallets = [{"bucket": spending.bucket, "wallet_id": spending.wallet_id} for spending in spendings]
+    lots: dict[uuid.UUID, list[Lot]] = {}
+    with connection.cursor() as cursor:
+        cursor.execute(query, [msgspec.json.encode(wallets).decode()])
+        for wallet_id, lot_id, amount, remaining in cursor.fetchall():
+            lots.setdefault(wallet_id, []).append(Lot(lot_id, int(amount), int(remaining)))
+    return [(spending, lots.get(spending.wallet_id, [])) for spending in spendings]
+
+
+def _rows(spending: Spending, draws: Sequence[Draw]) -> list[dict[str, object]]:
+    return [
+        {
+            "bucket": spending.bucket,
+            "customer_id": spending.customer_id,
+            "settlement_id": spending.settlement_id,
+            "lot_id": each.lot_id,
+            "amount": str(each.amount),
+        }
+        for each in draws
+    ]
+
+
+def _open(spending: Spending, amount: int, now: datetime) -> None:
+    CreditLot.objects.create(
+        bucket=spending.bucket,
+        id=ids.new(spending.bucket),
+        customer_id=spending.customer_id,
+        wallet_id=spending.wallet_id,
+        kind=CreditLot.Kind.PAID,
+        amount=amount,
+        remaining=amount,
+        effective_at=now,
+        created_at=now,
+    )

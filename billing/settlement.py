@@ -1,0 +1,331 @@
+"""Settlement: charges become ledger entries, about a second after they were made.
+
+Each wallet numbers its charges without a gap, and a settlement posts one contiguous range of them as one entry. The
+charges themselves are never touched: they are read and summed before any lock, since what is numbered up to the
+wallet's ``charge_seq`` is committed and does not change. Then the customers' books are locked, for as long as the
+wallets, the ledger and the running sums take to be written, and whoever finds the wallet already moved on leaves it.
+
+Everything happens in one transaction per batch. A crash leaves nothing behind, and the ranges, unique at both ends,
+cannot be posted twice. Lock order: queue rows, books (in id order), rollups.
+"""
+
+import logging
+import uuid
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+import msgspec
+from django.db import DatabaseError, OperationalError, connection, transaction
+
+from billing import journal, ledger, lots, rollups
+from billing.models import UnsettledWallet, Wallet
+from billing.rollups import Slice
+from merchants import ids
+
+logger = logging.getLogger(__name__)
+
+WALLETS_PER_TRANSACTION = 200  # a book is locked for as long as these take to be written
+WALLETS_PER_PASS = 5_000
+CHARGES_PER_SETTLEMENT_MAX = 100_000
+PARKED_SECONDS = 60
+
+
+class BrokenSequence(Exception):
+    """A wallet's charges are not numbered without a gap; nothing of it is settled until a person has looked."""
+
+
+class _Claim(NamedTuple):
+    """A wallet with charges to settle."""
+
+    bucket: int
+    wallet_id: uuid.UUID
+    customer_id: uuid.UUID
+
+
+@dataclass(slots=True)
+class _Range:
+    """A wallet's next settlement: every charge from ``first_seq`` to ``last_seq``, in slices."""
+
+    bucket: int
+    customer_id: uuid.UUID
+    wallet_id: uuid.UUID
+    wallet_kind: str
+    currency: str
+    first_seq: int
+    last_seq: int
+    settlement_id: uuid.UUID
+    slices: list[Slice]
+
+    @property
+    def gross(self) -> int:
+        return sum([each.gross for each in self.slices])
+
+
+# --- the drain -------------------------------------------------------------------------------------------
+
+
+def settle_due(*, buckets: Sequence[int], now: datetime, limit: int = WALLETS_PER_PASS) -> int:
+    """Settle the wallets of some buckets that have waited longest, and return how many there were.
+
+    What is left over waits for the next pass: the busier the house, the more charges one settlement takes together.
+    """
+    done = 0
+    while done < limit:
+        size = min(WALLETS_PER_TRANSACTION, limit - done)
+        claimed = _settle_batch(buckets, size, now)
+        done += claimed
+        if claimed < size:
+            break
+    return done
+
+
+def _settle_batch(buckets: Sequence[int], size: int, now: datetime) -> int:
+    claims: list[_Claim] = []
+    try:
+        with transaction.atomic():
+            claims = _claim(buckets, size, now)
+            _settle_claimed(claims, now)
+    except OperationalError:
+        raise  # a lost connection or a deadlock: the next pass finds everything as it was
+    except (DatabaseError, BrokenSequence):
+        logger.exception("a batch of settlements failed; its wallets are settled one by one")
+        for claim in claims:
+            _settle_alone(claim, now)
+    return len(claims)
+
+
+def _settle_alone(claim: _Claim, now: datetime) -> None:
+    """Settle one wallet; one that cannot be settled is parked, so that it does not hold up the others."""
+    queued = UnsettledWallet.objects.filter(bucket=claim.bucket, wallet_id=claim.wallet_id)
+    try:
+        with transaction.atomic():
+            if queued.select_for_update(skip_locked=True).exists():
+                _settle_claimed([claim], now)
+    except OperationalError:
+        raise
+    except (DatabaseError, BrokenSequence):
+        logger.exception("wallet %s cannot be settled; it is parked", ids.text("acc", claim.wallet_id))
+        queued.update(parked_until=now + timedelta(seconds=PARKED_SECONDS))
+
+
+_CLAIM = """
+SELECT bucket, wallet_id, customer_id FROM billing_unsettledwallet
+WHERE bucket = ANY(%s) AND (parked_until IS NULL OR parked_until <= %s)
+ORDER BY since LIMIT %s
+FOR UPDATE SKIP LOCKED
+"""
+
+
+def _claim(buckets: Sequence[int], size: int, now: datetime) -> list[_Claim]:
+    with connection.cursor() as cursor:
+        cursor.execute(_CLAIM, [list(buckets), now, size])
+        return [_Claim(*row) for row in cursor.fetchall()]
+
+
+# NO KEY: a full FOR UPDATE would block the foreign-key checks of inserts that refer to the book.
+_LOCK = """
+SELECT FROM customers_book book
+JOIN json_to_recordset(%s::json) AS x(bucket smallint, customer_id uuid)
+    ON book.bucket = x.bucket AND book.customer_id = x.customer_id
+ORDER BY book.bucket, book.customer_id
+FOR NO KEY UPDATE OF book
+"""
+
+_DELETE_SETTLED = """
+DELETE FROM billing_unsettledwallet u
+USING json_to_recordset(%s::json) AS x(bucket smallint, wallet_id uuid), billing_wallet w
+WHERE u.bucket = x.bucket AND u.wallet_id = x.wallet_id
+    AND w.bucket = x.bucket AND w.id = x.wallet_id AND w.charge_seq = w.settled_seq
+"""
+
+# To the back of the queue, or the busiest wallets would always be served first.
+_REQUEUE = """
+UPDATE billing_unsettledwallet u SET since = %s, parked_until = NULL
+FROM json_to_recordset(%s::json) AS x(bucket smallint, wallet_id uuid)
+WHERE u.bucket = x.bucket AND u.wallet_id = x.wallet_id
+"""
+
+
+def _settle_claimed(claims: Sequence[_Claim], now: datetime) -> None:
+    """Settle wallets whose queue rows are locked, and take those off the queue that have no further charges."""
+    if not claims:
+        return
+    ranges = _read(claims)
+    document = msgspec.json.encode([claim._asdict() for claim in claims]).decode()
+    with connection.cursor() as cursor:
+        cursor.execute(_LOCK, [document])
+        _write(ranges, now)
+        cursor.execute(_DELETE_SETTLED, [document])
+        if cursor.rowcount < len(claims):
+            cursor.execute(_REQUEUE, [now, document])
+
+
+# --- on demand -------------------------------------------------------------------------------------------
+
+
+def settle_wallets(*, wallets: Collection[Wallet], now: datetime) -> None:
+    """Settle every charge of some of a customer's wallets; the caller holds the lock of the customer's book.
+
+    Their queue rows stay for the drain to take away: it may have locked them, and be waiting for this book.
+    """
+    claims = [_Claim(wallet.bucket, wallet.id, wallet.customer_id) for wallet in wallets]
+    while ranges := _read(claims):
+        _write(ranges, now)
+
+
+# --- reading what is to be settled -----------------------------------------------------------------------
+
+# The sums are a subquery per wallet, so that each is one scan of the wallet's own numbers, however large the table.
+_READ = """
+SELECT w.bucket, w.customer_id, book.merchant_id, w.id, w.kind, w.currency, w.settled_seq,
+       least(w.charge_seq, w.settled_seq + %s), s.*
+FROM json_to_recordset(%s::json) AS x(bucket smallint, wallet_id uuid)
+JOIN billing_wallet w ON w.bucket = x.bucket AND w.id = x.wallet_id AND w.settled_seq < w.charge_seq
+JOIN customers_book book ON book.bucket = w.bucket AND book.customer_id = w.customer_id
+CROSS JOIN LATERAL (
+    SELECT c.invoice_id, c.kind, c.price_version_id, c.metric_id, c.period_start,
+           date_trunc('hour', c.created_at, 'UTC') AS hour, c.gross < 0 AS is_return,
+           min(c.seq), max(c.seq), count(*), sum(c.quantity), sum(c.net), sum(c.tax), sum(c.fee)
+    FROM billing_charge c
+    WHERE c.bucket = w.bucket AND c.wallet_id = w.id
+        AND c.seq > w.settled_seq AND c.seq <= least(w.charge_seq, w.settled_seq + %s)
+    GROUP BY c.invoice_id, c.kind, c.price_version_id, c.metric_id, c.period_start, hour, is_return
+) s
+"""
+
+
+def _read(claims: Sequence[_Claim]) -> list[_Range]:
+    """Sum the charges of each wallet that the ledger does not have yet; raises BrokenSequence."""
+    document = msgspec.json.encode([claim._asdict() for claim in claims]).decode()
+    ranges: dict[uuid.UUID, _Range] = {}
+    with connection.cursor() as cursor:
+        cursor.execute(_READ, [CHARGES_PER_SETTLEMENT_MAX, document, CHARGES_PER_SETTLEMENT_MAX])
+        for row in cursor.fetchall():
+            bucket, customer_id, merchant_id, wallet_id, wallet_kind, currency, settled_seq, last_seq, *summed = row
+            invoice_id, kind, price_version_id, metric_id, period_start, hour, is_return, *sums = summed
+            each = Slice(
+                bucket=bucket,
+                customer_id=customer_id,
+                merchant_id=merchant_id,
+                wallet_id=wallet_id,
+                currency=currency,
+                invoice_id=invoice_id,
+                kind=kind,
+                price_version_id=price_version_id,
+                metric_id=metric_id,
+                period_start=period_start,
+                hour=hour,
+                is_return=is_return,
+                first_seq=sums[0],
+                last_seq=sums[1],
+                charges=sums[2],
+                quantity=sums[3],
+                net=int(sums[4]),
+                tax=int(sums[5]),
+                fee=int(sums[6]),
+            )
+            if wallet_id not in ranges:
+                ranges[wallet_id] = _Range(
+                    bucket=bucket,
+                    customer_id=customer_id,
+                    wallet_id=wallet_id,
+                    wallet_kind=wallet_kind,
+                    currency=currency,
+                    first_seq=settled_seq + 1,
+                    last_seq=last_seq,
+                    settlement_id=ids.new(bucket),
+                    slices=[],
+                )
+            ranges[wallet_id].slices.append(each)
+    for each in ranges.values():
+        _check_gapless(each)
+    return list(ranges.values())
+
+
+def _check_gapless(each: _Range) -> None:
+    found = sum([part.charges for part in each.slices])
+    if found != each.last_seq - each.first_seq + 1:
+        raise BrokenSequence(
+            f"wallet {ids.text('acc', each.wallet_id)} has {found} charges numbered {each.first_seq} to {each.last_seq}"
+        )
+
+
+# --- writing it ------------------------------------------------------------------------------------------
+
+_ADVANCE = """
+UPDATE billing_wallet w
+SET balance = w.balance - x.gross, spent = w.spent - x.gross, settled_seq = x.last_seq
+FROM json_to_recordset(%s::json) AS x(bucket smallint, wallet_id uuid, first_seq bigint, last_seq bigint, gross numeric)
+WHERE w.bucket = x.bucket AND w.id = x.wallet_id AND w.settled_seq = x.first_seq - 1
+RETURNING w.id
+"""
+
+_SETTLE = """
+INSERT INTO billing_settlement (bucket, id, customer_id, wallet_id, first_seq, last_seq, gross, created_at)
+SELECT x.bucket, x.settlement_id, x.customer_id, x.wallet_id, x.first_seq, x.last_seq, x.gross, %s
+FROM json_to_recordset(%s::json) AS x(bucket smallint, settlement_id uuid, customer_id uuid, wallet_id uuid,
+    first_seq bigint, last_seq bigint, gross numeric)
+"""
+
+
+def _write(ranges: Sequence[_Range], now: datetime) -> None:
+    """Move the wallets on and post what they moved; a wallet that somebody else moved meanwhile is left alone."""
+    if not ranges:
+        return
+    with connection.cursor() as cursor:
+        cursor.execute(_ADVANCE, [_document(ranges)])
+        moved = {wallet_id for (wallet_id,) in cursor.fetchall()}
+        settled = [each for each in ranges if each.wallet_id in moved]
+        if not settled:
+            return
+        cursor.execute(_SETTLE, [now, _document(settled)])
+    ledger.post([_entry(each, now) for each in settled])
+    lots.settle([_spending(each) for each in settled if each.wallet_kind == Wallet.Kind.PREPAID], now=now)
+    rollups.add([part for each in settled for part in each.slices])
+
+
+def _document(ranges: Sequence[_Range]) -> str:
+    rows = [
+        {
+            "bucket": each.bucket,
+            "settlement_id": each.settlement_id,
+            "customer_id": each.customer_id,
+            "wallet_id": each.wallet_id,
+            "first_seq": each.first_seq,
+            "last_seq": each.last_seq,
+            "gross": str(each.gross),
+        }
+        for each in ranges
+    ]
+    return msgspec.json.encode(rows).decode()
+
+
+def _entry(each: _Range, now: datetime) -> journal.NewEntry:
+    return journal.usage_settled(
+        customer_id=each.customer_id,
+        currency=each.currency,
+        wallet_id=each.wallet_id,
+        wallet_kind=each.wallet_kind,
+        first_seq=each.first_seq,
+        settlement_id=each.settlement_id,
+        charged=_earned([part for part in each.slices if not part.is_return]),
+        returned=_earned([part for part in each.slices if part.is_return]),
+        now=now,
+    )
+
+
+def _earned(slices: Sequence[Slice]) -> journal.Earned:
+    net, tax, fee = (sum([getattr(part, name) for part in slices]) for name in ("net", "tax", "fee"))
+    return journal.Earned(revenue=net - fee, platform_fee=fee, tax=tax)
+
+
+def _spending(each: _Range) -> lots.Spending:
+    return lots.Spending(
+        bucket=each.bucket,
+        customer_id=each.customer_id,
+        wallet_id=each.wallet_id,
+        settlement_id=each.settlement_id,
+        gross=each.gross,
+    )
