@@ -1,14 +1,11 @@
 """The register of customers: entered once, changed under the lock, struck off when nothing is open."""
 
-import threading
-from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
 import pytest
-from django.db import connection
 
 from customers import registry
 from customers.models import Book, Customer, CustomerClaim
@@ -16,7 +13,7 @@ from customers.registry import NewCustomer
 from merchants import ids
 from merchants.errors import Conflict, Forbidden, NotFound, ValidationFailed
 from merchants.models import Merchant
-from tests import factories
+from tests import factories, parallel
 
 NOW = datetime(2026, 11, 15, 12, tzinfo=UTC)
 
@@ -29,29 +26,6 @@ def merchant(db: None) -> Merchant:
 def enter(merchant: Merchant, email: str = "ada@example.com", **new: Any) -> tuple[Customer, bool]:
     new = {"name": "Ada", **new}
     return registry.enter(merchant_id=merchant.id, new=NewCustomer(email=email, **new), now=NOW)
-
-
-def in_parallel(count: int, work: Callable[[int], Any]) -> list[Any]:
-    """Run ``work(0)`` … on connections of their own, started together; an exception is a result too."""
-    results: list[Any] = [None] * count
-    together = threading.Barrier(count)
-
-    def run(number: int) -> None:
-        try:
-            connection.ensure_connection()
-            together.wait(10)
-            results[number] = work(number)
-        except Exception as error:
-            results[number] = error
-        finally:
-            connection.close()
-
-    threads = [threading.Thread(target=run, args=(number,)) for number in range(count)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(30)
-    return results
 
 
 class TestEnter:
@@ -106,14 +80,14 @@ class TestEnter:
 class TestEnterInParallel:
     def test_makes_one_customer_of_eight_requests_for_one_address(self, transactional_db: None) -> None:
         merchant = factories.merchant()
-        results = in_parallel(8, lambda _: enter(merchant, external_id="A-1"))
+        results = parallel.run(8, lambda _: enter(merchant, external_id="A-1"))
         assert sorted(is_new for _, is_new in results) == [False] * 7 + [True]
         assert len({customer.id for customer, _ in results}) == 1
         assert (Customer.objects.count(), Book.objects.count(), CustomerClaim.objects.count()) == (1, 1, 2)
 
     def test_gives_an_external_id_to_one_of_eight_customers(self, transactional_db: None) -> None:
         merchant = factories.merchant()
-        results = in_parallel(8, lambda number: enter(merchant, f"buyer{number}@example.com", external_id="A-1"))
+        results = parallel.run(8, lambda number: enter(merchant, f"buyer{number}@example.com", external_id="A-1"))
         assert len([result for result in results if isinstance(result, Conflict)]) == 7
         assert Customer.objects.get().external_id == "A-1"
 
@@ -126,7 +100,7 @@ class TestEnterInParallel:
                 registry.strike_off(merchant_id=merchant.id, customer_id=customer.id)
             return is_new
 
-        results = in_parallel(8, work)
+        results = parallel.run(8, work)
         entered = results.count(True)
         refused = [result for result in results if isinstance(result, Exception)]
         # Two may strike off the same customer, and a name may be read while it is given up: refused, never half done.
@@ -247,7 +221,7 @@ class TestChange:
     def test_lets_two_customers_swap_at_once_and_gives_each_name_to_one(self, transactional_db: None) -> None:
         merchant = factories.merchant()
         both = [enter(merchant, f"b{number}@example.com", external_id=f"A-{number}")[0] for number in range(2)]
-        results = in_parallel(2, lambda number: self.change(both[number], external_id=f"A-{1 - number}"))
+        results = parallel.run(2, lambda number: self.change(both[number], external_id=f"A-{1 - number}"))
         assert all(isinstance(result, Conflict) for result in results)
         assert sorted(Customer.objects.values_list("external_id", flat=True)) == ["A-0", "A-1"]
 

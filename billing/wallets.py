@@ -1,0 +1,61 @@
+"""Wallets: a customer's pots of one currency, and what is in them."""
+
+import uuid
+from datetime import datetime
+
+from django.db.models import Exists, OuterRef, QuerySet
+
+from billing.models import TopUp, Wallet
+from customers.models import Book
+from merchants import ids
+from merchants.errors import NotFound
+
+
+def ensure_pots(*, bucket: int, customer_id: uuid.UUID, currency: str, now: datetime) -> tuple[Wallet, Wallet]:
+    """Return a customer's prepaid and credit wallets of a currency, made where they are missing.
+
+    The caller holds the lock of the book.
+    """
+    pots = Wallet.objects.filter(bucket=bucket, customer_id=customer_id, currency=currency)
+    found = {wallet.kind: wallet for wallet in pots}
+    for kind in (Wallet.Kind.PREPAID, Wallet.Kind.CREDIT):
+        if kind not in found:
+            found[kind] = Wallet.objects.create(
+                bucket=bucket, id=ids.new(bucket), customer_id=customer_id, kind=kind, currency=currency, created_at=now
+            )
+    return found[Wallet.Kind.PREPAID], found[Wallet.Kind.CREDIT]
+
+
+def available(wallet: Wallet) -> int | None:
+    """Return what a charge or a hold may take now, in nanos; None where nothing limits it."""
+    free = wallet.balance - wallet.spent - wallet.held
+    if wallet.kind == Wallet.Kind.PREPAID:
+        return free
+    return None if wallet.credit_limit is None else free + wallet.credit_limit
+
+
+def find(*, merchant_id: uuid.UUID, wallet_id: uuid.UUID) -> Wallet:
+    """Return a wallet of one of a merchant's customers; raises NotFound, also for another merchant's."""
+    wallet = _of_merchant(merchant_id).filter(bucket=ids.bucket_of(wallet_id), id=wallet_id).first()
+    if wallet is None:
+        raise NotFound()
+    return wallet
+
+
+def search(*, merchant_id: uuid.UUID, customer_id: uuid.UUID | None = None) -> QuerySet[Wallet]:
+    """Return the wallets of a merchant's customers, or of one of them, oldest first."""
+    query = _of_merchant(merchant_id)
+    if customer_id is not None:
+        query = query.filter(bucket=ids.bucket_of(customer_id), customer_id=customer_id)
+    return query.order_by("created_at", "id")
+
+
+def top_ups_of(wallet: Wallet) -> QuerySet[TopUp]:
+    """Return the top-ups of a wallet, newest first."""
+    return TopUp.objects.filter(bucket=wallet.bucket, wallet_id=wallet.id).order_by("-created_at", "-id")
+
+
+def _of_merchant(merchant_id: uuid.UUID) -> QuerySet[Wallet]:
+    # A wallet belongs to a customer's book, and the book to a merchant; both are rows of one bucket.
+    book = Book.objects.filter(bucket=OuterRef("bucket"), customer_id=OuterRef("customer_id"), merchant_id=merchant_id)
+    return Wallet.objects.filter(Exists(book))
