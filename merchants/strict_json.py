@@ -46,9 +46,7 @@ def guard(body: bytes, *, bytes_max: int, depth_max: int = DEPTH_MAX) -> None:
     decode(body, bytes_max=bytes_max, depth_max=depth_max)
 
 
-def check_headers(
-    *, content_type: str, content_encoding: str = "", content_length: str | None, bytes_max: int
-) -> None:
+def check_headers(*, content_type: str, content_encoding: str = "", content_length: str | None, bytes_max: int) -> None:
     """Refuse a body by its headers, before a byte of it is read.
 
     Raises:
