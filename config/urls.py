@@ -2,6 +2,7 @@
 
 from django.urls import URLPattern, URLResolver, include, path
 
+import billing.api
 import customers.api
 import merchants.api
 import metering.api
@@ -13,6 +14,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("metrics", metrics.metrics),
     path("v0/", include(merchants.api)),
     path("v0/", include(metering.api)),
+    path("v0/", include(billing.api)),
     path("v0/", include(customers.api)),
 ]
 

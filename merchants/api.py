@@ -12,6 +12,7 @@ from merchants import products
 from merchants.models import Product
 from merchants.serializers import (
     BodySerializer,
+    ConstantField,
     IdField,
     InstantField,
     MetadataField,
@@ -30,7 +31,7 @@ class ProductSerializer(serializers.Serializer[Product]):
     """Something a merchant sells."""
 
     id = IdField("prod")
-    object = serializers.ReadOnlyField(default="product")
+    object = ConstantField("product")
     merchantId = IdField("org", source="merchant_id")
     name = TextField()
     description = TextField()

@@ -51,6 +51,25 @@ class StrictField(serializers.Field):  # type: ignore[type-arg]
         return None if self.allow_null and not value else value
 
 
+class ConstantField(StrictField):
+    """A member that always says the same, like ``object``; in a request it may say that, and nothing comes of it."""
+
+    def __init__(self, value: str | int | bool, **options: Any) -> None:
+        super().__init__(**options)
+        self.value = value
+        kind = {str: "string", int: "integer", bool: "boolean"}[type(value)]
+        set_override(self, "field", {"type": kind, "enum": [value]})
+
+    def get_attribute(self, instance: Any) -> str | int | bool:
+        """Return the word, whatever is shown."""
+        return self.value
+
+    def read(self, value: Any, name: str) -> Any:
+        if value != self.value or type(value) is not type(self.value):
+            raise ValidationFailed(f"{name} can only be {self.value!r}.", field=name, code="NOT_SUPPORTED")
+        raise serializers.SkipField
+
+
 @extend_schema_field(OpenApiTypes.STR)
 class TextField(StrictField):
     """One line of text without controls."""

@@ -13,6 +13,7 @@ from merchants.errors import ValidationFailed
 from merchants.serializers import (
     BodySerializer,
     ChoiceField,
+    ConstantField,
     IdField,
     InstantField,
     MetadataField,
@@ -62,7 +63,7 @@ class BillableMetricSerializer(serializers.Serializer[BillableMetric]):
     """Something that is counted for a product."""
 
     id = IdField("bm")
-    object = serializers.ReadOnlyField(default="billableMetric")
+    object = ConstantField("billableMetric")
     merchantId = IdField("org", source="merchant_id")
     productId = IdField("prod", source="product_id")
     name = TextField()

@@ -56,3 +56,49 @@ def caller(*scopes: str, merchant: Merchant | None = None) -> Caller:
     merchant = merchant or factories.merchant()
     issued = keys.create(merchant=merchant, name="Test", scopes=scopes or ["*"], actor=audit.SYSTEM, now=factories.NOW)
     return Caller(merchant, issued.secret)
+
+
+# --- what a seller needs before it can sell, made over HTTP ----------------------------------------------
+
+
+def made(answer: HttpResponse) -> dict[str, Any]:
+    """The object that a request created; anything but 201 fails the test with what was said."""
+    assert answer.status_code == 201, answer.content
+    body: dict[str, Any] = answer.json()
+    return body
+
+
+def product(seller: Caller, **members: Any) -> dict[str, Any]:
+    """A product."""
+    body = {"merchantId": seller.merchant_id, "name": "Inference", "description": "Answers", **members}
+    return made(seller.post("/v0/products", body))
+
+
+def metric(seller: Caller, product_id: str, **members: Any) -> dict[str, Any]:
+    """A metric that sums requests."""
+    body = {"name": "Requests", "description": "Calls", "unit": "request", "aggregation": "SUM", **members}
+    named = {"merchantId": seller.merchant_id, "productId": product_id}
+    return made(seller.post("/v0/billableMetrics", {**named, **body}))
+
+
+def fee(seller: Caller, product_id: str, **members: Any) -> dict[str, Any]:
+    """A fee."""
+    body = {"name": "Platform", "description": "For being here", **members}
+    return made(seller.post("/v0/fees", {"merchantId": seller.merchant_id, "productId": product_id, **body}))
+
+
+def price(seller: Caller, *, metric_id: str | None = None, fee_id: str | None = None, **members: Any) -> dict[str, Any]:
+    """A price of a quarter of a cent, drawn at once; for a fee, ten dollars a month in advance."""
+    body: dict[str, Any] = {"invoiceDisplayName": "Requests", "model": "standard"}
+    if metric_id:
+        body |= {"billableMetricId": metric_id, "paymentTerm": "instant", "properties": {"unitPrice": "0.0025"}}
+    else:
+        body |= {"feeId": fee_id, "paymentTerm": "in_advance", "properties": {"unitPrice": "10"}}
+        body["billingCadence"] = "P1M"
+    return made(seller.post("/v0/prices", {**body, **members}))
+
+
+def plan(seller: Caller, price_ids: list[str], **members: Any) -> dict[str, Any]:
+    """A plan in dollars."""
+    body = {"merchantId": seller.merchant_id, "name": "Pay as you go", "currency": "USD", "prices": price_ids}
+    return made(seller.post("/v0/plans", {**body, **members}))

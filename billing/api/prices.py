@@ -1,0 +1,161 @@
+"""Prices over HTTP."""
+
+from typing import Any
+
+from django.urls import path
+from drf_spectacular.utils import extend_schema, extend_schema_field
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from billing import catalogue, prices
+from billing.catalogue import NewPrice
+from billing.models import PaymentTerm, PriceVersion
+from billing.plans import CADENCES, ONE_TIME
+from merchants.serializers import (
+    BodySerializer,
+    ChoiceField,
+    ConstantField,
+    IdField,
+    InstantField,
+    PageSerializer,
+    StrictField,
+    TextField,
+    page_of,
+)
+from merchants.tenancy import TenantView
+from metering import metrics
+
+NAME_LENGTH_MAX = 200
+FEE_MODEL = "standard"  # the only one that fees have, so it need not be said
+
+_STANDARD = {
+    "type": "object",
+    "description": "What the model needs; for `standard` the price of one unit in major units.",
+    "required": ["unitPrice"],
+    "properties": {"unitPrice": {"type": "string", "pattern": r"^[0-9]{1,12}(\.[0-9]{1,9})?$", "example": "0.0025"}},
+    "additionalProperties": False,
+}
+
+
+@extend_schema_field(_STANDARD)
+class PropertiesField(StrictField):
+    """The numbers of a price model; ``billing.prices`` reads them once the model is known."""
+
+    def read(self, value: Any, name: str) -> Any:
+        return value
+
+
+class PriceSerializer(serializers.Serializer[PriceVersion]):
+    """What one unit of a metric, or one fee, costs now."""
+
+    id = IdField("price", source="price_id")
+    object = ConstantField("price")
+    billableMetricId = IdField("bm", source="price.billable_metric_id", allow_null=True)
+    feeId = IdField("fee", source="price.fee_id", allow_null=True)
+    invoiceDisplayName = TextField(source="display_name")
+    model = ChoiceField(choices=prices.MODELS)
+    properties = PropertiesField()
+    paymentTerm = ChoiceField(source="payment_term", choices=PaymentTerm.choices)
+    billingCadence = ChoiceField(source="billing_cadence", choices=[ONE_TIME, *CADENCES], allow_null=True)
+    grantDiscountEnabled = ConstantField(False)
+    createdAt = InstantField(source="price.created_at")
+    updatedAt = InstantField(source="price.updated_at")
+
+
+class CreatePriceSerializer(BodySerializer):
+    """A new price, of a metric or of a fee."""
+
+    billableMetricId = IdField("bm", source="metric_id", required=False, help_text="This or feeId.")
+    feeId = IdField("fee", source="fee_id", required=False, help_text="This or billableMetricId.")
+    invoiceDisplayName = TextField(source="display_name", length_max=NAME_LENGTH_MAX)
+    model = TextField(required=False, help_text="`standard`; required for metrics.")
+    properties = PropertiesField()
+    paymentTerm = ChoiceField(source="payment_term", choices=PaymentTerm.choices)
+    billingCadence = ChoiceField(
+        source="billing_cadence", choices=[ONE_TIME, *CADENCES], required=False, allow_null=True
+    )
+    grantDiscountEnabled = ConstantField(False, required=False)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Ask for the model, except for fees, which have only one."""
+        if "model" not in attrs and "metric_id" in attrs:
+            raise serializers.ValidationError({"model": ["This field is required."]}, code="required")
+        return attrs
+
+
+class UpdatePriceSerializer(BodySerializer):
+    """What to change of a price; it becomes the price's next version."""
+
+    billableMetricId = IdField("bm", source="metric_id", required=False, help_text="Cannot change.")
+    invoiceDisplayName = TextField(source="display_name", length_max=NAME_LENGTH_MAX, required=False)
+    model = TextField(required=False)
+    properties = PropertiesField(required=False)
+    paymentTerm = ChoiceField(source="payment_term", choices=PaymentTerm.choices, required=False)
+    billingCadence = ChoiceField(
+        source="billing_cadence", choices=[ONE_TIME, *CADENCES], required=False, allow_null=True
+    )
+    grantDiscountEnabled = ConstantField(False, required=False)
+
+
+class PriceQuerySerializer(PageSerializer):
+    """Which prices to list."""
+
+    billableMetricId = IdField("bm", required=False)
+
+
+class Prices(TenantView):
+    scope = "prices"
+
+    @extend_schema(operation_id="listPrices", parameters=[PriceQuerySerializer], responses=page_of(PriceSerializer))
+    def get(self, request: Request) -> Response:
+        """List the prices, the oldest first."""
+        query = self.read_query(PriceQuerySerializer)
+        rows = catalogue.current_prices(merchant_id=self.merchant_id)
+        if "billableMetricId" in query:
+            metric = metrics.get(merchant_id=self.merchant_id, metric_id=query["billableMetricId"])
+            rows = rows.filter(price__billable_metric=metric)
+        return self.page(rows, query, PriceSerializer)
+
+    @extend_schema(operation_id="createPrice", request=CreatePriceSerializer, responses={201: PriceSerializer})
+    def post(self, request: Request) -> Response:
+        """Price a metric or a fee."""
+        body = self.read_body(CreatePriceSerializer)
+        new = NewPrice(**{"model": FEE_MODEL, **body})
+
+        def create() -> PriceVersion:
+            return catalogue.create_price(merchant_id=self.merchant_id, new=new, actor=self.actor, now=self.now)
+
+        return self.answer_once(lambda: (201, PriceSerializer, create()))
+
+
+class PriceById(TenantView):
+    scope = "prices"
+
+    @extend_schema(operation_id="getPrice", responses=PriceSerializer)
+    def get(self, request: Request, id: str) -> Response:
+        """Get a price."""
+        price_id = self.path_id("price", id)
+        return self.answer(PriceSerializer, catalogue.get_price(merchant_id=self.merchant_id, price_id=price_id))
+
+    @extend_schema(operation_id="updatePrice", request=UpdatePriceSerializer, responses=PriceSerializer)
+    def patch(self, request: Request, id: str) -> Response:
+        """Change a price: for new subscriptions of every plan that sells at it; existing ones keep theirs."""
+        price_id, changes = self.path_id("price", id), self.read_body(UpdatePriceSerializer)
+        changed = catalogue.update_price(
+            merchant_id=self.merchant_id, price_id=price_id, changes=changes, actor=self.actor, now=self.now
+        )
+        return self.answer(PriceSerializer, changed)
+
+    @extend_schema(operation_id="deletePrice", responses={204: None})
+    def delete(self, request: Request, id: str) -> Response:
+        """Delete a price that no plan sells at."""
+        price_id = self.path_id("price", id)
+        catalogue.delete_price(merchant_id=self.merchant_id, price_id=price_id, actor=self.actor, now=self.now)
+        return Response(status=204)
+
+
+urlpatterns = [
+    path("prices", Prices.as_view()),
+    path("prices/<str:id>", PriceById.as_view()),
+]

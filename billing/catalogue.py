@@ -1,0 +1,255 @@
+"""Fees and prices: what a product's metrics and fees cost.
+
+A price is an identity with versions. Editing it adds a version, and with it a version of every plan that sells
+at it (``plans.follow``); what was charged or agreed before keeps its own.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django.db import transaction
+from django.db.models import Exists, OuterRef, QuerySet
+
+from billing import plans, prices
+from billing.models import Fee, PaymentTerm, Price, PriceVersion
+from billing.plans import CADENCES, ONE_TIME
+from merchants import audit, ids, products
+from merchants.audit import Actor
+from merchants.errors import Conflict, NotFound, ValidationFailed
+from metering import metrics
+
+BLOCKERS_SHOWN_MAX = 10
+
+METRIC_TERMS = (PaymentTerm.INSTANT, PaymentTerm.IN_ARREARS)
+FEE_TERMS = (PaymentTerm.IN_ADVANCE, PaymentTerm.IN_ARREARS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewPrice:
+    """A price as it is asked for, of a metric or of a fee; ``properties`` are those of its model."""
+
+    display_name: str
+    payment_term: str
+    model: str
+    properties: Any
+    metric_id: UUID | None = None
+    fee_id: UUID | None = None
+    billing_cadence: str | None = None  # None follows the plan
+
+
+# --- fees ------------------------------------------------------------------------------------------------
+
+
+def fees(*, merchant_id: UUID) -> QuerySet[Fee]:
+    """Select a merchant's fees, the oldest first."""
+    return Fee.objects.filter(merchant_id=merchant_id, deleted_at=None).order_by("created_at", "id")
+
+
+def get_fee(*, merchant_id: UUID, fee_id: UUID) -> Fee:
+    """Find a fee.
+
+    Raises:
+        NotFound: the merchant has no such fee.
+    """
+    fee = fees(merchant_id=merchant_id).filter(id=fee_id).first()
+    if fee is None:
+        raise NotFound("There is no such fee.")
+    return fee
+
+
+def create_fee(*, merchant_id: UUID, product_id: UUID, name: str, description: str, now: datetime) -> Fee:
+    """Add a fee to a product.
+
+    Raises:
+        NotFound: the merchant has no such product.
+    """
+    product = products.get(merchant_id=merchant_id, product_id=product_id)
+    return Fee.objects.create(
+        merchant_id=merchant_id, product=product, name=name, description=description, created_at=now, updated_at=now
+    )
+
+
+def update_fee(
+    *, merchant_id: UUID, fee_id: UUID, name: str | None = None, description: str | None = None, now: datetime
+) -> Fee:
+    """Change what is given of a fee.
+
+    Raises:
+        NotFound: the merchant has no such fee.
+    """
+    with transaction.atomic():
+        fee = _lock_fee(merchant_id, fee_id)
+        fee.name = fee.name if name is None else name
+        fee.description = fee.description if description is None else description
+        fee.updated_at = now
+        fee.save(update_fields=["name", "description", "updated_at"])
+    return fee
+
+
+def delete_fee(*, merchant_id: UUID, fee_id: UUID, actor: Actor, now: datetime) -> None:
+    """Take a fee out of the catalogue.
+
+    Raises:
+        NotFound: the merchant has no such fee.
+        Conflict: it has prices; ``details.blockers`` names them.
+    """
+    with transaction.atomic():
+        fee = _lock_fee(merchant_id, fee_id)
+        priced = [ids.text("price", id) for id in fee.prices.filter(deleted_at=None).values_list("id", flat=True)]
+        if priced:
+            raise blocked("The fee has prices.", "prices", priced)
+        fee.deleted_at = now
+        fee.save(update_fields=["deleted_at"])
+        target = ids.text("fee", fee.id)
+        audit.append(merchant_id=merchant_id, actor=actor, action="fee.deleted", target=target, now=now)
+
+
+def blocked(message: str, kind: str, public_ids: list[str]) -> Conflict:
+    """Build the refusal of a deletion, naming what stands in its way."""
+    items = [{"id": public_id, "status": "active"} for public_id in public_ids[:BLOCKERS_SHOWN_MAX]]
+    blockers = [{"type": kind, "count": len(public_ids), "items": items}]
+    return Conflict(message, code="DELETE_BLOCKED", details={"blockers": blockers})
+
+
+def _lock_fee(merchant_id: UUID, fee_id: UUID) -> Fee:
+    fee = fees(merchant_id=merchant_id).select_for_update(no_key=True).filter(id=fee_id).first()
+    if fee is None:
+        raise NotFound("There is no such fee.")
+    return fee
+
+
+# --- prices ----------------------------------------------------------------------------------------------
+
+
+def current_prices(*, merchant_id: UUID) -> QuerySet[PriceVersion]:
+    """Select the newest version of each of a merchant's prices, the oldest price first."""
+    newer = PriceVersion.objects.filter(price_id=OuterRef("price_id"), number__gt=OuterRef("number"))
+    return (
+        PriceVersion.objects.filter(~Exists(newer), price__merchant_id=merchant_id, price__deleted_at=None)
+        .select_related("price")
+        .order_by("price__created_at", "price_id")
+    )
+
+
+def get_price(*, merchant_id: UUID, price_id: UUID) -> PriceVersion:
+    """Find the newest version of a price.
+
+    Raises:
+        NotFound: the merchant has no such price.
+    """
+    version = current_prices(merchant_id=merchant_id).filter(price_id=price_id).first()
+    if version is None:
+        raise NotFound("There is no such price.")
+    return version
+
+
+def create_price(*, merchant_id: UUID, new: NewPrice, actor: Actor, now: datetime) -> PriceVersion:
+    """Price a metric or a fee.
+
+    Raises:
+        NotFound: the merchant has no such metric or fee.
+        ValidationFailed: model, properties, term or cadence do not fit.
+    """
+    with transaction.atomic():
+        if new.metric_id is not None and new.fee_id is None:
+            metrics.get(merchant_id=merchant_id, metric_id=new.metric_id)
+        elif new.fee_id is not None and new.metric_id is None:
+            _lock_fee(merchant_id, new.fee_id)  # it may be deleted at this moment
+        else:
+            message = "A price needs a billableMetricId or a feeId, and not both."
+            raise ValidationFailed(message, field="billableMetricId", code="METRIC_OR_FEE")
+        terms = _terms(new)
+        price = Price.objects.create(
+            merchant_id=merchant_id, billable_metric_id=new.metric_id, fee_id=new.fee_id, created_at=now, updated_at=now
+        )
+        version = PriceVersion.objects.create(price=price, number=1, created_at=now, **terms)
+        _record(price, "price.created", actor, now, **terms)
+    return version
+
+
+def update_price(
+    *, merchant_id: UUID, price_id: UUID, changes: dict[str, Any], actor: Actor, now: datetime
+) -> PriceVersion:
+    """Give a price, and every live plan that sells at it, a next version; subscriptions stay on theirs.
+
+    ``changes`` are members of NewPrice; what a price is for cannot change.
+
+    Raises:
+        NotFound: the merchant has no such price.
+        ValidationFailed: what comes out does not fit, by itself or into one of the plans.
+    """
+    with transaction.atomic():
+        price = _lock_price(merchant_id, price_id)
+        version = get_price(merchant_id=merchant_id, price_id=price_id)
+        before = {name: getattr(version, name) for name in _TERMS}
+        what = {"metric_id": price.billable_metric_id, "fee_id": price.fee_id}
+        wanted = NewPrice(**what | before | changes)
+        if {"metric_id": wanted.metric_id, "fee_id": wanted.fee_id} != what:
+            message = "A price stays with its metric; make a new price for another one."
+            raise ValidationFailed(message, field="billableMetricId", code="PRICE_STAYS")
+        terms = _terms(wanted)
+        if terms == before:
+            return version
+        replacement = PriceVersion.objects.create(price=price, number=version.number + 1, created_at=now, **terms)
+        price.updated_at = now
+        price.save(update_fields=["updated_at"])
+        _record(price, "price.revised", actor, now, before=before, after=terms)
+        plans.follow(price_id=price.id, replacement=replacement, actor=actor, now=now)
+    return replacement
+
+
+def delete_price(*, merchant_id: UUID, price_id: UUID, actor: Actor, now: datetime) -> None:
+    """Take a price out of the catalogue; what was charged at it stays explained.
+
+    Raises:
+        NotFound: the merchant has no such price.
+        Conflict: a live plan sells at it; ``details.blockers`` names the plans.
+    """
+    with transaction.atomic():
+        price = _lock_price(merchant_id, price_id)
+        selling = [ids.text("plan", version.plan_id) for version in plans.containing(price_id=price_id)]
+        if selling:
+            raise blocked("Plans sell at this price.", "plans", selling)
+        price.deleted_at = now
+        price.save(update_fields=["deleted_at"])
+        _record(price, "price.deleted", actor, now)
+
+
+_TERMS = ("display_name", "model", "properties", "payment_term", "billing_cadence")
+
+
+def _terms(new: NewPrice) -> dict[str, Any]:
+    """Check the terms of a price, and return them as they are stored."""
+    model = prices.parse_model(new.model, new.properties)
+    is_fee = new.fee_id is not None
+    allowed = FEE_TERMS if is_fee else METRIC_TERMS
+    if new.payment_term not in allowed:
+        message = f"paymentTerm of a {'fee' if is_fee else 'metric'} must be {' or '.join(allowed)}."
+        raise ValidationFailed(message, field="paymentTerm", code="INVALID_PAYMENT_TERM")
+    cadences = (ONE_TIME, *CADENCES) if is_fee else (None, *CADENCES)
+    if new.billing_cadence not in cadences:
+        named = ", ".join(cadence for cadence in cadences if cadence)
+        message = f"billingCadence must be one of {named}{'' if is_fee else ', or null to follow the plan'}."
+        raise ValidationFailed(message, field="billingCadence", code="INVALID_CADENCE")
+    return {
+        "display_name": new.display_name,
+        "model": prices.model_name(model),
+        "properties": prices.describe(model),
+        "payment_term": new.payment_term,
+        "billing_cadence": new.billing_cadence,
+    }
+
+
+def _lock_price(merchant_id: UUID, price_id: UUID) -> Price:
+    own = Price.objects.select_for_update(no_key=True).filter(merchant_id=merchant_id, id=price_id, deleted_at=None)
+    price = own.first()
+    if price is None:
+        raise NotFound("There is no such price.")
+    return price
+
+
+def _record(price: Price, action: str, actor: Actor, now: datetime, **changes: Any) -> None:
+    target = ids.text("price", price.id)
+    audit.append(merchant_id=price.merchant_id, actor=actor, action=action, target=target, changes=changes, now=now)

@@ -1,0 +1,187 @@
+"""Plans over HTTP."""
+
+import pytest
+
+from tests import callers
+from tests.callers import Caller, caller
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def seller() -> Caller:
+    return caller()
+
+
+@pytest.fixture
+def product_id(seller) -> str:
+    return callers.product(seller)["id"]
+
+
+@pytest.fixture
+def price_id(seller, product_id) -> str:
+    return callers.price(seller, metric_id=callers.metric(seller, product_id)["id"])["id"]
+
+
+def refusal(answer) -> tuple[int, str, str]:
+    """Status, field and code of a refused request."""
+    first = answer.json()["errors"][0]
+    return answer.status_code, first["field"], first["code"]
+
+
+class TestCreate:
+    def test_tells_the_product_from_the_prices(self, seller, product_id, price_id):
+        plan = callers.plan(seller, [price_id])
+
+        assert plan["productId"] == product_id
+
+    def test_shows_the_prices_in_full(self, seller, price_id):
+        plan = callers.plan(seller, [price_id])
+
+        assert [price["id"] for price in plan["prices"]] == [price_id]
+        assert plan["prices"][0]["properties"] == {"unitPrice": "0.0025"}
+        assert plan["paymentTerm"] == {"instant": True, "in_arrears": False}
+
+    def test_takes_the_defaults_of_the_contract(self, seller, price_id):
+        plan = callers.plan(seller, [price_id])
+
+        assert {
+            name: plan[name] for name in ("billingCadence", "billingInterval", "taxBehavior", "defaultTaxCode")
+        } == {
+            "billingCadence": "P1M",
+            "billingInterval": "monthly",
+            "taxBehavior": "exclusive",
+            "defaultTaxCode": "eservice",
+        }
+        assert (plan["defaultTaxRate"], plan["renewalReminderEnabled"], plan["renewalReminderDays"]) == (0, True, 3)
+
+    @pytest.mark.parametrize(
+        ("asked", "cadence", "interval"),
+        [
+            ({"billingInterval": "annual"}, "P1Y", "yearly"),
+            ({"billingInterval": "quarterly"}, "P3M", "quarterly"),
+            ({"billingInterval": "yearly", "billingCadence": "P1M"}, "P1M", "monthly"),
+        ],
+    )
+    def test_reads_an_interval_as_a_cadence(self, seller, price_id, asked, cadence, interval):
+        plan = callers.plan(seller, [price_id], **asked)
+
+        assert (plan["billingCadence"], plan["billingInterval"]) == (cadence, interval)
+
+    def test_needs_a_product_or_prices(self, seller):
+        answer = seller.post("/v0/plans", {"merchantId": seller.merchant_id, "name": "Empty", "currency": "USD"})
+
+        assert refusal(answer) == (400, "productId", "REQUIRED")
+
+    @pytest.mark.parametrize("currency", ["usd", "XXX", "US", "USDX", 840])
+    def test_refuses_what_is_no_currency(self, seller, price_id, currency):
+        body = {"merchantId": seller.merchant_id, "name": "A", "currency": currency, "prices": [price_id]}
+
+        assert refusal(seller.post("/v0/plans", body)) == (400, "currency", "INVALID_CURRENCY")
+
+    def test_refuses_a_price_of_another_product(self, seller, price_id):
+        other = callers.product(seller)["id"]
+        body = {"merchantId": seller.merchant_id, "name": "A", "currency": "USD", "prices": [price_id]}
+
+        answer = seller.post("/v0/plans", {**body, "productId": other})
+
+        assert refusal(answer) == (400, "prices", "PRICE_PRODUCT_MISMATCH")
+
+    def test_refuses_to_price_a_metric_twice(self, seller, product_id):
+        metric_id = callers.metric(seller, product_id)["id"]
+        twice = [callers.price(seller, metric_id=metric_id)["id"] for _ in range(2)]
+
+        answer = seller.post(
+            "/v0/plans", {"merchantId": seller.merchant_id, "name": "A", "currency": "USD", "prices": twice}
+        )
+
+        assert refusal(answer) == (400, "prices", "PRICED_TWICE")
+
+    def test_refuses_a_price_that_is_charged_at_another_cadence(self, seller, product_id):
+        fee_id = callers.fee(seller, product_id)["id"]
+        yearly = callers.price(seller, fee_id=fee_id, billingCadence="P1Y")["id"]
+
+        answer = seller.post(
+            "/v0/plans", {"merchantId": seller.merchant_id, "name": "A", "currency": "USD", "prices": [yearly]}
+        )
+
+        assert refusal(answer) == (400, "prices", "CADENCE_MISMATCH")
+
+    def test_takes_a_one_time_fee_at_any_cadence(self, seller, product_id):
+        fee_id = callers.fee(seller, product_id)["id"]
+        once = callers.price(seller, fee_id=fee_id, billingCadence="P0D")["id"]
+
+        assert callers.plan(seller, [once], billingCadence="P1Y")["prices"][0]["billingCadence"] == "P0D"
+
+    def test_refuses_a_price_of_another_merchant_as_if_it_did_not_exist(self, seller, price_id):
+        stranger = caller()
+
+        answer = stranger.post(
+            "/v0/plans", {"merchantId": stranger.merchant_id, "name": "A", "currency": "USD", "prices": [price_id]}
+        )
+
+        assert answer.status_code == 404
+
+    def test_refuses_the_same_price_named_twice(self, seller, price_id):
+        answer = seller.post(
+            "/v0/plans",
+            {"merchantId": seller.merchant_id, "name": "A", "currency": "USD", "prices": [price_id, price_id]},
+        )
+
+        assert refusal(answer) == (400, "prices", "INVALID_PRICES")
+
+
+class TestUpdate:
+    def test_renames_without_a_new_version(self, seller, price_id):
+        plan = callers.plan(seller, [price_id])
+
+        changed = seller.patch(f"/v0/plans/{plan['id']}", {"name": "Renamed"}).json()
+
+        assert (changed["name"], changed["version"]) == ("Renamed", 1)
+
+    @pytest.mark.parametrize(
+        "change", [{"defaultTaxRate": 8.5}, {"taxBehavior": "inclusive"}, {"billingCadence": "P1Y"}, {"prices": []}]
+    )
+    def test_makes_a_version_of_what_concerns_money(self, seller, price_id, change):
+        plan = callers.plan(seller, [price_id])
+
+        changed = seller.patch(f"/v0/plans/{plan['id']}", change).json()
+
+        assert changed["version"] == 2
+        assert {name: changed[name] for name in change} == change
+
+    def test_makes_no_version_of_what_stays_the_same(self, seller, price_id):
+        plan = callers.plan(seller, [price_id], defaultTaxRate="8.5")
+
+        changed = seller.patch(f"/v0/plans/{plan['id']}", {"defaultTaxRate": 8.5, "prices": [price_id]}).json()
+
+        assert changed["version"] == 1
+
+
+class TestAvailable:
+    def test_leaves_out_products_the_customer_is_subscribed_to(self, seller, price_id):
+        from customers import registry
+        from merchants import ids
+        from tests import factories
+
+        buyer = factories.customer(merchant=seller.merchant)
+        plan = callers.plan(seller, [price_id])
+        customer_id = ids.text("cus", buyer.id)
+        assert registry.find(merchant_id=seller.merchant.id, customer_id=buyer.id)
+
+        before = seller.get("/v0/plans/available", {"customerId": customer_id}).json()
+
+        assert [each["id"] for each in before["data"]] == [plan["id"]]
+
+    def test_searches_names_in_any_case(self, seller, price_id):
+        from merchants import ids
+        from tests import factories
+
+        customer_id = ids.text("cus", factories.customer(merchant=seller.merchant).id)
+        callers.plan(seller, [price_id], name="Enterprise")
+
+        def found(search: str) -> int:
+            query = {"customerId": customer_id, "search": search}
+            return seller.get("/v0/plans/available", query).json()["pagination"]["total"]
+
+        assert (found("enter"), found("basic")) == (1, 0)

@@ -1,0 +1,177 @@
+"""Prices over HTTP."""
+
+import pytest
+
+from billing.models import PlanVersion
+from merchants import ids
+from tests import callers
+from tests.callers import Caller, caller
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def seller() -> Caller:
+    return caller()
+
+
+@pytest.fixture
+def product_id(seller) -> str:
+    return callers.product(seller)["id"]
+
+
+@pytest.fixture
+def metric_id(seller, product_id) -> str:
+    return callers.metric(seller, product_id)["id"]
+
+
+def of_metric(metric_id: str, **members) -> dict[str, object]:
+    return {
+        "billableMetricId": metric_id,
+        "invoiceDisplayName": "Requests",
+        "model": "standard",
+        "paymentTerm": "instant",
+        "properties": {"unitPrice": "0.01"},
+        **members,
+    }
+
+
+def refusal(answer) -> tuple[int, str, str]:
+    """Status, field and code of a refused request."""
+    first = answer.json()["errors"][0]
+    return answer.status_code, first["field"], first["code"]
+
+
+class TestCreate:
+    def test_keeps_the_price_as_it_was_written(self, seller, metric_id):
+        price = callers.made(seller.post("/v0/prices", of_metric(metric_id, properties={"unitPrice": "0.010"})))
+
+        assert price["properties"] == {"unitPrice": "0.010"}
+        assert (price["billableMetricId"], price["feeId"], price["billingCadence"]) == (metric_id, None, None)
+
+    @pytest.mark.parametrize("model", ["volume", "percentage", "dynamic", "graduated", "", 1])
+    def test_names_the_models_there_are(self, seller, metric_id, model):
+        answer = seller.post("/v0/prices", of_metric(metric_id, model=model))
+
+        assert answer.status_code == 400
+        assert answer.json()["errors"][0]["field"] == "model"
+
+    def test_says_which_models_it_knows(self, seller, metric_id):
+        answer = seller.post("/v0/prices", of_metric(metric_id, model="volume"))
+
+        assert "standard" in answer.json()["message"]
+
+    @pytest.mark.parametrize("unit_price", ["-1", "1e5", "NaN", "0.0000000001", ".5", "١", "1_0", " 1", 1, None, ["1"]])
+    def test_refuses_what_is_no_plain_decimal_string(self, seller, metric_id, unit_price):
+        answer = seller.post("/v0/prices", of_metric(metric_id, properties={"unitPrice": unit_price}))
+
+        assert refusal(answer) == (400, "properties.unitPrice", "INVALID_PRICE")
+
+    def test_is_for_a_metric_or_a_fee(self, seller, product_id, metric_id):
+        both = of_metric(metric_id, feeId=callers.fee(seller, product_id)["id"])
+        neither = of_metric(metric_id)
+        del neither["billableMetricId"]
+
+        assert refusal(seller.post("/v0/prices", both)) == (400, "billableMetricId", "METRIC_OR_FEE")
+        assert refusal(seller.post("/v0/prices", neither)) == (400, "billableMetricId", "METRIC_OR_FEE")
+
+    def test_does_not_draw_a_metric_in_advance(self, seller, metric_id):
+        answer = seller.post("/v0/prices", of_metric(metric_id, paymentTerm="in_advance"))
+
+        assert refusal(answer) == (400, "paymentTerm", "INVALID_PAYMENT_TERM")
+
+    @pytest.mark.parametrize(("term", "status"), [("in_advance", 201), ("in_arrears", 201), ("instant", 400)])
+    def test_charges_a_fee_in_advance_or_in_arrears(self, seller, product_id, term, status):
+        fee_id = callers.fee(seller, product_id)["id"]
+        body = {"feeId": fee_id, "invoiceDisplayName": "A", "properties": {"unitPrice": "1"}, "billingCadence": "P1M"}
+
+        assert seller.post("/v0/prices", {**body, "paymentTerm": term}).status_code == status
+
+    def test_wants_a_cadence_for_a_fee(self, seller, product_id):
+        fee_id = callers.fee(seller, product_id)["id"]
+        body = {"feeId": fee_id, "invoiceDisplayName": "A", "properties": {"unitPrice": "1"}}
+
+        answer = seller.post("/v0/prices", {**body, "paymentTerm": "in_advance"})
+
+        assert refusal(answer) == (400, "billingCadence", "INVALID_CADENCE")
+
+
+class TestUpdate:
+    def test_revises_the_plans_that_sell_at_it(self, seller, metric_id):
+        price_id = callers.price(seller, metric_id=metric_id)["id"]
+        plan = callers.plan(seller, [price_id])
+
+        changed = seller.patch(f"/v0/prices/{price_id}", {"properties": {"unitPrice": "0.02"}})
+
+        revised = seller.get(f"/v0/plans/{plan['id']}").json()
+        assert changed.status_code == 200
+        assert (plan["version"], revised["version"]) == (1, 2)
+        assert revised["prices"] == [changed.json()]
+        assert changed.json()["id"] == price_id
+
+    def test_leaves_the_version_that_subscriptions_are_pinned_to(self, seller, metric_id):
+        price_id = callers.price(seller, metric_id=metric_id)["id"]
+        plan_id = ids.parse("plan", callers.plan(seller, [price_id])["id"])
+
+        seller.patch(f"/v0/prices/{price_id}", {"properties": {"unitPrice": "0.02"}})
+
+        pinned = PlanVersion.objects.get(plan_id=plan_id, number=1)
+        assert [version.properties for version in pinned.prices.all()] == [{"unitPrice": "0.0025"}]
+
+    def test_makes_no_version_of_what_stays_the_same(self, seller, metric_id):
+        price_id = callers.price(seller, metric_id=metric_id)["id"]
+        plan = callers.plan(seller, [price_id])
+
+        seller.patch(f"/v0/prices/{price_id}", {"properties": {"unitPrice": "0.0025"}})
+
+        assert seller.get(f"/v0/plans/{plan['id']}").json()["version"] == 1
+
+    def test_stays_with_its_metric(self, seller, product_id, metric_id):
+        price_id = callers.price(seller, metric_id=metric_id)["id"]
+        other = callers.metric(seller, product_id)["id"]
+
+        answer = seller.patch(f"/v0/prices/{price_id}", {"billableMetricId": other})
+
+        assert refusal(answer) == (400, "billableMetricId", "PRICE_STAYS")
+
+    def test_is_refused_where_a_plan_could_not_sell_at_it(self, seller, metric_id):
+        price_id = callers.price(seller, metric_id=metric_id)["id"]
+        plan = callers.plan(seller, [price_id])
+
+        answer = seller.patch(f"/v0/prices/{price_id}", {"billingCadence": "P1Y"})
+
+        assert refusal(answer) == (400, "prices", "CADENCE_MISMATCH")
+        assert seller.get(f"/v0/prices/{price_id}").json()["billingCadence"] is None
+        assert seller.get(f"/v0/plans/{plan['id']}").json()["version"] == 1
+
+
+class TestDelete:
+    def test_is_refused_while_a_plan_sells_at_it(self, seller, metric_id):
+        price_id = callers.price(seller, metric_id=metric_id)["id"]
+        plan = callers.plan(seller, [price_id])
+
+        answer = seller.delete(f"/v0/prices/{price_id}")
+
+        blocker = {"type": "plans", "count": 1, "items": [{"id": plan["id"], "status": "active"}]}
+        assert answer.status_code == 409
+        assert answer.json()["details"] == {"blockers": [blocker]}
+
+    def test_takes_it_out_of_the_catalogue(self, seller, metric_id):
+        price_id = callers.price(seller, metric_id=metric_id)["id"]
+
+        answer = seller.delete(f"/v0/prices/{price_id}")
+
+        assert (answer.status_code, answer.content) == (204, b"")
+        assert seller.get(f"/v0/prices/{price_id}").status_code == 404
+        assert seller.get("/v0/prices").json()["pagination"]["total"] == 0
+
+
+class TestList:
+    def test_shows_each_price_once_with_its_newest_version(self, seller, metric_id):
+        price_id = callers.price(seller, metric_id=metric_id)["id"]
+        seller.patch(f"/v0/prices/{price_id}", {"properties": {"unitPrice": "0.02"}})
+
+        page = seller.get("/v0/prices", {"billableMetricId": metric_id}).json()
+
+        assert [(price["id"], price["properties"]["unitPrice"]) for price in page["data"]] == [(price_id, "0.02")]
+        assert page["pagination"] == {"limit": 10, "offset": 0, "total": 1}
