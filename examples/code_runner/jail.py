@@ -147,8 +147,6 @@ def become_program(streams: list[int], report: int, limits: dict[str, Any], uid:
     try:
         for number, stream in enumerate(streams):
             os.dup2(stream, number)
-        os.closerange(3, report)
-        os.closerange(report + 1, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
         if os.geteuid() == 0:
             os.chown(".", uid, uid)
         _limit(limits)

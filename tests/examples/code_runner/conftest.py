@@ -62,4 +62,6 @@ def isolation(tmp_path_factory: pytest.TempPathFactory) -> None:
     try:
         asyncio.run(sandbox.run(code="", stdin="", limits=limits, directory=tmp_path_factory.mktemp("runs")))
     except sandbox.SandboxError as error:
+        if "does not permit isolation" not in str(error):
+            raise
         pytest.skip(f"no isolation here: {error}")

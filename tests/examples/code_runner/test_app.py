@@ -11,6 +11,7 @@ import pytest
 from examples.code_runner import app, sandbox
 from examples.code_runner.app import CodeRunner
 from examples.code_runner.sandbox import SandboxError
+from examples.code_runner.seller import Seller
 from examples.code_runner.settings import CannotStart, Settings
 from tests.examples.code_runner.fake_farthing import FakeFarthing
 
@@ -126,7 +127,7 @@ class TestPost:
         async def fail(*_: object, **__: object) -> None:
             raise ValueError("secret")
 
-        monkeypatch.setattr(app.Seller, "submit", fail)
+        monkeypatch.setattr(Seller, "submit", fail)
         answer = post(configuration, HELLO)
         assert (answer.status_code, "secret" in answer.text) == (500, False)
 

@@ -45,9 +45,9 @@ class Shop:
             return None
         return answer
 
-    def send(self, code: str, key: str | None = None) -> str:
+    def send(self, code: str, key: str | None = None, tier: str = "basic") -> str:
         headers = HEADERS | ({"Idempotency-Key": key} if key else {})
-        answer = httpx.post(f"{self.url}/submissions", json={"code": code}, headers=headers)
+        answer = httpx.post(f"{self.url}/submissions", json={"code": code, "tier": tier}, headers=headers)
         assert answer.status_code == 202, answer.text
         return str(answer.json()["id"])
 
@@ -60,8 +60,8 @@ class Shop:
             self._process.wait()
 
 
-def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + WAIT_SECONDS_MAX
+def wait_for(condition: Callable[[], bool], seconds_max: float = WAIT_SECONDS_MAX) -> None:
+    deadline = time.monotonic() + seconds_max
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"
         time.sleep(0.02)
@@ -90,11 +90,11 @@ def programs(marker: str) -> list[int]:
 
 class TestKill:
     def test_releases_what_was_running(self, shop: Shop, fake: FakeFarthing, environment: dict[str, str]) -> None:
-        id = shop.send("import time; time.sleep(3.5)")
+        id = shop.send("import time; time.sleep(19)", tier="premium")
         runs = environment["RUNNER_DATA_DIR"] + "/runs"
         wait_for(lambda: bool(programs(runs)))
         shop.kill()
-        wait_for(lambda: not programs(runs))  # the program dies with its seller
+        wait_for(lambda: not programs(runs), seconds_max=10)  # dies with its seller, not by its own end
         shop.start()
         wait_for(lambda: shop.state(id) == "released")
         assert (fake.events, fake.holds, fake.funds["cus_alice"]) == ({}, {}, 10**9)

@@ -69,14 +69,15 @@ class TestSubmit:
             ],
             "maxUses": 1,
         }
-        milliseconds = submission.result and submission.result["milliseconds"]
+        assert submission.result
+        milliseconds = submission.result["milliseconds"]
         assert usage["properties"] == [
             {"billableMetricId": "bm_basic", "quantity": 1},
             {"billableMetricId": "bm_ms", "quantity": milliseconds},
         ]
         assert (usage["entitlementId"], usage["final"]) == (submission.reservation_id, True)
         assert submission.charged_nanos == 1_000_000 + 350 * milliseconds
-        assert (fake.holds, fake.funds["cus_alice"]) == ({}, 10**9 - submission.charged_nanos)
+        assert (fake.holds, fake.funds["cus_alice"]) == ({}, 10**9 - (1_000_000 + 350 * milliseconds))
 
     def test_sells_premium_by_its_own_metric(self, configuration: Settings, fake: FakeFarthing) -> None:
         sell(configuration, lambda shop: done(shop, Order(code="1", tier="premium")))
