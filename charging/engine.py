@@ -135,7 +135,7 @@ def _terms(
     if subscription.period_start <= at < subscription.period_end:
         period = periods.Period(subscription.period_start, subscription.period_end)
     else:
-        cadence = periods.Cadence.parse(plan.cadence)
+        cadence = periods.parse_cadence(plan.cadence)
         period = periods.period_of(subscription.started_at, cadence, subscription.timezone, at)
         if at >= subscription.period_end:
             invoice_id = subscription.next_invoice_id or invoice_id
