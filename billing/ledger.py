@@ -4,13 +4,14 @@ What an entry says is decided in journal.py; here it is written, for any number 
 """
 
 import uuid
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-import msgspec
-from django.db import connection
+from django.db import IntegrityError, connection
+from django.db.backends.utils import CursorWrapper
 
+from billing import arrays
 from billing.journal import NewEntry
 from billing.models import Account
 from merchants import ids
@@ -37,29 +38,31 @@ def account_id(customer_id: uuid.UUID, currency: str, kind: str) -> uuid.UUID:
     return ids.derived(ids.bucket_of(customer_id), "account", customer_id, currency, kind)
 
 
+# Inner joins: a posting whose accounts are not open, or are of another currency, is not inserted and will be missed.
+_POST = """
+INSERT INTO billing_posting
+    (bucket, entry_id, position, customer_id, debit_account_id, credit_account_id, amount, currency)
+SELECT x.bucket, x.entry_id, x.position, x.customer_id, debit.id, credit.id, x.amount, x.currency
+FROM unnest(%s::smallint[], %s::uuid[], %s::smallint[], %s::uuid[], %s::text[], %s::text[], %s::numeric[], %s::text[])
+    AS x (bucket, entry_id, position, customer_id, debit, credit, amount, currency)
+JOIN billing_account debit ON debit.bucket = x.bucket AND debit.customer_id = x.customer_id
+    AND debit.currency = x.currency AND debit.kind = x.debit
+JOIN billing_account credit ON credit.bucket = x.bucket AND credit.customer_id = x.customer_id
+    AND credit.currency = x.currency AND credit.kind = x.credit
+ON CONFLICT (bucket, entry_id, position) DO NOTHING
+"""
+
 _OPEN = """
 INSERT INTO billing_account (bucket, id, customer_id, kind, currency)
-SELECT x.bucket, x.id, x.customer_id, x.kind, x.currency
-FROM json_to_recordset(%s::json) AS x(bucket smallint, id uuid, customer_id uuid, kind text, currency text)
-WHERE NOT EXISTS (SELECT FROM billing_account a WHERE a.bucket = x.bucket AND a.id = x.id)
+SELECT * FROM unnest(%s::smallint[], %s::uuid[], %s::uuid[], %s::text[], %s::text[])
 ON CONFLICT (bucket, id) DO NOTHING
 """
 
 _ENTER = """
 INSERT INTO billing_entry (bucket, id, customer_id, kind, key, reference_id, created_at)
-SELECT x.bucket, x.id, x.customer_id, x.kind, x.key, x.reference_id, x.created_at
-FROM json_to_recordset(%s::json) AS x(bucket smallint, id uuid, customer_id uuid, kind text, key text,
-    reference_id uuid, created_at timestamptz)
+SELECT * FROM unnest(%s::smallint[], %s::uuid[], %s::uuid[], %s::text[], %s::text[], %s::uuid[], %s::timestamptz[])
 ON CONFLICT (bucket, customer_id, key) DO NOTHING
 RETURNING id
-"""
-
-_POST = """
-INSERT INTO billing_posting
-    (bucket, entry_id, position, customer_id, debit_account_id, credit_account_id, amount, currency)
-SELECT x.bucket, x.entry_id, x.position, x.customer_id, x.debit, x.credit, x.amount, x.currency
-FROM json_to_recordset(%s::json) AS x(bucket smallint, entry_id uuid, position smallint, customer_id uuid,
-    debit uuid, credit uuid, amount numeric, currency text)
 """
 
 
@@ -78,63 +81,52 @@ def post(entries: Iterable[NewEntry]) -> int:
     if not moving:
         return 0
     with connection.cursor() as cursor:
-        cursor.execute(_OPEN, [_json(_accounts(moving.values()))])
-        cursor.execute(_ENTER, [_json([_entry_row(entry_id, entry) for entry_id, entry in moving.items()])])
+        cursor.execute(_ENTER, arrays.columns([_entry_row(*item) for item in moving.items()], 7))
         written = {entry_id for (entry_id,) in cursor.fetchall()}
-        postings = [
-            row for entry_id, entry in moving.items() if entry_id in written for row in _posting_rows(entry_id, entry)
-        ]
-        if postings:
-            cursor.execute(_POST, [_json(postings)])
-    if len(written) < len(moving):
-        _check_replays([entry for entry_id, entry in moving.items() if entry_id not in written])
-    return len(written)
+        replayed = [moving.pop(entry_id) for entry_id in moving.keys() - written]
+        _post_movements(cursor, moving)
+    _check_replays(replayed)
+    return len(moving)
 
 
-def _accounts(entries: Collection[NewEntry]) -> list[dict[str, object]]:
-    named = {
-        (entry.customer_id, entry.currency, kind)
-        for entry in entries
-        for movement in entry.movements
-        for kind in (movement.debit, movement.credit)
-    }
+def _post_movements(cursor: CursorWrapper, entries: dict[uuid.UUID, NewEntry]) -> None:
+    rows = [row for entry_id, entry in entries.items() for row in _posting_rows(entry_id, entry)]
+    if not rows:
+        return
+    postings = arrays.columns(rows, 8)
+    cursor.execute(_POST, postings)
+    posted = cursor.rowcount
+    if posted < len(rows):  # somebody's first entry of a kind
+        cursor.execute(_OPEN, arrays.columns(_account_rows(entries.values()), 5))
+        cursor.execute(_POST, postings)
+        posted += cursor.rowcount
+    if posted < len(rows):
+        raise IntegrityError("a posting names an account that cannot be opened")
+
+
+def _entry_row(entry_id: uuid.UUID, entry: NewEntry) -> tuple[object, ...]:
+    bucket = ids.bucket_of(entry_id)
+    return (bucket, entry_id, entry.customer_id, entry.kind, entry.key, entry.reference_id, entry.created_at)
+
+
+def _posting_rows(entry_id: uuid.UUID, entry: NewEntry) -> list[tuple[object, ...]]:
+    bucket, entry_text, customer = ids.bucket_of(entry_id), str(entry_id), str(entry.customer_id)
     return [
-        {
-            "bucket": ids.bucket_of(customer_id),
-            "id": account_id(customer_id, currency, kind),
-            "customer_id": customer_id,
-            "kind": kind,
-            "currency": currency,
-        }
-        for customer_id, currency, kind in sorted(named)
+        (bucket, entry_text, position, customer, debit, credit, amount, entry.currency)
+        for position, (debit, credit, amount) in enumerate(entry.movements)
     ]
 
 
-def _entry_row(entry_id: uuid.UUID, entry: NewEntry) -> dict[str, object]:
-    return {
-        "bucket": ids.bucket_of(entry_id),
-        "id": entry_id,
-        "customer_id": entry.customer_id,
-        "kind": entry.kind,
-        "key": entry.key,
-        "reference_id": entry.reference_id,
-        "created_at": entry.created_at,
+def _account_rows(entries: Iterable[NewEntry]) -> list[tuple[object, ...]]:
+    named = {
+        (entry.customer_id, entry.currency, kind)
+        for entry in entries
+        for debit, credit, _ in entry.movements
+        for kind in (debit, credit)
     }
-
-
-def _posting_rows(entry_id: uuid.UUID, entry: NewEntry) -> list[dict[str, object]]:
     return [
-        {
-            "bucket": ids.bucket_of(entry_id),
-            "entry_id": entry_id,
-            "position": position,
-            "customer_id": entry.customer_id,
-            "debit": account_id(entry.customer_id, entry.currency, movement.debit),
-            "credit": account_id(entry.customer_id, entry.currency, movement.credit),
-            "amount": str(movement.amount),
-            "currency": entry.currency,
-        }
-        for position, movement in enumerate(entry.movements)
+        (ids.bucket_of(customer_id), account_id(customer_id, currency, kind), customer_id, kind, currency)
+        for customer_id, currency, kind in sorted(named)
     ]
 
 
@@ -191,7 +183,8 @@ SELECT e.id, e.kind, e.reference_id, m.amount, e.created_at
 FROM billing_entry e
 JOIN billing_posting p ON p.bucket = e.bucket AND p.entry_id = e.id
 CROSS JOIN LATERAL (VALUES (p.credit_account_id, p.amount), (p.debit_account_id, -p.amount)) AS m(account_id, amount)
-WHERE e.bucket = %(bucket)s AND e.customer_id = %(customer)s AND m.account_id = %(account)s AND e.created_at < %(before)s
+WHERE e.bucket = %(bucket)s AND e.customer_id = %(customer)s AND e.created_at < %(before)s
+    AND m.account_id = %(account)s
 ORDER BY e.created_at DESC, e.id DESC, p.position
 LIMIT %(limit)s
 """
@@ -213,8 +206,3 @@ def statement(
             },
         )
         return [StatementLine(*row[:3], int(row[3]), row[4]) for row in cursor.fetchall()]
-
-
-def _json(rows: list[dict[str, object]]) -> str:
-    # One document for any number of rows: psycopg takes longer to adapt arrays than PostgreSQL takes to read this.
-    return msgspec.json.encode(rows).decode()

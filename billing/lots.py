@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-import msgspec
 from django.db import connection
 
+from billing import arrays
 from billing.models import CreditLot
 from merchants import ids
 
@@ -15,7 +15,7 @@ from merchants import ids
 class Lot(NamedTuple):
     """A lot as settlement sees it."""
 
-    id: uuid.UUID
+    id: str
     amount: int
     remaining: int
 
@@ -23,7 +23,7 @@ class Lot(NamedTuple):
 class Draw(NamedTuple):
     """What one settlement takes out of one lot; negative where it gives back."""
 
-    lot_id: uuid.UUID
+    lot_id: str
     amount: int
 
 
@@ -65,15 +65,17 @@ class Spending(NamedTuple):
     """What one settlement moves in one prepaid wallet; negative where returns outweigh charges."""
 
     bucket: int
-    customer_id: uuid.UUID
-    wallet_id: uuid.UUID
+    customer_id: str
+    wallet_id: str
     settlement_id: uuid.UUID
     gross: int
 
 
+_Row = tuple[int, str, int, str, uuid.UUID]  # bucket, lot, amount, customer, settlement
+
 _LOTS = """
-SELECT lot.wallet_id, lot.id, lot.amount, lot.remaining
-FROM json_to_recordset(%s::json) AS x(bucket smallint, wallet_id uuid)
+SELECT lot.wallet_id::text, lot.id::text, lot.amount::text, lot.remaining::text
+FROM unnest(%s::smallint[], %s::uuid[]) AS x (bucket, wallet_id)
 JOIN billing_creditlot lot ON lot.bucket = x.bucket AND lot.wallet_id = x.wallet_id AND lot.remaining {condition}
 ORDER BY lot.wallet_id, lot.priority, lot.expires_at NULLS LAST, lot.created_at, lot.id
 """
@@ -82,14 +84,13 @@ _WITH_ROOM = _LOTS.format(condition="< lot.amount")
 
 _MOVE = """
 UPDATE billing_creditlot lot SET remaining = lot.remaining - x.amount
-FROM json_to_recordset(%s::json) AS x(bucket smallint, lot_id uuid, amount numeric)
+FROM unnest(%s::smallint[], %s::uuid[], %s::numeric[]) AS x (bucket, lot_id, amount)
 WHERE lot.bucket = x.bucket AND lot.id = x.lot_id
 """
 
 _RECORD = """
-INSERT INTO billing_lotdraw (bucket, customer_id, settlement_id, lot_id, amount)
-SELECT bucket, customer_id, settlement_id, lot_id, amount
-FROM json_to_recordset(%s::json) AS x(bucket smallint, customer_id uuid, settlement_id uuid, lot_id uuid, amount numeric)
+INSERT INTO billing_lotdraw (bucket, lot_id, amount, customer_id, settlement_id)
+SELECT * FROM unnest(%s::smallint[], %s::uuid[], %s::numeric[], %s::uuid[], %s::uuid[])
 """
 
 
@@ -102,7 +103,7 @@ def settle(spendings: Sequence[Spending], *, now: datetime) -> None:
     """
     charged = [spending for spending in spendings if spending.gross > 0]
     returned = [spending for spending in spendings if spending.gross < 0]
-    rows: list[dict[str, object]] = []
+    rows: list[_Row] = []
     for spending, lots in _with_lots(_WITH_CREDIT, charged):
         draws, _ = draw(lots, spending.gross)
         rows += _rows(spending, draws)
@@ -112,35 +113,26 @@ def settle(spendings: Sequence[Spending], *, now: datetime) -> None:
             _open(spending, surplus, now)
         rows += _rows(spending, draws)
     if rows:
-        document = msgspec.json.encode(rows).decode()
+        columns = arrays.columns(rows, 5)
         with connection.cursor() as cursor:
-            cursor.execute(_MOVE, [document])
-            cursor.execute(_RECORD, [document])
+            cursor.execute(_MOVE, columns[:3])
+            cursor.execute(_RECORD, columns)
 
 
 def _with_lots(query: str, spendings: Sequence[Spending]) -> list[tuple[Spending, list[Lot]]]:
     if not spendings:
         return []
-    wallets = [{"bucket": spending.bucket, "wallet_id": spending.wallet_id} for spending in spendings]
-    lots: dict[uuid.UUID, list[Lot]] = {}
+    wallets = arrays.columns([(spending.bucket, spending.wallet_id) for spending in spendings], 2)
+    lots: dict[str, list[Lot]] = {}
     with connection.cursor() as cursor:
-        cursor.execute(query, [msgspec.json.encode(wallets).decode()])
+        cursor.execute(query, wallets)
         for wallet_id, lot_id, amount, remaining in cursor.fetchall():
             lots.setdefault(wallet_id, []).append(Lot(lot_id, int(amount), int(remaining)))
     return [(spending, lots.get(spending.wallet_id, [])) for spending in spendings]
 
 
-def _rows(spending: Spending, draws: Sequence[Draw]) -> list[dict[str, object]]:
-    return [
-        {
-            "bucket": spending.bucket,
-            "customer_id": spending.customer_id,
-            "settlement_id": spending.settlement_id,
-            "lot_id": each.lot_id,
-            "amount": str(each.amount),
-        }
-        for each in draws
-    ]
+def _rows(spending: Spending, draws: Sequence[Draw]) -> list[_Row]:
+    return [(spending.bucket, each.lot_id, each.amount, spending.customer_id, spending.settlement_id) for each in draws]
 
 
 def _open(spending: Spending, amount: int, now: datetime) -> None:

@@ -12,14 +12,13 @@ cannot be posted twice. Lock order: queue rows, books (in id order), rollups.
 import logging
 import uuid
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-import msgspec
 from django.db import DatabaseError, OperationalError, connection, transaction
 
-from billing import journal, ledger, lots, rollups
+from billing import arrays, journal, ledger, lots, rollups
 from billing.models import UnsettledWallet, Wallet
 from billing.rollups import Slice
 from merchants import ids
@@ -40,8 +39,8 @@ class _Claim(NamedTuple):
     """A wallet with charges to settle."""
 
     bucket: int
-    wallet_id: uuid.UUID
-    customer_id: uuid.UUID
+    wallet_id: str
+    customer_id: str
 
 
 @dataclass(slots=True)
@@ -49,14 +48,14 @@ class _Range:
     """A wallet's next settlement: every charge from ``first_seq`` to ``last_seq``, in slices."""
 
     bucket: int
-    customer_id: uuid.UUID
-    wallet_id: uuid.UUID
+    customer_id: str
+    wallet_id: str
     wallet_kind: str
     currency: str
     first_seq: int
     last_seq: int
     settlement_id: uuid.UUID
-    slices: list[Slice]
+    slices: list[Slice] = field(default_factory=list)
 
     @property
     def gross(self) -> int:
@@ -106,12 +105,12 @@ def _settle_alone(claim: _Claim, now: datetime) -> None:
     except OperationalError:
         raise
     except (DatabaseError, BrokenSequence):
-        logger.exception("wallet %s cannot be settled; it is parked", ids.text("acc", claim.wallet_id))
+        logger.exception("wallet %s cannot be settled; it is parked", claim.wallet_id)
         queued.update(parked_until=now + timedelta(seconds=PARKED_SECONDS))
 
 
 _CLAIM = """
-SELECT bucket, wallet_id, customer_id FROM billing_unsettledwallet
+SELECT bucket, wallet_id::text, customer_id::text FROM billing_unsettledwallet
 WHERE bucket = ANY(%s) AND (parked_until IS NULL OR parked_until <= %s)
 ORDER BY since LIMIT %s
 FOR UPDATE SKIP LOCKED
@@ -127,7 +126,7 @@ def _claim(buckets: Sequence[int], size: int, now: datetime) -> list[_Claim]:
 # NO KEY: a full FOR UPDATE would block the foreign-key checks of inserts that refer to the book.
 _LOCK = """
 SELECT FROM customers_book book
-JOIN json_to_recordset(%s::json) AS x(bucket smallint, customer_id uuid)
+JOIN unnest(%s::smallint[], %s::uuid[]) AS x (bucket, customer_id)
     ON book.bucket = x.bucket AND book.customer_id = x.customer_id
 ORDER BY book.bucket, book.customer_id
 FOR NO KEY UPDATE OF book
@@ -135,7 +134,7 @@ FOR NO KEY UPDATE OF book
 
 _DELETE_SETTLED = """
 DELETE FROM billing_unsettledwallet u
-USING json_to_recordset(%s::json) AS x(bucket smallint, wallet_id uuid), billing_wallet w
+USING unnest(%s::smallint[], %s::uuid[]) AS x (bucket, wallet_id), billing_wallet w
 WHERE u.bucket = x.bucket AND u.wallet_id = x.wallet_id
     AND w.bucket = x.bucket AND w.id = x.wallet_id AND w.charge_seq = w.settled_seq
 """
@@ -143,7 +142,7 @@ WHERE u.bucket = x.bucket AND u.wallet_id = x.wallet_id
 # To the back of the queue, or the busiest wallets would always be served first.
 _REQUEUE = """
 UPDATE billing_unsettledwallet u SET since = %s, parked_until = NULL
-FROM json_to_recordset(%s::json) AS x(bucket smallint, wallet_id uuid)
+FROM unnest(%s::smallint[], %s::uuid[]) AS x (bucket, wallet_id)
 WHERE u.bucket = x.bucket AND u.wallet_id = x.wallet_id
 """
 
@@ -153,13 +152,13 @@ def _settle_claimed(claims: Sequence[_Claim], now: datetime) -> None:
     if not claims:
         return
     ranges = _read(claims)
-    document = msgspec.json.encode([claim._asdict() for claim in claims]).decode()
+    buckets, wallets, customers = arrays.columns(claims, 3)
     with connection.cursor() as cursor:
-        cursor.execute(_LOCK, [document])
+        cursor.execute(_LOCK, [buckets, customers])
         _write(ranges, now)
-        cursor.execute(_DELETE_SETTLED, [document])
+        cursor.execute(_DELETE_SETTLED, [buckets, wallets])
         if cursor.rowcount < len(claims):
-            cursor.execute(_REQUEUE, [now, document])
+            cursor.execute(_REQUEUE, [now, buckets, wallets])
 
 
 # --- on demand -------------------------------------------------------------------------------------------
@@ -170,7 +169,7 @@ def settle_wallets(*, wallets: Collection[Wallet], now: datetime) -> None:
 
     Their queue rows stay for the drain to take away: it may have locked them, and be waiting for this book.
     """
-    claims = [_Claim(wallet.bucket, wallet.id, wallet.customer_id) for wallet in wallets]
+    claims = [_Claim(wallet.bucket, str(wallet.id), str(wallet.customer_id)) for wallet in wallets]
     while ranges := _read(claims):
         _write(ranges, now)
 
@@ -179,15 +178,15 @@ def settle_wallets(*, wallets: Collection[Wallet], now: datetime) -> None:
 
 # The sums are a subquery per wallet, so that each is one scan of the wallet's own numbers, however large the table.
 _READ = """
-SELECT w.bucket, w.customer_id, book.merchant_id, w.id, w.kind, w.currency, w.settled_seq,
-       least(w.charge_seq, w.settled_seq + %s), s.*
-FROM json_to_recordset(%s::json) AS x(bucket smallint, wallet_id uuid)
+SELECT w.bucket, w.customer_id::text, book.merchant_id::text, w.id::text, w.currency, s.*,
+       w.kind, w.settled_seq, least(w.charge_seq, w.settled_seq + %s)
+FROM unnest(%s::smallint[], %s::uuid[]) AS x (bucket, wallet_id)
 JOIN billing_wallet w ON w.bucket = x.bucket AND w.id = x.wallet_id AND w.settled_seq < w.charge_seq
 JOIN customers_book book ON book.bucket = w.bucket AND book.customer_id = w.customer_id
 CROSS JOIN LATERAL (
-    SELECT c.invoice_id, c.kind, c.price_version_id, c.metric_id, c.period_start,
-           date_trunc('hour', c.created_at, 'UTC') AS hour, c.gross < 0 AS is_return,
-           min(c.seq), max(c.seq), count(*), sum(c.quantity), sum(c.net), sum(c.tax), sum(c.fee)
+    SELECT c.invoice_id::text, c.kind, c.price_version_id::text, c.metric_id::text, c.period_start::text,
+           date_bin('1 hour', c.created_at, '2000-01-01 00:00Z')::text AS hour, c.gross < 0 AS is_return,
+           min(c.seq), max(c.seq), count(*), sum(c.quantity)::text, sum(c.net)::text, sum(c.tax)::text, sum(c.fee)::text
     FROM billing_charge c
     WHERE c.bucket = w.bucket AND c.wallet_id = w.id
         AND c.seq > w.settled_seq AND c.seq <= least(w.charge_seq, w.settled_seq + %s)
@@ -198,47 +197,24 @@ CROSS JOIN LATERAL (
 
 def _read(claims: Sequence[_Claim]) -> list[_Range]:
     """Sum the charges of each wallet that the ledger does not have yet; raises BrokenSequence."""
-    document = msgspec.json.encode([claim._asdict() for claim in claims]).decode()
-    ranges: dict[uuid.UUID, _Range] = {}
+    buckets, wallets, _ = arrays.columns(claims, 3)
+    ranges: dict[str, _Range] = {}
     with connection.cursor() as cursor:
-        cursor.execute(_READ, [CHARGES_PER_SETTLEMENT_MAX, document, CHARGES_PER_SETTLEMENT_MAX])
-        for row in cursor.fetchall():
-            bucket, customer_id, merchant_id, wallet_id, wallet_kind, currency, settled_seq, last_seq, *summed = row
-            invoice_id, kind, price_version_id, metric_id, period_start, hour, is_return, *sums = summed
-            each = Slice(
-                bucket=bucket,
-                customer_id=customer_id,
-                merchant_id=merchant_id,
-                wallet_id=wallet_id,
-                currency=currency,
-                invoice_id=invoice_id,
-                kind=kind,
-                price_version_id=price_version_id,
-                metric_id=metric_id,
-                period_start=period_start,
-                hour=hour,
-                is_return=is_return,
-                first_seq=sums[0],
-                last_seq=sums[1],
-                charges=sums[2],
-                quantity=sums[3],
-                net=int(sums[4]),
-                tax=int(sums[5]),
-                fee=int(sums[6]),
-            )
-            if wallet_id not in ranges:
-                ranges[wallet_id] = _Range(
-                    bucket=bucket,
-                    customer_id=customer_id,
-                    wallet_id=wallet_id,
-                    wallet_kind=wallet_kind,
-                    currency=currency,
-                    first_seq=settled_seq + 1,
-                    last_seq=last_seq,
-                    settlement_id=ids.new(bucket),
-                    slices=[],
+        cursor.execute(_READ, [CHARGES_PER_SETTLEMENT_MAX, buckets, wallets, CHARGES_PER_SETTLEMENT_MAX])
+        for *summed, net, tax, fee, wallet_kind, settled_seq, last_seq in cursor.fetchall():
+            each = Slice(*summed, int(net), int(tax), int(fee))
+            if each.wallet_id not in ranges:
+                ranges[each.wallet_id] = _Range(
+                    each.bucket,
+                    each.customer_id,
+                    each.wallet_id,
+                    wallet_kind,
+                    each.currency,
+                    settled_seq + 1,
+                    last_seq,
+                    ids.new(each.bucket),
                 )
-            ranges[wallet_id].slices.append(each)
+            ranges[each.wallet_id].slices.append(each)
     for each in ranges.values():
         _check_gapless(each)
     return list(ranges.values())
@@ -257,16 +233,16 @@ def _check_gapless(each: _Range) -> None:
 _ADVANCE = """
 UPDATE billing_wallet w
 SET balance = w.balance - x.gross, spent = w.spent - x.gross, settled_seq = x.last_seq
-FROM json_to_recordset(%s::json) AS x(bucket smallint, wallet_id uuid, first_seq bigint, last_seq bigint, gross numeric)
+FROM unnest(%s::smallint[], %s::uuid[], %s::bigint[], %s::bigint[], %s::numeric[])
+    AS x (bucket, wallet_id, first_seq, last_seq, gross)
 WHERE w.bucket = x.bucket AND w.id = x.wallet_id AND w.settled_seq = x.first_seq - 1
-RETURNING w.id
+RETURNING w.id::text
 """
 
 _SETTLE = """
-INSERT INTO billing_settlement (bucket, id, customer_id, wallet_id, first_seq, last_seq, gross, created_at)
-SELECT x.bucket, x.settlement_id, x.customer_id, x.wallet_id, x.first_seq, x.last_seq, x.gross, %s
-FROM json_to_recordset(%s::json) AS x(bucket smallint, settlement_id uuid, customer_id uuid, wallet_id uuid,
-    first_seq bigint, last_seq bigint, gross numeric)
+INSERT INTO billing_settlement (bucket, wallet_id, first_seq, last_seq, gross, id, customer_id, created_at)
+SELECT *, %s::timestamptz
+FROM unnest(%s::smallint[], %s::uuid[], %s::bigint[], %s::bigint[], %s::numeric[], %s::uuid[], %s::uuid[])
 """
 
 
@@ -275,38 +251,27 @@ def _write(ranges: Sequence[_Range], now: datetime) -> None:
     if not ranges:
         return
     with connection.cursor() as cursor:
-        cursor.execute(_ADVANCE, [_document(ranges)])
+        cursor.execute(_ADVANCE, arrays.columns([_moved(each) for each in ranges], 5))
         moved = {wallet_id for (wallet_id,) in cursor.fetchall()}
         settled = [each for each in ranges if each.wallet_id in moved]
         if not settled:
             return
-        cursor.execute(_SETTLE, [now, _document(settled)])
+        rows = [(*_moved(each), each.settlement_id, each.customer_id) for each in settled]
+        cursor.execute(_SETTLE, [now, *arrays.columns(rows, 7)])
     ledger.post([_entry(each, now) for each in settled])
     lots.settle([_spending(each) for each in settled if each.wallet_kind == Wallet.Kind.PREPAID], now=now)
     rollups.add([part for each in settled for part in each.slices])
 
 
-def _document(ranges: Sequence[_Range]) -> str:
-    rows = [
-        {
-            "bucket": each.bucket,
-            "settlement_id": each.settlement_id,
-            "customer_id": each.customer_id,
-            "wallet_id": each.wallet_id,
-            "first_seq": each.first_seq,
-            "last_seq": each.last_seq,
-            "gross": str(each.gross),
-        }
-        for each in ranges
-    ]
-    return msgspec.json.encode(rows).decode()
+def _moved(each: _Range) -> tuple[object, ...]:
+    return (each.bucket, each.wallet_id, each.first_seq, each.last_seq, each.gross)
 
 
 def _entry(each: _Range, now: datetime) -> journal.NewEntry:
     return journal.usage_settled(
-        customer_id=each.customer_id,
+        customer_id=uuid.UUID(each.customer_id),
         currency=each.currency,
-        wallet_id=each.wallet_id,
+        wallet_id=uuid.UUID(each.wallet_id),
         wallet_kind=each.wallet_kind,
         first_seq=each.first_seq,
         settlement_id=each.settlement_id,
