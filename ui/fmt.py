@@ -87,19 +87,22 @@ def price(amount: Decimal, currency: str) -> str:
     return f"{MINUS if amount < 0 else ''}{symbol(currency)}{_trim(text, decimals(currency))}"
 
 
-def charge(nanos: int, currency: str) -> str:
+def charge(nanos: int, currency: str, places: int = CHARGE_PLACES) -> str:
     """One metered charge: ``$1.50``, ``$0.00035``, ``<$0.000001``; a real charge never looks like nothing."""
-    smallest = 10 ** (NANO_PLACES - CHARGE_PLACES)
+    smallest = 10 ** (NANO_PLACES - places)
     if 0 < abs(nanos) < smallest:
-        bound = f"{symbol(currency)}{_fixed(smallest, CHARGE_PLACES)}"
+        bound = f"{symbol(currency)}{_fixed(smallest, places)}"
         return f"<{bound}" if nanos > 0 else f">{MINUS}{bound}"
-    text = _trim(_fixed(nanos, CHARGE_PLACES), decimals(currency))
+    text = _trim(_fixed(nanos, places), decimals(currency))
     return f"{MINUS if nanos < 0 else ''}{symbol(currency)}{text}"
 
 
-def align(amounts: Sequence[int], currency: str) -> list[Aligned]:
-    """A column of charges with the same number of decimals, the filling zeros apart so that they can be dimmed."""
-    texts = [charge(nanos, currency) for nanos in amounts]
+def align(amounts: Sequence[int], currency: str, places: int = CHARGE_PLACES) -> list[Aligned]:
+    """A column of charges with the same number of decimals, the filling zeros apart so that they can be dimmed.
+
+    With NANO_PLACES every figure is exact, so a printed total is the sum of what is printed above it.
+    """
+    texts = [charge(nanos, currency, places) for nanos in amounts]
     most = max((_places(text) for text in texts), default=0)
     return [Aligned(text, _filling(text, most)) for text in texts]
 

@@ -109,6 +109,16 @@ class TestAlign:
     def test_gives_every_row_as_many_decimals(self, nanos: list[int]) -> None:
         assert len({len("".join(row).partition(".")[2]) for row in fmt.align(nanos, "USD")}) == 1
 
+    @given(st.lists(amounts, min_size=1, max_size=9))
+    def test_to_the_nano_adds_up_as_printed(self, nanos: list[int]) -> None:
+        *rows, total = ["".join(row) for row in fmt.align([*nanos, sum(nanos)], "USD", fmt.NANO_PLACES)]
+        assert sum(nanos_in(row) for row in rows) == nanos_in(total)
+
+
+def nanos_in(text: str) -> int:
+    whole, _, fraction = text.replace(fmt.MINUS, "-").replace("$", "").replace(",", "").partition(".")
+    return int(f"{whole}{fraction.ljust(fmt.NANO_PLACES, '0')}")
+
 
 class TestAxis:
     @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ STATIC = ROOT / "ui/static/ui"
 TEMPLATES = sorted(
     path for room in ("ui", "dashboard", "portal") for path in (ROOT / room / "templates").rglob("*.html")
 )
-ICON = re.compile(r"""{%\s*icon\s+"([a-z0-9-]+)"|{%\s*empty\s+"([a-z0-9-]+)"|Nav\([^)]*?icon="([a-z0-9-]+)\"""")
+ICON = re.compile(r"""{%\s*icon\s+"([a-z0-9-]+)"|{%\s*nothing\s+"([a-z0-9-]+)"|Nav\([^)]*?icon="([a-z0-9-]+)\"""")
 FORBIDDEN = re.compile(r"""\sstyle=|<style|\son[a-z]+=|hx-on|javascript:|hx-vals=["']js:|<script(?![^>]*\ssrc=)""")
 TOKEN = re.compile(r"--([a-z0-9-]+): light-dark\((#[0-9a-f]{6}), (#[0-9a-f]{6})\);")
 TEXT_RATIO, GRAPHIC_RATIO = 4.5, 3.0

@@ -114,7 +114,7 @@ def as_json(value: Any) -> str:
 
 
 @register.simple_block_tag
-def empty(content: str, icon_name: str, title: str) -> SafeString:
+def nothing(content: str, icon_name: str, title: str) -> SafeString:
     """What stands where nothing is yet: what will be here, when, and one thing to do."""
     return format_html('<div class="empty">{}<h2>{}</h2>{}</div>', icon(icon_name, 28), title, content)
 

@@ -1,0 +1,262 @@
+"""The forms of the dashboard: they read what a person typed; whether it may be is said by the activities."""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from django import forms
+
+from billing.models import PaymentTerm
+from dashboard.reads import events
+from merchants.errors import ServiceError, ValidationFailed
+from merchants.models import Product
+from metering.models import Aggregation, BillableMetric
+
+NAME_LENGTH_MAX = 200
+DESCRIPTION_LENGTH_MAX = 2000
+UNIT_LENGTH_MAX = 40
+UNIT_PRICE_DIGITS_MAX = 21
+UNIT_PRICE_DECIMALS_MAX = 9
+PASSWORD_HELP: Final = "At least 12 characters."  # noqa: S105  (a hint, not a password)
+
+
+class MerchantChoice(forms.ModelChoiceField):  # type: ignore[type-arg]
+    """A choice among a merchant's own rows; anything else in the request is no choice at all."""
+
+    def label_from_instance(self, obj: Any) -> str:
+        return str(obj.name)
+
+
+class Registration(forms.Form):
+    """A new merchant: the organization and the person who owns it."""
+
+    organization = forms.CharField(
+        label="Organization", max_length=NAME_LENGTH_MAX, widget=forms.TextInput(attrs={"autocomplete": "organization"})
+    )
+    email = forms.EmailField(label="Work email", widget=forms.EmailInput(attrs={"autocomplete": "email"}))
+    password = forms.CharField(
+        label="Password",
+        strip=False,
+        widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
+        help_text=PASSWORD_HELP,
+    )
+
+
+class EventFilter(forms.Form):
+    """What the event explorer is narrowed to."""
+
+    customer = forms.ChoiceField(label="Customer", required=False)
+    metric = forms.ChoiceField(label="Metric", required=False)
+    status = forms.ChoiceField(label="Status", required=False, choices=[("", "Any status"), *events.STATUSES.items()])
+    period = forms.ChoiceField(
+        label="Period",
+        required=False,
+        choices=[(key, label) for key, (label, _) in events.PERIODS.items()],
+    )
+    q = forms.CharField(
+        label="Event ID or key",
+        required=False,
+        max_length=255,
+        widget=forms.TextInput(attrs={"placeholder": "usg_", "autocomplete": "off", "spellcheck": "false"}),
+    )
+
+    def __init__(self, data: Any, *, customers: Sequence[tuple[str, str]], metrics: Sequence[tuple[str, str]]) -> None:
+        super().__init__(data)
+        self.fields["customer"].choices = [("", "Any customer"), *customers]  # type: ignore[attr-defined]
+        self.fields["metric"].choices = [("", "Any metric"), *metrics]  # type: ignore[attr-defined]
+
+
+class CustomerFilter(forms.Form):
+    """What the list of customers is narrowed to."""
+
+    q = forms.CharField(
+        label="Name, email or external ID",
+        required=False,
+        max_length=NAME_LENGTH_MAX,
+        widget=forms.TextInput(attrs={"autocomplete": "off", "type": "search"}),
+    )
+
+
+class NewCustomer(forms.Form):
+    """A buyer."""
+
+    name = forms.CharField(label="Name", max_length=NAME_LENGTH_MAX)
+    email = forms.EmailField(label="Email", help_text="One customer per address.")
+    external_id = forms.CharField(
+        label="External ID", required=False, max_length=255, help_text="What your own system calls this customer."
+    )
+
+
+class NewSubscription(forms.Form):
+    """A customer's agreement to a plan, starting now."""
+
+    plan = MerchantChoice(queryset=Product.objects.none(), label="Plan", empty_label="Choose a plan")
+
+    def __init__(self, data: Any = None, *, plans: Any) -> None:
+        super().__init__(data)
+        self.fields["plan"].queryset = plans  # type: ignore[attr-defined]
+
+
+class TopUp(forms.Form):
+    """Test money for a wallet."""
+
+    amount = forms.DecimalField(label="Amount", min_value=0, max_digits=12, decimal_places=3, localize=False)
+
+
+class PortalLink(forms.Form):
+    """How long a link to a customer's portal works."""
+
+    minutes = forms.TypedChoiceField(
+        label="Works for",
+        coerce=int,
+        choices=[(10, "10 minutes"), (60, "1 hour"), (24 * 60, "1 day"), (7 * 24 * 60, "7 days")],
+        initial=10,
+    )
+
+
+class NewProduct(forms.Form):
+    """Something to sell."""
+
+    name = forms.CharField(label="Name", max_length=NAME_LENGTH_MAX)
+    description = forms.CharField(
+        label="Description",
+        required=False,
+        max_length=DESCRIPTION_LENGTH_MAX,
+        widget=forms.Textarea(attrs={"rows": 3}),
+        help_text="Customers may read this.",
+    )
+
+
+class NewMetric(forms.Form):
+    """Something that is counted."""
+
+    product = MerchantChoice(queryset=Product.objects.none(), label="Product", empty_label="Choose a product")
+    name = forms.CharField(label="Name", max_length=NAME_LENGTH_MAX, help_text="Such as “Premium submissions”.")
+    unit = forms.CharField(
+        label="Unit", max_length=UNIT_LENGTH_MAX, help_text="What one is called: submission, millisecond, token."
+    )
+    aggregation = forms.ChoiceField(
+        label="Aggregation",
+        choices=[(Aggregation.SUM.value, "Sum of quantities"), (Aggregation.COUNT.value, "Count of events")],
+        widget=forms.RadioSelect,
+        initial=Aggregation.SUM.value,
+    )
+    description = forms.CharField(
+        label="Description",
+        required=False,
+        max_length=DESCRIPTION_LENGTH_MAX,
+        widget=forms.Textarea(attrs={"rows": 2}),
+    )
+
+    def __init__(self, data: Any = None, *, merchant_id: Any, initial: dict[str, Any] | None = None) -> None:
+        super().__init__(data, initial=initial)
+        self.fields["product"].queryset = Product.objects.filter(merchant_id=merchant_id).order_by("name")  # type: ignore[attr-defined]
+
+
+class NewPlan(forms.Form):
+    """A plan of a product, without prices yet."""
+
+    product = MerchantChoice(queryset=Product.objects.none(), label="Product", empty_label="Choose a product")
+    name = forms.CharField(label="Name", max_length=NAME_LENGTH_MAX, help_text="Such as “Pay as you go”.")
+    currency = forms.CharField(label="Currency", min_length=3, max_length=3, initial="USD")
+    billing_cadence = forms.ChoiceField(
+        label="Billed every",
+        choices=[("P1M", "Month"), ("P3M", "Quarter"), ("P1Y", "Year")],
+        widget=forms.RadioSelect,
+        initial="P1M",
+    )
+
+    def __init__(self, data: Any = None, *, merchant_id: Any, initial: dict[str, Any] | None = None) -> None:
+        super().__init__(data, initial=initial)
+        self.fields["product"].queryset = Product.objects.filter(merchant_id=merchant_id).order_by("name")  # type: ignore[attr-defined]
+
+
+def _unit_price(label: str, help_text: str) -> forms.DecimalField:
+    return forms.DecimalField(
+        label=label,
+        min_value=0,
+        max_digits=UNIT_PRICE_DIGITS_MAX,
+        decimal_places=UNIT_PRICE_DECIMALS_MAX,
+        help_text=help_text,
+        widget=forms.TextInput(attrs={"inputmode": "decimal", "autocomplete": "off"}),
+    )
+
+
+class NewMetricPrice(forms.Form):
+    """A standard price of a metric: every unit costs the same."""
+
+    metric = MerchantChoice(queryset=BillableMetric.objects.none(), label="Metric", empty_label="Choose a metric")
+    unit_price = _unit_price("Unit price", "Up to 9 decimals. A price of 0.001 charges 1.00 for every 1,000 units.")
+    payment_term = forms.ChoiceField(
+        label="Paid",
+        choices=[
+            (PaymentTerm.INSTANT.value, "At once, from the prepaid balance"),
+            (PaymentTerm.IN_ARREARS.value, "On the invoice after the period"),
+        ],
+        widget=forms.RadioSelect,
+        initial=PaymentTerm.INSTANT.value,
+    )
+
+    def __init__(self, data: Any = None, *, metrics: Any) -> None:
+        super().__init__(data)
+        self.fields["metric"].queryset = metrics  # type: ignore[attr-defined]
+
+
+class NewFeePrice(forms.Form):
+    """A fee of a plan: an amount that does not depend on use."""
+
+    name = forms.CharField(label="Name", max_length=NAME_LENGTH_MAX, help_text="Such as “Platform fee”.")
+    unit_price = _unit_price("Amount", "Charged once each time.")
+    how_often = forms.ChoiceField(
+        label="Charged",
+        choices=[("period", "Every billing period"), ("once", "Once")],
+        widget=forms.RadioSelect,
+        initial="period",
+    )
+    payment_term = forms.ChoiceField(
+        label="Paid",
+        choices=[
+            (PaymentTerm.IN_ADVANCE.value, "When the period starts"),
+            (PaymentTerm.IN_ARREARS.value, "On the invoice after the period"),
+        ],
+        widget=forms.RadioSelect,
+        initial=PaymentTerm.IN_ADVANCE.value,
+    )
+
+
+class NewKey(forms.Form):
+    """A key, for everything or for chosen resources."""
+
+    name = forms.CharField(
+        label="Name", max_length=100, help_text="Where it will be used, such as “Production server”."
+    )
+    reach = forms.ChoiceField(
+        label="May do",
+        choices=[("everything", "Everything"), ("chosen", "Only what I choose")],
+        widget=forms.RadioSelect,
+        initial="everything",
+    )
+
+
+class RollKey(forms.Form):
+    """How long the old key works beside the new one."""
+
+    overlap = forms.TypedChoiceField(
+        label="The old key keeps working for",
+        coerce=int,
+        choices=[(0, "No longer: end it now"), (1, "1 hour"), (24, "24 hours"), (7 * 24, "7 days")],
+        initial=24,
+    )
+
+
+def refuse(form: forms.Form, refusal: ServiceError, *, request_id: str, names: dict[str, str] | None = None) -> None:
+    """Show in a form why an activity refused it: beside the field it names, or above the form.
+
+    Args:
+        names: the form's fields by the names that the activity uses.
+    """
+    if isinstance(refusal, ValidationFailed):
+        for fault in refusal.errors:
+            field = (names or {}).get(fault["field"], fault["field"])
+            form.add_error(field if field in form.fields else None, fault["message"])
+    if not form.errors:
+        form.add_error(None, f"{refusal.message} Nothing was changed. Request {request_id}")

@@ -1,0 +1,95 @@
+"""Adding to what a plan sells, in one step: a page asks for a price of a plan, the catalogue knows them apart."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from uuid import UUID
+
+from django.db import transaction
+
+from billing import catalogue, money, plans, prices, rating
+from billing.catalogue import NewPrice
+from billing.models import PlanVersion
+from merchants.audit import Actor
+from merchants.errors import ValidationFailed
+
+STANDARD = "standard"
+PREVIEW_QUANTITIES = (Decimal(1), Decimal(100), Decimal(10_000), Decimal(1_000_000))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewFee:
+    """A fee of a plan; ``is_one_time`` or once in each of the plan's periods."""
+
+    name: str
+    amount: Decimal
+    payment_term: str
+    is_one_time: bool
+
+
+def sell_metric(
+    *,
+    merchant_id: UUID,
+    plan_id: UUID,
+    metric_id: UUID,
+    name: str,
+    unit_price: Decimal,
+    payment_term: str,
+    actor: Actor,
+    now: datetime,
+) -> PlanVersion:
+    """Price a metric at so much a unit, and give the plan a next version that sells it.
+
+    Raises:
+        NotFound: the merchant has no such plan or metric.
+        ValidationFailed: the price is none, or the plan sells this metric already.
+    """
+    new = NewPrice(
+        display_name=name,
+        payment_term=payment_term,
+        model=STANDARD,
+        properties={"unitPrice": f"{unit_price:f}"},
+        metric_id=metric_id,
+    )
+    with transaction.atomic():
+        return _sell(merchant_id, plan_id, new, actor, now)
+
+
+def sell_fee(*, merchant_id: UUID, plan_id: UUID, fee: NewFee, actor: Actor, now: datetime) -> PlanVersion:
+    """Make a fee of the plan's product with its price, and give the plan a next version that charges it.
+
+    Raises:
+        NotFound: the merchant has no such plan.
+        ValidationFailed: the amount is none.
+    """
+    with transaction.atomic():
+        version = plans.get(merchant_id=merchant_id, plan_id=plan_id)
+        made = catalogue.create_fee(
+            merchant_id=merchant_id, product_id=version.plan.product_id, name=fee.name, description="", now=now
+        )
+        new = NewPrice(
+            display_name=fee.name,
+            payment_term=fee.payment_term,
+            model=STANDARD,
+            properties={"unitPrice": f"{fee.amount:f}"},
+            fee_id=made.id,
+            billing_cadence=plans.ONE_TIME if fee.is_one_time else version.billing_cadence,
+        )
+        return _sell(merchant_id, plan_id, new, actor, now)
+
+
+def preview(unit_price: str) -> list[tuple[Decimal, int]]:
+    """Say what some quantities cost in nanos at a unit price that is being typed; nothing for what is no price."""
+    try:
+        model = prices.parse_model(STANDARD, {"unitPrice": unit_price.strip()})
+    except ValidationFailed:
+        return []
+    used = [rating.Accumulator(quantity=quantity) for quantity in PREVIEW_QUANTITIES]
+    return [(each.quantity, money.round_nanos(rating.total(model, each))) for each in used]
+
+
+def _sell(merchant_id: UUID, plan_id: UUID, new: NewPrice, actor: Actor, now: datetime) -> PlanVersion:
+    sold = [price.price_id for price in plans.get(merchant_id=merchant_id, plan_id=plan_id).prices.all()]
+    made = catalogue.create_price(merchant_id=merchant_id, new=new, actor=actor, now=now)
+    changes = {"prices": [*sold, made.price_id]}
+    return plans.update(merchant_id=merchant_id, plan_id=plan_id, changes=changes, actor=actor, now=now)

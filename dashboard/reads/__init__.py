@@ -1,0 +1,1 @@
+"""What pages show, in as few queries as a page needs whatever its length."""

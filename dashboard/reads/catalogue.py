@@ -1,0 +1,226 @@
+"""The catalogue as pages show it: products, metrics, and plans with the prices of their newest version."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, Final
+from uuid import UUID
+
+from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
+
+from billing.models import Fee, Plan, PlanVersion, PlanVersionPrice, PriceVersion, Subscription
+from merchants import ids
+from merchants.errors import NotFound
+from merchants.models import Product
+from metering.models import BillableMetric
+from ui.paging import Page, page
+
+CADENCES: Final = {
+    "P0D": "once", "P7D": "week", "P1W": "week", "P1M": "month", "P3M": "quarter", "P6M": "half-year", "P1Y": "year",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class PriceLine:
+    """One price of a plan: what is sold, at how much per what, and when it is paid."""
+
+    id: str
+    item: str
+    item_id: str
+    is_fee: bool
+    unit: str
+    model: str
+    unit_price: Decimal | None
+    term: str
+    cadence: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class PlanView:
+    """A plan with its newest version."""
+
+    id: str
+    plan: Plan
+    version: PlanVersion | None
+    prices: list[PriceLine]
+    subscribers: int
+
+    @property
+    def every(self) -> str:
+        """How often it is billed, in a word."""
+        return cadence_words(self.version.billing_cadence) if self.version else ""
+
+
+@dataclass(frozen=True, slots=True)
+class ProductView:
+    """A product with what hangs from it."""
+
+    id: str
+    product: Product
+    metrics: list["MetricView"]
+    fees: list[Fee]
+    plans: list[PlanView]
+
+
+@dataclass(frozen=True, slots=True)
+class MetricView:
+    """A metric with the prices of it."""
+
+    id: str
+    metric: BillableMetric
+    product_id: str
+    prices: list[tuple[PriceLine, str]]  # with the currency of a plan that uses it; empty where none does
+
+
+def products(*, merchant_id: UUID, cursor: str) -> Page[Any]:
+    """Return a page of products with the number of their metrics and plans."""
+    rows = Product.objects.filter(merchant_id=merchant_id).annotate(
+        metric_count=Count("billable_metrics", distinct=True),
+        plan_count=Count("plans", distinct=True, filter=Q(plans__deleted_at=None)),
+    )
+    return _with_ids(page(rows, cursor=cursor), "prod")
+
+
+def metrics(*, merchant_id: UUID, cursor: str) -> Page[Any]:
+    """Return a page of metrics with their products and the number of their prices."""
+    rows = (
+        BillableMetric.objects.filter(merchant_id=merchant_id)
+        .select_related("product")
+        .annotate(price_count=Count("prices", filter=Q(prices__deleted_at=None)))
+    )
+    return _with_ids(page(rows, cursor=cursor), "bm")
+
+
+def plans(*, merchant_id: UUID, cursor: str) -> Page[Any]:
+    """Return a page of plans, each with its newest version and its prices."""
+    found = page(_live_plans(merchant_id).select_related("product"), cursor=cursor)
+    return Page(rows=plan_views(found.rows), newer=found.newer, older=found.older)
+
+
+def product(*, merchant_id: UUID, product_id: UUID) -> ProductView:
+    """Gather the page of a product; raises NotFound."""
+    found = Product.objects.filter(merchant_id=merchant_id, id=product_id).first()
+    if found is None:
+        raise NotFound()
+    return ProductView(
+        id=ids.text("prod", found.id),
+        product=found,
+        metrics=metric_views(BillableMetric.objects.filter(product=found).order_by("-created_at")),
+        fees=list(Fee.objects.filter(product=found, deleted_at=None).order_by("-created_at")),
+        plans=plan_views(_live_plans(merchant_id).filter(product=found).order_by("-created_at")),
+    )
+
+
+def metric(*, merchant_id: UUID, metric_id: UUID) -> MetricView:
+    """Gather the page of a metric; raises NotFound."""
+    found = BillableMetric.objects.filter(merchant_id=merchant_id, id=metric_id).select_related("product")
+    views = metric_views(found)
+    if not views:
+        raise NotFound()
+    return views[0]
+
+
+def plan(*, merchant_id: UUID, plan_id: UUID) -> PlanView:
+    """Gather the page of a plan; raises NotFound."""
+    views = plan_views(_live_plans(merchant_id).filter(id=plan_id).select_related("product"))
+    if not views:
+        raise NotFound()
+    return views[0]
+
+
+def versions(plan_id: UUID) -> QuerySet[PlanVersion]:
+    """Return the versions of a plan, newest first."""
+    return PlanVersion.objects.filter(plan_id=plan_id).order_by("-number")
+
+
+def plan_views(plans: Iterable[Plan]) -> list[PlanView]:
+    """Say of each plan what its newest version sells, in four queries however many there are."""
+    plans = list(plans)
+    plan_ids = [plan.id for plan in plans]
+    newest = PlanVersion.objects.filter(plan_id=OuterRef("plan_id")).order_by("-number").values("id")[:1]
+    current = {
+        version.plan_id: version for version in PlanVersion.objects.filter(plan_id__in=plan_ids, id=Subquery(newest))
+    }
+    lines = _lines_of({version.id for version in current.values()})
+    subscribers = dict(
+        Subscription.objects.filter(plan_id__in=plan_ids, status=Subscription.Status.ACTIVE)
+        .values_list("plan_id")
+        .annotate(Count("id"))
+    )
+    return [
+        PlanView(
+            id=ids.text("plan", plan.id),
+            plan=plan,
+            version=current.get(plan.id),
+            prices=lines[current[plan.id].id] if plan.id in current else [],
+            subscribers=subscribers.get(plan.id, 0),
+        )
+        for plan in plans
+    ]
+
+
+def metric_views(metrics: Iterable[BillableMetric]) -> list[MetricView]:
+    """Say of each metric what it is sold for: the newest version of each of its prices."""
+    metrics = list(metrics)
+    newest = PriceVersion.objects.filter(price_id=OuterRef("price_id")).order_by("-number").values("id")[:1]
+    current = PriceVersion.objects.filter(
+        price__billable_metric__in=metrics, price__deleted_at=None, id=Subquery(newest)
+    ).select_related("price__billable_metric", "price__fee")
+    currencies = dict(
+        PlanVersionPrice.objects.filter(price_version__in=current).values_list(
+            "price_version_id", "plan_version__currency"
+        )
+    )
+    lines: dict[UUID, list[tuple[PriceLine, str]]] = defaultdict(list)
+    for version in current:
+        lines[version.price.billable_metric_id].append((_line(version), currencies.get(version.id, "")))
+    return [
+        MetricView(ids.text("bm", metric.id), metric, ids.text("prod", metric.product_id), lines[metric.id])
+        for metric in metrics
+    ]
+
+
+def cadence_words(cadence: str | None) -> str:
+    """Say an ISO 8601 cadence in a word: ``month``, ``year``, ``once``."""
+    return CADENCES.get(cadence, cadence) if cadence else ""
+
+
+def _live_plans(merchant_id: UUID) -> QuerySet[Plan]:
+    return Plan.objects.filter(merchant_id=merchant_id, deleted_at=None)
+
+
+def _lines_of(version_ids: Iterable[UUID]) -> dict[UUID, list[PriceLine]]:
+    links = PlanVersionPrice.objects.filter(plan_version_id__in=set(version_ids)).select_related(
+        "price_version__price__billable_metric", "price_version__price__fee"
+    )
+    found: dict[UUID, list[PriceLine]] = defaultdict(list)
+    for link in links:
+        found[link.plan_version_id].append(_line(link.price_version))
+    for lines in found.values():
+        lines.sort(key=lambda line: (line.is_fee, line.item))
+    return found
+
+
+def _line(version: PriceVersion) -> PriceLine:
+    metric, fee = version.price.billable_metric, version.price.fee
+    stated = version.properties.get("unitPrice")
+    return PriceLine(
+        id=ids.text("price", version.price_id),
+        item=metric.name if metric else fee.name if fee else "",
+        item_id=ids.text("bm", metric.id) if metric else ids.text("fee", fee.id) if fee else "",
+        is_fee=fee is not None,
+        unit=metric.unit if metric else "",
+        model=version.model,
+        unit_price=Decimal(stated) if stated is not None else None,
+        term=version.get_payment_term_display(),
+        cadence=cadence_words(version.billing_cadence),
+        name=version.display_name,
+    )
+
+
+def _with_ids(found: Page[Any], prefix: str) -> Page[Any]:
+    for row in found.rows:
+        row.public_id = ids.text(prefix, row.id)
+    return found

@@ -1,0 +1,265 @@
+"""Customers as lists and pages show them: names from the register, money from wallets, spend from rollups."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Final
+from uuid import UUID
+
+from django.db.models import Q, QuerySet, Sum
+
+from billing.models import CustomerRollup, Subscription, TopUp, Wallet
+from customers.models import Customer
+from entitlements.models import Reservation
+from merchants import ids
+from ui.paging import Page, page
+from ui.spans import Span
+
+SPEND_SPAN: Final = timedelta(days=30)
+OPEN_RESERVATIONS_SHOWN = 10
+TOP_UPS_SHOWN = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Pot:
+    """One wallet: what the ledger says less what is charged since, what reservations hold, what is left."""
+
+    id: str
+    currency: str
+    is_prepaid: bool
+    balance: int  # after charges that the ledger does not have yet
+    held: int
+    available: int | None  # None where nothing limits it
+
+    @property
+    def owed(self) -> int:
+        """What a pot without prepayment owes."""
+        return -self.balance
+
+
+@dataclass(frozen=True, slots=True)
+class CustomerRow:
+    """One line of the list of customers."""
+
+    id: str
+    name: str
+    email: str
+    created_at: datetime
+    pots: list[Pot]
+    spend: list[tuple[str, int]]  # currency and gross nanos, of the last 30 days
+
+
+@dataclass(frozen=True, slots=True)
+class SubscriptionRow:
+    """One agreement of a customer."""
+
+    id: str
+    name: str
+    plan: str
+    plan_id: str
+    status: str
+    currency: str
+    started_at: datetime
+    period_start: datetime
+    period_end: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ReservationRow:
+    """Funds that are held for a customer."""
+
+    id: str
+    currency: str
+    granted: int
+    captured: int
+    held: int
+    uses: str
+    expires_at: datetime
+    is_overdue: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """Everything the page of one customer shows besides events."""
+
+    customer: Customer
+    id: str
+    pots: list[Pot]
+    subscriptions: list[SubscriptionRow]
+    reservations: list[ReservationRow]
+    reservations_open: int
+    top_ups: list[TopUp]
+    currency: str
+    spend: list[int]
+    spend_total: int
+    address: list[str] = field(default_factory=list)
+
+    @property
+    def prepaid(self) -> list[Pot]:
+        return [pot for pot in self.pots if pot.is_prepaid]
+
+    @property
+    def postpaid(self) -> list[Pot]:
+        """Pots that owe something or hold something; an unused one says nothing."""
+        return [pot for pot in self.pots if not pot.is_prepaid and (pot.balance or pot.held)]
+
+
+def listing(*, merchant_id: UUID, text: str, cursor: str, now: datetime) -> Page[Any]:
+    """Return a page of a merchant's customers whose name, e-mail or external id contains a text."""
+    found = page(_search(merchant_id, text.strip()), cursor=cursor)
+    keys = [(customer.bucket, customer.id) for customer in found.rows]
+    pots, spend = _pots(keys), _spend(keys, now)
+    rows = [
+        CustomerRow(
+            id=ids.text("cus", customer.id),
+            name=customer.name,
+            email=customer.email,
+            created_at=customer.created_at,
+            pots=[pot for pot in pots[customer.id] if pot.is_prepaid],
+            spend=spend[customer.id],
+        )
+        for customer in found.rows
+    ]
+    return Page(rows=rows, newer=found.newer, older=found.older)
+
+
+def has_any(*, merchant_id: UUID) -> bool:
+    """Tell whether the merchant has a customer at all."""
+    return Customer.objects.filter(merchant_id=merchant_id, deleted_at=None).exists()
+
+
+def choices(*, merchant_id: UUID, limit: int) -> list[tuple[str, str]]:
+    """Return the newest customers as (public id, name), for a filter."""
+    newest = Customer.objects.filter(merchant_id=merchant_id, deleted_at=None).order_by("-created_at", "-id")[:limit]
+    return [(ids.text("cus", customer.id), customer.name) for customer in newest]
+
+
+def profile(*, customer: Customer, span: Span) -> Profile:
+    """Gather what the page of a customer shows."""
+    pots = _pots([(customer.bucket, customer.id)])[customer.id]
+    subscriptions = _subscriptions(customer)
+    prepaid = [pot for pot in pots if pot.is_prepaid]
+    currency = prepaid[0].currency if prepaid else subscriptions[0].currency if subscriptions else "USD"
+    open_count, reservations = _reservations(customer, span.now)
+    spend = _spend_by_day(customer, span, currency)
+    return Profile(
+        customer=customer,
+        id=ids.text("cus", customer.id),
+        pots=pots,
+        subscriptions=subscriptions,
+        reservations=reservations,
+        reservations_open=open_count,
+        top_ups=list(
+            TopUp.objects.filter(bucket=customer.bucket, customer_id=customer.id).order_by("-created_at")[
+                :TOP_UPS_SHOWN
+            ]
+        ),
+        currency=currency,
+        spend=spend,
+        spend_total=sum(spend),
+        address=[part for part in customer.address.values() if part],
+    )
+
+
+def _search(merchant_id: UUID, text: str) -> QuerySet[Customer]:
+    customers = Customer.objects.filter(merchant_id=merchant_id, deleted_at=None)
+    if not text:
+        return customers
+    return customers.filter(Q(name__icontains=text) | Q(email__icontains=text) | Q(external_id=text))
+
+
+def _pots(keys: Sequence[tuple[int, UUID]]) -> dict[UUID, list[Pot]]:
+    found: dict[UUID, list[Pot]] = defaultdict(list)
+    rows = Wallet.objects.filter(
+        bucket__in={bucket for bucket, _ in keys}, customer_id__in=[customer_id for _, customer_id in keys]
+    ).order_by("created_at", "id")
+    for wallet in rows:
+        found[wallet.customer_id].append(
+            Pot(
+                id=ids.text("acc", wallet.id),
+                currency=wallet.currency,
+                is_prepaid=wallet.kind == Wallet.Kind.PREPAID,
+                balance=wallet.balance - wallet.spent,
+                held=wallet.held,
+                available=wallet.available,
+            )
+        )
+    return found
+
+
+def _spend(keys: Sequence[tuple[int, UUID]], now: datetime) -> dict[UUID, list[tuple[str, int]]]:
+    sums = (
+        CustomerRollup.objects.filter(
+            bucket__in={bucket for bucket, _ in keys},
+            customer_id__in=[customer_id for _, customer_id in keys],
+            hour__gte=now - SPEND_SPAN,
+        )
+        .values("customer_id", "currency")
+        .annotate(total=Sum("gross"))
+        .order_by("currency")
+    )
+    found: dict[UUID, list[tuple[str, int]]] = defaultdict(list)
+    for row in sums:
+        found[row["customer_id"]].append((row["currency"], int(row["total"])))
+    return found
+
+
+def _spend_by_day(customer: Customer, span: Span, currency: str) -> list[int]:
+    sums = (
+        CustomerRollup.objects.filter(
+            bucket=customer.bucket, customer_id=customer.id, hour__gte=span.start, currency=currency
+        )
+        .annotate(at=span.bucket_expression)
+        .values("at")
+        .annotate(total=Sum("gross"))
+    )
+    by_day = {row["at"]: int(row["total"]) for row in sums}
+    return [by_day.get(start, 0) for start in span.starts]
+
+
+def _subscriptions(customer: Customer) -> list[SubscriptionRow]:
+    rows = (
+        Subscription.objects.filter(bucket=customer.bucket, customer_id=customer.id)
+        .select_related("plan")
+        .order_by("status", "-created_at")
+    )
+    return [
+        SubscriptionRow(
+            id=ids.text("sub", row.id),
+            name=row.name,
+            plan=row.plan.name,
+            plan_id=ids.text("plan", row.plan_id),
+            status=row.status,
+            currency=row.currency,
+            started_at=row.started_at,
+            period_start=row.period_start,
+            period_end=row.period_end,
+        )
+        for row in rows
+    ]
+
+
+def _reservations(customer: Customer, now: datetime) -> tuple[int, list[ReservationRow]]:
+    """How many are open, and those that end first."""
+    rows = Reservation.objects.filter(bucket=customer.bucket, customer_id=customer.id, state=Reservation.State.OPEN)
+    shown = list(rows.order_by("expires_at")[: OPEN_RESERVATIONS_SHOWN + 1])
+    count = len(shown) if len(shown) <= OPEN_RESERVATIONS_SHOWN else rows.count()
+    currencies = dict(
+        Wallet.objects.filter(bucket=customer.bucket, id__in={row.wallet_id for row in shown}).values_list(
+            "id", "currency"
+        )
+    )
+    return count, [
+        ReservationRow(
+            id=ids.text("com", row.id),
+            currency=currencies[row.wallet_id],
+            granted=row.granted,
+            captured=row.captured,
+            held=row.held,
+            uses=f"{row.used_count} of {row.max_uses}",
+            expires_at=row.expires_at,
+            is_overdue=row.expires_at <= now,
+        )
+        for row in shown[:OPEN_RESERVATIONS_SHOWN]
+    ]

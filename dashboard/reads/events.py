@@ -1,0 +1,236 @@
+"""Usage events and their fate: what each was charged, out of which pot, and where that stands in the ledger."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any, Final
+from uuid import UUID
+
+from django.db.models import Exists, OuterRef, Q, QuerySet
+
+from billing.models import Charge, PriceVersion, Refund, Subscription
+from customers.models import Customer
+from merchants import ids
+from metering.models import BillableMetric, UsageEvent
+from ui import fmt
+from ui.paging import Page, page
+
+STATUSES: Final = {
+    "charged": "Charged",
+    "included": "Included",
+    "refunded": "Refunded",
+    "reservation": "Paid from a reservation",
+}
+PERIODS: Final = {
+    "1h": ("Last hour", timedelta(hours=1)),
+    "24h": ("Last 24 hours", timedelta(hours=24)),
+    "7d": ("Last 7 days", timedelta(days=7)),
+    "30d": ("Last 30 days", timedelta(days=30)),
+    "90d": ("Last 90 days", timedelta(days=90)),
+}
+PERIOD_DEFAULT = "7d"
+ID_BITS = 128
+BITS_PER_LETTER = 5
+ID_PREFIX = "usg"
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """One property of an event: how much of which metric."""
+
+    metric: str
+    unit: str
+    quantity: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class EventRow:
+    """One line of a list of events."""
+
+    id: str
+    at: datetime
+    customer_id: str
+    customer: str
+    uses: list[Use]
+    gross: int
+    currency: str
+    status: str
+    amount: fmt.Aligned = field(default=fmt.Aligned("", ""))
+
+    @property
+    def more(self) -> int:
+        """How many properties there are beyond the first."""
+        return len(self.uses) - 1
+
+    @property
+    def status_words(self) -> str:
+        return STATUSES[self.status]
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """What a list of events is narrowed to; the period is never empty, so that no list scans the whole table."""
+
+    period: str = PERIOD_DEFAULT
+    customer_id: UUID | None = None
+    metric_id: UUID | None = None
+    status: str = ""
+    text: str = ""
+
+    @property
+    def is_narrow(self) -> bool:
+        """Whether anything besides the period is asked for."""
+        return bool(self.customer_id or self.metric_id or self.status or self.text)
+
+
+def explore(*, merchant_id: UUID, filters: Filters, cursor: str, now: datetime) -> Page[Any]:
+    """Return the page of a merchant's events that the filters and the cursor ask for, newest first."""
+    since = now - PERIODS.get(filters.period, PERIODS[PERIOD_DEFAULT])[1]
+    found = page(_narrow(merchant_id, since, filters), cursor=cursor)
+    return Page(rows=described(found.rows, merchant_id), newer=found.newer, older=found.older)
+
+
+def latest(*, merchant_id: UUID, count: int, customer_id: UUID | None = None) -> list[EventRow]:
+    """Return a merchant's newest events, or those of one customer."""
+    events = UsageEvent.objects.filter(merchant_id=merchant_id)
+    if customer_id:
+        events = events.filter(bucket=ids.bucket_of(customer_id), customer_id=customer_id)
+    return described(list(events.order_by("-created_at", "-id")[:count]), merchant_id)
+
+
+def stamp(rows: Sequence[EventRow]) -> str:
+    """Name what a live list shows, so that it is only sent again when that has changed."""
+    return rows[0].id + rows[0].status if rows else "none"
+
+
+def described(events: Sequence[UsageEvent], merchant_id: UUID) -> list[EventRow]:
+    """Say of each event who, what, how much and what became of it, in five queries however many there are."""
+    gross: dict[UUID, int] = defaultdict(int)
+    for source_id, amount in _charges(events).values_list("source_id", "gross"):
+        gross[source_id] += amount
+    refunded = set(_refunds(events).values_list("usage_event_id", flat=True))
+    currencies = currencies_of(events)
+    names = dict(
+        Customer.objects.filter(pk__in={(event.bucket, event.customer_id) for event in events}).values_list(
+            "id", "name"
+        )
+    )
+    metrics = _metrics(merchant_id, events)
+    rows = [
+        EventRow(
+            id=ids.text(ID_PREFIX, event.id),
+            at=event.created_at,
+            customer_id=ids.text("cus", event.customer_id),
+            customer=names.get(event.customer_id, "Deleted customer"),
+            uses=[_use(line, metrics) for line in event.properties],
+            gross=gross[event.id],
+            currency=currencies.get(event.subscription_id, ""),
+            status=status(event, gross[event.id], is_refunded=event.id in refunded),
+        )
+        for event in events
+    ]
+    return _aligned(rows)
+
+
+def status(event: UsageEvent, gross: int, *, is_refunded: bool) -> str:
+    """Name an event's fate."""
+    if is_refunded:
+        return "refunded"
+    if event.reservation_id:
+        return "reservation"
+    return "charged" if gross else "included"
+
+
+def currencies_of(events: Iterable[UsageEvent]) -> dict[UUID, str]:
+    """Return the currency of each subscription that events belong to, by its id."""
+    keys = {(event.bucket, event.subscription_id) for event in events}
+    return dict(Subscription.objects.filter(pk__in=keys).values_list("id", "currency"))
+
+
+def find(*, merchant_id: UUID, event_id: UUID) -> UsageEvent | None:
+    """Return a merchant's event, or None: another merchant's is as if it did not exist."""
+    return UsageEvent.objects.filter(bucket=ids.bucket_of(event_id), id=event_id, merchant_id=merchant_id).first()
+
+
+def id_range(text: str) -> tuple[UUID, UUID] | None:
+    """Return the lowest and highest id that begin with a text like ``usg_01kb``; None when it begins no id."""
+    head, _, letters = text.strip().lower().partition("_")
+    if head != ID_PREFIX or len(letters) > ids.TEXT_LENGTH or letters.strip(ids.ALPHABET) or letters[:1] > "7":
+        return None
+    number = 0
+    for letter in letters:
+        number = number << BITS_PER_LETTER | ids.ALPHABET.index(letter)
+    open_bits = (ids.TEXT_LENGTH - len(letters)) * BITS_PER_LETTER
+    lowest = number << open_bits
+    highest = lowest | ((1 << open_bits) - 1)
+    most = (1 << ID_BITS) - 1
+    return UUID(int=min(lowest, most)), UUID(int=min(highest, most))
+
+
+def _narrow(merchant_id: UUID, since: datetime, filters: Filters) -> QuerySet[UsageEvent]:
+    events = UsageEvent.objects.filter(merchant_id=merchant_id, created_at__gte=since)
+    if filters.customer_id:
+        events = events.filter(bucket=ids.bucket_of(filters.customer_id), customer_id=filters.customer_id)
+    if filters.metric_id:
+        events = events.filter(properties__contains=[[filters.metric_id.hex]])
+    if filters.text:
+        bounds = id_range(filters.text)
+        by_key = Q(idempotency_key=filters.text.strip())
+        events = events.filter(by_key | Q(id__range=bounds) if bounds else by_key)
+    return _with_status(events, filters.status)
+
+
+def _with_status(events: QuerySet[UsageEvent], wanted: str) -> QuerySet[UsageEvent]:
+    if wanted not in STATUSES:
+        return events
+    refunds = Exists(Refund.objects.filter(bucket=OuterRef("bucket"), usage_event_id=OuterRef("id")))
+    if wanted == "refunded":
+        return events.filter(refunds)
+    events = events.filter(~refunds)
+    if wanted == "reservation":
+        return events.filter(reservation_id__isnull=False)
+    costs = Exists(Charge.objects.filter(bucket=OuterRef("bucket"), source_id=OuterRef("id")).exclude(gross=0))
+    return events.filter(costs if wanted == "charged" else ~costs, reservation_id__isnull=True)
+
+
+def _charges(events: Sequence[UsageEvent]) -> QuerySet[Charge]:
+    return Charge.objects.filter(
+        bucket__in={event.bucket for event in events}, source_id__in=[event.id for event in events]
+    )
+
+
+def _refunds(events: Sequence[UsageEvent]) -> QuerySet[Refund]:
+    return Refund.objects.filter(
+        bucket__in={event.bucket for event in events}, usage_event_id__in=[event.id for event in events]
+    )
+
+
+def _metrics(merchant_id: UUID, events: Sequence[UsageEvent]) -> dict[str, tuple[str, str]]:
+    wanted = {UUID(hex=line[0]) for event in events for line in event.properties}
+    found = BillableMetric.objects.filter(merchant_id=merchant_id, id__in=wanted).values_list("id", "name", "unit")
+    return {metric_id.hex: (name, unit) for metric_id, name, unit in found}
+
+
+def _use(line: list[Any], metrics: dict[str, tuple[str, str]]) -> Use:
+    name, unit = metrics.get(line[0], ("Unknown metric", ""))
+    return Use(name, unit, Decimal(line[1]))
+
+
+def _aligned(rows: list[EventRow]) -> list[EventRow]:
+    """Give a column of amounts the same decimals where it has one currency."""
+    if len({row.currency for row in rows}) > 1:
+        amounts = [fmt.Aligned(fmt.charge(row.gross, row.currency), "") for row in rows]
+    else:
+        amounts = fmt.align([row.gross for row in rows], rows[0].currency) if rows else []
+    return [
+        EventRow(row.id, row.at, row.customer_id, row.customer, row.uses, row.gross, row.currency, row.status, amount)
+        for row, amount in zip(rows, amounts, strict=True)
+    ]
+
+
+def price_versions(version_ids: Iterable[UUID]) -> dict[UUID, PriceVersion]:
+    """Return price versions with the prices they are of, by id."""
+    versions = PriceVersion.objects.filter(id__in=set(version_ids)).select_related("price")
+    return {version.id: version for version in versions}

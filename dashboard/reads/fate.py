@@ -1,0 +1,162 @@
+"""One usage event to its end: the request, each charge with its price, the reservation, the posting, the invoice."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from billing.models import Charge, Entry, Invoice, PriceVersion, Refund, Settlement, Subscription
+from dashboard.reads import events
+from entitlements.models import Reservation
+from merchants import ids
+from metering.models import BillableMetric, UsageEvent
+
+
+@dataclass(frozen=True, slots=True)
+class ChargeLine:
+    """What one property of an event was charged, and where the ledger has it."""
+
+    metric: str
+    unit: str
+    quantity: Decimal
+    price: str
+    price_id: str
+    version: int
+    unit_price: Decimal | None
+    term: str
+    net: int
+    tax: int
+    gross: int
+    fee: int
+    captured: int
+    wallet_id: str
+    entry_id: str  # empty until settled
+    settled_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Fate:
+    """Everything that is known of one event."""
+
+    row: events.EventRow
+    event: UsageEvent
+    subscription: Subscription
+    subscription_id: str
+    charges: list[ChargeLine]
+    reservation: Reservation | None
+    reservation_id: str
+    invoice: Invoice | None
+    invoice_id: str
+    refund: Refund | None
+    received: dict[str, Any]
+
+    @property
+    def customer_id(self) -> str:
+        return self.row.customer_id
+
+    @property
+    def is_settled(self) -> bool:
+        return all(charge.entry_id for charge in self.charges)
+
+
+def of(event: UsageEvent) -> Fate:
+    """Gather the fate of one event."""
+    bucket = event.bucket
+    charges = list(Charge.objects.filter(bucket=bucket, source_id=event.id).order_by("position"))
+    subscription = Subscription.objects.select_related("plan", "product").get(bucket=bucket, id=event.subscription_id)
+    reservation = (
+        Reservation.objects.filter(bucket=bucket, id=event.reservation_id).first() if event.reservation_id else None
+    )
+    invoice_id = charges[0].invoice_id if charges else None
+    return Fate(
+        row=events.described([event], event.merchant_id)[0],
+        event=event,
+        subscription=subscription,
+        subscription_id=ids.text("sub", subscription.id),
+        charges=_lines(charges, event.merchant_id),
+        reservation=reservation,
+        reservation_id=ids.text("com", reservation.id) if reservation else "",
+        invoice=Invoice.objects.filter(bucket=bucket, id=invoice_id).first() if invoice_id else None,
+        invoice_id=ids.text("inv", invoice_id) if invoice_id else "",
+        refund=Refund.objects.filter(bucket=bucket, usage_event_id=event.id).first(),
+        received=_received(event),
+    )
+
+
+def _received(event: UsageEvent) -> dict[str, Any]:
+    """The event as the API shows it, with nothing left out."""
+    said = {
+        "id": ids.text(events.ID_PREFIX, event.id),
+        "object": "usage",
+        "customerId": ids.text("cus", event.customer_id),
+        "subscriptionId": ids.text("sub", event.subscription_id),
+        "idempotencyKey": event.idempotency_key,
+        "timestamp": event.timestamp.isoformat(),
+        "createdAt": event.created_at.isoformat(),
+        "properties": [_property(line) for line in event.properties],
+    }
+    if event.reservation_id:
+        said["entitlementId"] = ids.text("com", event.reservation_id)
+    if event.metadata:
+        said["metadata"] = event.metadata
+    return said
+
+
+def _property(line: list[Any]) -> dict[str, Any]:
+    metric_id, quantity, stated = line
+    said = {"billableMetricId": ids.text("bm", UUID(hex=metric_id)), "quantity": quantity}
+    return said if stated is None else {**said, "price": stated}
+
+
+def _lines(charges: list[Charge], merchant_id: UUID) -> list[ChargeLine]:
+    versions = events.price_versions(charge.price_version_id for charge in charges)
+    metric_ids = {charge.metric_id for charge in charges}
+    metrics = {
+        metric.id: metric for metric in BillableMetric.objects.filter(merchant_id=merchant_id, id__in=metric_ids)
+    }
+    posted = _posted(charges)
+    return [
+        _line(charge, versions[charge.price_version_id], metrics.get(charge.metric_id), posted.get(charge.position))
+        for charge in charges
+    ]
+
+
+def _line(
+    charge: Charge, version: PriceVersion, metric: BillableMetric | None, posted: tuple[str, datetime] | None
+) -> ChargeLine:
+    entry_id, settled_at = posted or ("", None)
+    stated = version.properties.get("unitPrice")
+    return ChargeLine(
+        metric=metric.name if metric else version.display_name,
+        unit=metric.unit if metric else "",
+        quantity=charge.quantity,
+        price=version.display_name,
+        price_id=ids.text("price", version.price_id),
+        version=version.number,
+        unit_price=Decimal(stated) if stated is not None else None,
+        term=version.get_payment_term_display(),
+        net=charge.net,
+        tax=charge.tax,
+        gross=charge.gross,
+        fee=charge.fee,
+        captured=charge.captured,
+        wallet_id=ids.text("acc", charge.wallet_id),
+        entry_id=entry_id,
+        settled_at=settled_at,
+    )
+
+
+def _posted(charges: list[Charge]) -> dict[int, tuple[str, datetime]]:
+    """The ledger entry of each charge, by its position: settlements tile the sequence of the charge's wallet."""
+    posted = {}
+    for charge in charges:
+        settlement = Settlement.objects.filter(
+            bucket=charge.bucket, wallet_id=charge.wallet_id, first_seq__lte=charge.seq, last_seq__gte=charge.seq
+        )
+        entry = Entry.objects.filter(
+            bucket=charge.bucket, customer_id=charge.customer_id, reference_id__in=settlement.values("id")
+        ).first()
+        if entry:
+            posted[charge.position] = (ids.text("entry", entry.id), entry.created_at)
+    return posted

@@ -1,0 +1,244 @@
+"""Products, billable metrics, plans and their prices: lists, pages, and forms that add to them."""
+
+from typing import Any
+from uuid import UUID
+
+from django.contrib import messages
+from django.db.models import QuerySet
+from django.http import HttpResponse
+from django.shortcuts import redirect
+from django.utils import timezone
+
+from billing import plans
+from dashboard import forms, pricing
+from dashboard.access import SeatedRequest, actor, page, public_id, to
+from dashboard.reads import catalogue
+from merchants import ids, products
+from merchants.errors import ServiceError
+from merchants.models import Product
+from metering import metrics
+from metering.models import BillableMetric
+from ui import pages
+
+
+@page("products:read")
+def product_list(request: SeatedRequest) -> HttpResponse:
+    found = catalogue.products(merchant_id=request.seat.merchant.id, cursor=request.GET.get("cursor", ""))
+    return _answer(request, "dashboard/products.html", "products", page=found)
+
+
+@page("billableMetrics:read")
+def metric_list(request: SeatedRequest) -> HttpResponse:
+    found = catalogue.metrics(merchant_id=request.seat.merchant.id, cursor=request.GET.get("cursor", ""))
+    return _answer(request, "dashboard/metrics.html", "metrics", page=found)
+
+
+@page("plans:read")
+def plan_list(request: SeatedRequest) -> HttpResponse:
+    found = catalogue.plans(merchant_id=request.seat.merchant.id, cursor=request.GET.get("cursor", ""))
+    return _answer(request, "dashboard/plans.html", "plans", page=found)
+
+
+@page("products:read")
+def product(request: SeatedRequest, product_id: str) -> HttpResponse:
+    view = catalogue.product(merchant_id=request.seat.merchant.id, product_id=public_id("prod", product_id))
+    return _answer(request, "dashboard/product.html", "products", view=view)
+
+
+@page("billableMetrics:read")
+def metric(request: SeatedRequest, metric_id: str) -> HttpResponse:
+    view = catalogue.metric(merchant_id=request.seat.merchant.id, metric_id=public_id("bm", metric_id))
+    return _answer(request, "dashboard/metric.html", "metrics", view=view)
+
+
+@page("plans:read")
+def plan(request: SeatedRequest, plan_id: str) -> HttpResponse:
+    view = catalogue.plan(merchant_id=request.seat.merchant.id, plan_id=public_id("plan", plan_id))
+    return _answer(request, "dashboard/plan.html", "plans", view=view, versions=list(catalogue.versions(view.plan.id)))
+
+
+@page("products:write", writes="products:write")
+def product_new(request: SeatedRequest) -> HttpResponse:
+    """A form that adds a product."""
+    form = forms.NewProduct(request.POST if request.method == "POST" else None)
+    if form.is_valid():
+        try:
+            made = products.create(merchant_id=request.seat.merchant.id, now=timezone.now(), **form.cleaned_data)
+        except ServiceError as refusal:
+            forms.refuse(form, refusal, request_id=request.request_id)
+        else:
+            messages.success(request, "Product created.")
+            return redirect(to(request, "product", ids.text("prod", made.id)))
+    return _form(
+        request, form, nav="products", title="New product", verb="Create product",
+        lead="Something you sell. Metrics, fees and plans hang from it.", back=to(request, "products"),
+    )  # fmt: skip
+
+
+@page("billableMetrics:write", writes="billableMetrics:write")
+def metric_new(request: SeatedRequest) -> HttpResponse:
+    """A form that adds a metric."""
+    merchant_id = request.seat.merchant.id
+    form = forms.NewMetric(
+        request.POST if request.method == "POST" else None, merchant_id=merchant_id, initial=_initial(request)
+    )
+    if form.is_valid():
+        data = form.cleaned_data
+        try:
+            made = metrics.create(
+                merchant_id=merchant_id, product_id=data.pop("product").id, now=timezone.now(), **data
+            )
+        except ServiceError as refusal:
+            forms.refuse(form, refusal, request_id=request.request_id)
+        else:
+            messages.success(request, "Billable metric created. Put a price on it in a plan.")
+            return redirect(to(request, "metric", ids.text("bm", made.id)))
+    return _form(
+        request, form, nav="metrics", title="New billable metric", verb="Create metric",
+        lead="Something you count, so that you can charge for it.", back=to(request, "metrics"),
+        **_needs_product(request),
+    )  # fmt: skip
+
+
+@page("plans:write", writes="plans:write")
+def plan_new(request: SeatedRequest) -> HttpResponse:
+    """A form that adds a plan, to which prices are added next."""
+    merchant_id = request.seat.merchant.id
+    form = forms.NewPlan(
+        request.POST if request.method == "POST" else None, merchant_id=merchant_id, initial=_initial(request)
+    )
+    if form.is_valid():
+        data = form.cleaned_data
+        wanted = plans.NewPlan(
+            name=data["name"],
+            currency=data["currency"].upper(),
+            product_id=data["product"].id,
+            billing_cadence=data["billing_cadence"],
+        )
+        try:
+            made = plans.create(merchant_id=merchant_id, new=wanted, actor=actor(request), now=timezone.now())
+        except ServiceError as refusal:
+            forms.refuse(form, refusal, request_id=request.request_id)
+        else:
+            messages.success(request, "Plan created. Add what it sells.")
+            return redirect(to(request, "plan", ids.text("plan", made.plan_id)))
+    return _form(
+        request, form, nav="plans", title="New plan", verb="Create plan",
+        lead="What customers subscribe to: a currency, a billing period and prices.", back=to(request, "plans"),
+        **_needs_product(request),
+    )  # fmt: skip
+
+
+@page("prices:write", writes="prices:write")
+def price_new(request: SeatedRequest, plan_id: str) -> HttpResponse:
+    """A form that puts a metric into a plan at a price."""
+    view = _plan(request, plan_id)
+    unpriced = _unpriced(view)
+    form = forms.NewMetricPrice(request.POST if request.method == "POST" else None, metrics=unpriced)
+    if form.is_valid():
+        data = form.cleaned_data
+        try:
+            pricing.sell_metric(
+                merchant_id=request.seat.merchant.id,
+                plan_id=view.plan.id,
+                metric_id=data["metric"].id,
+                name=data["metric"].name,
+                unit_price=data["unit_price"],
+                payment_term=data["payment_term"],
+                actor=actor(request),
+                now=timezone.now(),
+            )
+        except ServiceError as refusal:
+            forms.refuse(form, refusal, request_id=request.request_id, names=_PRICE_FIELDS)
+        else:
+            messages.success(request, f"{data['metric'].name} is sold in new subscriptions to this plan.")
+            return redirect(to(request, "plan", plan_id))
+    return _form(
+        request, form, template="dashboard/price_new.html", nav="plans", title="New price", verb="Add price",
+        lead=f"What one unit costs on {view.plan.name}.", back=to(request, "plan", plan_id), view=view,
+        has_choices=unpriced.exists(), none="Every metric of this product has a price in this plan.",
+        none_path=to(request, "metric-new"), none_verb="Create another metric",
+    )  # fmt: skip
+
+
+@page("prices:write")
+def price_preview(request: SeatedRequest, plan_id: str) -> HttpResponse:
+    """What some quantities cost at the price being typed."""
+    context = {"view": _plan(request, plan_id), "preview": pricing.preview(request.GET.get("unit_price", ""))}
+    return pages.answer(request, "dashboard/price_new.html", context, part="preview")
+
+
+@page("prices:write", writes="prices:write")
+def fee_new(request: SeatedRequest, plan_id: str) -> HttpResponse:
+    """A form that puts a fee into a plan."""
+    view = _plan(request, plan_id)
+    form = forms.NewFeePrice(request.POST if request.method == "POST" else None)
+    if form.is_valid():
+        data = form.cleaned_data
+        fee = pricing.NewFee(
+            name=data["name"],
+            amount=data["unit_price"],
+            payment_term=data["payment_term"],
+            is_one_time=data["how_often"] == "once",
+        )
+        try:
+            pricing.sell_fee(
+                merchant_id=request.seat.merchant.id,
+                plan_id=view.plan.id,
+                fee=fee,
+                actor=actor(request),
+                now=timezone.now(),
+            )
+        except ServiceError as refusal:
+            forms.refuse(form, refusal, request_id=request.request_id, names=_PRICE_FIELDS)
+        else:
+            messages.success(request, f"{fee.name} is charged in new subscriptions to this plan.")
+            return redirect(to(request, "plan", plan_id))
+    return _form(
+        request, form, nav="plans", title="New fee", verb="Add fee",
+        lead=f"An amount that subscribers of {view.plan.name} pay whatever they use.",
+        back=to(request, "plan", plan_id),
+    )  # fmt: skip
+
+
+_PRICE_FIELDS = {"properties.unitPrice": "unit_price", "paymentTerm": "payment_term", "prices": "metric"}
+
+
+def _plan(request: SeatedRequest, plan_id: str) -> catalogue.PlanView:
+    return catalogue.plan(merchant_id=request.seat.merchant.id, plan_id=public_id("plan", plan_id))
+
+
+def _unpriced(view: catalogue.PlanView) -> QuerySet[BillableMetric]:
+    """The metrics of the plan's product that it does not sell yet."""
+    sold = [ids.parse("bm", line.item_id) for line in view.prices if not line.is_fee]
+    return BillableMetric.objects.filter(product_id=view.plan.product_id).exclude(id__in=sold).order_by("name")
+
+
+def _initial(request: SeatedRequest) -> dict[str, Any]:
+    """The product that a page's link names, or the only one there is."""
+    own = Product.objects.filter(merchant_id=request.seat.merchant.id)
+    named = request.GET.get("product", "")
+    if named:
+        wanted: UUID = public_id("prod", named)
+        return {"product": own.filter(id=wanted).first()}
+    two = list(own[:2])
+    return {"product": two[0]} if len(two) == 1 else {}
+
+
+def _needs_product(request: SeatedRequest) -> dict[str, Any]:
+    return {
+        "has_choices": Product.objects.filter(merchant_id=request.seat.merchant.id).exists(),
+        "none": "You have no product yet. Create one first.",
+        "none_path": to(request, "product-new"),
+        "none_verb": "Create product",
+    }
+
+
+def _answer(request: SeatedRequest, template: str, nav: str, **context: Any) -> HttpResponse:
+    return pages.answer(request, template, {"nav": nav, "seat": request.seat, **context})
+
+
+def _form(
+    request: SeatedRequest, form: Any, *, nav: str, template: str = "dashboard/form.html", **context: Any
+) -> HttpResponse:
+    return _answer(request, template, nav, form=form, **context)

@@ -1,0 +1,223 @@
+"""The customers of a merchant: the list, one customer, and what may be done for them."""
+
+from datetime import timedelta
+from typing import Any
+from urllib.parse import urlencode
+
+from django.conf import settings
+from django.contrib import messages
+from django.db.models import QuerySet
+from django.http import Http404, HttpResponse
+from django.shortcuts import redirect
+from django.utils import timezone
+
+from billing import money, subscriptions, topups
+from billing.models import Plan
+from customers import portal_links, registry
+from customers.models import Customer
+from dashboard import forms
+from dashboard.access import SeatedRequest, page, public_id, to
+from dashboard.reads import customers, events
+from merchants import ids
+from merchants.errors import ServiceError
+from ui import charts, fmt, pages, spans
+
+RECENT_EVENTS = 8
+
+
+@page("customers:read")
+def listing(request: SeatedRequest) -> HttpResponse:
+    """Customers, newest first, narrowed by the query string."""
+    merchant_id = request.seat.merchant.id
+    form = forms.CustomerFilter(request.GET)
+    text = form.cleaned_data["q"] if form.is_valid() else ""
+    found = customers.listing(
+        merchant_id=merchant_id, text=text, cursor=request.GET.get("cursor", ""), now=timezone.now()
+    )
+    context = {"nav": "customers", "seat": request.seat, "form": form, "text": text, "page": found}
+    return pages.answer(request, "dashboard/customers.html", context, part="results")
+
+
+@page("customers:write", writes="customers:write")
+def new(request: SeatedRequest) -> HttpResponse:
+    """A form that enters a customer."""
+    form = forms.NewCustomer(request.POST if request.method == "POST" else None)
+    if form.is_valid():
+        data = form.cleaned_data
+        wanted = registry.NewCustomer(name=data["name"], email=data["email"], external_id=data["external_id"] or None)
+        try:
+            customer, is_new = registry.enter(merchant_id=request.seat.merchant.id, new=wanted, now=timezone.now())
+        except ServiceError as refusal:
+            forms.refuse(form, refusal, request_id=request.request_id, names={"externalId": "external_id"})
+        else:
+            said = "Customer added." if is_new else "This email address belongs to this customer already."
+            messages.add_message(request, messages.SUCCESS if is_new else messages.WARNING, said)
+            return redirect(to(request, "customer", ids.text("cus", customer.id)))
+    context = {
+        "nav": "customers",
+        "seat": request.seat,
+        "form": form,
+        "title": "New customer",
+        "lead": "Someone who buys from you. Subscribe them to a plan next.",
+        "verb": "Add customer",
+        "back": to(request, "customers"),
+    }
+    return pages.answer(request, "dashboard/form.html", context)
+
+
+@page("customers:read")
+def show(request: SeatedRequest, customer_id: str) -> HttpResponse:
+    """Everything about one customer."""
+    context = _context(request, _customer(request, customer_id))
+    return pages.answer(request, "dashboard/customer.html", context)
+
+
+@page("customers:read")
+def live(request: SeatedRequest, customer_id: str) -> HttpResponse:
+    """The parts of the page that change by themselves, when they have."""
+    context = _context(request, _customer(request, customer_id))
+    if request.GET.get("seen") == context["stamp"]:
+        return pages.unchanged()
+    return pages.answer(request, "dashboard/customer.html", context, part="live")
+
+
+@page("subscriptions:write", writes="subscriptions:write")
+def subscribe(request: SeatedRequest, customer_id: str) -> HttpResponse:
+    """Subscribe a customer to a plan from now on."""
+    customer = _customer(request, customer_id)
+    form = forms.NewSubscription(request.POST if request.method == "POST" else None, plans=_plans(request))
+    if form.is_valid():
+        plan: Plan = form.cleaned_data["plan"]
+        now = timezone.now()
+        wanted = subscriptions.NewSubscription(name=plan.name, plan_id=plan.id, started_at=now)
+        try:
+            made, is_new = subscriptions.create(
+                merchant=request.seat.merchant, customer=customer.id, new=wanted, now=now
+            )
+        except ServiceError as refusal:
+            forms.refuse(form, refusal, request_id=request.request_id)
+        else:
+            messages.success(request, _subscribed(made.status, is_new=is_new))
+            return redirect(to(request, "customer", customer_id))
+    context = {
+        "nav": "customers",
+        "seat": request.seat,
+        "form": form,
+        "title": "New subscription",
+        "lead": f"Subscribe {customer.name} to a plan, starting now.",
+        "verb": "Subscribe",
+        "back": to(request, "customer", customer_id),
+        "has_choices": _plans(request).exists(),
+        "none": "You have no plan yet. Create one first.",
+        "none_path": to(request, "plan-new"),
+        "none_verb": "Create plan",
+    }
+    return pages.answer(request, "dashboard/form.html", context)
+
+
+@page("wallets:write", writes="wallets:write")
+def top_up(request: SeatedRequest, customer_id: str, wallet_id: str) -> HttpResponse:
+    """Add test money to a wallet."""
+    customer = _customer(request, customer_id)
+    form = forms.TopUp(request.POST if request.method == "POST" else None)
+    if form.is_valid():
+        try:
+            nanos = money.to_nanos(form.cleaned_data["amount"])
+            made = topups.top_up(merchant=request.seat.merchant, wallet_id=public_id("acc", wallet_id), amount=nanos)
+        except ServiceError as refusal:
+            forms.refuse(form, refusal, request_id=request.request_id)
+        else:
+            messages.success(request, f"{fmt.money(made.amount, made.currency)} of test money added.")
+            return redirect(to(request, "customer", customer_id))
+    context = {
+        "nav": "customers",
+        "seat": request.seat,
+        "form": form,
+        "title": "Add test money",
+        "lead": f"The test processor pays this into the balance of {customer.name}. No real money moves.",
+        "verb": "Add test money",
+        "back": to(request, "customer", customer_id),
+    }
+    return pages.answer(request, "dashboard/form.html", context)
+
+
+@page("customers:write", writes="customers:write")
+def portal_link(request: SeatedRequest, customer_id: str, subscription_id: str) -> HttpResponse:
+    """Make a link that opens a subscription's portal, and show it to be copied."""
+    customer = _customer(request, customer_id)
+    subscription = subscriptions.find(
+        merchant_id=request.seat.merchant.id, subscription_id=public_id("sub", subscription_id)
+    )
+    if subscription.customer_id != customer.id:
+        raise Http404
+    form = forms.PortalLink(request.POST if request.method == "POST" else None)
+    context = {
+        "nav": "customers",
+        "seat": request.seat,
+        "form": form,
+        "customer": customer,
+        "back": to(request, "customer", customer_id),
+    }
+    if form.is_valid():
+        context["expires_at"] = expires_at = timezone.now() + timedelta(minutes=form.cleaned_data["minutes"])
+        context["url"] = portal_links.url(
+            public_url=settings.PUBLIC_URL,
+            subscription_id=subscription.id,
+            customer_id=customer.id,
+            expires_at=expires_at,
+        )
+    return pages.answer(request, "dashboard/portal_link.html", context)
+
+
+def _customer(request: SeatedRequest, customer_id: str) -> Customer:
+    return registry.find(merchant_id=request.seat.merchant.id, customer_id=public_id("cus", customer_id))
+
+
+def _plans(request: SeatedRequest) -> QuerySet[Plan]:
+    return Plan.objects.filter(merchant=request.seat.merchant, deleted_at=None).order_by("name")
+
+
+def _subscribed(status: str, *, is_new: bool) -> str:
+    if not is_new:
+        return "This customer is subscribed to this plan already."
+    if status == "pending_payment":
+        return "Subscription made. It starts when the balance covers what is due at the start."
+    return "Subscription started."
+
+
+def _context(request: SeatedRequest, customer: Customer) -> dict[str, Any]:
+    span = spans.span("30d", now=timezone.now(), zone=request.seat.zone)
+    profile = customers.profile(customer=customer, span=span)
+    rows = events.latest(merchant_id=request.seat.merchant.id, count=RECENT_EVENTS, customer_id=customer.id)
+    context = {
+        "nav": "customers",
+        "seat": request.seat,
+        "zone": request.seat.organization.timezone,
+        "profile": profile,
+        "span": span,
+        "spend": _spend(profile, span),
+        "events": rows,
+        "events_path": f"{to(request, 'events')}?{urlencode({'customer': profile.id})}",
+        "now": span.now,
+    }
+    return {**context, "stamp": _stamp(profile, rows)}
+
+
+def _stamp(profile: customers.Profile, rows: list[events.EventRow]) -> str:
+    """Name the state the live parts show: money, what holds it, and the newest event."""
+    pots = "".join(f"{pot.balance}.{pot.held}-" for pot in profile.pots)
+    return f"{pots}{profile.spend_total}-{profile.reservations_open}-{events.stamp(rows)}"
+
+
+def _spend(profile: customers.Profile, span: spans.Span) -> charts.Chart:
+    total = fmt.money(profile.spend_total, profile.currency)
+    return charts.bars(
+        charts.Plot(
+            id="spend",
+            labels=span.labels,
+            series=[charts.Series(name="Spend", tone="s1", values=profile.spend)],
+            axis=lambda nanos: fmt.axis(nanos, profile.currency),
+            show=lambda nanos: fmt.money(int(nanos), profile.currency),
+            summary=f"Spend per day over 30 days, {total} in total.",
+        )
+    )

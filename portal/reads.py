@@ -1,0 +1,267 @@
+"""What a customer sees of one subscription: settled sums from rollups, plus the charges of the last seconds."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any, Final
+from uuid import UUID
+
+from django.db.models import Sum
+
+from billing import wallets
+from billing.models import Charge, CustomerRollup, Invoice, InvoiceRollup, PriceVersion, Subscription, Wallet
+from merchants import ids
+from metering.models import BillableMetric, UsageEvent
+from ui import fmt
+from ui.spans import Span
+
+RECENT_EVENTS = 10
+INVOICES_SHOWN = 12
+RATE_SPAN: Final = timedelta(days=7)
+NOT_YET_ISSUED: Final = (Invoice.Status.PENDING, Invoice.Status.ACTIVE, Invoice.Status.CLOSING)
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One row of the period's table: an item of the price list, or what was refunded or taxed."""
+
+    name: str
+    tone: str
+    quantity: Decimal | None
+    unit: str
+    unit_price: Decimal | None
+    net: int
+    cost: fmt.Aligned
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """The current billing period so far. The lines add up to the total as printed."""
+
+    start: datetime
+    end: datetime
+    lines: list[Line]
+    total: int
+    total_text: fmt.Aligned
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One use, and what it cost."""
+
+    id: str
+    at: datetime
+    uses: list[tuple[str, Decimal, str]]
+    gross: int
+    cost: fmt.Aligned
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """Everything on the portal's page."""
+
+    currency: str
+    available: int
+    balance: int
+    held: int
+    days_left: int | None
+    owed: int
+    period: Period
+    daily: list[tuple[str, list[int]]]
+    events: list[Event]
+    invoices: list[Invoice]
+
+    @property
+    def stamp(self) -> str:
+        """Names what is shown, so that it is only sent again when something has changed."""
+        newest = self.events[0].id if self.events else ""
+        return f"{self.balance}.{self.held}.{self.owed}.{self.period.total}.{len(self.invoices)}.{newest}"
+
+
+@dataclass(slots=True)
+class _Sum:
+    quantity: Decimal = Decimal(0)
+    net: int = 0
+    tax: int = 0
+
+
+_Key = tuple[str, UUID, UUID | None]  # kind, price version, metric
+
+
+def statement(*, subscription: Subscription, span: Span) -> Statement:
+    """Gather what a subscription's customer sees now."""
+    bucket = subscription.bucket
+    pots = {
+        wallet.id: wallet
+        for wallet in Wallet.objects.filter(
+            bucket=bucket, id__in=[subscription.prepaid_wallet_id, subscription.credit_wallet_id]
+        )
+    }
+    prepaid, credit = pots[subscription.prepaid_wallet_id], pots[subscription.credit_wallet_id]
+    metrics = _metrics(subscription)
+    available = wallets.available(prepaid) or 0
+    return Statement(
+        currency=subscription.currency,
+        available=available,
+        balance=prepaid.balance - prepaid.spent,
+        held=prepaid.held,
+        days_left=_days_left(subscription, prepaid, available, span.now),
+        owed=max(0, credit.spent - credit.balance),
+        period=_period(subscription, list(pots.values()), metrics),
+        daily=_daily(subscription, span, metrics),
+        events=_events(subscription, metrics),
+        invoices=list(
+            Invoice.objects.filter(bucket=bucket, subscription_id=subscription.id)
+            .exclude(status__in=NOT_YET_ISSUED)
+            .order_by("-sequence_number")[:INVOICES_SHOWN]
+        ),
+    )
+
+
+def _metrics(subscription: Subscription) -> dict[UUID, BillableMetric]:
+    metrics = BillableMetric.objects.filter(
+        merchant_id=subscription.merchant_id, product_id=subscription.product_id
+    ).order_by("created_at", "id")
+    return {metric.id: metric for metric in metrics}
+
+
+# --- the period ------------------------------------------------------------------------------------------
+
+
+def _period(subscription: Subscription, pots: list[Wallet], metrics: dict[UUID, BillableMetric]) -> Period:
+    sums = _sums(subscription, pots)
+    versions = {
+        version.id: version for version in PriceVersion.objects.filter(id__in={version_id for _, version_id, _ in sums})
+    }
+    rows = _rows(sums, versions, metrics)
+    total = sum(row.net for row in rows)
+    costs = fmt.align([*[row.net for row in rows], total], subscription.currency, fmt.NANO_PLACES)
+    lines = [
+        Line(row.name, row.tone, row.quantity, row.unit, row.unit_price, row.net, cost)
+        for row, cost in zip(rows, costs, strict=False)
+    ]
+    return Period(subscription.period_start, subscription.period_end, lines, total, costs[-1])
+
+
+def _sums(subscription: Subscription, pots: list[Wallet]) -> dict[_Key, _Sum]:
+    """The period's charges by price: settled ones from the invoice's running sums, newer ones one by one."""
+    sums: dict[_Key, _Sum] = defaultdict(_Sum)
+    settled = InvoiceRollup.objects.filter(bucket=subscription.bucket, invoice_id=subscription.invoice_id)
+    rows: list[InvoiceRollup | Charge] = list(settled)
+    for pot in pots:
+        rows += Charge.objects.filter(
+            bucket=pot.bucket, wallet_id=pot.id, seq__gt=pot.settled_seq, invoice_id=subscription.invoice_id
+        )
+    for row in rows:
+        entry = sums[(row.kind, row.price_version_id, row.metric_id)]
+        entry.quantity += row.quantity
+        entry.net += row.net
+        entry.tax += row.tax
+    return sums
+
+
+def _rows(
+    sums: dict[_Key, _Sum], versions: dict[UUID, PriceVersion], metrics: dict[UUID, BillableMetric]
+) -> list[Line]:
+    lines = []
+    tones = iter(("s1", "s2", "s3", "s4", "s5"))
+    for (kind, version_id, metric_id), entry in sorted(sums.items(), key=lambda item: -item[1].net):
+        if kind == Charge.Kind.REFUND:
+            continue
+        metric = metrics.get(metric_id) if metric_id else None
+        version = versions[version_id]
+        stated = version.properties.get("unitPrice")
+        lines.append(
+            _line(
+                metric.name if metric else version.display_name,
+                entry.net,
+                tone=next(tones, "other"),
+                quantity=entry.quantity if metric else None,
+                unit=metric.unit if metric else "",
+                unit_price=Decimal(stated) if stated is not None and metric else None,
+            )
+        )
+    refunded = sum(entry.net for (kind, _, _), entry in sums.items() if kind == Charge.Kind.REFUND)
+    tax = sum(entry.tax for entry in sums.values())
+    extra = [_line(name, net) for name, net in (("Refunds", refunded), ("Tax", tax)) if net]
+    return lines + extra
+
+
+def _line(name: str, net: int, *, tone: str = "", **columns: Any) -> Line:
+    empty = {"quantity": None, "unit": "", "unit_price": None}
+    return Line(name=name, tone=tone, net=net, cost=fmt.Aligned("", ""), **{**empty, **columns})
+
+
+# --- over time -------------------------------------------------------------------------------------------
+
+
+def _daily(subscription: Subscription, span: Span, metrics: dict[UUID, BillableMetric]) -> list[tuple[str, list[int]]]:
+    """Spend per day, tax included, by metric; what else the plan charges is gathered as fees."""
+    fees = set(
+        PriceVersion.objects.filter(
+            price__fee__product_id=subscription.product_id, price__merchant_id=subscription.merchant_id
+        ).values_list("id", flat=True)
+    )
+    sums = (
+        CustomerRollup.objects.filter(
+            bucket=subscription.bucket,
+            customer_id=subscription.customer_id,
+            currency=subscription.currency,
+            hour__gte=span.start,
+            item_id__in=[*metrics, *fees],
+        )
+        .annotate(at=span.bucket_expression)
+        .values("at", "item_id")
+        .annotate(total=Sum("gross"))
+    )
+    places = {start: place for place, start in enumerate(span.starts)}
+    days: dict[str, list[int]] = {}
+    for row in sums:
+        metric = metrics.get(row["item_id"])
+        values = days.setdefault(metric.name if metric else "Fees", [0] * len(span.starts))
+        values[places[row["at"]]] += int(row["total"])
+    return list(days.items())
+
+
+def _days_left(subscription: Subscription, prepaid: Wallet, available: int, now: datetime) -> int | None:
+    """How long the balance lasts at the rate of the last days; None when nothing says."""
+    spent = CustomerRollup.objects.filter(
+        bucket=subscription.bucket,
+        customer_id=subscription.customer_id,
+        currency=prepaid.currency,
+        hour__gte=now - RATE_SPAN,
+    ).aggregate(total=Sum("gross"))["total"]
+    return int(available * RATE_SPAN.days // int(spent)) if spent and spent > 0 and available > 0 else None
+
+
+# --- events ----------------------------------------------------------------------------------------------
+
+
+def _events(subscription: Subscription, metrics: dict[UUID, BillableMetric]) -> list[Event]:
+    found = UsageEvent.objects.filter(
+        bucket=subscription.bucket, customer_id=subscription.customer_id, subscription_id=subscription.id
+    )
+    rows = list(found.order_by("-timestamp", "-id")[:RECENT_EVENTS])
+    gross = _gross(subscription.bucket, [row.id for row in rows])
+    costs = fmt.align([gross[row.id] for row in rows], subscription.currency)
+    return [
+        Event(ids.text("usg", row.id), row.timestamp, list(_uses(row, metrics)), gross[row.id], cost)
+        for row, cost in zip(rows, costs, strict=True)
+    ]
+
+
+def _gross(bucket: int, event_ids: list[UUID]) -> dict[UUID, int]:
+    gross: dict[UUID, int] = defaultdict(int)
+    for source_id, amount in Charge.objects.filter(bucket=bucket, source_id__in=event_ids).values_list(
+        "source_id", "gross"
+    ):
+        gross[source_id] += amount
+    return gross
+
+
+def _uses(event: UsageEvent, metrics: dict[UUID, BillableMetric]) -> Iterable[tuple[str, Decimal, str]]:
+    for metric_id, quantity, _ in event.properties:
+        metric = metrics.get(UUID(hex=metric_id))
+        yield (metric.name, Decimal(quantity), metric.unit) if metric else ("Other use", Decimal(quantity), "")

@@ -1,0 +1,114 @@
+"""The portal's pages. Nothing here is cached, logged or indexed, and no link out of it says where one came from."""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.urls import path
+from django.utils import timezone
+from django.views.decorators.http import require_POST, require_safe
+
+from customers.portal_links import LinkRefused
+from merchants.models import Mode
+from portal import reads, sessions
+from ui import charts, fmt, pages, spans
+
+PERIOD = "30d"
+
+View = Callable[..., HttpResponse]
+
+
+def private(view: View) -> View:
+    """Keep a page out of caches, search engines and other sites' logs; answer an expired session in its own words."""
+
+    @wraps(view)
+    def kept(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        try:
+            response = view(request, *args, **kwargs)
+        except LinkRefused:
+            response = pages.answer(request, "portal/expired.html", {}, status=403)
+            sessions.end(response)
+        response["Cache-Control"] = "no-store"
+        response["Referrer-Policy"] = "no-referrer"
+        response["X-Robots-Tag"] = "noindex, nofollow"
+        return response
+
+    return kept
+
+
+@private
+@require_safe
+def enter(request: HttpRequest, token: str) -> HttpResponse:
+    """Trade a link for a session, and leave its token behind."""
+    response = redirect("portal:home")
+    sessions.begin(response, token=token, now=timezone.now(), is_secure=request.is_secure())
+    return response
+
+
+@private
+@require_safe
+def home(request: HttpRequest) -> HttpResponse:
+    """Balance, spend, usage, events and invoices."""
+    return _statement(request)
+
+
+@private
+@require_safe
+def live(request: HttpRequest) -> HttpResponse:
+    """The same, when something has changed since it was last shown."""
+    return _statement(request, part="live")
+
+
+@private
+@require_POST
+def leave(request: HttpRequest) -> HttpResponse:
+    """End the session in this browser."""
+    response = pages.answer(request, "portal/left.html", {})
+    sessions.end(response)
+    return response
+
+
+def _statement(request: HttpRequest, *, part: str = "") -> HttpResponse:
+    now = timezone.now()
+    subscription, customer = sessions.opened(request, now=now)
+    zone = ZoneInfo(subscription.timezone)
+    span = spans.span(PERIOD, now=now, zone=zone)
+    statement = reads.statement(subscription=subscription, span=span)
+    if part and request.GET.get("seen") == statement.stamp:
+        return pages.unchanged()
+    context = {
+        "merchant": customer.merchant.organization.name,
+        "is_test": customer.merchant.mode == Mode.TEST,
+        "customer": customer,
+        "subscription": subscription,
+        "statement": statement,
+        "chart": _chart(statement, span),
+    }
+    with timezone.override(zone):
+        return pages.answer(request, "portal/home.html", context, part=part)
+
+
+def _chart(statement: reads.Statement, span: spans.Span) -> charts.Chart:
+    series = charts.rank(statement.daily)
+    return charts.bars(
+        charts.Plot(
+            id="usage",
+            labels=span.labels,
+            series=series or [charts.Series(name="Spend", tone="s1", values=[0] * len(span.labels))],
+            axis=lambda nanos: fmt.axis(nanos, statement.currency),
+            show=lambda nanos: fmt.charge(int(nanos), statement.currency),
+            summary="Your spend per day over 30 days, split by what was used.",
+        )
+    )
+
+
+app_name = "portal"
+urlpatterns = [
+    path("", home, name="home"),
+    path("live", live, name="live"),
+    path("leave", leave, name="leave"),
+    path("c/<str:token>", enter, name="enter"),
+]
