@@ -1,7 +1,6 @@
 """Columns of values as PostgreSQL arrays in binary form, built without a Python object per element.
 
-psycopg's own list adaptation costs more than the statement it feeds; joining bytes does not. Each class is a
-parameter type of its own, so a statement says what it sends: ``execute("… unnest(%b) …", [Uuids(ids)])``.
+psycopg's own list adaptation costs more than the statement it feeds; joining bytes does not.
 The layout is that of array_send in PostgreSQL's src/backend/utils/adt/arrayfuncs.c.
 """
 
@@ -13,10 +12,11 @@ from typing import Any
 
 from psycopg import Connection
 from psycopg.abc import Buffer
-from psycopg.adapt import Dumper, Loader
+from psycopg.adapt import Loader
 from psycopg.pq import Format
 
 _HEADER = struct.Struct(">iiIii")  # dimensions, has nulls, element type, length, lower bound
+_EMPTY = struct.Struct(">iiI")
 _NULL = b"\xff\xff\xff\xff"
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 _SIZES = [struct.pack(">i", size) for size in range(1024)]
@@ -32,6 +32,12 @@ class Array:
     def __init__(self, length: int, data: bytes) -> None:
         self.length = length
         self.data = data
+
+    def dump(self) -> bytes:
+        """Return what goes over the wire."""
+        if not self.length:
+            return _EMPTY.pack(0, 0, self.element_oid)
+        return _HEADER.pack(1, 1, self.element_oid, self.length, 1) + self.data
 
 
 class Uuids(Array):
@@ -110,19 +116,6 @@ class Times(Array):
         super().__init__(len(values), b"".join(parts))
 
 
-def _dumper(kind: type[Array]) -> type[Dumper]:
-    class ArrayDumper(Dumper):
-        format = Format.BINARY
-        oid = kind.array_oid
-
-        def dump(self, obj: Array) -> Buffer:
-            if not obj.length:
-                return struct.pack(">iiI", 0, 0, kind.element_oid)
-            return _HEADER.pack(1, 1, kind.element_oid, obj.length, 1) + obj.data
-
-    return ArrayDumper
-
-
 class _UuidLoader(Loader):
     format = Format.BINARY
 
@@ -131,7 +124,5 @@ class _UuidLoader(Loader):
 
 
 def register(connection: Connection[Any]) -> None:
-    """Teach a connection these arrays, and to read uuids as 16 bytes."""
-    for kind in (Uuids, Smallints, Bigints, Booleans, Texts, Bytes, Times):
-        connection.adapters.register_dumper(kind, _dumper(kind))
+    """Teach a connection to read uuids as 16 bytes."""
     connection.adapters.register_loader("uuid", _UuidLoader)

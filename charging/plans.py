@@ -3,27 +3,32 @@
 from collections.abc import Iterable
 from typing import Any
 
-from psycopg import Connection
-
 from billing.prices import PlanVersion, PriceVersion, parse_model
 from charging.arrays import Uuids
+from charging.channel import Channel, Statement, Steps
 
 PLANS_MAX = 20_000
 METRICS_MAX = 200_000
 
-_PLANS = """
+_PLANS = Statement(
+    """
 SELECT v.id, v.plan_id, plan.product_id, v.currency, v.billing_cadence, v.tax_behavior, v.default_tax_rate
 FROM billing_planversion AS v JOIN billing_plan AS plan ON plan.id = v.plan_id
-WHERE v.id = ANY(%b)"""
-_PRICES = """
+WHERE v.id = ANY(?)""",
+    Uuids,
+)
+_PRICES = Statement(
+    """
 SELECT of_plan.plan_version_id, p.id, p.price_id, price.billable_metric_id, price.fee_id, p.payment_term, p.model,
        p.properties, p.billing_cadence, p.display_name
 FROM billing_planversionprice AS of_plan
 JOIN billing_priceversion AS p ON p.id = of_plan.price_version_id
 JOIN billing_price AS price ON price.id = p.price_id
-WHERE of_plan.plan_version_id = ANY(%b)
-ORDER BY p.id"""
-_METRICS = "SELECT id, merchant_id FROM metering_billablemetric WHERE id = ANY(%b)"
+WHERE of_plan.plan_version_id = ANY(?)
+ORDER BY p.id""",
+    Uuids,
+)
+_METRICS = Statement("SELECT id, merchant_id FROM metering_billablemetric WHERE id = ANY(?)", Uuids)
 
 
 class Plans:
@@ -33,21 +38,23 @@ class Plans:
         self.plans: dict[bytes, PlanVersion] = {}
         self.metric_merchants: dict[bytes, bytes] = {}
 
-    def load(self, connection: Connection[Any], plan_version_ids: set[bytes], metric_ids: set[bytes]) -> None:
+    def load(self, channel: Channel, plan_version_ids: set[bytes], metric_ids: set[bytes]) -> Steps[None]:
         """Read what is not here yet; a metric that does not exist is asked for again next time."""
         if missing := plan_version_ids - self.plans.keys():
             _forget(self.plans, PLANS_MAX)
-            self._load_plans(connection, missing)
+            yield from self._load_plans(channel, missing)
         if missing := metric_ids - self.metric_merchants.keys():
             _forget(self.metric_merchants, METRICS_MAX)
-            rows = connection.execute(_METRICS, [Uuids(list(missing))], binary=True)
-            self.metric_merchants.update({row[0]: row[1] for row in rows})
+            channel.say(_METRICS, [Uuids(list(missing))])
+            self.metric_merchants.update((yield from channel.hear())[0])  # type: ignore[arg-type]
 
-    def _load_plans(self, connection: Connection[Any], missing: Iterable[bytes]) -> None:
+    def _load_plans(self, channel: Channel, missing: Iterable[bytes]) -> Steps[None]:
         wanted = [Uuids(list(missing))]
-        versions = connection.execute(_PLANS, wanted, binary=True)
+        channel.say(_PLANS, wanted)
+        channel.say(_PRICES, wanted)
+        versions, listed = yield from channel.hear()
         prices: dict[bytes, list[PriceVersion]] = {}
-        for row in connection.execute(_PRICES, wanted, binary=True):
+        for row in listed:
             price = PriceVersion(*row[1:6], parse_model(row[6], row[7]), row[8], row[9])
             prices.setdefault(row[0], []).append(price)
         for row in versions:

@@ -1,42 +1,63 @@
 """Read the books of a batch: a fixed set of statements, sent together after the lock."""
 
-from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
-from typing import Any
-
-from psycopg import Connection, Cursor
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
 
 from billing.rating import Accumulator, Totals
-from charging import arrays
+from charging.arrays import Array, Smallints, Texts, Times, Uuids
 from charging.book import Book, Charge, Counter, Event, Refund, Reservation, Subscription, Wallet, Writes
+from charging.channel import Rows, Statement
 from charging.commands import Command, Extend, RecordUsage, Release, Reserve
 from charging.commands import Refund as RefundUsage
 
 # One row for each live subscription, or one with nulls: the clock, the book, the subscription and its two pots.
-_BOOKS = """
+_BOOKS = Statement(
+    """
 SELECT clock_timestamp(), book.customer_id, book.merchant_id, book.tax_rates, book.test_clock, book.closed_at,
        merchant.platform_fee_rate,
        s.id, s.plan_version_id, s.status, s.timezone, s.started_at, s.ending_at, s.period_start, s.period_end,
        s.invoice_id, s.next_invoice_id, s.tax_exempt,
        p.id, p.currency, p.balance, p.spent, p.held, p.charge_seq, p.settled_seq,
        c.id, c.balance, c.spent, c.held, c.credit_limit, c.charge_seq, c.settled_seq
-FROM unnest(%b, %b) AS wanted (bucket, customer_id)
+FROM unnest(?, ?) AS wanted (bucket, customer_id)
 JOIN customers_book AS book USING (bucket, customer_id)
 JOIN merchants_merchant AS merchant ON merchant.id = book.merchant_id
 LEFT JOIN billing_subscription AS s
     ON s.bucket = book.bucket AND s.customer_id = book.customer_id AND s.status <> 'terminated'
 LEFT JOIN billing_wallet AS p ON p.bucket = s.bucket AND p.id = s.prepaid_wallet_id
-LEFT JOIN billing_wallet AS c ON c.bucket = s.bucket AND c.id = s.credit_wallet_id"""
+LEFT JOIN billing_wallet AS c ON c.bucket = s.bucket AND c.id = s.credit_wallet_id""",
+    Smallints,
+    Uuids,
+)
 
 # Every counter of a period that ends after the customer's earliest timestamp of the batch.
-_COUNTERS = """
+_COUNTERS = Statement(
+    """
 SELECT counter.customer_id, counter.subscription_id, counter.price_version_id, counter.period_start,
        counter.period_end, counter.tax_rate, counter.fee_rate, counter.quantity, counter.amount,
        counter.net, counter.gross, counter.fee
-FROM unnest(%b, %b, %b) AS wanted (bucket, customer_id, since)
+FROM unnest(?, ?, ?) AS wanted (bucket, customer_id, since)
 JOIN billing_counter AS counter
     ON counter.bucket = wanted.bucket AND counter.customer_id = wanted.customer_id
-    AND counter.period_end > wanted.since"""
+    AND counter.period_end > wanted.since""",
+    Smallints,
+    Uuids,
+    Times,
+)
+
+_CURRENT_COUNTERS = Statement(
+    """
+SELECT counter.customer_id, counter.subscription_id, counter.price_version_id, counter.period_start,
+       counter.period_end, counter.tax_rate, counter.fee_rate, counter.quantity, counter.amount,
+       counter.net, counter.gross, counter.fee
+FROM unnest(?, ?) AS wanted (bucket, customer_id)
+JOIN billing_counter AS counter
+    ON counter.bucket = wanted.bucket AND counter.customer_id = wanted.customer_id
+    AND counter.period_end > clock_timestamp()""",
+    Smallints,
+    Uuids,
+)
 
 _RESERVATION = """
        r.customer_id, r.id, r.merchant_id, r.subscription_id, r.plan_version_id, r.wallet_id, r.idempotency_key,
@@ -46,24 +67,38 @@ _RESERVATION = """
 _ITS_WALLET = "JOIN billing_wallet AS w ON w.bucket = r.bucket AND w.id = r.wallet_id"
 
 # Open reservations that are due; those that commands name, whatever became of them; and those already made by a key.
-_DUE = f"""
+_DUE = Statement(
+    f"""
 SELECT {_RESERVATION}
-FROM unnest(%b, %b) AS wanted (bucket, customer_id)
+FROM unnest(?, ?) AS wanted (bucket, customer_id)
 JOIN entitlements_reservation AS r ON r.bucket = wanted.bucket AND r.customer_id = wanted.customer_id
     AND r.state = 'open' AND r.expires_at <= clock_timestamp()
-{_ITS_WALLET}"""
-_NAMED = f"""
+{_ITS_WALLET}""",
+    Smallints,
+    Uuids,
+)
+_NAMED = Statement(
+    f"""
 SELECT {_RESERVATION}
-FROM unnest(%b, %b, %b) AS wanted (bucket, customer_id, id)
+FROM unnest(?, ?, ?) AS wanted (bucket, customer_id, id)
 JOIN entitlements_reservation AS r ON r.bucket = wanted.bucket AND r.id = wanted.id
     AND r.customer_id = wanted.customer_id
-{_ITS_WALLET}"""
-_RESERVED = f"""
+{_ITS_WALLET}""",
+    Smallints,
+    Uuids,
+    Uuids,
+)
+_RESERVED = Statement(
+    f"""
 SELECT {_RESERVATION}
-FROM unnest(%b, %b, %b) AS wanted (bucket, customer_id, key)
+FROM unnest(?, ?, ?) AS wanted (bucket, customer_id, key)
 JOIN entitlements_reservation AS r ON r.bucket = wanted.bucket AND r.customer_id = wanted.customer_id
     AND r.idempotency_key = wanted.key
-{_ITS_WALLET}"""
+{_ITS_WALLET}""",
+    Smallints,
+    Uuids,
+    Texts,
+)
 
 _EVENT = """
        e.customer_id, e.id, e.merchant_id, e.subscription_id, e.idempotency_key, e.fingerprint, e.timestamp,
@@ -77,157 +112,132 @@ JOIN LATERAL (
     JOIN billing_wallet AS wallet ON wallet.bucket = charge.bucket AND wallet.id = charge.wallet_id
     WHERE charge.bucket = e.bucket AND charge.source_id = e.id
 ) AS charged ON true"""
-_SEEN = f"""
+_SEEN = Statement(
+    f"""
 SELECT {_EVENT}
-FROM unnest(%b, %b, %b) AS wanted (bucket, customer_id, key)
+FROM unnest(?, ?, ?) AS wanted (bucket, customer_id, key)
 JOIN metering_usageevent AS e ON e.bucket = wanted.bucket AND e.customer_id = wanted.customer_id
     AND e.idempotency_key = wanted.key
-{_CHARGED}"""
+{_CHARGED}""",
+    Smallints,
+    Uuids,
+    Texts,
+)
 
 # For refunds: the event, its charges, and the refund that may already be there.
-_REFUNDABLE = f"""
+_REFUNDABLE = Statement(
+    f"""
 SELECT {_EVENT}, refund.id, refund.reason, refund.created_at
-FROM unnest(%b, %b, %b) AS wanted (bucket, customer_id, id)
+FROM unnest(?, ?, ?) AS wanted (bucket, customer_id, id)
 JOIN metering_usageevent AS e ON e.bucket = wanted.bucket AND e.id = wanted.id
     AND e.customer_id = wanted.customer_id
 {_CHARGED}
-LEFT JOIN billing_refund AS refund ON refund.bucket = e.bucket AND refund.usage_event_id = e.id"""
-_CHARGES = """
+LEFT JOIN billing_refund AS refund ON refund.bucket = e.bucket AND refund.usage_event_id = e.id""",
+    Smallints,
+    Uuids,
+    Uuids,
+)
+_CHARGES = Statement(
+    """
 SELECT charge.customer_id, charge.source_id, charge.position, charge.kind, charge.wallet_id, charge.seq,
        charge.subscription_id, charge.price_version_id, charge.metric_id, charge.invoice_id, charge.period_start,
        charge.quantity, charge.net, charge.tax, charge.gross, charge.fee, charge.captured, charge.created_at
-FROM unnest(%b, %b, %b) AS wanted (bucket, customer_id, id)
+FROM unnest(?, ?, ?) AS wanted (bucket, customer_id, id)
 JOIN billing_charge AS charge ON charge.bucket = wanted.bucket AND charge.source_id = wanted.id
     AND charge.customer_id = wanted.customer_id
-ORDER BY charge.source_id, charge.position"""
+ORDER BY charge.source_id, charge.position""",
+    Smallints,
+    Uuids,
+    Uuids,
+)
 
-_WALLETS = """
+_WALLETS = Statement(
+    """
 SELECT wallet.customer_id, wallet.id, wallet.currency, wallet.kind, wallet.balance, wallet.spent, wallet.held,
        wallet.credit_limit, wallet.charge_seq, wallet.settled_seq
-FROM unnest(%b, %b) AS wanted (bucket, customer_id)
-JOIN billing_wallet AS wallet ON wallet.bucket = wanted.bucket AND wallet.customer_id = wanted.customer_id"""
+FROM unnest(?, ?) AS wanted (bucket, customer_id)
+JOIN billing_wallet AS wallet ON wallet.bucket = wanted.bucket AND wallet.customer_id = wanted.customer_id""",
+    Smallints,
+    Uuids,
+)
 
 
-class Cursors:
-    """The answers a batch waits for."""
-
-    __slots__ = (
-        "books",
-        "charges",
-        "counters",
-        "due",
-        "metric_ids",
-        "named",
-        "refundable",
-        "reserved",
-        "seen",
-        "wallets",
-    )
-
-    def __init__(self) -> None:
-        self.metric_ids: set[bytes] = set()
-        self.books: Cursor[Any] | None = None
-        self.counters: Cursor[Any] | None = None
-        self.due: Cursor[Any] | None = None
-        self.named: Cursor[Any] | None = None
-        self.reserved: Cursor[Any] | None = None
-        self.seen: Cursor[Any] | None = None
-        self.refundable: Cursor[Any] | None = None
-        self.charges: Cursor[Any] | None = None
-        self.wallets: Cursor[Any] | None = None
+Books = dict[bytes, Book]
 
 
-def send(connection: Connection[Any], wanted: Sequence[bytes], commands: Sequence[Command]) -> Cursors:
-    """Queue the statements that read the wanted customers' books for these commands."""
-    cursors = Cursors()
-    usage: list[RecordUsage] = []
-    keyed: list[tuple[bytes, str]] = []
-    named: set[tuple[bytes, bytes]] = set()
-    refunded: list[tuple[bytes, bytes]] = []
-    since: dict[bytes, datetime] = {}
-    for command in commands:
-        customer_id = command.customer_id
-        if isinstance(command, RecordUsage):
-            usage.append(command)
-            cursors.metric_ids.update([item.metric_id for item in command.properties])
-            earliest = since.get(customer_id)
-            if earliest is None or command.timestamp < earliest:
-                since[customer_id] = command.timestamp
-            if command.reservation_id is not None:
-                named.add((customer_id, command.reservation_id))
-        elif isinstance(command, Reserve):
-            cursors.metric_ids.update([line.metric_id for line in command.lines])
-            if command.key is not None:
-                keyed.append((customer_id, command.key))
-            else:
-                named.add((customer_id, command.id))  # it may have been committed by a try whose answer was lost
-            since.setdefault(customer_id, datetime.now(UTC) - timedelta(days=1))
-        elif isinstance(command, Release | Extend):
-            named.add((customer_id, command.reservation_id))
-        elif isinstance(command, RefundUsage):
-            refunded.append((customer_id, command.event_id))
+class Question(NamedTuple):
+    """A statement, what it is asked with, and where each row of the answer goes."""
 
-    customers = [arrays.Smallints([key[15] for key in wanted]), arrays.Uuids(wanted)]
-    execute = connection.execute
-    cursors.books = execute(_BOOKS, customers, binary=True)
-    cursors.due = execute(_DUE, customers, binary=True)
-    if since:
-        keys = list(since)
-        cursors.counters = execute(_COUNTERS, [*_customers(keys), arrays.Times(list(since.values()))], binary=True)
+    statement: Statement
+    parameters: list[Array]
+    add: Callable[[Books, Sequence[Any], Writes], object]
+
+
+def questions(wanted: Sequence[bytes], commands: Sequence[Command]) -> list[Question]:
+    """List what must be read to decide these commands on the wanted customers' books; books come first."""
+    usage = [command for command in commands if isinstance(command, RecordUsage)]
+    reserve = [command for command in commands if isinstance(command, Reserve)]
+    refunds = [command for command in commands if isinstance(command, RefundUsage)]
+    keyed = [command for command in reserve if command.key is not None]
+    named = {(c.customer_id, c.reservation_id) for c in usage if c.reservation_id is not None}
+    named.update((c.customer_id, c.reservation_id) for c in commands if isinstance(c, Release | Extend))
+    # A reservation without a key may have been committed by a try whose answer was lost.
+    named.update((c.customer_id, c.id) for c in reserve if c.key is None)
+
+    customers = _customers(wanted)
+    asked = [Question(_BOOKS, customers, _add_subscription), Question(_DUE, customers, _add_reservation)]
     if usage:
-        owners = [command.customer_id for command in usage]
-        cursors.seen = execute(_SEEN, [*_customers(owners), arrays.Texts([c.key for c in usage])], binary=True)
+        since: dict[bytes, datetime] = {}
+        for command in usage:
+            since[command.customer_id] = min(command.timestamp, since.get(command.customer_id, command.timestamp))
+        periods = [*_customers(list(since)), Times(list(since.values()))]
+        asked.append(Question(_COUNTERS, periods, _add_counter))
+        keys = [*_customers([c.customer_id for c in usage]), Texts([c.key for c in usage])]
+        asked.append(Question(_SEEN, keys, _add_seen))
+    if reserve:
+        asked.append(Question(_CURRENT_COUNTERS, _customers([c.customer_id for c in reserve]), _add_counter))
     if named:
         pairs = list(named)
-        ids = arrays.Uuids([pair[1] for pair in pairs])
-        cursors.named = execute(_NAMED, [*_customers([pair[0] for pair in pairs]), ids], binary=True)
+        ids = [*_customers([pair[0] for pair in pairs]), Uuids([pair[1] for pair in pairs])]
+        asked.append(Question(_NAMED, ids, _add_reservation))
     if keyed:
-        texts = arrays.Texts([pair[1] for pair in keyed])
-        cursors.reserved = execute(_RESERVED, [*_customers([pair[0] for pair in keyed]), texts], binary=True)
-    if refunded:
-        parameters = [*_customers([pair[0] for pair in refunded]), arrays.Uuids([pair[1] for pair in refunded])]
-        cursors.refundable = execute(_REFUNDABLE, parameters, binary=True)
-        cursors.charges = execute(_CHARGES, parameters, binary=True)
-        cursors.wallets = execute(_WALLETS, customers, binary=True)
-    return cursors
+        keys = [*_customers([c.customer_id for c in keyed]), Texts([c.key for c in keyed])]
+        asked.append(Question(_RESERVED, keys, _add_reserved))
+    if refunds:
+        ids = [*_customers([c.customer_id for c in refunds]), Uuids([c.event_id for c in refunds])]
+        asked.append(Question(_REFUNDABLE, ids, _add_refundable))
+        asked.append(Question(_CHARGES, ids, _add_charge))
+        asked.append(Question(_WALLETS, customers, _add_wallet))
+    return asked
 
 
-def _customers(keys: Sequence[bytes]) -> list[Any]:
-    return [arrays.Smallints([key[15] for key in keys]), arrays.Uuids(keys)]
+def _customers(keys: Sequence[bytes]) -> list[Array]:
+    return [Smallints([key[15] for key in keys]), Uuids(keys)]
 
 
-def receive(cursors: Cursors, writes: Writes) -> dict[bytes, Book]:
-    """Build the books from what was read; also of customers not locked, whose books must not be decided on."""
-    books: dict[bytes, Book] = {}
-    assert cursors.books is not None
-    for row in cursors.books:
-        _add_subscription(books, row, writes)
-    if cursors.counters is not None:
-        for row in cursors.counters:
-            counter = Counter(
-                row[1], row[2], row[3], row[4], row[5], row[6], Accumulator(row[7], row[8]), _totals(*row[9:12]), True
-            )
-            books[row[0]].counters[(counter.subscription_id, counter.price_version_id, counter.period_end)] = counter
-    for cursor in (cursors.due, cursors.named, cursors.reserved):
-        for row in cursor or ():
-            reservation = _reservation(row)
-            book = books[row[0]]
-            reservation = book.reservations.setdefault(reservation.id, reservation)
-            book.wallets.setdefault(row[21], _wallet(row[21], row[22], row[23] == "prepaid", *row[24:]))
-            if cursor is cursors.reserved and reservation.key is not None:
-                book.reserved[reservation.key] = reservation
-    for row in cursors.seen or ():
-        books[row[0]].seen[row[4]] = _event(row)
-    for row in cursors.refundable or ():
-        book = books[row[0]]
-        event = book.events[row[1]] = _event(row)
-        if row[16] is not None:
-            book.refunds[event.id] = Refund(row[16], row[0], event, row[17], row[18])
-    for row in cursors.charges or ():
-        books[row[0]].charges_of.setdefault(row[1], []).append(_charge(row))
-    for row in cursors.wallets or ():
-        books[row[0]].wallets.setdefault(row[1], _wallet(row[1], row[2], row[3] == "prepaid", *row[4:]))
-    return books
+def books(asked: Sequence[Question], answers: Sequence[Rows], writes: Writes) -> Books:
+    """Build the books from the answers; also of customers not locked, whose books must not be decided on."""
+    found: Books = {}
+    for question, rows in zip(asked, answers, strict=True):
+        add = question.add
+        for row in rows:
+            add(found, row, writes)
+    return found
+
+
+def metrics(commands: Sequence[Command]) -> set[bytes]:
+    """Name the metrics that commands speak of."""
+    return {
+        item.metric_id
+        for command in commands
+        for item in (
+            command.properties
+            if isinstance(command, RecordUsage)
+            else command.lines
+            if isinstance(command, Reserve)
+            else ()
+        )
+    }
 
 
 def plan_versions(books: Mapping[bytes, Book]) -> set[bytes]:
@@ -237,7 +247,7 @@ def plan_versions(books: Mapping[bytes, Book]) -> set[bytes]:
     return wanted
 
 
-def _add_subscription(books: dict[bytes, Book], row: Sequence[Any], writes: Writes) -> None:
+def _add_subscription(books: Books, row: Sequence[Any], writes: Writes) -> None:
     book = books.get(row[1])
     if book is None:
         book = books[row[1]] = Book(
@@ -272,19 +282,50 @@ def _wallet(
     return Wallet(wallet_id, currency, prepaid, int(balance), int(spent), int(held), limit, charge_seq, settled_seq)
 
 
+def _add_counter(books: Books, row: Sequence[Any], writes: Writes) -> None:
+    counter = Counter(*row[1:7], Accumulator(row[7], row[8]), _totals(*row[9:12]), stored=True)
+    key = (counter.subscription_id, counter.price_version_id, counter.period_end)
+    books[row[0]].counters.setdefault(key, counter)
+
+
+def _add_reservation(books: Books, row: Sequence[Any], writes: Writes) -> Reservation:
+    """Put a reservation, and the pot that funds it, on its book; one that is there already is the one."""
+    book = books[row[0]]
+    book.wallets.setdefault(row[21], _wallet(row[21], row[22], row[23] == "prepaid", *row[24:]))
+    granted, captured, released, held = (int(amount) for amount in row[10:14])
+    reservation = Reservation(*row[1:10], granted, captured, released, held, *row[14:21], stored=True)
+    return book.reservations.setdefault(reservation.id, reservation)
+
+
+def _add_reserved(books: Books, row: Sequence[Any], writes: Writes) -> None:
+    reservation = _add_reservation(books, row, writes)
+    books[row[0]].reserved[row[6]] = reservation
+
+
+def _add_seen(books: Books, row: Sequence[Any], writes: Writes) -> None:
+    books[row[0]].seen[row[4]] = _event(row)
+
+
+def _add_refundable(books: Books, row: Sequence[Any], writes: Writes) -> None:
+    book = books[row[0]]
+    event = book.events[row[1]] = _event(row)
+    if row[16] is not None:
+        book.refunds[event.id] = Refund(row[16], row[0], event, row[17], row[18])
+
+
+def _add_charge(books: Books, row: Sequence[Any], writes: Writes) -> None:
+    charge = Charge(*row[:12], *(int(amount) for amount in row[12:17]), row[17])
+    books[row[0]].charges_of.setdefault(charge.source_id, []).append(charge)
+
+
+def _add_wallet(books: Books, row: Sequence[Any], writes: Writes) -> None:
+    books[row[0]].wallets.setdefault(row[1], _wallet(row[1], row[2], row[3] == "prepaid", *row[4:]))
+
+
 def _totals(net: Any, gross: Any, fee: Any) -> Totals:
     net, gross = int(net), int(gross)
     return Totals(net, gross - net, gross, int(fee))
 
 
-def _reservation(row: Sequence[Any]) -> Reservation:
-    granted, captured, released, held = (int(amount) for amount in row[10:14])
-    return Reservation(*row[1:10], granted, captured, released, held, *row[14:21], stored=True)
-
-
 def _event(row: Sequence[Any]) -> Event:
     return Event(row[1], row[0], *row[2:13], int(row[13]), int(row[14]), int(row[15]))
-
-
-def _charge(row: Sequence[Any]) -> Charge:
-    return Charge(*row[:12], *(int(amount) for amount in row[12:17]), row[17])

@@ -7,14 +7,15 @@ Round trip two writes everything the batch changed and commits. Every statement 
 
 import logging
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import psycopg
-from psycopg import Connection, errors
-from psycopg.pq import TransactionStatus
+from psycopg import errors
 
-from charging import arrays, engine, reading, writing
+from charging import engine, reading, writing
+from charging.arrays import Smallints, Uuids
 from charging.book import Book, Writes
+from charging.channel import BEGIN, COMMIT, Channel, Statement, Steps
 from charging.commands import Command
 from charging.engine import Outcome, Refused
 from charging.plans import Plans
@@ -35,13 +36,14 @@ SESSION = (
     "SET enable_mergejoin = off; SET enable_bitmapscan = off; SET jit = off"
 )
 
-_LOCK = """
+_LOCK_SQL = """
 SELECT book.customer_id
-FROM unnest(%b, %b) AS wanted (bucket, customer_id)
+FROM unnest(?, ?) AS wanted (bucket, customer_id)
 JOIN customers_book AS book USING (bucket, customer_id)
 ORDER BY book.bucket, book.customer_id
 FOR NO KEY UPDATE OF book"""
-_LOCK_FREE = _LOCK + " SKIP LOCKED"
+_LOCK = Statement(_LOCK_SQL, Smallints, Uuids)
+_LOCK_FREE = Statement(_LOCK_SQL + " SKIP LOCKED", Smallints, Uuids)
 
 
 class Skipped(NamedTuple):
@@ -52,18 +54,14 @@ class Transient(Exception):
     """The transaction did not happen, or may not have: run it again, keys make that safe."""
 
 
-def connect(url: str) -> Connection[Any]:
-    """Open a connection that the functions below can use."""
-    connection = psycopg.connect(url, autocommit=True, application_name="farthing-lane")
-    connection.execute(SESSION)
-    connection.prepare_threshold = 0
-    arrays.register(connection)
-    return connection
+def connect(url: str) -> Channel:
+    """Open a connection for the functions below."""
+    return Channel(url, SESSION)
 
 
 def run(
-    connection: Connection[Any], commands: Sequence[Command], catalogue: Plans, *, wait: bool = True
-) -> list[Outcome | Skipped]:
+    channel: Channel, commands: Sequence[Command], catalogue: Plans, *, wait: bool = True
+) -> Steps[list[Outcome | Skipped]]:
     """Carry out commands in order, all durable on return; one outcome each.
 
     With ``wait=False`` customers that another transaction holds are skipped. A refused command never fails its
@@ -72,26 +70,26 @@ def run(
     Raises Transient when the connection is lost: whether the batch was committed is then not known.
     """
     try:
-        return _run(connection, commands, catalogue, wait=wait)
+        return (yield from _run(channel, commands, catalogue, wait=wait))
     except (errors.SerializationFailure, errors.DeadlockDetected, errors.LockNotAvailable):
         if not wait:
             return [Skipped() for _ in commands]
-        return _one_by_one(connection, commands, catalogue)
+        return (yield from _one_by_one(channel, commands, catalogue))
     except (psycopg.OperationalError, psycopg.InterfaceError) as error:
         raise Transient from error
     except psycopg.Error:
         if len(commands) == 1:
             raise
         logger.exception("batch refused by the database; running its commands one by one")
-        return _one_by_one(connection, commands, catalogue)
+        return (yield from _one_by_one(channel, commands, catalogue))
 
 
-def _one_by_one(connection: Connection[Any], commands: Sequence[Command], catalogue: Plans) -> list[Outcome | Skipped]:
+def _one_by_one(channel: Channel, commands: Sequence[Command], catalogue: Plans) -> Steps[list[Outcome | Skipped]]:
     outcomes: list[Outcome | Skipped] = []
     for command in commands:
         for _ in range(TRIES_MAX):
             try:
-                outcomes += _run(connection, [command], catalogue, wait=True)
+                outcomes += yield from _run(channel, [command], catalogue, wait=True)
                 break
             except (errors.SerializationFailure, errors.DeadlockDetected):
                 continue
@@ -110,32 +108,32 @@ def _one_by_one(connection: Connection[Any], commands: Sequence[Command], catalo
 
 
 def _run(
-    connection: Connection[Any], commands: Sequence[Command], catalogue: Plans, *, wait: bool
-) -> list[Outcome | Skipped]:
+    channel: Channel, commands: Sequence[Command], catalogue: Plans, *, wait: bool
+) -> Steps[list[Outcome | Skipped]]:
     """Run one transaction; an exception on the way leaves nothing behind."""
     wanted = sorted({command.customer_id for command in commands}, key=lambda key: (key[15], key))
     writes = Writes()
     try:
-        with connection.pipeline():
-            connection.execute("BEGIN")
-            locked = connection.execute(_LOCK if wait else _LOCK_FREE, _customers(wanted), binary=True)
-            answers = reading.send(connection, wanted, commands)
-            mine = {row[0] for row in locked}
-            books = reading.receive(answers, writes)
-            catalogue.load(connection, reading.plan_versions(books), answers.metric_ids)
-            outcomes = [_decide(command, mine, books, catalogue) for command in commands]
-            changed = [books[customer_id] for customer_id in mine]
-            writing.send(connection, changed, writes)
-            connection.execute("COMMIT")
+        channel.say(BEGIN)
+        channel.say(_LOCK if wait else _LOCK_FREE, [Smallints([key[15] for key in wanted]), Uuids(wanted)])
+        questions = reading.questions(wanted, commands)
+        for question in questions:
+            channel.say(question.statement, question.parameters)
+        _, locked, *answers = yield from channel.hear()
+        mine = {row[0] for row in locked}
+        books = reading.books(questions, answers, writes)
+        yield from catalogue.load(channel, reading.plan_versions(books), reading.metrics(commands))
+        outcomes = [_decide(command, mine, books, catalogue) for command in commands]
+        writing.say(channel, [books[customer_id] for customer_id in mine], writes)
+        channel.say(COMMIT)
+        yield from channel.finish()
         return outcomes
-    except BaseException:
-        if not connection.closed and connection.info.transaction_status != TransactionStatus.IDLE:
-            connection.rollback()
+    except GeneratorExit:
+        channel.close()  # nobody waits any more; the server rolls back
         raise
-
-
-def _customers(wanted: Sequence[bytes]) -> list[Any]:
-    return [arrays.Smallints([key[15] for key in wanted]), arrays.Uuids(wanted)]
+    except Exception:
+        yield from channel.give_up()
+        raise
 
 
 def _decide(command: Command, mine: set[bytes], books: dict[bytes, Book], catalogue: Plans) -> Outcome | Skipped:

@@ -1,0 +1,200 @@
+"""A PostgreSQL connection spoken to in whole conversations: many prepared statements, one packet, one wait.
+
+psycopg's own pipeline writes to the socket once for each statement and waits as often; for a dozen short statements that
+costs more than the statements do. This uses the documented low-level interface (psycopg.pq) and psycopg's loaders.
+
+Like psycopg itself, a conversation is a generator that yields when it must wait for the socket: ``complete`` drives it
+by blocking, ``complete_async`` from an event loop.
+"""
+
+import asyncio
+import itertools
+import select
+from collections.abc import Generator, Sequence
+from typing import Any, TypeVar
+
+import psycopg
+from psycopg import Connection
+from psycopg.adapt import Transformer
+from psycopg.errors import OperationalError, error_from_result
+from psycopg.pq import ExecStatus, Format
+
+from charging.arrays import Array, register
+
+WAIT_SECONDS_MAX = 30.0
+
+_OK = (ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK)
+
+Rows = list[tuple[Any, ...]]
+T = TypeVar("T")
+Steps = Generator[bool, None, T]  # yields when it must wait: to read, and to write too where it yields True
+
+
+_numbers = itertools.count(1)
+
+
+class Statement:
+    """A statement whose ``?`` are arrays of the given kinds, in order; prepared once for each connection."""
+
+    __slots__ = ("kinds", "name", "sql")
+
+    def __init__(self, sql: str, *kinds: type[Array]) -> None:
+        first, *rest = sql.strip().split("?")
+        if len(rest) != len(kinds):
+            raise ValueError(f"{len(rest)} placeholders for {len(kinds)} kinds of array")
+        self.sql = "".join([first, *(f"${n}{part}" for n, part in enumerate(rest, 1))]).encode()
+        self.name = b"lane_%d" % next(_numbers)
+        self.kinds = kinds
+
+
+BEGIN = Statement("BEGIN")
+COMMIT = Statement("COMMIT")
+ROLLBACK = Statement("ROLLBACK")
+_FORGET = Statement("DEALLOCATE ALL")
+
+
+class Channel:
+    """One connection. Not safe between threads."""
+
+    def __init__(self, url: str, session: str) -> None:
+        self._connection: Connection[Any] = psycopg.connect(url, autocommit=True, application_name="farthing-lane")
+        self._connection.execute(session)
+        register(self._connection)
+        self._transformer = Transformer(self._connection)
+        self._pgconn = self._connection.pgconn
+        self._pgconn.nonblocking = 1
+        self._pgconn.enter_pipeline_mode()
+        self._prepared: set[bytes] = set()
+        self._expected: list[bool] = []  # for each result still to come, whether somebody asked for its rows
+
+    @property
+    def closed(self) -> bool:
+        """Whether the connection is gone."""
+        return self._connection.closed
+
+    def close(self) -> None:
+        """Hang up."""
+        self._connection.close()
+
+    def say(self, statement: Statement, parameters: Sequence[Array] = ()) -> None:
+        """Queue a statement; its rows come with the next ``hear`` or ``finish``, in the order of saying."""
+        if statement.name not in self._prepared:
+            self._pgconn.send_prepare(statement.name, statement.sql, [kind.array_oid for kind in statement.kinds])
+            self._prepared.add(statement.name)
+            self._expected.append(False)
+        self._pgconn.send_query_prepared(
+            statement.name,
+            [parameter.dump() for parameter in parameters],
+            [Format.BINARY] * len(parameters),
+            Format.BINARY,
+        )
+        self._expected.append(True)
+
+    def hear(self) -> Steps[list[Rows]]:
+        """Send what was said and wait for its rows, one list for each statement; raises psycopg.Error."""
+        self._pgconn.send_flush_request()
+        return (yield from self._receive())
+
+    def finish(self) -> Steps[list[Rows]]:
+        """Like ``hear``, at the end of a transaction: afterwards nothing is pending, whatever happened."""
+        self._pgconn.pipeline_sync()
+        heard = yield from self._receive()
+        yield from self._result()
+        return heard
+
+    def give_up(self) -> Steps[None]:
+        """Return to a clean state after an error: drop what is pending and roll back; hangs up when it cannot."""
+        try:
+            self._pgconn.pipeline_sync()
+            while (yield from self._result()).status != ExecStatus.PIPELINE_SYNC:
+                pass
+            self._expected.clear()
+            self.say(ROLLBACK)
+            yield from self.finish()
+            self.say(_FORGET)  # what was prepared along with the error may not exist
+            yield from self.finish()
+            self._prepared.clear()
+        except psycopg.Error:
+            self.close()
+
+    # --- results -----------------------------------------------------------------------------------------
+
+    def _receive(self) -> Steps[list[Rows]]:
+        heard: list[Rows] = []
+        expected, self._expected = self._expected, []
+        for wanted in expected:
+            result = yield from self._result()
+            if result.status not in _OK:
+                raise error_from_result(result, encoding="utf-8")
+            if not wanted:
+                continue
+            if result.status == ExecStatus.TUPLES_OK:
+                self._transformer.set_pgresult(result, set_loaders=True, format=Format.BINARY)
+                heard.append(self._transformer.load_rows(0, result.ntuples, tuple))
+            else:
+                heard.append([])
+        return heard
+
+    def _result(self) -> Steps[Any]:
+        """Wait for the next result, which may be the mark of a sync."""
+        pgconn = self._pgconn
+        while True:
+            while pgconn.is_busy():
+                yield bool(pgconn.flush())
+                pgconn.consume_input()
+            result = pgconn.get_result()
+            if result is not None:
+                return result
+            if self.closed:
+                raise OperationalError("the database hung up")
+            # else: the end of one statement's results
+
+    def fileno(self) -> int:
+        """Return the socket to wait for."""
+        return self._pgconn.socket
+
+
+def complete(channel: Channel, steps: Steps[T]) -> T:
+    """Run a conversation to its end, blocking; raises what it raises, OperationalError when the database is silent."""
+    poll = select.poll()
+    try:
+        sending = next(steps)
+        while True:
+            poll.register(channel.fileno(), select.POLLIN | (select.POLLOUT if sending else 0))
+            if not poll.poll(WAIT_SECONDS_MAX * 1000):
+                channel.close()
+                raise OperationalError("the database did not answer in time")
+            sending = next(steps)
+    except StopIteration as end:
+        value: T = end.value
+        return value
+
+
+async def complete_async(channel: Channel, steps: Steps[T]) -> T:
+    """Run a conversation to its end without blocking the event loop; raises what it raises, OperationalError."""
+    loop = asyncio.get_running_loop()
+    try:
+        async with asyncio.timeout(WAIT_SECONDS_MAX):
+            sending = next(steps)
+            while True:
+                await _ready(loop, channel.fileno(), sending=sending)
+                sending = next(steps)
+    except StopIteration as end:
+        value: T = end.value
+        return value
+    except TimeoutError:
+        channel.close()
+        raise OperationalError("the database did not answer in time") from None
+
+
+async def _ready(loop: asyncio.AbstractEventLoop, socket: int, *, sending: bool) -> None:
+    ready = asyncio.Event()
+    loop.add_reader(socket, ready.set)
+    if sending:
+        loop.add_writer(socket, ready.set)
+    try:
+        await ready.wait()
+    finally:
+        loop.remove_reader(socket)
+        if sending:
+            loop.remove_writer(socket)
