@@ -41,11 +41,6 @@ def decode(body: bytes, *, bytes_max: int, depth_max: int = DEPTH_MAX) -> dict[s
     return decode_strictly(body, depth_max=depth_max) if value is None else value
 
 
-def guard(body: bytes, *, bytes_max: int, depth_max: int = DEPTH_MAX) -> None:
-    """Refuse what decode refuses, for a caller that then decodes the bytes into types of its own."""
-    decode(body, bytes_max=bytes_max, depth_max=depth_max)
-
-
 def check_headers(*, content_type: str, content_encoding: str = "", content_length: str | None, bytes_max: int) -> None:
     """Refuse a body by its headers, before a byte of it is read.
 

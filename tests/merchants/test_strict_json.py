@@ -124,15 +124,6 @@ class TestDecode:
             strict_json.decode(b'{"a":[]}', bytes_max=100, depth_max=1)
 
 
-class TestGuard:
-    @pytest.mark.parametrize(("body", "code"), REFUSED[:-8])
-    def test_refuses_what_decode_refuses(self, body, code):
-        assert code_of(body, lambda b: strict_json.guard(b, **LIMITS)) == code
-
-    def test_lets_a_sound_object_pass(self):
-        strict_json.guard(b'{"a":1}', **LIMITS)
-
-
 class TestCheckHeaders:
     @pytest.mark.parametrize(
         "content_type",
