@@ -52,8 +52,9 @@ def added(charges):
 
 class TestAccumulate:
     def test_adds_quantities_exactly(self):
-        model, start = Standard(Decimal(1)), Accumulator(Decimal("99999999999999999999.999999999"))
-        assert rating.accumulate(model, start, Usage(Decimal("0.000000001"))).quantity == Decimal(10**20)
+        model, start = Standard(Decimal(1)), Accumulator(Decimal(10**25))
+        after = rating.accumulate(model, start, Usage(Decimal("0.000000001")))
+        assert str(after.quantity) == "10000000000000000000000000.000000001"
 
 
 class TestTotal:

@@ -141,6 +141,8 @@ class TestPeriodOf:
         anchor = utc("2026-11-01T01:30-05:00")
         first = periods.period_of(anchor, DAILY, "America/New_York", anchor)
         assert first == (anchor, utc("2026-11-02T01:30-05:00"))
+        to_the_next_repeated_time = periods.period_of(anchor, Cadence(0, 371), "America/New_York", anchor)
+        assert to_the_next_repeated_time.end == utc("2027-11-07T01:30-04:00")
 
     def test_has_no_period_for_a_day_that_never_was(self):
         days = starts("2011-12-28T10:00-10:00", DAILY, "Pacific/Apia", 4)
