@@ -89,12 +89,14 @@ class Refund(Owned):
 class FeeOccurrence(Owned):
     """One fee falling due once: the source of its charge, with the rates it was charged at. Append-only.
 
-    Its id follows from subscription, price version and period, so that charging it again finds it charged.
+    Its id follows from subscription, price and period, so that charging it again finds it charged, also by another
+    version of the price.
     """
 
     pk = models.CompositePrimaryKey("bucket", "id")
     id = models.UUIDField()
     subscription_id = models.UUIDField()
+    price_id = models.UUIDField()
     price_version_id = models.UUIDField()
     period_start = models.DateTimeField()
     period_end = models.DateTimeField(null=True)  # null: a one-time fee
@@ -105,6 +107,6 @@ class FeeOccurrence(Owned):
     class Meta:
         constraints = [
             models.UniqueConstraint(
-                fields=["bucket", "subscription_id", "price_version_id", "period_start"], name="fee_once_per_period"
+                fields=["bucket", "subscription_id", "price_id", "period_start"], name="fee_once_per_period"
             )
         ]

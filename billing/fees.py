@@ -1,0 +1,212 @@
+"""Fees: charges that come with time, not with use.
+
+A fee falls due once, or at its cadence counted from the subscription's start: in advance when a period begins, in
+arrears when it ends. A period that was begun is charged in full. In advance it is drawn from the prepaid wallet where
+that covers it; what it does not cover, and every fee in arrears, is owed on the invoice.
+"""
+
+import uuid
+from collections.abc import Iterator
+from datetime import datetime
+from decimal import Decimal
+from typing import NamedTuple
+
+from billing import plans, rating, taxes
+from billing.models import Charge, FeeOccurrence, Invoice, PlanVersion, Subscription, UnsettledWallet, Wallet
+from billing.prices import PlanVersion as PriceBook
+from billing.prices import PriceVersion
+from customers.models import Book
+from merchants import ids
+from metering import periods
+
+OCCURRENCES_PER_CALL_MAX = 1_000
+
+_ONE = rating.Usage(Decimal(1))
+
+
+class _Occurrence(NamedTuple):
+    """One falling due of a fee; a one-time fee has no end."""
+
+    price: PriceVersion
+    start: datetime
+    end: datetime | None
+    due: datetime
+
+
+def upfront(*, subscription: Subscription, version: PlanVersion) -> int:
+    """Return what the fees that a subscription starts with come to, tax included, in nanos."""
+    book = _book(subscription)
+    prices = plans.load_version(version.id)
+    return sum([_amounts(price, subscription, prices, book).gross for price in _fees(prices) if _in_advance(price)])
+
+
+def charge_due(subscription: Subscription, now: datetime) -> None:
+    """Charge every fee that has fallen due and was not charged yet; the caller holds the lock of the book.
+
+    After it ``billing_due_at`` is no later than the next fee. Of a subscription that has ended, the periods in arrears
+    that had begun are charged with it.
+    """
+    prices = plans.load_version(subscription.plan_version_id)
+    fees = _fees(prices)
+    if not fees:
+        return
+    book = _book(subscription)
+    upcoming: list[datetime] = []
+    due: list[_Occurrence] = []
+    for occurrences in (_occurrences(price, subscription, prices) for price in fees):
+        for occurrence in occurrences:
+            if occurrence.due > now:
+                upcoming.append(occurrence.due)
+                break
+            due.append(occurrence)
+    due.sort(key=lambda occurrence: (occurrence.due, occurrence.price.id))
+    pots = {wallet.id: wallet for wallet in _pots(subscription)}
+    for occurrence in due[:OCCURRENCES_PER_CALL_MAX]:
+        _charge(occurrence, subscription, prices, book, pots, now)
+    upcoming += [occurrence.due for occurrence in due[OCCURRENCES_PER_CALL_MAX:]]
+    _note(subscription, min(upcoming, default=None))
+
+
+def _fees(prices: PriceBook) -> list[PriceVersion]:
+    return [price for price in prices.prices if price.fee_id is not None]
+
+
+def _in_advance(price: PriceVersion) -> bool:
+    return price.term != "in_arrears"
+
+
+def _book(subscription: Subscription) -> Book:
+    query = Book.objects.select_related("merchant")
+    return query.get(bucket=subscription.bucket, customer_id=subscription.customer_id)
+
+
+def _pots(subscription: Subscription) -> list[Wallet]:
+    pots = (subscription.prepaid_wallet_id, subscription.credit_wallet_id)
+    return list(Wallet.objects.filter(bucket=subscription.bucket, id__in=pots))
+
+
+# --- when fees fall due ----------------------------------------------------------------------------------
+
+
+def _occurrences(price: PriceVersion, subscription: Subscription, prices: PriceBook) -> Iterator[_Occurrence]:
+    """Yield the occurrences of a fee that were not charged yet, in order; the caller stops."""
+    charged = FeeOccurrence.objects.filter(
+        bucket=subscription.bucket, subscription_id=subscription.id, price_id=uuid.UUID(bytes=price.price_id)
+    )
+    last = charged.order_by("-period_start").first()
+    cadence = periods.parse_cadence(price.cadence or prices.cadence)
+    ended_at = subscription.terminated_at
+    if cadence.is_once:
+        if last is None:
+            yield _one_time(price, subscription)
+        return
+    anchor, zone = subscription.started_at, subscription.timezone
+    at = _first_invoice(subscription).created_at if last is None else last.period_end
+    period = periods.period_of(anchor, cadence, zone, max(at, anchor))
+    while ended_at is None or period.start < ended_at:
+        end = period.end if ended_at is None else min(period.end, ended_at)
+        yield _Occurrence(price, period.start, period.end, period.start if _in_advance(price) else end)
+        period = periods.next_period(anchor, cadence, zone, period)
+
+
+def _one_time(price: PriceVersion, subscription: Subscription) -> _Occurrence:
+    start = subscription.started_at
+    if _in_advance(price):
+        return _Occurrence(price, start, None, start)
+    first_end = _first_invoice(subscription).period_end
+    return _Occurrence(price, start, None, min(first_end, subscription.terminated_at or first_end))
+
+
+def _first_invoice(subscription: Subscription) -> Invoice:
+    """Fees are owed from the moment it was opened: periods that were over by then are not charged."""
+    return Invoice.objects.get(bucket=subscription.bucket, subscription_id=subscription.id, sequence_number=1)
+
+
+def _note(subscription: Subscription, next_due: datetime | None) -> None:
+    known = subscription.billing_due_at
+    if next_due is not None and (known is None or next_due < known) and subscription.terminated_at is None:
+        subscription.billing_due_at = next_due
+        subscription.save(update_fields=["billing_due_at"])
+
+
+# --- what they cost, and whom ----------------------------------------------------------------------------
+
+
+def _tax_rate(subscription: Subscription, prices: PriceBook, book: Book) -> Decimal:
+    return taxes.rate(
+        customer_rates=book.tax_rates,
+        plan_id=subscription.plan_id,
+        plan_rate=prices.default_tax_rate,
+        is_exempt=subscription.tax_exempt,
+    )
+
+
+def _amounts(price: PriceVersion, subscription: Subscription, prices: PriceBook, book: Book) -> rating.Totals:
+    exact = rating.total(price.model, rating.accumulate(price.model, rating.Accumulator(), _ONE))
+    tax_rate = _tax_rate(subscription, prices, book)
+    return rating.totals(exact, tax_rate, prices.tax_behavior, book.merchant.platform_fee_rate)
+
+
+def _charge(
+    occurrence: _Occurrence,
+    subscription: Subscription,
+    prices: PriceBook,
+    book: Book,
+    pots: dict[uuid.UUID, Wallet],
+    now: datetime,
+) -> None:
+    amounts = _amounts(occurrence.price, subscription, prices, book)
+    wallet = _pot(occurrence.price, subscription, pots, amounts.gross)
+    price_id = uuid.UUID(bytes=occurrence.price.price_id)
+    source_id = ids.derived(
+        subscription.bucket, "fee", subscription.id, price_id, occurrence.start.isoformat(timespec="microseconds")
+    )
+    of_customer = {"bucket": subscription.bucket, "customer_id": subscription.customer_id}
+    of_price = {
+        "subscription_id": subscription.id,
+        "price_version_id": uuid.UUID(bytes=occurrence.price.id),
+        "period_start": occurrence.start,
+        "created_at": now,
+    }
+    FeeOccurrence.objects.create(
+        **of_customer,
+        **of_price,
+        id=source_id,
+        price_id=price_id,
+        period_end=occurrence.end,
+        tax_rate=_tax_rate(subscription, prices, book),
+        fee_rate=book.merchant.platform_fee_rate,
+    )
+    wallet.charge_seq += 1
+    wallet.spent += amounts.gross
+    wallet.save(update_fields=["charge_seq", "spent"])
+    Charge.objects.create(
+        **of_customer,
+        **of_price,
+        source_id=source_id,
+        position=0,
+        kind=Charge.Kind.FEE,
+        wallet_id=wallet.id,
+        seq=wallet.charge_seq,
+        invoice_id=_invoice(occurrence, subscription),
+        quantity=Decimal(1),
+        **amounts._asdict(),
+    )
+    waiting = UnsettledWallet(**of_customer, wallet_id=wallet.id, since=now)
+    UnsettledWallet.objects.bulk_create([waiting], ignore_conflicts=True)
+
+
+def _pot(price: PriceVersion, subscription: Subscription, pots: dict[uuid.UUID, Wallet], gross: int) -> Wallet:
+    prepaid = pots[subscription.prepaid_wallet_id]
+    covered = prepaid.available is not None and prepaid.available >= gross
+    return prepaid if _in_advance(price) and covered else pots[subscription.credit_wallet_id]
+
+
+def _invoice(occurrence: _Occurrence, subscription: Subscription) -> uuid.UUID | None:
+    """Choose between the two open invoices as usage does: by the period the fee belongs to."""
+    of_this_period = (
+        occurrence.start < subscription.period_end
+        if _in_advance(occurrence.price)
+        else occurrence.due <= subscription.period_end
+    )
+    return subscription.invoice_id if of_this_period else subscription.next_invoice_id or subscription.invoice_id

@@ -1,0 +1,223 @@
+"""Invoices: opened a period ahead, collecting charges, closed when the period's grace is over.
+
+Two invoices of a subscription are open at any time: the current period's, which takes everything up to its end, and
+the next one's, which takes what comes after. So an event never waits for a period to be rolled over, and during the
+grace a late event still lands on its own period's invoice. At the end of the grace the current invoice is closed and
+the next one takes its place. An event later than that lands on the invoice that is then open, and keeps its own period.
+
+Lock order: the customer's book, then what settlement locks, and last the merchant's row that numbers invoices.
+"""
+
+import logging
+import uuid
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.db import DatabaseError, OperationalError, transaction
+
+from billing import fees, issuing, plans, settlement
+from billing.models import Invoice, Subscription
+from customers import books
+from merchants import ids
+from merchants.errors import Conflict, NotFound
+from metering import periods
+
+logger = logging.getLogger(__name__)
+
+SUBSCRIPTIONS_PER_PASS = 500
+STEPS_PER_PASS = 60
+FAILURE_LENGTH_MAX = 500
+
+Status = Invoice.Status
+
+
+# --- opening ---------------------------------------------------------------------------------------------
+
+
+def open_first(subscription: Subscription, now: datetime) -> None:
+    """Open the invoices of a starting subscription's first two periods; the caller holds the lock of the book."""
+    first = periods.Period(subscription.period_start, subscription.period_end)
+    subscription.invoice_id = _open(subscription, first, 1, now).id
+    subscription.next_invoice_id = _open(subscription, _following(subscription, first), 2, now).id
+    subscription.billing_due_at = first.start if first.start > now else first.end
+    subscription.save(update_fields=["invoice_id", "next_invoice_id", "billing_due_at"])
+
+
+def _following(subscription: Subscription, period: periods.Period) -> periods.Period:
+    cadence = periods.parse_cadence(plans.load_version(subscription.plan_version_id).cadence)
+    return periods.next_period(subscription.started_at, cadence, subscription.timezone, period)
+
+
+def _open(subscription: Subscription, period: periods.Period, number: int, now: datetime) -> Invoice:
+    invoice = Invoice(
+        bucket=subscription.bucket,
+        id=ids.new(subscription.bucket),
+        customer_id=subscription.customer_id,
+        merchant_id=subscription.merchant_id,
+        subscription_id=subscription.id,
+        sequence_number=number,
+        currency=subscription.currency,
+        period_start=period.start,
+        period_end=period.end,
+        grace_end=period.end + timedelta(seconds=settings.INVOICE_GRACE_SECONDS),
+        created_at=now,
+        updated_at=now,
+    )
+    invoice.status = _standing(invoice, now)
+    invoice.save(force_insert=True)
+    return invoice
+
+
+def _standing(invoice: Invoice, now: datetime) -> Status:
+    """Tell where an invoice that is not closed yet stands in its life."""
+    if now < invoice.period_start:
+        return Status.PENDING
+    return Status.ACTIVE if now < invoice.period_end else Status.CLOSING
+
+
+# --- keeping up with time --------------------------------------------------------------------------------
+
+
+def bill_due(*, now: datetime, limit: int = SUBSCRIPTIONS_PER_PASS) -> int:
+    """Bring subscriptions that are due up to date: charge fees, begin and end periods, close invoices.
+
+    Each step is a transaction of its own. A subscription that cannot be billed is parked and logged; it does not keep
+    the others from being billed.
+
+    Returns:
+        How many steps were taken.
+    """
+    due = Subscription.objects.filter(billing_due_at__lte=now).order_by("billing_due_at")
+    steps = 0
+    for bucket, customer_id, subscription_id in list(due.values_list("bucket", "customer_id", "id")[:limit]):
+        try:
+            steps += _catch_up(bucket, customer_id, subscription_id)
+        except OperationalError:
+            raise  # a lost connection or a deadlock: the next pass finds everything as it was
+        except (DatabaseError, issuing.Unbillable, settlement.BrokenSequence) as error:
+            logger.exception("subscription %s cannot be billed; it is parked", ids.text("sub", subscription_id))
+            _park(bucket, customer_id, subscription_id, error)
+    return steps
+
+
+def _catch_up(bucket: int, customer_id: uuid.UUID, subscription_id: uuid.UUID) -> int:
+    for step in range(STEPS_PER_PASS):
+        with transaction.atomic():
+            _, now = books.lock(bucket, customer_id)
+            if not bring_up_to_date(Subscription.objects.get(bucket=bucket, id=subscription_id), now):
+                return step
+    return STEPS_PER_PASS
+
+
+def _park(bucket: int, customer_id: uuid.UUID, subscription_id: uuid.UUID, error: Exception) -> None:
+    """Take a subscription off the schedule, and write the reason on its invoice."""
+    with transaction.atomic():
+        _, now = books.lock(bucket, customer_id)
+        subscription = Subscription.objects.get(bucket=bucket, id=subscription_id)
+        subscription.billing_due_at = None
+        subscription.save(update_fields=["billing_due_at"])
+        Invoice.objects.filter(bucket=bucket, id=subscription.invoice_id).update(
+            status=Status.FAILED, failure_reason=str(error)[:FAILURE_LENGTH_MAX], updated_at=now
+        )
+
+
+def retry(*, invoice_id: uuid.UUID) -> Invoice:
+    """Put a parked invoice back on the schedule, once what kept it from being closed is put right.
+
+    Raises:
+        NotFound: there is no such invoice.
+        Conflict: it is not parked.
+    """
+    bucket = ids.bucket_of(invoice_id)
+    with transaction.atomic():
+        found = Invoice.objects.filter(bucket=bucket, id=invoice_id).first()
+        if found is None:
+            raise NotFound()
+        _, now = books.lock(bucket, found.customer_id)
+        invoice = Invoice.objects.get(bucket=bucket, id=invoice_id)
+        if invoice.status != Status.FAILED:
+            raise Conflict(f"The invoice is {invoice.status}, not parked.")
+        _stand(invoice, now)
+        Subscription.objects.filter(bucket=bucket, id=invoice.subscription_id).update(billing_due_at=now)
+    return invoice
+
+
+def bring_up_to_date(subscription: Subscription, now: datetime) -> bool:
+    """Take a subscription's next step, if one is due; the caller holds the lock of the book.
+
+    One step closes at most one invoice, so that a subscription that was left alone for periods catches up in as many
+    transactions, and the merchant's numbers are locked for a short time only.
+
+    Returns:
+        Whether a step was due.
+    """
+    due_at = subscription.billing_due_at
+    if due_at is None or due_at > now or subscription.status != Subscription.Status.ACTIVE:
+        return False
+    current = _invoice(subscription, subscription.invoice_id)
+    # Not beyond the grace of the current period: fees that fall due later belong to invoices not opened yet.
+    subscription.billing_due_at = None
+    fees.charge_due(subscription, min(now, current.grace_end))
+    if now >= current.grace_end:
+        current = _roll(subscription, current, now)
+    for invoice in (current, _invoice(subscription, subscription.next_invoice_id)):
+        _stand(invoice, now)
+    ahead = [at for at in (current.period_start, current.period_end, current.grace_end) if at > now]
+    next_step = min(ahead, default=now)
+    fee_due = subscription.billing_due_at
+    subscription.billing_due_at = next_step if fee_due is None else min(fee_due, next_step)
+    subscription.save(update_fields=["billing_due_at"])
+    return True
+
+
+def _invoice(subscription: Subscription, invoice_id: uuid.UUID | None) -> Invoice:
+    return Invoice.objects.get(bucket=subscription.bucket, id=invoice_id)
+
+
+def _stand(invoice: Invoice, now: datetime) -> None:
+    standing = _standing(invoice, now)
+    if invoice.status != standing:
+        invoice.status, invoice.failure_reason, invoice.updated_at = standing, "", now
+        invoice.save(update_fields=["status", "failure_reason", "updated_at"])
+
+
+def _roll(subscription: Subscription, current: Invoice, now: datetime) -> Invoice:
+    """Close the current invoice and put the next one in its place, which is returned."""
+    following = _invoice(subscription, subscription.next_invoice_id)
+    after = _following(subscription, periods.Period(following.period_start, following.period_end))
+    subscription.period_start, subscription.period_end = following.period_start, following.period_end
+    subscription.invoice_id = following.id
+    subscription.next_invoice_id = _open(subscription, after, following.sequence_number + 1, now).id
+    subscription.updated_at = now
+    subscription.save(update_fields=["period_start", "period_end", "invoice_id", "next_invoice_id", "updated_at"])
+    issuing.settle(subscription, now)
+    issuing.issue(subscription, [current], now)
+    return following
+
+
+# --- ending ----------------------------------------------------------------------------------------------
+
+
+def close_final(subscription: Subscription, now: datetime) -> None:
+    """Close what is open of a subscription that has ended; the caller holds the lock of the book.
+
+    There is no grace: what ended takes no more usage. The next period's invoice is closed too where something landed on
+    it, and cancelled where nothing did.
+    """
+    ended_at = subscription.terminated_at or now
+    fees.charge_due(subscription, now)
+    issuing.settle(subscription, now)
+    current = _invoice(subscription, subscription.invoice_id)
+    following = _invoice(subscription, subscription.next_invoice_id)
+    closing = [current]
+    if issuing.has_charges(following):
+        closing.append(following)
+    else:
+        following.status, following.updated_at = Status.CANCELLED, now
+        following.save(update_fields=["status", "updated_at"])
+    for invoice in closing:
+        invoice.period_end = max(invoice.period_start, min(invoice.period_end, ended_at))
+        invoice.grace_end = min(invoice.grace_end, now)
+    subscription.next_invoice_id = subscription.billing_due_at = None
+    subscription.save(update_fields=["next_invoice_id", "billing_due_at"])
+    issuing.issue(subscription, closing, now)

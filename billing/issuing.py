@@ -1,0 +1,174 @@
+"""Issuing: an invoice's charges are settled and frozen as lines, totals and a number.
+
+It adds up and computes nothing: the lines are the running sums that settlement keeps. What was drawn from the prepaid
+wallet is paid; what was used on credit is owed, in whole minor units, and what that adds or takes away is booked as
+rounding. An invoice without charges is issued too, as a paid one over nothing.
+"""
+
+import uuid
+from collections.abc import Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import NamedTuple
+
+from django.db import connection
+
+from billing import journal, ledger, money, settlement
+from billing.models import (
+    Charge,
+    Counter,
+    FeeOccurrence,
+    Invoice,
+    InvoiceLine,
+    InvoiceRollup,
+    PriceVersion,
+    Subscription,
+    Wallet,
+)
+from merchants import ids
+
+LINES_MAX = 10_000
+DESCRIPTION_LENGTH_MAX = 200
+NUMBER = "INV-{:06d}"
+
+
+class Unbillable(Exception):
+    """The invoice would be wrong; it is parked until a person has looked."""
+
+
+class _Pots(NamedTuple):
+    prepaid: Wallet
+    credit: Wallet
+
+
+def settle(subscription: Subscription, now: datetime) -> None:
+    """Bring a subscription's wallets into the ledger up to their last charge; the caller holds the lock of the book."""
+    settlement.settle_wallets(wallets=_pots(subscription), now=now)
+
+
+def has_charges(invoice: Invoice) -> bool:
+    """Tell whether any settled charge landed on an invoice."""
+    return InvoiceRollup.objects.filter(bucket=invoice.bucket, invoice_id=invoice.id).exists()
+
+
+def _pots(subscription: Subscription) -> _Pots:
+    wallets = Wallet.objects.filter(bucket=subscription.bucket)
+    return _Pots(wallets.get(id=subscription.prepaid_wallet_id), wallets.get(id=subscription.credit_wallet_id))
+
+
+def issue(subscription: Subscription, invoices: Sequence[Invoice], now: datetime) -> None:
+    """Freeze invoices whose charges are settled, and give them their numbers, under the same lock.
+
+    Raises:
+        Unbillable: an invoice would be wrong.
+    """
+    pots = _pots(subscription)
+    for invoice in invoices:
+        lines = _lines(subscription, invoice)
+        InvoiceLine.objects.bulk_create(lines)
+        _add_up(invoice, lines, pots, now)
+    for invoice in invoices:
+        # Last of all: who holds the merchant's number keeps every other customer's invoice waiting.
+        invoice.number = NUMBER.format(_next_number(invoice.merchant_id))
+        invoice.save(force_update=True)
+
+
+def _add_up(invoice: Invoice, lines: Sequence[InvoiceLine], pots: _Pots, now: datetime) -> None:
+    """Total an invoice and book what is owed on it, in whole minor units."""
+    paid = sum([line.gross for line in lines if line.wallet_id == pots.prepaid.id])
+    owed = sum([line.gross for line in lines if line.wallet_id == pots.credit.id])
+    _, remainder = money.to_minor(owed, invoice.currency)
+    rounding = -remainder
+    if rounding:
+        pots.credit.balance -= rounding
+        pots.credit.save(update_fields=["balance"])
+    ledger.post([journal.invoice_issued(invoice=invoice, owed=owed, rounding=rounding, now=now)])
+    invoice.subtotal = sum([line.net for line in lines])
+    invoice.total_tax = sum([line.tax for line in lines])
+    invoice.rounding = rounding
+    invoice.grand_total = paid + owed + rounding
+    invoice.paid_amount, invoice.unpaid_amount = paid, owed + rounding
+    invoice.prepaid_last_seq, invoice.credit_last_seq = pots.prepaid.charge_seq, pots.credit.charge_seq
+    invoice.failure_reason = ""
+    invoice.issued_at = invoice.updated_at = now
+    # A debt below zero stays with the customer as credit on the receivable account: there is nothing to pay.
+    invoice.status = Invoice.Status.ISSUED if invoice.unpaid_amount > 0 else Invoice.Status.PAID
+    invoice.paid_at = None if invoice.unpaid_amount > 0 else now
+
+
+_NUMBER = """
+INSERT INTO billing_invoicenumber AS given (merchant_id, last) VALUES (%s, 1)
+ON CONFLICT (merchant_id) DO UPDATE SET last = given.last + 1
+RETURNING last
+"""
+
+
+def _next_number(merchant_id: uuid.UUID) -> int:
+    with connection.cursor() as cursor:
+        cursor.execute(_NUMBER, [merchant_id])
+        number: int = cursor.fetchone()[0]
+    return number
+
+
+# --- lines -----------------------------------------------------------------------------------------------
+
+_KINDS = [Charge.Kind.FEE, Charge.Kind.USAGE, Charge.Kind.REFUND]
+
+
+def _lines(subscription: Subscription, invoice: Invoice) -> list[InvoiceLine]:
+    """Write an invoice's running sums as lines; raises Unbillable where they cannot be right."""
+    sums = list(InvoiceRollup.objects.filter(bucket=invoice.bucket, invoice_id=invoice.id))
+    if len(sums) > LINES_MAX:
+        raise Unbillable(f"The invoice would have {len(sums)} lines, more than {LINES_MAX}.")
+    rates = _tax_rates(subscription, sums)
+    names = PriceVersion.objects.in_bulk({each.price_version_id for each in sums})
+    sums.sort(key=lambda each: (_KINDS.index(each.kind), names[each.price_version_id].display_name, each.period_start))
+    return [
+        _line(each, position, names[each.price_version_id].display_name, rates) for position, each in enumerate(sums)
+    ]
+
+
+_RateKey = tuple[uuid.UUID, datetime]  # price version, period start
+
+
+def _line(each: InvoiceRollup, position: int, name: str, rates: dict[_RateKey, Decimal]) -> InvoiceLine:
+    if each.kind == Charge.Kind.FEE and each.charges != 1:
+        raise Unbillable(f"The fee {name} is charged {each.charges} times for one period.")
+    rate = rates.get((each.price_version_id, each.period_start))
+    if rate is None:
+        raise Unbillable(f"The tax rate of {name} is not known for the period from {each.period_start:%Y-%m-%d}.")
+    return InvoiceLine(
+        bucket=each.bucket,
+        id=ids.new(each.bucket),
+        customer_id=each.customer_id,
+        invoice_id=each.invoice_id,
+        position=position,
+        kind=each.kind,
+        price_version_id=each.price_version_id,
+        metric_id=each.metric_id,
+        wallet_id=each.wallet_id,
+        description=f"Refund: {name}"[:DESCRIPTION_LENGTH_MAX] if each.kind == Charge.Kind.REFUND else name,
+        period_start=each.period_start,
+        tax_rate=rate,
+        first_seq=each.first_seq,
+        last_seq=each.last_seq,
+        charges=each.charges,
+        quantity=each.quantity,
+        net=each.net,
+        tax=each.tax,
+        gross=each.gross,
+    )
+
+
+def _tax_rates(subscription: Subscription, sums: Sequence[InvoiceRollup]) -> dict[_RateKey, Decimal]:
+    """Find the rates that were pinned when a price's counter opened, or its fee fell due."""
+    of = {"bucket": subscription.bucket, "subscription_id": subscription.id}
+    since = min([each.period_start for each in sums], default=subscription.started_at)
+    counters = Counter.objects.filter(**of, customer_id=subscription.customer_id, period_end__gt=since)
+    occurrences = FeeOccurrence.objects.filter(**of, period_start__gte=since)
+    columns = ("price_version_id", "period_start", "tax_rate")
+    return {
+        (version, start): rate
+        for rows in (counters, occurrences)
+        for version, start, rate in rows.values_list(*columns)
+    }
