@@ -71,7 +71,6 @@ class CodeRunner:
         try:
             await self.start(Settings.read(os.environ))
         except CannotStart as error:
-            await self._resources.aclose()
             await send({"type": "lifespan.startup.failed", "message": f"the code runner cannot start: {error}"})
             return
         await send({"type": "lifespan.startup.complete"})
@@ -81,6 +80,19 @@ class CodeRunner:
 
     async def start(self, settings: Settings) -> None:
         """This will open the journal and the way to Farthing; raises CannotStart when that cannot work."""
+        try:
+            await self._open(settings)
+        except BaseException:
+            await self._resources.aclose()
+            raise
+        await self._seller.start()
+
+    async def stop(self) -> None:
+        """This will finish what is running and close everything."""
+        await self._seller.stop()
+        await self._resources.aclose()
+
+    async def _open(self, settings: Settings) -> None:
         runs = settings.data_directory / "runs"
         runs.mkdir(parents=True, exist_ok=True)
         # Two sellers on one journal would abandon each other's runs.
@@ -98,12 +110,6 @@ class CodeRunner:
             connect(url=settings.farthing_url, api_key=settings.farthing_api_key)
         )
         self._settings, self._seller = settings, Seller(settings=settings, farthing=Farthing(http), journal=journal)
-        await self._seller.start()
-
-    async def stop(self) -> None:
-        """This will finish what is running and close everything."""
-        await self._seller.stop()
-        await self._resources.aclose()
 
     async def _http(self, scope: Message, receive: Receive, send: Send) -> None:
         try:

@@ -103,7 +103,7 @@ def _pause(attempt: int, retry_after: str) -> float:
         return min(float(retry_after), PAUSE_SECONDS_MAX)
     # Half fixed, half chance: many sellers that failed together should not come back together.
     longest = min(PAUSE_SECONDS_MIN * 2.0**attempt, PAUSE_SECONDS_MAX)
-    return longest * (0.5 + random.random() / 2)
+    return longest * (0.5 + random.random() / 2)  # noqa: S311  no secret
 
 
 def _answer(response: httpx.Response) -> Json:

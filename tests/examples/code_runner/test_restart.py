@@ -81,7 +81,7 @@ def programs(marker: str) -> list[int]:
     found = []
     for process in Path("/proc").iterdir():
         try:
-            if process.name.isdigit() and any(marker in os.readlink(each) for each in (process / "fd").iterdir()):
+            if process.name.isdigit() and any(marker in str(each.readlink()) for each in (process / "fd").iterdir()):
                 found.append(int(process.name))
         except OSError:
             continue
@@ -98,7 +98,7 @@ class TestKill:
         shop.start()
         wait_for(lambda: shop.state(id) == "released")
         assert (fake.events, fake.holds, fake.funds["cus_alice"]) == ({}, {}, 10**9)
-        assert os.listdir(runs) == []
+        assert list(Path(runs).iterdir()) == []
 
     def test_reports_what_was_measured(self, shop: Shop, fake: FakeFarthing) -> None:
         fake.trouble["/v0/usage"], fake.lasting = ["down"], {"/v0/usage"}

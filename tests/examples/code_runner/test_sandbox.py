@@ -119,7 +119,7 @@ class TestIsolation:
 
     def test_hides_the_hosts_files(self, tmp_path: Path) -> None:
         (tmp_path / "secret").write_text("secret")
-        os.chmod(tmp_path / "secret", 0o644)
+        (tmp_path / "secret").chmod(0o644)
         names = [str(tmp_path / "secret"), "/etc/passwd", "/proc/1/environ", "/tmp", "/home", "/var", "/sys"]
         outcome = run(tmp_path, f"import os; print([name for name in {names!r} if os.path.exists(name)])")
         assert outcome.stdout == "[]\n"
@@ -152,7 +152,7 @@ class TestIsolation:
                 except OSError: continue
                 print(number)
         """
-        with open(__file__) as inheritable:
+        with Path(__file__).open() as inheritable:
             os.set_inheritable(inheritable.fileno(), True)
             assert run(tmp_path, code).stdout.split() == ["0", "1", "2"]
 

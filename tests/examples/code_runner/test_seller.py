@@ -125,7 +125,8 @@ class TestNoFunds:
             return caught.value
 
         lack = sell(configuration, story)
-        assert lack.link and lack.link.url == "https://pay.example/sub_bob"
+        assert lack.link
+        assert lack.link.url == "https://pay.example/sub_bob"
         assert lack.details == {"available": "0", "required": str(BASIC_CEILING)}
         assert fake.events == {}
 
