@@ -18,20 +18,21 @@ encode = msgspec.json.Encoder(decimal_format="number").encode
 
 def usage_event(event: Event) -> dict[str, Any]:
     """Write a usage event and what it was charged; ``billing`` amounts are nanos."""
+    event_id = ids.text("usg", event.id)
     answer: dict[str, Any] = {
-        "id": ids.text("usg", event.id),
+        "id": event_id,
         "object": "usageEvent",
-        "customerId": ids.text("cus", event.customer_id),
-        "merchantId": ids.text("org", event.merchant_id),
-        "subscriptionId": ids.text("sub", event.subscription_id),
+        "customerId": ids.known_text("cus", event.customer_id),
+        "merchantId": ids.known_text("org", event.merchant_id),
+        "subscriptionId": ids.known_text("sub", event.subscription_id),
         "idempotencyKey": event.key,
         "timestamp": event.timestamp,
         "createdAt": event.created_at,
         "properties": [_property(item) for item in event.properties],
         "billing": {
-            "billingEventId": ids.text("bev", event.id),
+            "billingEventId": "bev" + event_id[3:],
             "currency": event.currency,
-            "invoiceId": ids.text("inv", event.invoice_id),
+            "invoiceId": ids.known_text("inv", event.invoice_id),
             "price": event.net,
             "totalTax": event.tax,
             "totalAmount": event.gross,
@@ -46,7 +47,7 @@ def usage_event(event: Event) -> dict[str, Any]:
 
 def _property(item: Sequence[Any]) -> dict[str, Any]:
     metric, quantity, price = item[:3]
-    answer = {"billableMetricId": ids.text("bm", bytes.fromhex(metric)), "quantity": Decimal(quantity)}
+    answer = {"billableMetricId": ids.known_text("bm", bytes.fromhex(metric)), "quantity": Decimal(quantity)}
     if price is not None:
         answer["price"] = price
     return answer
@@ -112,7 +113,10 @@ def reservation(reservation: Reservation, customer_id: bytes) -> dict[str, Any]:
 def _reservation(reservation: Reservation, customer_id: bytes) -> dict[str, Any]:
     metrics = []
     for metric, quantity, price, amount in reservation.lines:
-        line: dict[str, Any] = {"billableMetricId": ids.text("bm", bytes.fromhex(metric)), "heldAmount": str(amount)}
+        line: dict[str, Any] = {
+            "billableMetricId": ids.known_text("bm", bytes.fromhex(metric)),
+            "heldAmount": str(amount),
+        }
         if quantity is not None:
             line["quantity"] = Decimal(quantity)
         if price is not None:
@@ -121,9 +125,9 @@ def _reservation(reservation: Reservation, customer_id: bytes) -> dict[str, Any]
     return {
         "id": ids.text("com", reservation.id),
         "object": "entitlement",
-        "merchantId": ids.text("org", reservation.merchant_id),
+        "merchantId": ids.known_text("org", reservation.merchant_id),
         "customerId": ids.text("cus", customer_id),
-        "subscriptionId": ids.text("sub", reservation.subscription_id),
+        "subscriptionId": ids.known_text("sub", reservation.subscription_id),
         "billableMetrics": metrics,
         "createdAt": reservation.created_at,
         "maxUses": reservation.max_uses,

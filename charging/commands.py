@@ -177,7 +177,7 @@ def _convert(value: Any, wire: type[_WireT]) -> _WireT:
         field = re.sub(r"\[([0-9.]*)\]", r".\1", place["path"]).rstrip(".") if place else ""
         if unknown := re.search(r"field `([^`]+)`", message):
             field = f"{field}.{unknown[1]}".lstrip(".")
-        raise ValidationFailed(message.split(" - at")[0] + ".", field=field or "body") from None
+        raise ValidationFailed(message.split(" - at", maxsplit=1)[0] + ".", field=field or "body") from None
 
 
 def _read(body: bytes, wire: type[_WireT], bytes_max: int = BODY_BYTES_MAX) -> _WireT:
@@ -187,7 +187,7 @@ def _read(body: bytes, wire: type[_WireT], bytes_max: int = BODY_BYTES_MAX) -> _
 def _id(prefix: str, value: str, field: str) -> bytes:
     """Read an id; one that cannot exist is answered like one that does not."""
     try:
-        return ids.parse_raw(prefix, value)
+        return ids.parse_known(prefix, value)
     except ids.InvalidId:
         raise NotFound(f"{field} names nothing that exists here.", details={"field": field}) from None
 

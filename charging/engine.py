@@ -18,7 +18,7 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from billing import rating
-from billing.money import AmountTooLarge, from_nanos, to_nanos
+from billing.money import from_nanos, to_nanos
 from billing.prices import PlanVersion, PriceVersion
 from charging.book import Book, Catalogue, Charge, Counter, CounterKey, Event, Refund, Reservation, Subscription, Wallet
 from charging.commands import Command, Extend, RecordUsage, Release, Reserve, plain
@@ -66,8 +66,6 @@ def decide(book: Book, command: Command, catalogue: Catalogue) -> Outcome:
         return _refund(book, command)
     except ServiceError as refusal:
         return Refused(refusal)
-    except AmountTooLarge:
-        return Refused(Unprocessable("This amounts to more money than can be charged.", code="AMOUNT_TOO_LARGE"))
 
 
 def _nothing(field: str) -> NotFound:

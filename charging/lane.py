@@ -10,6 +10,7 @@ import logging
 from collections.abc import Awaitable, Callable, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from django.conf import settings
@@ -225,6 +226,11 @@ def _is_regional(request: Request) -> bool:
     return regions.is_regional(region=region, edge=edge, known=settings.REGIONS)
 
 
+@lru_cache(maxsize=256)
+def _counted(route: str, status: int) -> Counter:
+    return REQUESTS.labels(route, str(status))
+
+
 # --- the application -------------------------------------------------------------------------------------
 
 _lane: Lane | None = None
@@ -283,7 +289,7 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
     except Exception:
         logger.exception("lane request failed", extra={"request_id": request.id})
         answer = Answer(500, envelope(ServiceError(), request.id))
-    REQUESTS.labels(route, str(answer.status)).inc()
+    _counted(route, answer.status).inc()
     body = answers.encode(answer.body)
     headers = [
         _JSON,

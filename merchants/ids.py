@@ -6,8 +6,10 @@ index. RFC 9562, method 1 of section 6.2, is used for order within a millisecond
 """
 
 import os
+import random
 import time
 import uuid
+from functools import lru_cache
 from hashlib import blake2b
 
 ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
@@ -22,6 +24,11 @@ _VERSION_8 = 0x8 << 76
 _VARIANT = 0b10 << 62
 
 _last_stamp = 0
+# Ids must not repeat; they are no secrets. Seeded from the system, again in every forked process.
+_random = random.Random()  # noqa: S311
+os.register_at_fork(after_in_child=_random.seed)
+
+KNOWN_MAX = 100_000  # ids whose text is remembered: those of customers, metrics and plans come again and again
 
 
 class InvalidId(ValueError):
@@ -42,10 +49,11 @@ def _stamp() -> int:
 def new_raw(bucket: int | None = None) -> bytes:
     """Make a UUIDv7 as 16 bytes; its last byte is ``bucket`` when one is given, random otherwise."""
     stamp = _stamp()
-    random = int.from_bytes(os.urandom(8), "big") & 0x3FFF_FFFF_FFFF_FFFF
-    if bucket is not None:
-        random = (random & ~0xFF) | bucket
-    return ((stamp >> 12 << 80) | _VERSION_7 | ((stamp & 0xFFF) << 64) | _VARIANT | random).to_bytes(16, "big")
+    if bucket is None:
+        tail = _random.getrandbits(62)
+    else:
+        tail = (_random.getrandbits(54) << 8) | bucket
+    return ((stamp >> 12 << 80) | _VERSION_7 | ((stamp & 0xFFF) << 64) | _VARIANT | tail).to_bytes(16, "big")
 
 
 def new(bucket: int | None = None) -> uuid.UUID:
@@ -76,6 +84,12 @@ def text(prefix: str, key: uuid.UUID | bytes) -> str:
     return prefix + "_" + "".join([pairs[number >> shift & 1023] for shift in _SHIFTS])
 
 
+@lru_cache(maxsize=KNOWN_MAX)
+def known_text(prefix: str, key: bytes) -> str:
+    """Write an id that is likely to be written again soon."""
+    return text(prefix, key)
+
+
 def parse_raw(prefix: str, value: object) -> bytes:
     """Read a public id back into 16 bytes; raises InvalidId unless it is exactly what ``text`` writes."""
     if not isinstance(value, str) or len(value) != len(prefix) + 1 + TEXT_LENGTH or not value.isascii():
@@ -87,6 +101,12 @@ def parse_raw(prefix: str, value: object) -> bytes:
         return int(tail.translate(_TO_BASE32), 32).to_bytes(16, "big")
     except (ValueError, OverflowError) as error:
         raise InvalidId(f"not an id of the form {prefix}_…") from error
+
+
+@lru_cache(maxsize=KNOWN_MAX)
+def parse_known(prefix: str, value: str) -> bytes:
+    """Read an id that is likely to be read again soon; raises InvalidId."""
+    return parse_raw(prefix, value)
 
 
 def parse(prefix: str, value: object) -> uuid.UUID:

@@ -2,7 +2,8 @@
 
 import re
 from contextvars import ContextVar
-from uuid import uuid4
+
+from merchants import ids
 
 HEADER = "X-Request-Id"
 
@@ -14,4 +15,4 @@ current: ContextVar[str] = ContextVar("request_id", default="")
 
 def accept(offered: str | None) -> str:
     """Take the id a client offers when it is safe to log and to echo, else make one."""
-    return offered if offered and _ACCEPTABLE.fullmatch(offered) else f"req_{uuid4().hex}"
+    return offered if offered and _ACCEPTABLE.fullmatch(offered) else f"req_{ids.new_raw().hex()}"

@@ -1,0 +1,69 @@
+"""Run commands without the lane: for the control plane, sweeps and commands of manage.py. Blocking."""
+
+import threading
+from collections.abc import Sequence
+
+from django.db import DEFAULT_DB_ALIAS, connections
+from psycopg.conninfo import make_conninfo
+
+from charging import store
+from charging.channel import Channel, complete
+from charging.commands import Command
+from charging.engine import Done, Outcome, Refused
+from charging.plans import Plans
+from charging.store import Skipped, Transient
+from merchants.errors import Unavailable
+
+TRIES_MAX = 3
+
+_catalogue = Plans()
+_local = threading.local()
+
+
+def database_url() -> str:
+    """Return how to connect to the database that Django is configured for."""
+    settings = connections[DEFAULT_DB_ALIAS].settings_dict
+    wanted = {"dbname": "NAME", "user": "USER", "password": "PASSWORD", "host": "HOST", "port": "PORT"}
+    return make_conninfo(**{name: settings[key] for name, key in wanted.items() if settings.get(key)})
+
+
+def execute(commands: Sequence[Command]) -> list[Outcome]:
+    """Carry out commands in one transaction, waiting for customers that are busy; durable on return.
+
+    Raises Unavailable when the database cannot be reached.
+    """
+    for _ in range(TRIES_MAX):
+        try:
+            outcomes = complete(_channel(), store.run(_channel(), commands, _catalogue))
+        except Transient:
+            continue
+        return [outcome for outcome in outcomes if not isinstance(outcome, Skipped)]  # who waits skips nobody
+    raise Unavailable()
+
+
+def execute_one(command: Command) -> Done:
+    """Carry out one command; raises the ServiceError that refused it."""
+    outcome = execute([command])[0]
+    if isinstance(outcome, Refused):
+        raise outcome.error
+    return outcome
+
+
+def _channel() -> Channel:
+    """Return this thread's connection; a new one when the old is gone or Django's database has changed."""
+    url = database_url()
+    channel: Channel | None = getattr(_local, "channel", None)
+    if channel is None or channel.closed or _local.url != url:
+        if channel is not None:
+            channel.close()
+        channel = store.connect(url)
+        _local.channel, _local.url = channel, url
+    return channel
+
+
+def hang_up() -> None:
+    """Close this thread's connection, if it has one."""
+    channel: Channel | None = getattr(_local, "channel", None)
+    if channel is not None:
+        channel.close()
+        _local.channel = None

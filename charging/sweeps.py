@@ -1,0 +1,33 @@
+"""Give back what reservations hold when their time is up or their subscription has ended.
+
+An expired reservation has stopped counting before any sweep: the engine sees to that whenever it opens the customer's
+book. The sweep is for customers whose book nobody opens.
+"""
+
+from datetime import datetime
+
+from django.db.models import Exists, OuterRef, Q
+
+from billing.models import Subscription
+from charging import execution
+from charging.commands import Release
+from entitlements.models import Reservation
+
+SWEEP_MAX = 500
+
+
+def free_reservations(now: datetime, limit: int = SWEEP_MAX) -> int:
+    """Resolve up to ``limit`` reservations that are due or orphaned; return how many were found."""
+    ended = Subscription.objects.filter(
+        bucket=OuterRef("bucket"), id=OuterRef("subscription_id"), status=Subscription.Status.TERMINATED
+    )
+    found = (
+        Reservation.objects.filter(state=Reservation.State.OPEN)
+        .filter(Q(expires_at__lte=now) | Exists(ended))
+        .order_by("expires_at")
+        .values_list("customer_id", "merchant_id", "id")[:limit]
+    )
+    commands = [Release(customer.bytes, merchant.bytes, reservation.bytes) for customer, merchant, reservation in found]
+    if commands:
+        execution.execute(commands)
+    return len(commands)

@@ -1,0 +1,83 @@
+"""Books in memory, for tests of the engine."""
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from hashlib import blake2b
+from typing import Any
+
+from billing.prices import PlanVersion, PriceVersion, Standard
+from charging.book import Book, Subscription, Wallet, Writes
+from charging.commands import Line, Property, RecordUsage, Reserve
+from merchants import ids
+
+NOW = datetime(2026, 11, 15, 12, tzinfo=UTC)
+BUCKET = 7
+DOLLAR = 10**9
+
+
+def key(number: int, bucket: int = BUCKET) -> bytes:
+    """A recognisable 16-byte id."""
+    return number.to_bytes(15, "big") + bytes([bucket])
+
+
+MERCHANT, CUSTOMER, PRODUCT, PLAN, PLAN_VERSION = (key(n) for n in range(1, 6))
+CALLS, TOKENS, LATER, FOREIGN = (key(n) for n in range(10, 14))  # metrics; LATER is paid in arrears
+PREPAID, CREDIT, SUBSCRIPTION, INVOICE, NEXT_INVOICE = (key(n) for n in range(20, 25))
+
+
+class Catalogue:
+    """One plan: calls at a cent, tokens at a third of a thousandth, something paid in arrears at a dollar."""
+
+    def __init__(self, tax_rate: str = "0", behavior: Any = "exclusive") -> None:
+        prices = tuple(
+            PriceVersion(key(40 + n), key(50 + n), metric, None, term, Standard(Decimal(price)), None, name)
+            for n, (metric, term, price, name) in enumerate(
+                [
+                    (CALLS, "instant", "0.01", "Calls"),
+                    (TOKENS, "instant", "0.000333333", "Tokens"),
+                    (LATER, "in_arrears", "1", "Seats"),
+                ]
+            )
+        )
+        plan = PlanVersion(PLAN_VERSION, PLAN, PRODUCT, "USD", "P1M", behavior, Decimal(tax_rate), prices)
+        self.plans = {PLAN_VERSION: plan}
+        self.metric_merchants = {metric: MERCHANT for metric in (CALLS, TOKENS, LATER)} | {FOREIGN: key(99)}
+
+
+def book(*, balance: int = 100 * DOLLAR, credit_limit: int | None = None, now: datetime = NOW, **columns: Any) -> Book:
+    """A customer with one active subscription and this much money."""
+    made = Book(customer_id=CUSTOMER, merchant_id=MERCHANT, now=now, writes=Writes(), **columns)
+    made.wallets[PREPAID] = Wallet(PREPAID, "USD", True, balance, 0, 0, None, 0, 0)
+    made.wallets[CREDIT] = Wallet(CREDIT, "USD", False, 0, 0, 0, credit_limit, 0, 0)
+    made.subscriptions.append(
+        Subscription(
+            SUBSCRIPTION,
+            PLAN_VERSION,
+            "active",
+            "UTC",
+            NOW - timedelta(days=10),
+            None,
+            NOW - timedelta(days=10),
+            NOW + timedelta(days=20),
+            INVOICE,
+            NEXT_INVOICE,
+            PREPAID,
+            CREDIT,
+            False,
+        )
+    )
+    return made
+
+
+def usage(name: str = "k", *quantities: tuple[bytes, str], at: datetime = NOW, **fields: Any) -> RecordUsage:
+    """A usage event; its fingerprint is what it says."""
+    properties = tuple(Property(metric, Decimal(quantity)) for metric, quantity in quantities or ((CALLS, "1"),))
+    said = blake2b(repr((properties, at, fields)).encode(), digest_size=16).digest()
+    return RecordUsage(ids.new_raw(BUCKET), CUSTOMER, MERCHANT, name, said, at, properties, **fields)
+
+
+def reserve(name: str | None = None, *quantities: tuple[bytes, str], uses: int = 1, ttl: int = 60) -> Reserve:
+    """A reservation of units."""
+    lines = tuple(Line(metric, Decimal(quantity), None) for metric, quantity in quantities or ((CALLS, "1"),))
+    said = blake2b(repr((lines, uses)).encode(), digest_size=16).digest()
+    return Reserve(ids.new_raw(BUCKET), CUSTOMER, MERCHANT, name, said, lines, uses, ttl)
