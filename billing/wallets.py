@@ -6,6 +6,7 @@ from datetime import datetime
 from django.db.models import Exists, OuterRef, QuerySet
 
 from billing.models import TopUp, Wallet
+from customers import books
 from customers.models import Book
 from merchants import ids
 from merchants.errors import NotFound
@@ -26,14 +27,6 @@ def ensure_pots(*, bucket: int, customer_id: uuid.UUID, currency: str, now: date
     return found[Wallet.Kind.PREPAID], found[Wallet.Kind.CREDIT]
 
 
-def available(wallet: Wallet) -> int | None:
-    """Return what a charge or a hold may take now, in nanos; None where nothing limits it."""
-    free = wallet.balance - wallet.spent - wallet.held
-    if wallet.kind == Wallet.Kind.PREPAID:
-        return free
-    return None if wallet.credit_limit is None else free + wallet.credit_limit
-
-
 def find(*, merchant_id: uuid.UUID, wallet_id: uuid.UUID) -> Wallet:
     """Return a wallet of one of a merchant's customers; raises NotFound, also for another merchant's."""
     wallet = _of_merchant(merchant_id).filter(bucket=ids.bucket_of(wallet_id), id=wallet_id).first()
@@ -43,15 +36,25 @@ def find(*, merchant_id: uuid.UUID, wallet_id: uuid.UUID) -> Wallet:
 
 
 def search(*, merchant_id: uuid.UUID, customer_id: uuid.UUID | None = None) -> QuerySet[Wallet]:
-    """Return the wallets of a merchant's customers, or of one of them, oldest first."""
+    """Return the wallets of a merchant's customers, or of one of them, oldest first.
+
+    Raises:
+        NotFound: the merchant has no such customer.
+    """
     query = _of_merchant(merchant_id)
     if customer_id is not None:
+        books.check_owner(merchant_id=merchant_id, customer_id=customer_id)
         query = query.filter(bucket=ids.bucket_of(customer_id), customer_id=customer_id)
     return query.order_by("created_at", "id")
 
 
-def top_ups_of(wallet: Wallet) -> QuerySet[TopUp]:
-    """Return the top-ups of a wallet, newest first."""
+def top_ups_of(*, merchant_id: uuid.UUID, wallet_id: uuid.UUID) -> QuerySet[TopUp]:
+    """Return the top-ups of a wallet, newest first.
+
+    Raises:
+        NotFound: the merchant has no such wallet.
+    """
+    wallet = find(merchant_id=merchant_id, wallet_id=wallet_id)
     return TopUp.objects.filter(bucket=wallet.bucket, wallet_id=wallet.id).order_by("-created_at", "-id")
 
 

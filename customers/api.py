@@ -12,71 +12,24 @@ from rest_framework.response import Response
 from customers import addresses, registry
 from customers.models import Customer
 from customers.registry import NewCustomer
-from merchants import registration
-from merchants.errors import ValidationFailed
+from customers.serializers import AddressField, ConsumerSerializer, TaxRatesField
 from merchants.serializers import (
     BodySerializer,
+    ConstantField,
     FlagField,
     IdField,
     InstantField,
     OwnMerchantField,
     PageSerializer,
-    PercentField,
-    StrictField,
     TextField,
     page_of,
     refuse,
 )
 from merchants.tenancy import TenantView
 
-NAME_LENGTH_MAX = 200
-PHONE_LENGTH_MAX = 40
 TAX_ID_LENGTH_MAX = 64
 EXTERNAL_ID_LENGTH_MAX = 255
 SEARCH_LENGTH_MIN = 3
-
-_ADDRESS_PARTS = {part: {"type": "string", "maxLength": length} for part, length in addresses.LENGTH_MAX.items()}
-
-
-# --- fields ----------------------------------------------------------------------------------------------
-
-
-@extend_schema_field({"type": "string", "format": "email", "example": "billing@northwind.example"})
-class EmailField(StrictField):
-    """An e-mail address; its case does not matter."""
-
-    def read(self, value: Any, name: str) -> str:
-        return registration.email_address(value, name)
-
-
-@extend_schema_field({"type": "object", "properties": _ADDRESS_PARTS, "additionalProperties": False})
-class AddressField(StrictField):
-    """A postal address."""
-
-    def read(self, value: Any, name: str) -> dict[str, str]:
-        return addresses.parse(value, name)
-
-
-@extend_schema_field(
-    {
-        "type": "object",
-        "additionalProperties": {"type": "number", "minimum": 0, "maximum": 100},
-        "example": {"default": 8.875},
-    }
-)
-class TaxRatesField(StrictField):
-    """Percentages by plan id, metric id, or ``default``."""
-
-    def read(self, value: Any, name: str) -> dict[str, Decimal]:
-        if not isinstance(value, dict):
-            message = f"{name} must be an object of percentages."
-            raise ValidationFailed(message, field=name, code="INVALID_TAX_RATE")
-        percent = PercentField()
-        return {key: percent.read(rate, f"{name}.{key}") for key, rate in value.items()}
-
-    def to_representation(self, value: dict[str, str]) -> dict[str, float]:
-        percent = PercentField()
-        return {key: percent.to_representation(Decimal(rate)) for key, rate in value.items()}
 
 
 @extend_schema_field(
@@ -87,9 +40,6 @@ class ChangedTaxRatesField(TaxRatesField):
 
     def read(self, value: Any, name: str) -> dict[str, Decimal]:
         return super().read(value if isinstance(value, dict) else {registry.DEFAULT_RATE: value}, name)
-
-
-# --- bodies ----------------------------------------------------------------------------------------------
 
 
 class TaxVerdictSerializer(serializers.Serializer[dict[str, Any]]):
@@ -145,7 +95,7 @@ class CustomerSerializer(serializers.Serializer[Customer]):
     """A buyer."""
 
     id = IdField("cus")
-    object = serializers.ReadOnlyField(default="customer")
+    object = ConstantField("customer")
     merchantId = IdField("org", source="merchant_id")
     consumerId = IdField("org", source="consumer_id")
     organization = OrganizationSerializer(source="*")
@@ -163,15 +113,6 @@ class EnteredCustomerSerializer(serializers.Serializer[Customer]):
 
     customerId = IdField("cus", source="id")
     validTaxAddress = TaxVerdictField(source="address")
-
-
-class ConsumerSerializer(BodySerializer):
-    """Who buys."""
-
-    name = TextField(length_max=NAME_LENGTH_MAX)
-    email = EmailField()
-    phone = TextField(length_min=0, length_max=PHONE_LENGTH_MAX, required=False)
-    address = AddressField()
 
 
 class CreateCustomerSerializer(BodySerializer):

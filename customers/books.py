@@ -6,6 +6,7 @@ from datetime import datetime
 from django.db import connection
 
 from customers.models import Book
+from merchants import ids
 from merchants.errors import NotFound
 
 
@@ -24,6 +25,16 @@ def lock(bucket: int, customer_id: uuid.UUID) -> tuple[Book, datetime]:
     if book is None:
         raise NotFound()
     return book, book.test_clock or _database_clock()
+
+
+def check_owner(*, merchant_id: uuid.UUID, customer_id: uuid.UUID) -> None:
+    """Refuse a customer id that is not of a book of the merchant's; a customer struck off still has theirs.
+
+    Raises:
+        NotFound: it is not.
+    """
+    if not Book.objects.filter(pk=(ids.bucket_of(customer_id), customer_id), merchant_id=merchant_id).exists():
+        raise NotFound("There is no such customer.")
 
 
 def _database_clock() -> datetime:

@@ -1,5 +1,6 @@
 """Billable metrics: what is counted for a product."""
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -79,3 +80,8 @@ def get(*, merchant_id: UUID, metric_id: UUID) -> BillableMetric:
     if metric is None:
         raise NotFound()
     return metric
+
+
+def known(merchant_id: UUID, metric_ids: Iterable[UUID]) -> set[UUID]:
+    """Return those of the ids that are metrics of the merchant's."""
+    return set(BillableMetric.objects.filter(merchant_id=merchant_id, id__in=metric_ids).values_list("id", flat=True))

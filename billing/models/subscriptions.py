@@ -49,6 +49,7 @@ class Subscription(Owned):
     renewal_reminder_enabled = models.BooleanField(null=True)
     renewal_reminder_days = models.PositiveSmallIntegerField(null=True)
     payment_expires_at = models.DateTimeField(null=True)
+    redirect_urls = models.JSONField(null=True)  # where the checkout page leads: {"onSuccess", "onFailure"}
     created_at = models.DateTimeField()
     updated_at = models.DateTimeField()
 
@@ -69,5 +70,9 @@ class Subscription(Owned):
             models.Index(fields=["merchant_id", "created_at"], name="subscription_by_merchant"),
             models.Index(
                 fields=["billing_due_at"], condition=models.Q(billing_due_at__isnull=False), name="subscription_due"
+            ),
+            models.Index(fields=["ending_at"], condition=models.Q(status="active"), name="subscription_ending"),
+            models.Index(
+                fields=["payment_expires_at"], condition=models.Q(status="pending_payment"), name="subscription_unpaid"
             ),
         ]

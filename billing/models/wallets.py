@@ -42,6 +42,14 @@ class Wallet(Owned):
             never_nan("wallet_is_a_number", "balance", "spent", "held"),
         ]
 
+    @property
+    def available(self) -> int | None:
+        """What a charge or a hold may take now, in nanos; None where nothing limits it."""
+        free: int = self.balance - self.spent - self.held
+        if self.kind == Wallet.Kind.PREPAID:
+            return free
+        return None if self.credit_limit is None else free + self.credit_limit
+
 
 class CreditLot(Owned):
     """Money that came in at once and is drawn in order: lowest priority number first, then first to expire.

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from django.db import connection, transaction
 
-from customers import books
+from customers import books, registry
 from customers.models import Customer
 from merchants import ids
 from merchants.errors import NotFound
@@ -69,3 +69,15 @@ class TestClock:
             locked.set()
         second.join(10)
         assert times["began"] < times["first"] < times["second"]
+
+
+class TestCheckOwner:
+    def test_accepts_the_merchants_customer_also_when_struck_off(self, customer: Customer) -> None:
+        books.check_owner(merchant_id=customer.merchant_id, customer_id=customer.id)
+        registry.strike_off(merchant_id=customer.merchant_id, customer_id=customer.id)
+        books.check_owner(merchant_id=customer.merchant_id, customer_id=customer.id)
+
+    def test_refuses_anybody_else(self, customer: Customer) -> None:
+        for merchant_id, customer_id in ((factories.merchant().id, customer.id), (customer.merchant_id, ids.new())):
+            with pytest.raises(NotFound):
+                books.check_owner(merchant_id=merchant_id, customer_id=customer_id)

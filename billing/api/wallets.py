@@ -1,0 +1,171 @@
+"""Wallets and top-ups over HTTP."""
+
+from typing import Any
+
+from django.urls import path
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from billing import money, topups, wallets
+from billing.models import TopUp, Wallet
+from billing.serializers import DecimalTextField, NanosTextField
+from billing.topups import Method
+from merchants import fields
+from merchants.errors import ValidationFailed
+from merchants.serializers import (
+    AmountField,
+    BodySerializer,
+    ChoiceField,
+    ConstantField,
+    IdField,
+    InstantField,
+    OwnMerchantField,
+    PageSerializer,
+    StrictField,
+    page_of,
+)
+from merchants.tenancy import IDEMPOTENCY_HEADER, REPLAYED_HEADER, TenantView
+
+
+class AmountsSerializer(serializers.Serializer[Wallet]):
+    """The same amounts in major units."""
+
+    balance = DecimalTextField()
+    spent = DecimalTextField()
+    held = DecimalTextField()
+    available = DecimalTextField()
+
+
+class WalletSerializer(serializers.Serializer[Wallet]):
+    """One pot of one currency. Available is what is neither spent nor held; null where nothing limits it."""
+
+    id = IdField("acc")
+    object = ConstantField("wallet")
+    customerId = IdField("cus", source="customer_id")
+    kind = ChoiceField(choices=Wallet.Kind.choices)
+    currency = serializers.CharField()
+    balance = NanosTextField()
+    spent = NanosTextField()
+    held = NanosTextField()
+    available = NanosTextField()
+    creditLimit = NanosTextField(source="credit_limit")
+    amounts = AmountsSerializer(source="*")
+    createdAt = InstantField(source="created_at")
+
+
+class WalletQuerySerializer(PageSerializer):
+    """Which wallets to list."""
+
+    merchantId = OwnMerchantField(required=False)
+    customerId = IdField("cus", source="customer_id", required=False)
+
+
+class TopUpSerializer(serializers.Serializer[TopUp]):
+    """Money that came into a wallet, or was declined."""
+
+    id = IdField("top")
+    object = ConstantField("topup")
+    walletId = IdField("acc", source="wallet_id")
+    customerId = IdField("cus", source="customer_id")
+    amount = DecimalTextField()
+    currency = serializers.CharField()
+    status = ChoiceField(choices=TopUp.Status.choices)
+    paymentMethod = serializers.CharField(source="method")
+    isAutoTopup = ConstantField(False)
+    createdAt = InstantField(source="created_at")
+
+
+class IdempotencyKeyField(StrictField):
+    """The same as the ``Idempotency-Key`` header."""
+
+    def read(self, value: Any, name: str) -> str:
+        return fields.idempotency_key(value, name)
+
+
+class CreateTopUpSerializer(BodySerializer):
+    """How much to add, in major units. The test processor succeeds, or declines when it is told to."""
+
+    amount = AmountField()
+    paymentMethod = ChoiceField(
+        source="method", choices=[(method.value, method.value) for method in Method], required=False
+    )
+    idempotencyKey = IdempotencyKeyField(source="key", required=False)
+
+
+class Wallets(TenantView):
+    scope = "wallets"
+
+    @extend_schema(operation_id="listWallets", parameters=[WalletQuerySerializer], responses=page_of(WalletSerializer))
+    def get(self, request: Request) -> Response:
+        """List the wallets of your customers, or of one of them."""
+        query = self.read_query(WalletQuerySerializer)
+        rows = wallets.search(merchant_id=self.merchant_id, customer_id=query.get("customer_id"))
+        return self.page(rows, query, WalletSerializer)
+
+
+class WalletById(TenantView):
+    scope = "wallets"
+
+    @extend_schema(operation_id="getWallet", responses=WalletSerializer)
+    def get(self, request: Request, id: str) -> Response:
+        """Get a wallet and what is in it."""
+        found = wallets.find(merchant_id=self.merchant_id, wallet_id=self.path_id("acc", id))
+        return self.answer(WalletSerializer, found)
+
+
+class TopUps(TenantView):
+    scope = "wallets"
+
+    @extend_schema(operation_id="listTopUps", parameters=[PageSerializer], responses=page_of(TopUpSerializer))
+    def get(self, request: Request, id: str) -> Response:
+        """List a wallet's top-ups, the newest first."""
+        query = self.read_query(PageSerializer)
+        rows = wallets.top_ups_of(merchant_id=self.merchant_id, wallet_id=self.path_id("acc", id))
+        return self.page(rows, query, TopUpSerializer)
+
+    @extend_schema(operation_id="createTopUp", request=CreateTopUpSerializer, responses={201: TopUpSerializer})
+    def post(self, request: Request, id: str) -> Response:
+        """Add money through the built-in test processor; refused in live mode."""
+        body = self.read_body(CreateTopUpSerializer)
+        body["amount"] = money.to_nanos(body["amount"])
+        body["key"] = self._key(body.get("key"))
+        wallet_id = self.path_id("acc", id)
+        made, is_new = topups.top_up(merchant_id=self.merchant_id, wallet_id=wallet_id, **body)
+        response = self.answer(TopUpSerializer, made, status=201)
+        if not is_new:
+            response[REPLAYED_HEADER] = "true"
+        return response
+
+    def _key(self, in_body: str | None) -> str | None:
+        header = self.request.headers.get(IDEMPOTENCY_HEADER)
+        if header is None:
+            return in_body
+        key = fields.idempotency_key(header, IDEMPOTENCY_HEADER)
+        if in_body not in (None, key):
+            message = f"idempotencyKey and {IDEMPOTENCY_HEADER} differ."
+            raise ValidationFailed(message, field="idempotencyKey", code="INVALID_IDEMPOTENCY_KEY")
+        return key
+
+
+class TopUpById(TenantView):
+    scope = "wallets"
+
+    @extend_schema(operation_id="getTopUp", responses=TopUpSerializer)
+    def get(self, request: Request, id: str, top_up_id: str) -> Response:
+        """Get a top-up."""
+        found = topups.find(
+            merchant_id=self.merchant_id,
+            wallet_id=self.path_id("acc", id),
+            top_up_id=self.path_id("top", top_up_id),
+        )
+        return self.answer(TopUpSerializer, found)
+
+
+urlpatterns = [
+    path("wallets", Wallets.as_view()),
+    path("wallets/<str:id>", WalletById.as_view()),
+    path("wallets/<str:id>/topups", TopUps.as_view()),
+    path("wallets/<str:id>/topups/<str:top_up_id>", TopUpById.as_view()),
+]

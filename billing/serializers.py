@@ -1,0 +1,78 @@
+"""Fields of the API that show and take amounts, durations and addresses."""
+
+import re
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+
+from billing import money
+from customers import portal_links
+from merchants import fields
+from merchants.errors import ValidationFailed
+from merchants.serializers import StrictField
+
+SESSION_MINUTES_MAX = 7 * 24 * 60  # as long as a portal link may live
+URL_LENGTH_MAX = 2_000
+LOCAL_HOSTS = ("localhost", "127.0.0.1")
+
+_read_duration = re.compile(
+    r"P(?:(?P<weeks>[0-9]{1,4})W)?(?:(?P<days>[0-9]{1,4})D)?"
+    r"(?:T(?=[0-9])(?:(?P<hours>[0-9]{1,5})H)?(?:(?P<minutes>[0-9]{1,6})M)?(?:(?P<seconds>[0-9]{1,8})S)?)?"
+).fullmatch
+_read_url = re.compile(r"(?P<scheme>https?)://(?P<host>[A-Za-z0-9.-]+)(?::[0-9]{1,5})?(?:[/?#][!-~]*)?").fullmatch
+
+
+@extend_schema_field({"type": "string", "pattern": "^-?[0-9]+$", "example": "100000000000"})
+class NanosTextField(serializers.ReadOnlyField):
+    """An amount as digits of nanos: 1 000 000 000 is one of the currency's major unit."""
+
+    def to_representation(self, value: int) -> str:
+        return str(value)
+
+
+@extend_schema_field({"type": "string", "example": "100.00"})
+class DecimalTextField(serializers.ReadOnlyField):
+    """An amount of major units, exactly."""
+
+    def to_representation(self, value: int) -> str:
+        return money.from_nanos(value)
+
+
+@extend_schema_field({"type": "string", "format": "duration", "example": "PT10M"})
+class LifetimeField(StrictField):
+    """An ISO 8601 duration in weeks, days, hours, minutes and seconds, up to the longest life of a portal link."""
+
+    def read(self, value: Any, name: str) -> timedelta:
+        match = _read_duration(value) if type(value) is str else None
+        parts = {unit: int(count) for unit, count in match.groupdict().items() if count} if match else {}
+        lifetime = timedelta(**parts)
+        if not timedelta(0) < lifetime <= portal_links.LIFETIME_MAX:
+            message = f"{name} must be an ISO 8601 duration of at most P{portal_links.LIFETIME_MAX.days}D, like PT10M."
+            raise ValidationFailed(message, field=name, code="INVALID_DURATION")
+        return lifetime
+
+
+@extend_schema_field({"type": "number", "minimum": 1, "maximum": SESSION_MINUTES_MAX, "default": 240})
+class MinutesField(StrictField):
+    """Whole minutes; clients send them as 240 or 240.0."""
+
+    def read(self, value: Any, name: str) -> timedelta:
+        whole = int(value) if type(value) is Decimal and value.is_finite() and value == int(value) else value
+        return timedelta(minutes=fields.integer(whole, name, least=1, most=SESSION_MINUTES_MAX))
+
+
+@extend_schema_field(OpenApiTypes.URI)
+class RedirectUrlField(StrictField):
+    """An absolute https address, or http on this very machine."""
+
+    def read(self, value: Any, name: str) -> str:
+        url = fields.text(value, name, length_max=URL_LENGTH_MAX)
+        match = _read_url(url)
+        if match is None or (match["scheme"] == "http" and match["host"] not in LOCAL_HOSTS):
+            message = f"{name} must be an absolute https URL."
+            raise ValidationFailed(message, field=name, code="INVALID_URL")
+        return url

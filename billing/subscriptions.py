@@ -1,0 +1,360 @@
+"""Subscriptions: how they are agreed, start, change and end.
+
+Everything here happens under the lock of the customer's book, and by its clock. A start in the past anchors the
+billing periods but is not billed for periods that were over when the subscription was made; a start in the future
+lets nothing be used or reserved before it.
+"""
+
+import uuid
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import transaction
+from django.db.models import Q, QuerySet
+
+from billing import fees, invoicing, money, plans, subscription_reads, upfront, wallets
+from billing.models import Plan, PlanVersion, Subscription
+from billing.upfront import NOTHING_DUE, Due
+from customers import books, registry
+from customers.models import Customer
+from customers.registry import NewCustomer
+from merchants import ids
+from merchants.errors import Conflict, NotFound, ValidationFailed
+from merchants.models import Organization
+from metering import periods
+
+BACKDATED_MAX = timedelta(days=366)
+AHEAD_MAX = timedelta(days=366)
+SESSION_EXPIRY = timedelta(minutes=240)
+MINIMUM_BALANCE_MAX = 5_000 * money.NANOS
+
+ENDED = "ending_at_reached"
+NOT_PAID = "payment_session_expired"
+SYSTEM = "system"
+
+Status = Subscription.Status
+TRANSITIONS = {
+    Status.PENDING_PAYMENT: {Status.ACTIVE, Status.TERMINATED},
+    Status.ACTIVE: {Status.TERMINATED},
+    Status.TERMINATED: set[Status](),
+}
+CHANGEABLE = {
+    "auto_charge",
+    "tax_exempt",
+    "minimum_balance",
+    "renewal_reminder_enabled",
+    "renewal_reminder_days",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewSubscription:
+    """What a merchant asks for; amounts in nanos."""
+
+    name: str
+    plan_id: uuid.UUID
+    started_at: datetime
+    ending_at: datetime | None = None
+    minimum_balance: int = 0
+    auto_charge: bool = False
+    tax_exempt: bool = False
+    renewal_reminder_enabled: bool | None = None
+    renewal_reminder_days: int | None = None
+    session_expiry: timedelta = SESSION_EXPIRY
+    redirect_urls: dict[str, str] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Agreement:
+    """A subscription, and what has to be paid before it starts; None where that is no question any more."""
+
+    subscription: Subscription
+    due: Due | None
+    is_new: bool = False
+
+    @property
+    def pay_until(self) -> datetime:
+        """When the payment comes too late."""
+        return self.subscription.payment_expires_at or self.subscription.created_at
+
+
+# --- how a subscription is agreed --------------------------------------------------------------------------
+
+
+def create(
+    *, merchant_id: uuid.UUID, customer: uuid.UUID | NewCustomer, new: NewSubscription, now: datetime
+) -> Agreement:
+    """Subscribe a customer to a plan, or find the subscription to it that they have already.
+
+    It starts at once when the prepaid wallet covers the upfront fees and the minimum balance, and waits for a
+    payment otherwise.
+
+    Raises:
+        NotFound: the merchant has no such plan or customer.
+        ValidationFailed: a time or amount is out of bounds.
+        Conflict: the customer has a subscription to another plan of the same product.
+    """
+    with transaction.atomic():
+        version = plans.get(merchant_id=merchant_id, plan_id=new.plan_id)
+        if isinstance(customer, NewCustomer):
+            who, _ = registry.enter(merchant_id=merchant_id, new=customer, now=now)
+        else:
+            who = registry.find(merchant_id=merchant_id, customer_id=customer)
+        book, now = books.lock(who.bucket, who.id)
+        if book.closed_at is not None:
+            raise NotFound()
+        live = _live(who, version.plan, now)
+        if live is None:
+            _check(new, now)
+        subscription = live or _write(who, version, new, now)
+        due = upfront.due(subscription) if subscription.status == Status.PENDING_PAYMENT else NOTHING_DUE
+        if subscription.status == Status.PENDING_PAYMENT and due.total == 0:
+            _start(subscription, now)
+        found = subscription_reads.find(merchant_id=merchant_id, subscription_id=subscription.id)
+        return Agreement(subscription=found, due=due, is_new=live is None)
+
+
+def look_up(*, merchant_id: uuid.UUID, subscription_id: uuid.UUID) -> Agreement:
+    """Return a merchant's subscription with the payment it waits for.
+
+    Raises:
+        NotFound: the merchant has no such subscription.
+    """
+    subscription = subscription_reads.find(merchant_id=merchant_id, subscription_id=subscription_id)
+    waits = subscription.status == Status.PENDING_PAYMENT
+    return Agreement(subscription=subscription, due=upfront.due(subscription) if waits else None)
+
+
+def _live(customer: Customer, plan: Plan, now: datetime) -> Subscription | None:
+    """Return the customer's subscription to the plan; end it, or one to the same product, if its time is over."""
+    query = Subscription.objects.filter(
+        bucket=customer.bucket, customer_id=customer.id, product_id=plan.product_id
+    ).exclude(status=Status.TERMINATED)
+    live = query.first()
+    if live is None or _end_if_due(live, now):
+        return None
+    if live.plan_id != plan.id:
+        raise Conflict(
+            "The customer is subscribed to another plan of this product.",
+            code="SUBSCRIPTION_EXISTS",
+            details={"subscriptionId": ids.text("sub", live.id), "planId": ids.text("plan", live.plan_id)},
+        )
+    return live
+
+
+def _check(new: NewSubscription, now: datetime) -> None:
+    if not now - BACKDATED_MAX <= new.started_at <= now + AHEAD_MAX:
+        message = (
+            f"startedAt may lie at most {BACKDATED_MAX.days} days in the past and {AHEAD_MAX.days} days in the future."
+        )
+        raise ValidationFailed(message, field="startedAt", code="START_OUT_OF_RANGE")
+    if new.ending_at is not None and new.ending_at <= max(new.started_at, now):
+        message = "endingAt must lie in the future and after startedAt."
+        raise ValidationFailed(message, field="endingAt", code="ENDS_BEFORE_START")
+    check_minimum_balance(new.minimum_balance)
+
+
+def check_minimum_balance(nanos: int, field: str = "minimumAccountBalance") -> None:
+    """Refuse a minimum balance that no wallet may be asked to keep; raises ValidationFailed."""
+    if not 0 <= nanos <= MINIMUM_BALANCE_MAX:
+        message = f"{field} may be at most {money.from_nanos(MINIMUM_BALANCE_MAX, 0)}."
+        raise ValidationFailed(message, field=field, code="MINIMUM_BALANCE_TOO_LARGE")
+
+
+def _write(customer: Customer, version: PlanVersion, new: NewSubscription, now: datetime) -> Subscription:
+    prepaid, credit = wallets.ensure_pots(
+        bucket=customer.bucket, customer_id=customer.id, currency=version.currency, now=now
+    )
+    timezone = Organization.objects.values_list("timezone", flat=True).get(merchants=customer.merchant_id)
+    period = _period(new.started_at, version, timezone, now)
+    return Subscription.objects.create(
+        bucket=customer.bucket,
+        id=ids.new(customer.bucket),
+        customer_id=customer.id,
+        merchant_id=customer.merchant_id,
+        product_id=version.plan.product_id,
+        plan=version.plan,
+        plan_version=version,
+        name=new.name,
+        status=Status.PENDING_PAYMENT,
+        currency=version.currency,
+        timezone=timezone,
+        started_at=new.started_at,
+        ending_at=new.ending_at,
+        period_start=period.start,
+        period_end=period.end,
+        prepaid_wallet_id=prepaid.id,
+        credit_wallet_id=credit.id,
+        auto_charge=new.auto_charge,
+        tax_exempt=new.tax_exempt,
+        minimum_balance=new.minimum_balance,
+        renewal_reminder_enabled=new.renewal_reminder_enabled,
+        renewal_reminder_days=new.renewal_reminder_days,
+        payment_expires_at=now + new.session_expiry,
+        redirect_urls=new.redirect_urls,
+        created_at=now,
+        updated_at=now,
+    )
+
+
+def _period(started_at: datetime, version: PlanVersion, timezone: str, now: datetime) -> periods.Period:
+    cadence = periods.parse_cadence(version.billing_cadence)
+    return periods.period_of(started_at, cadence, timezone, max(now, started_at))
+
+
+# --- how it starts -----------------------------------------------------------------------------------------
+
+
+def start_covered(*, bucket: int, customer_id: uuid.UUID, now: datetime) -> None:
+    """Start those subscriptions of a customer that waited for money their wallet has now, first come first.
+
+    The caller holds the lock of the book.
+    """
+    waiting = Subscription.objects.filter(bucket=bucket, customer_id=customer_id, status=Status.PENDING_PAYMENT)
+    for subscription in waiting.select_related("plan_version").order_by("created_at", "id"):
+        if _end_if_due(subscription, now):
+            continue
+        if upfront.due(subscription).total == 0:
+            _start(subscription, now)
+
+
+def _start(subscription: Subscription, now: datetime) -> None:
+    _move(subscription, Status.ACTIVE)
+    # The payment may have come in a later period than the order.
+    period = _period(subscription.started_at, subscription.plan_version, subscription.timezone, now)
+    subscription.period_start, subscription.period_end = period.start, period.end
+    subscription.payment_expires_at = None
+    subscription.updated_at = now
+    subscription.save(update_fields=["status", "period_start", "period_end", "payment_expires_at", "updated_at"])
+    invoicing.open_first(subscription, now)
+    fees.charge_due(subscription, now)
+
+
+def _move(subscription: Subscription, to: Status) -> None:
+    if to not in TRANSITIONS[Status(subscription.status)]:
+        raise _refused(subscription, to)
+    subscription.status = to
+
+
+def _refused(subscription: Subscription, to: str) -> Conflict:
+    if subscription.status == Status.TERMINATED:
+        return Conflict("The subscription has ended before.", code="ALREADY_TERMINATED")
+    return Conflict(f"A subscription that is {subscription.status} cannot be made {to}.", code="INVALID_TRANSITION")
+
+
+# --- how it changes ----------------------------------------------------------------------------------------
+
+
+def change(*, merchant_id: uuid.UUID, subscription_id: uuid.UUID, changes: dict[str, Any]) -> Subscription:
+    """Change what a merchant may change of a subscription that has not ended, or end it.
+
+    A minimum balance counts from the next renewal on; a tax exemption for what is rated first in the next period.
+
+    Args:
+        changes: any of CHANGEABLE; ``status`` with a ``reason`` where it is ``terminated``.
+
+    Raises:
+        NotFound: the merchant has no such subscription.
+        ValidationFailed: the minimum balance is out of bounds.
+        Conflict: the subscription has ended, or it waits for a payment that alone can make it active.
+    """
+    if "minimum_balance" in changes:
+        check_minimum_balance(changes["minimum_balance"])
+    with transaction.atomic():
+        subscription, now = _lock(merchant_id, subscription_id)
+        status = changes.get("status", subscription.status)
+        if subscription.status == Status.TERMINATED or status not in (subscription.status, Status.TERMINATED):
+            raise _refused(subscription, status)
+        for name in CHANGEABLE & changes.keys():
+            setattr(subscription, name, changes[name])
+        subscription.updated_at = now
+        subscription.save(update_fields=[*(CHANGEABLE & changes.keys()), "updated_at"])
+        if status == Status.TERMINATED:
+            _end(subscription, at=now, reason=changes["reason"], by=ids.text("org", merchant_id), now=now)
+    return subscription
+
+
+def _lock(merchant_id: uuid.UUID, subscription_id: uuid.UUID) -> tuple[Subscription, datetime]:
+    seen = subscription_reads.find(merchant_id=merchant_id, subscription_id=subscription_id)
+    _, now = books.lock(seen.bucket, seen.customer_id)
+    return subscription_reads.find(merchant_id=merchant_id, subscription_id=subscription_id), now
+
+
+# --- how it ends -------------------------------------------------------------------------------------------
+
+
+def terminate(*, merchant_id: uuid.UUID, subscription_id: uuid.UUID, reason: str) -> Subscription:
+    """End a subscription now; what it holds in reservations is given back by their own sweep.
+
+    Raises:
+        NotFound: the merchant has no such subscription.
+        Conflict: it has ended before.
+    """
+    with transaction.atomic():
+        subscription, now = _lock(merchant_id, subscription_id)
+        _end(subscription, at=now, reason=reason, by=ids.text("org", merchant_id), now=now)
+    return subscription
+
+
+def _end(subscription: Subscription, *, at: datetime, reason: str, by: str, now: datetime) -> None:
+    was_active = subscription.status == Status.ACTIVE
+    _move(subscription, Status.TERMINATED)
+    subscription.terminated_at = at
+    subscription.termination_reason = reason
+    subscription.terminated_by = by
+    subscription.payment_expires_at = None
+    subscription.updated_at = now
+    subscription.save(
+        update_fields=[
+            "status",
+            "terminated_at",
+            "termination_reason",
+            "terminated_by",
+            "payment_expires_at",
+            "updated_at",
+        ]
+    )
+    if was_active:
+        invoicing.close_final(subscription, now)
+
+
+def _end_if_due(subscription: Subscription, now: datetime) -> bool:
+    """End a subscription whose end has come, or whose payment has not; tell whether it did."""
+    if subscription.ending_at is not None and subscription.ending_at <= now:
+        _end(subscription, at=subscription.ending_at, reason=ENDED, by=SYSTEM, now=now)
+        return True
+    if subscription.payment_expires_at is not None and subscription.payment_expires_at <= now:
+        _end(subscription, at=subscription.payment_expires_at, reason=NOT_PAID, by=SYSTEM, now=now)
+        return True
+    return False
+
+
+def end_due(now: datetime, limit: int) -> int:
+    """End up to ``limit`` subscriptions whose end has come or whose payment has not, each in a transaction of its own.
+
+    One that cannot be ended does not keep the others from ending.
+
+    Returns:
+        How many were ended.
+
+    Raises:
+        ExceptionGroup: why some could not be ended.
+    """
+    ended, errors = 0, []
+    for overdue in list(_overdue(now)[:limit]):
+        try:
+            with transaction.atomic():
+                subscription, customers_now = _lock(overdue.merchant_id, overdue.id)
+                ended += subscription.status != Status.TERMINATED and _end_if_due(subscription, customers_now)
+        except Exception as error:
+            error.add_note(f"while ending {ids.text('sub', overdue.id)}")
+            errors.append(error)
+    if errors:
+        raise ExceptionGroup("subscriptions could not be ended", errors)
+    return ended
+
+
+def _overdue(now: datetime) -> QuerySet[Subscription]:
+    over = Q(status=Status.ACTIVE, ending_at__lte=now) | Q(status=Status.PENDING_PAYMENT, payment_expires_at__lte=now)
+    return Subscription.objects.filter(over)
