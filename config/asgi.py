@@ -2,16 +2,14 @@
 
 import logging
 import os
-from collections.abc import Awaitable, Callable, MutableMapping
-from importlib import import_module
-from importlib.util import find_spec
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 
 from django.core.asgi import get_asgi_application
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Send = Callable[[Mapping[str, Any]], Awaitable[None]]
 
 logger = logging.getLogger(__name__)
 
@@ -20,17 +18,18 @@ LANE_VERBS = ("/release", "/extend")
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 django = get_asgi_application()
-lane: Any = import_module("charging.lane") if find_spec("charging.lane") else None
+
+from charging import lane  # noqa: E402 (Django is set up above)
 
 
 async def application(scope: Scope, receive: Receive, send: Send) -> None:
     """Serve one connection, or the start and the end of the process."""
     if scope["type"] == "lifespan":
         await live(receive, send)
-    elif lane and is_for_lane(scope):
+    elif is_for_lane(scope):
         await lane.application(scope, receive, send)
     else:
-        await django(scope, receive, send)
+        await django(dict(scope), receive, send)
 
 
 def is_for_lane(scope: Scope) -> bool:
@@ -48,8 +47,7 @@ async def live(receive: Receive, send: Send) -> None:
     while True:
         moment = (await receive())["type"]
         try:
-            if lane:
-                await (lane.startup() if moment == "lifespan.startup" else lane.shutdown())
+            await (lane.startup() if moment == "lifespan.startup" else lane.shutdown())
         except Exception as error:  # the web server must hear of any failure, or it would serve without the lane
             logger.exception("%s failed", moment)
             await send({"type": f"{moment}.failed", "message": str(error)})

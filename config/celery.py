@@ -77,7 +77,7 @@ app.set_default()
 app.autodiscover_tasks()
 
 
-@setup_logging.connect
+@setup_logging.connect  # type: ignore[untyped-decorator]
 def log_as_django_does(**kwargs: object) -> None:
     """Keep Celery from replacing the log format."""
     dictConfig(settings.LOGGING)

@@ -149,7 +149,7 @@ def stop_marked(variable: str, value: str) -> None:
 
 def command_line(pid: int) -> str:
     """Return the command line of a process, empty when there is none."""
-    if sys.platform == "linux":
+    if Path("/proc/self").exists():
         return _read(Path(f"/proc/{pid}/cmdline")).replace(b"\0", b" ").decode(errors="replace")
     answer = subprocess.run(["ps", "-o", "command=", "-p", str(pid)], capture_output=True, text=True, check=False)
     return answer.stdout

@@ -108,12 +108,15 @@ def django_db_modify_db_settings(django_db_modify_db_settings: None) -> None:
 
 @pytest.fixture(scope="session")
 def django_db_setup(django_db_setup: None) -> Iterator[None]:
+    from django.conf import settings
     from django.db import connection
     from django.test import TransactionTestCase
 
-    with psycopg.connect(_url("postgres", str(connection.settings_dict["NAME"])), autocommit=True) as admin:
+    name = str(connection.settings_dict["NAME"])
+    with psycopg.connect(_url("postgres", name), autocommit=True) as admin:
         forget = _forgetter(admin)
         with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(settings, "DATABASE_URL", _url("farthing_app", name))
             patch.setattr(TransactionTestCase, "_fixture_teardown", lambda self: forget())
             _connect_as("farthing_app")
             yield
@@ -145,7 +148,11 @@ def _forgetter(admin: psycopg.Connection) -> Callable[[], None]:
         name for (name,) in tables if admin.execute(f"SELECT NOT EXISTS (SELECT FROM {name})").fetchone() == (True,)
     ]
     statement = "; ".join(f"DELETE FROM {name}" for name in emptied)
-    return lambda: admin.execute(statement) and None
+
+    def forget() -> None:
+        admin.execute(statement)
+
+    return forget
 
 
 @pytest.fixture

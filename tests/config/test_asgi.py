@@ -1,5 +1,5 @@
 import asyncio
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from types import SimpleNamespace
 from typing import Any
 
@@ -59,7 +59,7 @@ class TestLive:
         async def receive() -> MutableMapping[str, Any]:
             return messages.pop(0)
 
-        async def send(message: MutableMapping[str, Any]) -> None:
+        async def send(message: Mapping[str, Any]) -> None:
             sent.append(message["type"])
 
         monkeypatch.setattr(asgi, "lane", SimpleNamespace(startup=startup, shutdown=shutdown))
