@@ -151,7 +151,7 @@ class Report:
             rows[line["invoiceDisplayName"]] = [x + y for x, y in zip(sums, numbers, strict=True)]
         total = sum(row[-1] for row in rows.values())
         table(
-            f"{buyer.name}'s invoice, {used[0]['status']}, {used[0]['periodStart'][:10]} to {used[0]['periodEnd'][:10]}",
+            f"{buyer.name}'s invoice, {used[0]['status']}, from {used[0]['periodStart'][:10]}",
             ["line", "quantity", "price", "tax", "total"],
             [[name, f"{row[0]:f}", *(f"{value:.9f}" for value in row[1:])] for name, row in rows.items()]
             + [["all", "", "", "", f"{total:.9f}"]],
