@@ -95,7 +95,8 @@ def _occurrences(price: PriceVersion, subscription: Subscription, prices: PriceB
     )
     last = charged.order_by("-period_start").first()
     cadence = periods.parse_cadence(price.cadence or prices.cadence)
-    ended_at = subscription.terminated_at
+    # Nothing of a period that an agreed end leaves out, even where it is billed before the end is noticed.
+    ended_at = subscription.terminated_at or subscription.ending_at
     if cadence.is_once:
         if last is None:
             yield _one_time(price, subscription)
@@ -114,7 +115,7 @@ def _one_time(price: PriceVersion, subscription: Subscription) -> _Occurrence:
     if _in_advance(price):
         return _Occurrence(price, start, None, start)
     first_end = _first_invoice(subscription).period_end
-    return _Occurrence(price, start, None, min(first_end, subscription.terminated_at or first_end))
+    return _Occurrence(price, start, None, min(first_end, subscription.terminated_at or subscription.ending_at or first_end))
 
 
 def _first_invoice(subscription: Subscription) -> Invoice:

@@ -9,7 +9,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from billing import money, subscription_reads, subscriptions, topups
+from billing import invoicing, money, subscription_reads, subscriptions, topups
 from billing.models import Charge, Invoice, Plan, Subscription, Wallet
 from billing.subscriptions import Agreement, NewSubscription
 from customers import registry
@@ -430,6 +430,26 @@ class TestEndDue:
             subscriptions.end_due(ending, 10)
         assert ids.text("sub", made[1].id) in failed.value.exceptions[0].__notes__[0]
         assert [reread(each).status for each in made] == ["terminated", "active", "terminated"]
+
+
+class TestEndAtTheEndOfAPeriod:
+    def test_is_not_charged_for_the_next_period_even_if_billing_comes_first(
+        self, merchant: Merchant, customer: Customer
+    ) -> None:
+        start = timezone.now()
+        agree(factories.plan(product=factories.product(merchant=merchant)), customer)
+        fund(customer, 500 * DOLLARS)
+        plan = plan_with_fee(merchant)
+        period = agree(plan, customer, started_at=start).subscription
+        ending = period.period_end
+        subscriptions.terminate(merchant_id=merchant.id, subscription_id=period.id, reason="Try again")
+        subscription = agree(plan, customer, started_at=start, ending_at=ending).subscription
+        move_clock(customer, ending + timedelta(hours=2))
+        invoicing.bill_due(now=ending + timedelta(hours=2))
+        subscriptions.end_due(ending + timedelta(hours=2), 10)
+        assert reread(subscription).terminated_at == ending
+        charged = Charge.objects.filter(subscription_id=subscription.id, kind="fee")
+        assert [charge.period_start for charge in charged] == [start]
 
 
 class TestSearch:
