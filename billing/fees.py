@@ -115,7 +115,9 @@ def _one_time(price: PriceVersion, subscription: Subscription) -> _Occurrence:
     if _in_advance(price):
         return _Occurrence(price, start, None, start)
     first_end = _first_invoice(subscription).period_end
-    return _Occurrence(price, start, None, min(first_end, subscription.terminated_at or subscription.ending_at or first_end))
+    return _Occurrence(
+        price, start, None, min(first_end, subscription.terminated_at or subscription.ending_at or first_end)
+    )
 
 
 def _first_invoice(subscription: Subscription) -> Invoice:
