@@ -6,15 +6,17 @@ at it (``plans.follow``); what was charged or agreed before keeps its own.
 
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
 from django.db import transaction
 from django.db.models import Exists, OuterRef, QuerySet
 
-from billing import plans, prices
-from billing.models import Fee, PaymentTerm, Price, PriceVersion
+from billing import plans, prices, taxes
+from billing.models import Fee, PaymentTerm, Price, PriceVersion, Subscription
 from billing.plans import CADENCES, ONE_TIME
+from customers.models import Book
 from merchants import audit, ids, products
 from merchants.audit import Actor
 from merchants.errors import Conflict, NotFound, ValidationFailed
@@ -57,6 +59,38 @@ def get_fee(*, merchant_id: UUID, fee_id: UUID) -> Fee:
     if fee is None:
         raise NotFound("There is no such fee.")
     return fee
+
+
+@dataclass(frozen=True, slots=True)
+class FeePrice:
+    """What a fee costs one subscription; the tax rate is in percent."""
+
+    version: PriceVersion
+    tax_rate: Decimal
+
+
+def fee_price(*, merchant_id: UUID, fee_id: UUID, subscription_id: UUID) -> FeePrice:
+    """Return what a subscription pays for a fee: by the plan version it is pinned to, at its customer's tax rate.
+
+    Raises:
+        NotFound: the merchant has no such fee or subscription, or the fee is not in its plan.
+    """
+    bucket = ids.bucket_of(subscription_id)
+    own = Subscription.objects.filter(bucket=bucket, id=subscription_id, merchant_id=merchant_id)
+    subscription = own.select_related("plan_version").first()
+    if subscription is None or not Fee.objects.filter(id=fee_id, merchant_id=merchant_id).exists():
+        raise NotFound()
+    version = subscription.plan_version.prices.filter(price__fee_id=fee_id).select_related("price").first()
+    if version is None:
+        raise NotFound("The subscription's plan does not have this fee.")
+    book = Book.objects.get(bucket=bucket, customer_id=subscription.customer_id)
+    rate = taxes.rate(
+        customer_rates=book.tax_rates,
+        plan_id=subscription.plan_id,
+        plan_rate=subscription.plan_version.default_tax_rate,
+        is_exempt=subscription.tax_exempt,
+    )
+    return FeePrice(version, rate)
 
 
 def create_fee(*, merchant_id: UUID, product_id: UUID, name: str, description: str, now: datetime) -> Fee:

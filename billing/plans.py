@@ -252,13 +252,13 @@ def _check(sold: Sequence[PriceVersion], product_id: UUID | None, cadence: str) 
     for version in sold:
         price = version.price
         name = ids.text("price", price.id)
-        fitting = {None, cadence, ONE_TIME} if price.fee_id else {None, cadence}
         if _product_of(version) != product_id:
             faults.append(_fault("PRICE_PRODUCT_MISMATCH", f"{name} is for another product."))
         if {price.billable_metric_id, price.fee_id} & seen:
             faults.append(_fault("PRICED_TWICE", f"{name} prices a metric or fee that another price of the plan has."))
-        if version.billing_cadence not in fitting:
-            faults.append(_fault("CADENCE_MISMATCH", f"{name} is charged at {version.billing_cadence}, not {cadence}."))
+        # Fees fall due at their own cadence; use is counted in the periods of the plan.
+        if price.billable_metric_id and version.billing_cadence not in (None, cadence):
+            faults.append(_fault("CADENCE_MISMATCH", f"{name} is counted in {version.billing_cadence}, not {cadence}."))
         seen.add(price.billable_metric_id or price.fee_id)
     if faults:
         raise ValidationFailed(faults[0]["message"], errors=faults)

@@ -4,18 +4,28 @@ from django.urls import URLPattern, URLResolver, include, path
 
 import billing.api
 import customers.api
+import dashboard.views
 import merchants.api
 import metering.api
-from config import metrics, probes
+import portal.views
+import ui.views
+from config import metrics, openapi, probes
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("healthz", probes.healthz),
     path("readyz", probes.readyz),
     path("metrics", metrics.metrics),
+    path("openapi.json", openapi.Document.as_view(), name="openapi"),
+    path("docs", openapi.Docs.as_view(), name="docs"),
+    path("redoc", openapi.Reference.as_view(), name="redoc"),
     path("v0/", include(merchants.api)),
     path("v0/", include(metering.api)),
     path("v0/", include(billing.api)),
     path("v0/", include(customers.api)),
+    path("theme", ui.views.set_theme, name="theme"),
+    path("portal/", include(portal.views)),
+    path("", include(dashboard.views)),
+    path("accounts/", include("allauth.urls")),
 ]
 
 handler400 = "config.errors.bad_request"

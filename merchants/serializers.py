@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import cache
 from typing import Any
 from uuid import UUID
 
@@ -74,9 +75,11 @@ class ConstantField(StrictField):
 class TextField(StrictField):
     """One line of text without controls."""
 
-    def __init__(self, *, length_min: int = 1, length_max: int = fields.TEXT_LENGTH_MAX, **options: Any) -> None:
+    def __init__(self, *, length_min: int = 1, length_max: int | None = None, **options: Any) -> None:
         super().__init__(**options)
-        self.length_min, self.length_max = length_min, length_max
+        self.length_min, self.length_max = length_min, length_max or fields.TEXT_LENGTH_MAX
+        if length_max:
+            set_override(self, "field", {"type": "string", "minLength": length_min, "maxLength": length_max})
 
     def read(self, value: Any, name: str) -> str:
         return fields.text(value, name, length_min=self.length_min, length_max=self.length_max)
@@ -108,6 +111,7 @@ class WholeField(StrictField):
     def __init__(self, *, least: int, most: int, **options: Any) -> None:
         super().__init__(**options)
         self.least, self.most = least, most
+        set_override(self, "field", {"type": "integer", "minimum": least, "maximum": most})
 
     def read(self, value: Any, name: str) -> int:
         return fields.integer(value, name, least=self.least, most=self.most)
@@ -246,6 +250,7 @@ class PaginationSerializer(serializers.Serializer):  # type: ignore[type-arg]
     total = serializers.IntegerField()
 
 
+@cache
 def page_of(item: type[serializers.Serializer[Any]]) -> type[serializers.Serializer[Any]]:
     """Build the serializer of a list answer, for the API's description."""
     name = item.__name__.removesuffix("Serializer") + "List"

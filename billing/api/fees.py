@@ -6,16 +6,20 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from billing import catalogue
+from billing import catalogue, prices
+from billing.api.prices import PropertiesField
+from billing.catalogue import FeePrice
 from billing.models import Fee
 from merchants import products
 from merchants.serializers import (
     BodySerializer,
+    ChoiceField,
     ConstantField,
     IdField,
     InstantField,
     OwnMerchantField,
     PageSerializer,
+    PercentField,
     TextField,
     page_of,
 )
@@ -61,6 +65,19 @@ class FeeQuerySerializer(PageSerializer):
     productId = IdField("prod", required=False)
 
 
+class FeePriceSerializer(serializers.Serializer[FeePrice]):
+    """What a subscription pays for a fee."""
+
+    id = IdField("price", source="version.price_id")
+    feeId = IdField("fee", source="version.price.fee_id")
+    model = ChoiceField(source="version.model", choices=prices.MODELS)
+    paymentTerm = ChoiceField(source="version.payment_term", choices=[term.value for term in catalogue.FEE_TERMS])
+    billingCadence = TextField(source="version.billing_cadence")
+    invoiceDisplayName = TextField(source="version.display_name")
+    properties = PropertiesField(source="version.properties")
+    taxRate = PercentField(source="tax_rate", help_text="In percent.")
+
+
 class Fees(TenantView):
     scope = "fees"
 
@@ -104,7 +121,22 @@ class FeeById(TenantView):
         return Response(status=204)
 
 
+class FeePriceOfSubscription(TenantView):
+    scope = "fees"
+
+    @extend_schema(operation_id="getFeePrice", responses=FeePriceSerializer)
+    def get(self, request: Request, id: str, subscription_id: str) -> Response:
+        """Get what a subscription pays for a fee, and its tax rate."""
+        found = catalogue.fee_price(
+            merchant_id=self.merchant_id,
+            fee_id=self.path_id("fee", id),
+            subscription_id=self.path_id("sub", subscription_id),
+        )
+        return self.answer(FeePriceSerializer, found)
+
+
 urlpatterns = [
     path("fees", Fees.as_view()),
     path("fees/<str:id>", FeeById.as_view()),
+    path("fees/<str:id>/price/<str:subscription_id>", FeePriceOfSubscription.as_view()),
 ]

@@ -3,7 +3,7 @@
 from typing import Any
 
 from django.urls import path
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import extend_schema, extend_schema_field
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -77,6 +77,7 @@ class TopUpSerializer(serializers.Serializer[TopUp]):
     createdAt = InstantField(source="created_at")
 
 
+@extend_schema_field({"type": "string", "pattern": "^[!-~]{1,255}$"})
 class IdempotencyKeyField(StrictField):
     """The same as the ``Idempotency-Key`` header."""
 

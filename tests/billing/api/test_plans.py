@@ -97,9 +97,9 @@ class TestCreate:
 
         assert refusal(answer) == (400, "prices", "PRICED_TWICE")
 
-    def test_refuses_a_price_that_is_charged_at_another_cadence(self, seller, product_id):
-        fee_id = callers.fee(seller, product_id)["id"]
-        yearly = callers.price(seller, fee_id=fee_id, billingCadence="P1Y")["id"]
+    def test_refuses_a_price_that_counts_use_in_other_periods(self, seller, product_id):
+        metric_id = callers.metric(seller, product_id)["id"]
+        yearly = callers.price(seller, metric_id=metric_id, billingCadence="P1Y")["id"]
 
         answer = seller.post(
             "/v0/plans", {"merchantId": seller.merchant_id, "name": "A", "currency": "USD", "prices": [yearly]}
@@ -107,11 +107,12 @@ class TestCreate:
 
         assert refusal(answer) == (400, "prices", "CADENCE_MISMATCH")
 
-    def test_takes_a_one_time_fee_at_any_cadence(self, seller, product_id):
+    @pytest.mark.parametrize("cadence", ["P0D", "P1M", "P3M", "P1Y"])
+    def test_takes_a_fee_of_any_cadence(self, seller, product_id, cadence):
         fee_id = callers.fee(seller, product_id)["id"]
-        once = callers.price(seller, fee_id=fee_id, billingCadence="P0D")["id"]
+        price_id = callers.price(seller, fee_id=fee_id, billingCadence=cadence)["id"]
 
-        assert callers.plan(seller, [once], billingCadence="P1Y")["prices"][0]["billingCadence"] == "P0D"
+        assert callers.plan(seller, [price_id])["prices"][0]["billingCadence"] == cadence
 
     def test_refuses_a_price_of_another_merchant_as_if_it_did_not_exist(self, seller, price_id):
         stranger = caller()

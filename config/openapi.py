@@ -1,0 +1,127 @@
+"""The OpenAPI document of every route, and the two pages that show it."""
+
+from typing import Any
+
+from csp.constants import SELF, UNSAFE_INLINE
+from csp.decorators import csp_update
+from django.utils.decorators import method_decorator
+from drf_spectacular.views import SpectacularJSONAPIView, SpectacularRedocView, SpectacularSwaggerSplitView
+
+from config import lane_schema
+from config.api_schema import REFUSALS, SECURITY
+from merchants import errors
+from merchants.serializers import example_id
+
+API_PREFIXES = ("/v0/", "/v1/", "/v2/")
+
+DESCRIPTION = """
+Usage metering and real-time billing: reserve funds, report use, and every amount explained.
+
+**Amounts** are decimal strings in major units in requests; `billing`, balances and `remainingBalance` are nanos
+(10⁻⁹ of the major unit). **Ids** are a prefix and 26 characters. **Time** is RFC 3339 with an offset.
+**Lists** are pages of `limit` (1 to 100) from `offset`. **Refusals** have one shape; switch on `code`.
+"""
+
+# The two pages style themselves from script, and Redoc searches in a worker it makes from a blob.
+PAGES_CSP = {"style-src": [SELF, UNSAFE_INLINE], "worker-src": [SELF, "blob:"]}
+
+_STRING = {"type": "string"}
+_FIELD_ERROR = {
+    "type": "object",
+    "required": ["field", "message"],
+    "properties": {"field": _STRING, "message": _STRING, "code": _STRING},
+}
+_ERROR = {
+    "type": "object",
+    "description": "A refusal. Clients switch on `code`, never on `message`.",
+    "required": ["error", "message", "code", "requestId"],
+    "properties": {
+        "error": {**_STRING, "description": "The category, which goes with the status."},
+        "message": _STRING,
+        "code": {**_STRING, "description": "What exactly, in UPPER_SNAKE."},
+        "requestId": _STRING,
+        "details": {"type": "object", "additionalProperties": True},
+        "reason": {**_STRING, "enum": ["no_permission", "insufficient_scope", "not_member"]},
+        "requiredPermissions": {"type": "array", "items": _STRING},
+        "errors": {"type": "array", "items": _FIELD_ERROR},
+    },
+}
+
+
+def with_lane(endpoints: list[Any]) -> list[Any]:
+    """Add the routes of the fast lane, which Django does not serve, to those of the API that it does."""
+    ours = [endpoint for endpoint in endpoints if endpoint[0].startswith(API_PREFIXES)]
+    return [*ours, *lane_schema.endpoints()]
+
+
+def finish(result: dict[str, Any], **context: Any) -> dict[str, Any]:
+    """Add the components that operations refer to."""
+    components = result["components"]
+    components["schemas"]["Error"] = _ERROR
+    components["responses"] = {name: _refusal(status, name, text) for status, (name, text) in REFUSALS.items()}
+    components["securitySchemes"] = {
+        SECURITY: {
+            "type": "http",
+            "scheme": "bearer",
+            "description": "An API key: `Authorization: Bearer fth_sk_test_…`. It opens one merchant in one mode.",
+        }
+    }
+    result["info"]["description"] = DESCRIPTION.strip()
+    _forget_marks(result)
+    return result
+
+
+def _forget_marks(node: Any) -> None:
+    """Remove what drf-spectacular notes for hooks of its own that are not in use."""
+    if isinstance(node, dict):
+        node.pop("x-spec-enum-id", None)
+    for child in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
+        _forget_marks(child)
+
+
+def _refusal(status: int, name: str, description: str) -> dict[str, Any]:
+    body = {"schema": {"$ref": "#/components/schemas/Error"}, "example": _example(status)}
+    return {"description": description, "content": {"application/json": body}}
+
+
+def _example(status: int) -> dict[str, Any]:
+    examples: dict[int, errors.ServiceError] = {
+        400: errors.ValidationFailed("name must have 1 to 200 characters.", field="name", code="INVALID_TEXT"),
+        402: errors.InsufficientFunds(available="0.75", required="1.20", currency="USD"),
+        403: errors.Forbidden(
+            "This key lacks the scope usage:write.",
+            code="INSUFFICIENT_SCOPE",
+            reason="insufficient_scope",
+            required_permissions=["usage:write"],
+        ),
+        405: errors.MethodNotAllowed(allowed=["GET", "POST"]),
+        408: errors.ServiceError("The body did not arrive in time."),
+        409: errors.IdempotencyConflict(),
+        429: errors.TooManyRequests(),
+        503: errors.Unavailable(),
+    }
+    plain = {kind.status: kind for kind in (errors.Unauthorized, errors.NotFound, errors.LengthRequired)}
+    plain |= {kind.status: kind for kind in (errors.PayloadTooLarge, errors.UnsupportedMediaType)}
+    plain |= {errors.Unprocessable.status: errors.Unprocessable, errors.ServiceError.status: errors.ServiceError}
+    error = examples[status] if status in examples else plain[status]()
+    return errors.envelope(error, example_id("req"))
+
+
+class Document(SpectacularJSONAPIView):
+    """``/openapi.json``."""
+
+
+@method_decorator(csp_update(PAGES_CSP), name="dispatch")
+class Docs(SpectacularSwaggerSplitView):
+    """``/docs``: Swagger UI, from our own files."""
+
+    url_name = "openapi"
+    template_name = "config/docs.html"
+
+
+@method_decorator(csp_update(PAGES_CSP), name="dispatch")
+class Reference(SpectacularRedocView):
+    """``/redoc``: Redoc, from our own files."""
+
+    url_name = "openapi"
+    template_name = "config/redoc.html"

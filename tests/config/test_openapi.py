@@ -1,0 +1,195 @@
+"""The OpenAPI document of every route, and the pages that show it."""
+
+import json
+from datetime import datetime
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.urls import URLPattern, URLResolver, get_resolver
+from drf_spectacular.drainage import GENERATOR_STATS, reset_generator_stats
+from drf_spectacular.generators import SchemaGenerator
+from drf_spectacular.validation import validate_schema
+from rest_framework.views import APIView
+
+from charging import answers, commands
+from charging.book import Event
+from config import lane_schema, openapi
+from config.asgi import LANE_PATHS, LANE_VERBS
+from merchants import ids, roles
+
+METHODS = {"get", "post", "patch", "delete", "put"}
+
+
+@pytest.fixture(scope="module")
+def document() -> dict[str, Any]:
+    reset_generator_stats()
+    return SchemaGenerator().get_schema(request=None, public=True)
+
+
+def operations(document: dict[str, Any]) -> list[tuple[str, str, dict[str, Any]]]:
+    return [
+        (path, method, operation)
+        for path, members in document["paths"].items()
+        for method, operation in members.items()
+        if method in METHODS
+    ]
+
+
+def routes(patterns: list[URLPattern | URLResolver], prefix: str = "/") -> list[tuple[str, type[APIView]]]:
+    """Every route of Django's under the API's prefixes, with its view."""
+    found: list[tuple[str, type[APIView]]] = []
+    for pattern in patterns:
+        route = prefix + str(pattern.pattern)
+        if isinstance(pattern, URLResolver):
+            found += routes(pattern.url_patterns, route)
+        elif route.startswith(openapi.API_PREFIXES):
+            found.append((route.replace("<str:", "{").replace(">", "}"), pattern.callback.cls))
+    return found
+
+
+class TestTheDocument:
+    def test_is_valid_openapi(self, document):
+        validate_schema(document)
+        assert document["openapi"].startswith("3.1")
+
+    def test_was_made_without_guessing(self, document):
+        assert not GENERATOR_STATS._warn_cache
+        assert not GENERATOR_STATS._error_cache
+
+    def test_has_every_route_and_method_of_django(self, document):
+        missing = [
+            (method, path)
+            for path, view in routes(get_resolver().url_patterns)
+            for method in METHODS
+            if hasattr(view, method) and method not in document["paths"].get(path, {})
+        ]
+        assert not missing
+
+    def test_has_every_route_of_the_fast_lane(self, document):
+        of_verbs = {f"/v0/entitlements/{{id}}{verb}" for verb in LANE_VERBS}
+
+        assert all("post" in document["paths"][path] for path in LANE_PATHS | of_verbs)
+
+    def test_names_every_operation_once(self, document):
+        names = [operation["operationId"] for _, _, operation in operations(document)]
+
+        assert len(names) == len(set(names))
+
+    def test_names_scopes_that_exist(self, document):
+        scopes = {scope for _, _, operation in operations(document) for scope in operation["security"][0]["ApiKey"]}
+
+        assert scopes <= roles.SCOPES
+
+    def test_says_how_every_operation_can_be_refused(self, document):
+        for path, method, operation in operations(document):
+            statuses = set(operation["responses"])
+            assert {"401", "403", "404", "500", "503"} <= statuses, (method, path)
+            if "requestBody" in operation:
+                assert {"400", "409", "411", "413", "415"} <= statuses, (method, path)
+
+    def test_refers_only_to_what_it_has(self, document):
+        for reference in references(document):
+            place = document
+            for part in reference.removeprefix("#/").split("/"):
+                place = place[part]
+
+    def test_describes_every_operation(self, document):
+        assert all(operation["summary"] and operation["description"] for _, _, operation in operations(document))
+
+
+def references(node: Any) -> list[str]:
+    if isinstance(node, dict):
+        own = [node["$ref"]] if "$ref" in node else []
+        return own + [reference for child in node.values() for reference in references(child)]
+    return [reference for child in node for reference in references(child)] if isinstance(node, list) else []
+
+
+class TestTheLanesExamples:
+    merchant_id = ids.parse_raw("org", lane_schema.USAGE_EXAMPLE["merchantId"])
+
+    def body(self, example: object) -> bytes:
+        return json.dumps(example).encode()
+
+    def test_are_accepted_as_usage(self):
+        assert commands.parse_usage(self.body(lane_schema.USAGE_EXAMPLE), self.merchant_id)
+        batch = commands.parse_batch(self.body({"events": [lane_schema.USAGE_EXAMPLE]}), self.merchant_id)
+        assert isinstance(batch[0], commands.RecordUsage)
+
+    def test_are_accepted_as_reservations(self):
+        reserve = commands.parse_reserve(
+            self.body(lane_schema.RESERVE_EXAMPLE),
+            self.merchant_id,
+            key=None,
+            is_regional=False,
+            ttl_default=900,
+            ttl_max=commands.TTL_SECONDS_MIN * 1_000,
+        )
+        assert (reserve.max_uses, reserve.ttl_seconds) == (3, 600)
+
+    @pytest.mark.parametrize(
+        ("serializer", "wire"),
+        [
+            (lane_schema.RecordUsageSerializer, commands._WireUsage),
+            (lane_schema.UsagePropertySerializer, commands._WireProperty),
+            (lane_schema.RecordUsageBatchSerializer, commands._WireBatch),
+            (lane_schema.ReserveSerializer, commands._WireReserve),
+            (lane_schema.ReserveLineSerializer, commands._WireLine),
+            (lane_schema.ExtendSerializer, commands._WireExtend),
+        ],
+    )
+    def test_describe_the_members_that_the_lane_reads(self, serializer, wire):
+        assert set(serializer().fields) == set(wire.__struct_encode_fields__)
+
+    def test_show_the_members_that_the_lane_writes(self):
+        raw = ids.new_raw(7)
+        at = datetime(2026, 11, 15)
+        known = {name: raw for name in Event.__struct_fields__ if name == "id" or name.endswith("_id")}
+        known |= dict.fromkeys(("timestamp", "created_at"), at) | {"key": "k", "currency": "USD"}
+        known |= {"properties": [[raw.hex(), "1", None]], "metadata": {"a": "b"}}
+        known |= dict.fromkeys(("net", "tax", "gross"), 0)
+        event = Event(**{name: known.get(name) for name in Event.__struct_fields__})
+
+        assert set(answers.usage_event(event)) == set(lane_schema.RecordedUsageSerializer().fields)
+        assert set(answers.usage_event(event)["billing"]) == set(lane_schema.BillingSerializer().fields)
+
+
+@pytest.mark.django_db
+class TestThePages:
+    def test_serve_the_document(self):
+        answer = Client().get("/openapi.json")
+
+        assert answer.status_code == 200
+        assert answer.json()["info"]["title"] == "Farthing API"
+
+    @pytest.mark.parametrize("path", ["/docs", "/redoc"])
+    def test_load_nothing_from_elsewhere(self, path):
+        page = Client().get(path)
+
+        assert page.status_code == 200
+        assert b"http://" not in page.content
+        assert b"https://" not in page.content
+
+    @pytest.mark.parametrize("path", ["/docs", "/redoc"])
+    def test_run_no_script_of_their_own(self, path):
+        policy = Client().get(path)["Content-Security-Policy"]
+
+        assert "script-src 'self';" in policy + ";"
+        assert "frame-ancestors 'none'" in policy
+
+    def test_alone_may_style_from_script(self):
+        assert "unsafe-inline" not in Client().get("/nothing")["Content-Security-Policy"]
+
+
+@pytest.mark.browser
+def test_swagger_ui_shows_the_routes(served_url, browser_page):
+    browser_page.goto(f"{served_url}/docs")
+
+    browser_page.get_by_text("/v0/usage/batch").first.wait_for()
+
+
+@pytest.mark.browser(expects=["cdn.redoc.ly"])  # its maker's logo, which our policy keeps out
+def test_redoc_shows_the_routes(served_url, browser_page):
+    browser_page.goto(f"{served_url}/redoc")
+
+    browser_page.get_by_role("heading", name="Record a usage event and charge it").wait_for()
