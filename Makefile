@@ -1,0 +1,116 @@
+# Everything runs from here, with Python 3.11 or newer and nothing else installed.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+VENV := .venv
+BIN := $(VENV)/bin
+UV := $(BIN)/uv
+JOBS ?= 2
+
+# Python to build the environment with: PYTHON where given, else the first that fits. 3.11 and 3.12 come first
+# because for them every package is a ready wheel; for newer ones the bundled Redis is compiled.
+PYTHONS := $(if $(PYTHON),$(PYTHON),python3 python3.12 python3.11 python3.13 python3.14)
+
+.PHONY: help
+help: ## Show this list
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
+
+# --- what it is for --------------------------------------------------------------------------------------
+
+.PHONY: run
+run: $(VENV)/run.stamp ## Start Farthing and its demo on PORT (8000); Ctrl-C stops it, the data stays
+	@exec $(BIN)/python -m config.runner $(if $(VERBOSE),--verbose)
+
+.PHONY: demo
+demo: $(VENV)/run.stamp ## Sell a few hundred real code runs on a fresh Farthing, then verify every cent
+	@exec $(BIN)/python -m examples.code_runner.demo
+
+.PHONY: test
+test: $(VENV)/dev.stamp chromium ## Run all tests; ARGS are passed to pytest
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup $(ARGS)
+
+.PHONY: check
+check: $(VENV)/dev.stamp chromium ## Check format, lint, types, imports and migrations, then run all tests
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python manage.py makemigrations --check --dry-run
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup $(ARGS)
+
+.PHONY: bench
+bench: $(VENV)/dev.stamp ## Measure the engine against bare PostgreSQL, on this machine
+	@exec $(BIN)/python -m benchmarks $(ARGS)
+
+.PHONY: clean
+clean: ## Remove what was built and cached; the data in .farthing stays
+	rm -rf $(VENV) build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# --- for those who change it -----------------------------------------------------------------------------
+
+.PHONY: fmt
+fmt: $(VENV)/dev.stamp ## Format the code and fix what can be fixed
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+.PHONY: migrate
+migrate: $(VENV)/run.stamp ## Apply migrations, as the owner, to the database that DATABASE_OWNER_URL names
+	$(BIN)/python manage.py migrate
+
+LOCK := pip compile --quiet --universal --generate-hashes --no-header --no-emit-index-url --python-version 3.11
+
+.PHONY: lock
+lock: $(VENV)/uv.stamp ## Pin all dependencies again, with hashes, from pyproject.toml
+	$(UV) $(LOCK) pyproject.toml --output-file requirements/run.txt $(ARGS)
+	$(UV) $(LOCK) pyproject.toml --group dev --output-file requirements/dev.txt $(ARGS)
+
+# --- the environment, made again only when a lock file changes -------------------------------------------
+
+$(BIN)/python:
+	@fits() { "$$1" -c "import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < $$2)" 2>/dev/null; }; \
+	for limit in "(3, 13)" "(4, 0)"; do \
+	    for candidate in $(PYTHONS); do \
+	        if [ -z "$$python" ] && fits "$$candidate" "$$limit"; then python="$$candidate"; fi; \
+	    done; \
+	done; \
+	if [ -z "$$python" ]; then \
+	    echo "Farthing needs Python 3.11 or newer; found: $$(python3 --version 2>/dev/null || echo none)." \
+	        "If it is installed elsewhere: make PYTHON=/path/to/python3.11 run" >&2; exit 1; \
+	fi; \
+	if ! "$$python" -c "import ensurepip, venv" 2>/dev/null; then \
+	    echo "$$python cannot make a virtual environment: it comes without ensurepip." \
+	        "On Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; \
+	fi; \
+	echo "Making $(VENV) with $$("$$python" --version) ..."; \
+	"$$python" -m venv --clear $(VENV)
+
+$(VENV)/uv.stamp: requirements/uv.txt | $(BIN)/python
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
+$(VENV)/run.stamp $(VENV)/dev.stamp: $(VENV)/%.stamp: requirements/%.txt $(VENV)/uv.stamp
+	@echo "Installing $< ..."
+	@$(UV) pip install --quiet --python $(BIN)/python --require-hashes --compile-bytecode -r $< || { \
+	    echo "The packages could not be installed. On Python 3.13 and newer the bundled Redis is compiled, which" \
+	        "needs a C compiler and make; with Python 3.11 or 3.12 nothing is: make clean, then" \
+	        "make PYTHON=python3.12 run" >&2; exit 1; }
+	@touch $@
+
+# The browser tests drive a real Chromium. Where it is missing and may be installed, it is; elsewhere those tests
+# are skipped and say so.
+.PHONY: chromium
+chromium:
+	@for name in "$$CHROME_PATH" chromium chromium-browser google-chrome google-chrome-stable; do \
+	    if [ -n "$$name" ] && command -v "$$name" >/dev/null 2>&1; then exit 0; fi; \
+	done; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then \
+	    echo "Installing Chromium for the browser tests ..."; \
+	    export DEBIAN_FRONTEND=noninteractive; \
+	    { apt-get -qq update && apt-get -qq install -y --no-install-recommends chromium >/dev/null; } \
+	        || echo "Chromium could not be installed: the browser tests will be skipped." >&2; \
+	else \
+	    echo "No Chromium, and no right to install it: the browser tests will be skipped (set CHROME_PATH)." >&2; \
+	fi
