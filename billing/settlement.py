@@ -105,7 +105,7 @@ def _settle_alone(claim: _Claim, now: datetime) -> None:
     except OperationalError:
         raise
     except (DatabaseError, BrokenSequence):
-        logger.exception("wallet %s cannot be settled; it is parked", claim.wallet_id)
+        logger.exception("wallet %s cannot be settled; it is parked", ids.text("acc", uuid.UUID(claim.wallet_id)))
         queued.update(parked_until=now + timedelta(seconds=PARKED_SECONDS))
 
 
@@ -223,9 +223,8 @@ def _read(claims: Sequence[_Claim]) -> list[_Range]:
 def _check_gapless(each: _Range) -> None:
     found = sum([part.charges for part in each.slices])
     if found != each.last_seq - each.first_seq + 1:
-        raise BrokenSequence(
-            f"wallet {ids.text('acc', each.wallet_id)} has {found} charges numbered {each.first_seq} to {each.last_seq}"
-        )
+        wallet = ids.text("acc", uuid.UUID(each.wallet_id))
+        raise BrokenSequence(f"wallet {wallet} has {found} charges numbered {each.first_seq} to {each.last_seq}")
 
 
 # --- writing it ------------------------------------------------------------------------------------------
