@@ -44,11 +44,15 @@ class Schema(AutoSchema):
     def get_auth(self) -> list[_SchemaType]:
         """Name the scope that a key needs."""
         access = roles.READ if self.method in SAFE_METHODS else roles.WRITE
-        return [{SECURITY: [f"{self.view.scope}:{access}"]}]
+        return [{SECURITY: [f"{self._resource}:{access}"]}]
 
     def get_tags(self) -> list[str]:
         """Group operations by the resource of their scope."""
-        return [self.view.scope]
+        return [self._resource]
+
+    @property
+    def _resource(self) -> str:
+        return str(getattr(self.view, "scope"))  # noqa: B009 (every TenantView has one, REST framework's views do not)
 
     def get_summary(self) -> str | None:
         """Take the first sentence of the handler's docstring."""
@@ -99,8 +103,8 @@ class Schema(AutoSchema):
 
     def _get_response_bodies(self, direction: Any = "response") -> _SchemaType:
         bodies = super()._get_response_bodies(direction)
-        for status, body in bodies.items():
-            body["description"] = body["description"] or SUCCESSES[status]
-        for status in self.refusals():
-            bodies.setdefault(str(status), {"$ref": f"#/components/responses/{REFUSALS[status][0]}"})
+        for success, body in bodies.items():
+            body["description"] = body["description"] or SUCCESSES[success]
+        for refusal in self.refusals():
+            bodies.setdefault(str(refusal), {"$ref": f"#/components/responses/{REFUSALS[refusal][0]}"})
         return bodies

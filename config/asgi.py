@@ -20,6 +20,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 django = get_asgi_application()
 
 from charging import lane  # noqa: E402 (Django is set up above)
+from config import bodies  # noqa: E402
 
 
 async def application(scope: Scope, receive: Receive, send: Send) -> None:
@@ -29,7 +30,7 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
     elif is_for_lane(scope):
         await lane.application(scope, receive, send)
     else:
-        await django(dict(scope), receive, send)
+        await bodies.bounded(django, dict(scope), receive, send)
 
 
 def is_for_lane(scope: Scope) -> bool:

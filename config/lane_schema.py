@@ -129,7 +129,7 @@ class FailedUsageSerializer(serializers.Serializer[Any]):
     error = serializers.CharField()
     code = serializers.CharField()
     details = serializers.DictField(required=False)
-    errors = serializers.ListField(child=serializers.DictField(), required=False)
+    errors = serializers.ListField(child=serializers.DictField(), required=False)  # type: ignore[assignment]
 
 
 class BatchSummarySerializer(serializers.Serializer[Any]):

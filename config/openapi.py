@@ -95,16 +95,22 @@ def _example(status: int) -> dict[str, Any]:
             required_permissions=["usage:write"],
         ),
         405: errors.MethodNotAllowed(allowed=["GET", "POST"]),
-        408: errors.ServiceError("The body did not arrive in time."),
         409: errors.IdempotencyConflict(),
         429: errors.TooManyRequests(),
         503: errors.Unavailable(),
     }
-    plain = {kind.status: kind for kind in (errors.Unauthorized, errors.NotFound, errors.LengthRequired)}
-    plain |= {kind.status: kind for kind in (errors.PayloadTooLarge, errors.UnsupportedMediaType)}
-    plain |= {errors.Unprocessable.status: errors.Unprocessable, errors.ServiceError.status: errors.ServiceError}
-    error = examples[status] if status in examples else plain[status]()
-    return errors.envelope(error, example_id("req"))
+    plain: list[type[errors.ServiceError]] = [
+        errors.Unauthorized,
+        errors.NotFound,
+        errors.RequestTimeout,
+        errors.LengthRequired,
+        errors.PayloadTooLarge,
+        errors.UnsupportedMediaType,
+        errors.Unprocessable,
+        errors.ServiceError,
+    ]
+    examples |= {kind.status: kind() for kind in plain}
+    return errors.envelope(examples[status], example_id("req"))
 
 
 class Document(SpectacularJSONAPIView):

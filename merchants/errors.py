@@ -151,6 +151,13 @@ class MethodNotAllowed(ServiceError):
         return {**super().headers, "Allow": ", ".join(self.allowed)}
 
 
+class RequestTimeout(ServiceError):
+    status = 408
+    error = "request_timeout"
+    code = "REQUEST_TIMEOUT"
+    message = "The body did not arrive in time."
+
+
 class Conflict(ServiceError):
     status = 409
     error = "conflict"
