@@ -99,7 +99,8 @@ class NewSubscription(forms.Form):
 class TopUp(forms.Form):
     """Test money for a wallet."""
 
-    amount = forms.DecimalField(label="Amount", min_value=0, max_digits=12, decimal_places=3, localize=False)
+    amount = forms.DecimalField(label="Amount", min_value=0, max_digits=12, decimal_places=3)
+    key = forms.CharField(max_length=64, widget=forms.HiddenInput)  # a form sent twice adds once
 
 
 class PortalLink(forms.Form):

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from billing.models import Plan, Subscription
 from merchants import ids
-from merchants.models import Product
+from merchants.models import Merchant, Mode, Product
 from metering.models import BillableMetric
 
 KEY_PLACEHOLDER = "$FARTHING_API_KEY"
@@ -25,7 +25,7 @@ class Step:
     request: str = ""
 
 
-def steps(*, merchant_id: UUID, link: Callable[[str], str], url: str, secret: str) -> list[Step]:
+def steps(*, merchant: Merchant, link: Callable[[str], str], url: str, secret: str) -> list[Step]:
     """List the steps of a merchant that has charged nothing yet.
 
     Args:
@@ -33,6 +33,8 @@ def steps(*, merchant_id: UUID, link: Callable[[str], str], url: str, secret: st
         url: where the API answers, for the ready-made request.
         secret: the first key while it is shown, else empty.
     """
+    merchant_id = merchant.id
+    is_test = merchant.mode == Mode.TEST
     product = Product.objects.filter(merchant_id=merchant_id).order_by("created_at").first()
     metric = BillableMetric.objects.filter(merchant_id=merchant_id).order_by("created_at").first()
     plan = Plan.objects.filter(merchant_id=merchant_id, deleted_at=None, versions__prices__isnull=False).first()
@@ -59,8 +61,9 @@ def steps(*, merchant_id: UUID, link: Callable[[str], str], url: str, secret: st
             plan,
         ),
         (
-            "Subscribe a test customer",
-            "Add a customer, subscribe them to the plan, and give them test credit.",
+            "Subscribe a customer",
+            "Add a customer, subscribe them to the plan"
+            + (", and give them test money." if is_test else ". Prepaid plans start when a balance is paid in."),
             "Add customer",
             "customer-new",
             subscription,

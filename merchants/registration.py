@@ -19,6 +19,13 @@ NAME_LENGTH_MAX = 200
 EMAIL_LENGTH_MAX = 254
 SLUG_STEM_LENGTH_MAX = 60
 FIRST_KEY_NAME = "First key"
+# First words of paths that are not an organization's.
+RESERVED_SLUGS = frozenset(
+    {
+        "a", "accounts", "admin", "api", "docs", "gateway", "healthz", "hub", "metrics", "pay", "portal", "pricing",
+        "readyz", "redoc", "static", "test", "theme", "v0", "v1", "v2",
+    }
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,12 +159,13 @@ def _add_user(user: User) -> None:
 
 def _found(organization: Organization) -> Organization:
     stem = slugify(organization.name)[:SLUG_STEM_LENGTH_MAX].strip("-") or "organization"
-    organization.slug = stem
+    distinct = f"{stem}-{organization.id.hex[-12:]}"
+    organization.slug = distinct if stem in RESERVED_SLUGS else stem
     try:
         with transaction.atomic():
             organization.save(force_insert=True)
     except IntegrityError:  # another organization of this name
-        organization.slug = f"{stem}-{organization.id.hex[-12:]}"
+        organization.slug = distinct
         organization.save(force_insert=True)
     return organization
 

@@ -10,11 +10,10 @@ from uuid import UUID
 
 from django.db.models import Sum
 
-from billing import wallets
 from billing.models import Charge, CustomerRollup, Invoice, InvoiceRollup, PriceVersion, Subscription, Wallet
 from merchants import ids
 from metering.models import BillableMetric, UsageEvent
-from ui import fmt
+from ui import charts, fmt
 from ui.spans import Span
 
 RECENT_EVENTS = 10
@@ -69,7 +68,7 @@ class Statement:
     days_left: int | None
     owed: int
     period: Period
-    daily: list[tuple[str, list[int]]]
+    daily: list[charts.Series]  # spend per day, tax included, by what was used
     events: list[Event]
     invoices: list[Invoice]
 
@@ -101,7 +100,8 @@ def statement(*, subscription: Subscription, span: Span) -> Statement:
     }
     prepaid, credit = pots[subscription.prepaid_wallet_id], pots[subscription.credit_wallet_id]
     metrics = _metrics(subscription)
-    available = wallets.available(prepaid) or 0
+    daily = charts.rank(_daily(subscription, span, metrics))
+    available = prepaid.available or 0
     return Statement(
         currency=subscription.currency,
         available=available,
@@ -109,8 +109,8 @@ def statement(*, subscription: Subscription, span: Span) -> Statement:
         held=prepaid.held,
         days_left=_days_left(subscription, prepaid, available, span.now),
         owed=max(0, credit.spent - credit.balance),
-        period=_period(subscription, list(pots.values()), metrics),
-        daily=_daily(subscription, span, metrics),
+        period=_period(subscription, list(pots.values()), metrics, {series.name: series.tone for series in daily}),
+        daily=daily,
         events=_events(subscription, metrics),
         invoices=list(
             Invoice.objects.filter(bucket=bucket, subscription_id=subscription.id)
@@ -130,7 +130,9 @@ def _metrics(subscription: Subscription) -> dict[UUID, BillableMetric]:
 # --- the period ------------------------------------------------------------------------------------------
 
 
-def _period(subscription: Subscription, pots: list[Wallet], metrics: dict[UUID, BillableMetric]) -> Period:
+def _period(
+    subscription: Subscription, pots: list[Wallet], metrics: dict[UUID, BillableMetric], tones: dict[str, str]
+) -> Period:
     sums = _sums(subscription, pots)
     versions = {
         version.id: version for version in PriceVersion.objects.filter(id__in={version_id for _, version_id, _ in sums})
@@ -139,7 +141,7 @@ def _period(subscription: Subscription, pots: list[Wallet], metrics: dict[UUID, 
     total = sum(row.net for row in rows)
     costs = fmt.align([*[row.net for row in rows], total], subscription.currency, fmt.NANO_PLACES)
     lines = [
-        Line(row.name, row.tone, row.quantity, row.unit, row.unit_price, row.net, cost)
+        Line(row.name, tones.get(row.name, ""), row.quantity, row.unit, row.unit_price, row.net, cost)
         for row, cost in zip(rows, costs, strict=False)
     ]
     return Period(subscription.period_start, subscription.period_end, lines, total, costs[-1])
@@ -166,7 +168,6 @@ def _rows(
     sums: dict[_Key, _Sum], versions: dict[UUID, PriceVersion], metrics: dict[UUID, BillableMetric]
 ) -> list[Line]:
     lines = []
-    tones = iter(("s1", "s2", "s3", "s4", "s5"))
     for (kind, version_id, metric_id), entry in sorted(sums.items(), key=lambda item: -item[1].net):
         if kind == Charge.Kind.REFUND:
             continue
@@ -177,7 +178,6 @@ def _rows(
             _line(
                 metric.name if metric else version.display_name,
                 entry.net,
-                tone=next(tones, "other"),
                 quantity=entry.quantity if metric else None,
                 unit=metric.unit if metric else "",
                 unit_price=Decimal(stated) if stated is not None and metric else None,
@@ -189,9 +189,9 @@ def _rows(
     return lines + extra
 
 
-def _line(name: str, net: int, *, tone: str = "", **columns: Any) -> Line:
+def _line(name: str, net: int, **columns: Any) -> Line:
     empty = {"quantity": None, "unit": "", "unit_price": None}
-    return Line(name=name, tone=tone, net=net, cost=fmt.Aligned("", ""), **{**empty, **columns})
+    return Line(name=name, tone="", net=net, cost=fmt.Aligned("", ""), **{**empty, **columns})
 
 
 # --- over time -------------------------------------------------------------------------------------------

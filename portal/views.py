@@ -92,12 +92,12 @@ def _statement(request: HttpRequest, *, part: str = "") -> HttpResponse:
 
 
 def _chart(statement: reads.Statement, span: spans.Span) -> charts.Chart:
-    series = charts.rank(statement.daily)
+    nothing = [charts.Series(name="Spend", tone="s1", values=[0] * len(span.labels))]
     return charts.bars(
         charts.Plot(
             id="usage",
             labels=span.labels,
-            series=series or [charts.Series(name="Spend", tone="s1", values=[0] * len(span.labels))],
+            series=statement.daily or nothing,
             axis=lambda nanos: fmt.axis(nanos, statement.currency),
             show=lambda nanos: fmt.charge(int(nanos), statement.currency),
             summary="Your spend per day over 30 days, split by what was used.",

@@ -21,7 +21,7 @@ STATUSES: Final = {
     "charged": "Charged",
     "included": "Included",
     "refunded": "Refunded",
-    "reservation": "Paid from a reservation",
+    "reservation": "From reservation",
 }
 PERIODS: Final = {
     "1h": ("Last hour", timedelta(hours=1)),
@@ -113,7 +113,7 @@ def described(events: Sequence[UsageEvent], merchant_id: UUID) -> list[EventRow]
     refunded = set(_refunds(events).values_list("usage_event_id", flat=True))
     currencies = currencies_of(events)
     names = dict(
-        Customer.objects.filter(pk__in={(event.bucket, event.customer_id) for event in events}).values_list(
+        Customer.objects.filter(pk__in=[(event.bucket, event.customer_id) for event in events]).values_list(
             "id", "name"
         )
     )
@@ -145,7 +145,7 @@ def status(event: UsageEvent, gross: int, *, is_refunded: bool) -> str:
 
 def currencies_of(events: Iterable[UsageEvent]) -> dict[UUID, str]:
     """Return the currency of each subscription that events belong to, by its id."""
-    keys = {(event.bucket, event.subscription_id) for event in events}
+    keys = list({(event.bucket, event.subscription_id) for event in events})
     return dict(Subscription.objects.filter(pk__in=keys).values_list("id", "currency"))
 
 

@@ -1,5 +1,6 @@
 """The customers of a merchant: the list, one customer, and what may be done for them."""
 
+import secrets
 from datetime import timedelta
 from typing import Any
 from urllib.parse import urlencode
@@ -11,7 +12,7 @@ from django.http import Http404, HttpResponse
 from django.shortcuts import redirect
 from django.utils import timezone
 
-from billing import money, subscriptions, topups
+from billing import money, subscription_reads, subscriptions, topups
 from billing.models import Plan
 from customers import portal_links, registry
 from customers.models import Customer
@@ -91,13 +92,11 @@ def subscribe(request: SeatedRequest, customer_id: str) -> HttpResponse:
         now = timezone.now()
         wanted = subscriptions.NewSubscription(name=plan.name, plan_id=plan.id, started_at=now)
         try:
-            made, is_new = subscriptions.create(
-                merchant=request.seat.merchant, customer=customer.id, new=wanted, now=now
-            )
+            made = subscriptions.create(merchant_id=request.seat.merchant.id, customer=customer.id, new=wanted, now=now)
         except ServiceError as refusal:
             forms.refuse(form, refusal, request_id=request.request_id)
         else:
-            messages.success(request, _subscribed(made.status, is_new=is_new))
+            messages.success(request, _subscribed(made.subscription.status, is_new=made.is_new))
             return redirect(to(request, "customer", customer_id))
     context = {
         "nav": "customers",
@@ -119,11 +118,15 @@ def subscribe(request: SeatedRequest, customer_id: str) -> HttpResponse:
 def top_up(request: SeatedRequest, customer_id: str, wallet_id: str) -> HttpResponse:
     """Add test money to a wallet."""
     customer = _customer(request, customer_id)
-    form = forms.TopUp(request.POST if request.method == "POST" else None)
+    form = forms.TopUp(request.POST if request.method == "POST" else None, initial={"key": secrets.token_hex(16)})
     if form.is_valid():
         try:
-            nanos = money.to_nanos(form.cleaned_data["amount"])
-            made = topups.top_up(merchant=request.seat.merchant, wallet_id=public_id("acc", wallet_id), amount=nanos)
+            made, _ = topups.top_up(
+                merchant_id=request.seat.merchant.id,
+                wallet_id=public_id("acc", wallet_id),
+                amount=money.to_nanos(form.cleaned_data["amount"]),
+                key=form.cleaned_data["key"],
+            )
         except ServiceError as refusal:
             forms.refuse(form, refusal, request_id=request.request_id)
         else:
@@ -145,7 +148,7 @@ def top_up(request: SeatedRequest, customer_id: str, wallet_id: str) -> HttpResp
 def portal_link(request: SeatedRequest, customer_id: str, subscription_id: str) -> HttpResponse:
     """Make a link that opens a subscription's portal, and show it to be copied."""
     customer = _customer(request, customer_id)
-    subscription = subscriptions.find(
+    subscription = subscription_reads.find(
         merchant_id=request.seat.merchant.id, subscription_id=public_id("sub", subscription_id)
     )
     if subscription.customer_id != customer.id:

@@ -98,7 +98,7 @@ def _has_events(request: SeatedRequest) -> bool:
 def _welcome(request: SeatedRequest) -> HttpResponse:
     secret = first_key.read(request)
     steps = onboarding.steps(
-        merchant_id=request.seat.merchant.id,
+        merchant=request.seat.merchant,
         link=lambda name: to(request, name),
         url=request.build_absolute_uri("/").rstrip("/"),
         secret=secret,

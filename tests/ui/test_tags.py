@@ -79,3 +79,7 @@ class TestCode:
         text = rendered('{% code "Request" %}\ncurl "x"\n{% endcode %}')
         assert 'data-copy="curl &quot;x&quot;"' in text
         assert ">curl &quot;x&quot;</pre>" in text
+
+    def test_escapes_printed_values_once(self) -> None:
+        text = rendered('{% code "Request" %}{{ value }}{% endcode %}', value='{"a": "<b>"}')
+        assert "{&quot;a&quot;: &quot;&lt;b&gt;&quot;}</pre>" in text

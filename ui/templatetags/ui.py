@@ -3,6 +3,7 @@
 import json
 from datetime import datetime
 from functools import lru_cache
+from html import unescape
 from typing import Any
 
 import lucide
@@ -20,7 +21,7 @@ register = template.Library()
 THEMES = ("light", "dark")
 TONES = {
     "active": "ok", "charged": "ok", "paid": "ok", "success": "ok", "captured": "ok", "live": "ok",
-    "held": "info", "open": "info", "reserved": "info", "draft": "info", "calculating": "info",
+    "held": "info", "open": "info", "reserved": "info", "reservation": "info", "draft": "info", "calculating": "info",
     "issued": "warn", "pending": "warn", "pending_payment": "warn", "expiring": "warn", "test": "warn",
     "failed": "bad", "payment_failed": "bad", "overdue": "bad", "revoked": "bad", "rejected": "bad",
 }  # fmt: skip
@@ -98,7 +99,7 @@ def copy(value: str, label: str = "") -> SafeString:
 @register.simple_block_tag
 def code(content: str, label: str) -> SafeString:
     """A block of code to read and copy."""
-    text = content.strip("\n")
+    text = unescape(content).strip("\n")  # what was printed inside is escaped already, what was typed is not
     return format_html(
         '<div class="code"><pre tabindex="0" role="region" aria-label="{}">{}</pre><span class="copy">'
         '<button type="button" data-copy="{}" aria-label="Copy {}"><span class="todo">{}</span>'

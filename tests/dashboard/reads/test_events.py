@@ -1,0 +1,115 @@
+"""Lists of events, and what became of each."""
+
+from datetime import timedelta
+from uuid import UUID
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dashboard.reads import events, fate
+from merchants import ids
+from tests import scenes
+
+LIST_QUERIES_MAX = 6
+FATE_QUERIES_MAX = 18
+
+
+def found(scene: scenes.Scene, **filters: object) -> list[events.EventRow]:
+    asked = events.Filters(**filters)
+    return events.explore(merchant_id=scene.test.id, filters=asked, cursor="", now=scene.now).rows
+
+
+class TestExplore:
+    def test_lists_the_newest_first(self, scene: scenes.Scene) -> None:
+        rows = found(scene)
+        assert len(rows) == 2 * scenes.EVENTS_PER_CUSTOMER
+        assert rows == sorted(rows, key=lambda row: row.at, reverse=True)
+
+    def test_narrows_to_a_customer(self, scene: scenes.Scene) -> None:
+        buyer = scene.buyers[1]
+        rows = found(scene, customer_id=buyer.customer.id)
+        assert {row.customer for row in rows} == {buyer.customer.name}
+        assert len(rows) == scenes.EVENTS_PER_CUSTOMER
+
+    def test_narrows_to_a_metric(self, scene: scenes.Scene) -> None:
+        rows = found(scene, metric_id=scene.metrics[0].id)
+        assert {row.uses[0].metric for row in rows} == {scene.metrics[0].name}
+        assert rows
+
+    @pytest.mark.parametrize(
+        ("status", "count"), [("charged", 10), ("included", 2), ("refunded", 2), ("reservation", 2)]
+    )
+    def test_narrows_to_a_fate(self, scene: scenes.Scene, status: str, count: int) -> None:
+        rows = found(scene, status=status)
+        assert [row.status for row in rows] == [status] * count
+
+    def test_finds_by_the_beginning_of_an_id(self, scene: scenes.Scene) -> None:
+        wanted = ids.text("usg", scene.buyers[0].events[3].id)
+        assert [row.id for row in found(scene, text=wanted)] == [wanted]
+        assert wanted in [row.id for row in found(scene, text=wanted[:14])]
+
+    def test_finds_by_idempotency_key(self, scene: scenes.Scene) -> None:
+        assert [row.id for row in found(scene, text="job-1-4")] == [ids.text("usg", scene.buyers[1].events[3].id)]
+
+    def test_never_looks_beyond_the_period(self, scene: scenes.Scene) -> None:
+        later = scene.now + timedelta(days=2)
+        asked = events.Filters(period="24h")
+        page = events.explore(merchant_id=scene.test.id, filters=asked, cursor="", now=later)
+        assert page.rows == []
+
+    def test_sees_only_its_own_merchant(self, scene: scenes.Scene) -> None:
+        page = events.explore(merchant_id=scene.live.id, filters=events.Filters(), cursor="", now=scene.now)
+        assert page.rows == []
+
+    def test_takes_as_many_queries_for_many_as_for_few(self, scene: scenes.Scene) -> None:
+        with CaptureQueriesContext(connection) as queries:
+            found(scene)
+        assert len(queries) <= LIST_QUERIES_MAX
+
+
+class TestIdRange:
+    @given(st.uuids(), st.integers(min_value=0, max_value=ids.TEXT_LENGTH))
+    def test_holds_every_id_that_begins_so(self, key: UUID, letters: int) -> None:
+        bounds = events.id_range(ids.text("usg", key)[: 4 + letters])
+        assert bounds is not None
+        assert bounds[0] <= key <= bounds[1]
+
+    @given(st.uuids())
+    def test_of_a_whole_id_is_that_id(self, key: UUID) -> None:
+        assert events.id_range(ids.text("usg", key)) == (key, key)
+
+    @pytest.mark.parametrize("text", ["", "cus_01", "usg", "usg_u", "usg_8", "usg_" + "0" * 27])
+    def test_of_what_begins_no_id_is_nothing(self, text: str) -> None:
+        assert events.id_range(text) is None or text == "usg"
+
+
+class TestFate:
+    def test_of_a_settled_charge_names_its_ledger_entry(self, scene: scenes.Scene) -> None:
+        known = fate.of(scene.buyers[0].events[0])
+        assert known.charges[0].entry_id.startswith("entry_")
+        assert known.is_settled
+        assert known.charges[0].unit_price is not None
+        assert known.charges[0].net == known.charges[0].quantity * known.charges[0].unit_price * scenes.NANOS
+
+    def test_of_a_new_charge_has_no_entry_yet(self, scene: scenes.Scene) -> None:
+        assert not fate.of(scene.buyers[0].events[-1]).is_settled
+
+    def test_names_the_reservation_and_the_refund(self, scene: scenes.Scene) -> None:
+        assert fate.of(scene.buyers[0].events[4]).reservation_id.startswith("com_")
+        refund = fate.of(scene.buyers[0].events[1]).refund
+        assert refund is not None
+        assert refund.reason == "Job crashed"
+
+    def test_shows_the_event_as_it_was_sent(self, scene: scenes.Scene) -> None:
+        event = scene.buyers[0].events[0]
+        received = fate.of(event).received
+        assert received["idempotencyKey"] == "job-0-1"
+        assert received["properties"][0]["quantity"] == event.properties[0][1]
+
+    def test_takes_a_bounded_number_of_queries(self, scene: scenes.Scene) -> None:
+        with CaptureQueriesContext(connection) as queries:
+            fate.of(scene.buyers[0].events[4])
+        assert len(queries) <= FATE_QUERIES_MAX
