@@ -154,6 +154,8 @@ def bring_up_to_date(subscription: Subscription, now: datetime) -> bool:
     due_at = subscription.billing_due_at
     if due_at is None or due_at > now or subscription.status != Subscription.Status.ACTIVE:
         return False
+    if subscription.ending_at is not None and subscription.ending_at <= now:
+        return False  # it is about to be ended, and closed then
     current = _invoice(subscription, subscription.invoice_id)
     # Not beyond the grace of the current period: fees that fall due later belong to invoices not opened yet.
     subscription.billing_due_at = None

@@ -65,9 +65,7 @@ class Buyer:
         settle()
 
     def terminate(self, reason: str = "done") -> None:
-        subscriptions.terminate(
-            merchant_id=self.merchant.id, subscription_id=self.subscription.id, reason=reason, by="user:test"
-        )
+        subscriptions.terminate(merchant_id=self.merchant.id, subscription_id=self.subscription.id, reason=reason)
 
     def reload(self) -> Subscription:
         self.subscription = Subscription.objects.get(bucket=self.bucket, id=self.subscription.id)
