@@ -132,8 +132,7 @@ _RateKey = tuple[uuid.UUID, datetime]  # price version, period start
 
 
 def _line(each: InvoiceRollup, position: int, name: str, rates: dict[_RateKey, Decimal]) -> InvoiceLine:
-    if each.kind == Charge.Kind.FEE and each.charges != 1:
-        raise Unbillable(f"The fee {name} is charged {each.charges} times for one period.")
+    _check_fee(each, name)
     rate = rates.get((each.price_version_id, each.period_start))
     if rate is None:
         raise Unbillable(f"The tax rate of {name} is not known for the period from {each.period_start:%Y-%m-%d}.")
@@ -158,6 +157,11 @@ def _line(each: InvoiceRollup, position: int, name: str, rates: dict[_RateKey, D
         tax=each.tax,
         gross=each.gross,
     )
+
+
+def _check_fee(each: InvoiceRollup, name: str) -> None:
+    if each.kind == Charge.Kind.FEE and each.charges != 1:
+        raise Unbillable(f"The fee {name} is charged {each.charges} times for one period.")
 
 
 def _tax_rates(subscription: Subscription, sums: Sequence[InvoiceRollup]) -> dict[_RateKey, Decimal]:
