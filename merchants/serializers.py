@@ -181,11 +181,13 @@ class IdField(StrictField):
         set_override(self, "field", id_schema(prefix))
 
     def read(self, value: Any, name: str) -> UUID:
+        if type(value) is not str:
+            raise ValidationFailed(f"{name} must be an id, a string.", field=name, code="INVALID_ID")
         try:
             return ids.parse(self.prefix, value)
         except ids.InvalidId as error:
-            message = f"{name} must be an id of the form {self.prefix}_…"
-            raise ValidationFailed(message, field=name, code="INVALID_ID") from error
+            # What cannot exist is answered like what does not, as in the fast lane.
+            raise NotFound(f"{name} names nothing that exists here.", details={"field": name}) from error
 
     def to_representation(self, value: UUID) -> str:
         return ids.text(self.prefix, value)
@@ -200,7 +202,7 @@ class OwnMerchantField(IdField):
     def read(self, value: Any, name: str) -> UUID:
         merchant_id = super().read(value, name)
         if merchant_id != self.context["merchant_id"]:
-            raise NotFound("There is no such merchant.")
+            raise NotFound(f"{name} names nothing that exists here.", details={"field": name})
         return merchant_id
 
 

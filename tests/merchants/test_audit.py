@@ -38,7 +38,7 @@ class TestAppend:
 @pytest.mark.django_db
 class TestTheTable:
     @pytest.mark.parametrize(
-        "statement", ["UPDATE merchants_auditentry SET actor = 'x'", "DELETE FROM merchants_auditentry"]
+        "change", ["UPDATE merchants_auditentry SET actor = 'x'", "DELETE FROM merchants_auditentry"]
     )
     def test_refuses_change(self, change):
         write(factories.merchant())

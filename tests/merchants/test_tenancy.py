@@ -63,7 +63,6 @@ class TestReadQuery:
             "limit=99999999999999999999999999999999",
             "ordering=password",
             "merchant__id=1",
-            "merchantId=org_1",
             "page=2",
         ],
     )

@@ -51,7 +51,7 @@ class TestCreate:
             ("groupBy", {str(number): "$.a" for number in range(11)}),
             ("eventFrom", "2026-01-01"),
             ("name", "a\u202eb"),
-            ("productId", "bm_" + "0" * 26),
+            ("productId", 5),
         ],
     )
     def test_refuses_what_is_not_sound(self, seller, product_id, member, value):
@@ -69,6 +69,13 @@ class TestCreate:
 
         assert answer.status_code == 400
         assert answer.json()["errors"][0]["field"] == member
+
+    def test_finds_nothing_under_an_id_of_another_kind(self, seller, product_id):
+        body = {"merchantId": seller.merchant_id, "name": "A", "description": "", "unit": "a", "aggregation": "SUM"}
+
+        answer = seller.post("/v0/billableMetrics", {**body, "productId": "bm_" + "0" * 26})
+
+        assert (answer.status_code, answer.json()["details"]) == (404, {"field": "productId"})
 
 
 class TestUpdate:

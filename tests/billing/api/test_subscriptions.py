@@ -147,11 +147,11 @@ class TestPost:
         ("members", "field"),
         [
             ({"name": ""}, "name"),
-            ({"planId": "pln_1"}, "planId"),
+            ({"planId": 5}, "planId"),
             ({"startedAt": "2026-01-02T03:04:05"}, "startedAt"),
             ({"startedAt": "2020-01-02T03:04:05Z"}, "startedAt"),
             ({"endingAt": "2020-01-02T03:04:05Z"}, "endingAt"),
-            ({"customerId": "cus_1"}, "customerId"),
+            ({"customerId": 5}, "customerId"),
             ({"customerId": ids.text("cus", ids.new()), "customer": {}}, "customer.name"),
             ({"customer": {"name": "A", "email": "a", "address": {}}}, "customer.email"),
             ({"minimumAccountBalance": "5000.01"}, "minimumAccountBalance"),
@@ -187,6 +187,7 @@ class TestPost:
         mine = ids.text("cus", factories.customer(merchant=seller.merchant).id)
         assert subscribe(seller, theirs, customerId=mine).status_code == 404
         assert subscribe(stranger, plan).status_code == 404
+        assert subscribe(seller, plan, customerId="cus_1").status_code == 404
         buyer = {"name": "A", "email": "a@b.example", "address": {}, "taxRates": {ids.text("plan", theirs.id): 1}}
         assert subscribe(seller, plan, customer=buyer).status_code == 404
 
