@@ -3,6 +3,7 @@
 from django.urls import URLPattern, URLResolver, include, path
 
 import billing.api
+import charging.api
 import customers.api
 import dashboard.views
 import merchants.api
@@ -22,6 +23,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("v0/", include(metering.api)),
     path("v0/", include(billing.api)),
     path("v0/", include(customers.api)),
+    path("v0/", include(charging.api)),
     path("theme", ui.views.set_theme, name="theme"),
     path("portal/", include(portal.views)),
     path("", include(dashboard.views)),

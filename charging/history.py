@@ -1,0 +1,143 @@
+"""Usage events as they are shown: what was recorded, what it was charged, and whether that was returned."""
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+
+from django.db import connection
+from django.db.models import QuerySet
+
+from billing import subscription_reads
+from charging.book import Event, Refund
+from charging.engine import FUTURE_SECONDS_MAX
+from customers import books
+from merchants import ids
+from merchants.errors import NotFound, ValidationFailed
+from metering.models import UsageEvent
+
+RANGE_MAX = timedelta(days=92)
+COUNTED_MAX = 10_000
+
+# What events were charged, and their refunds, in the order in which the events are named.
+_CHARGED = """
+SELECT charged.currency, charged.invoice_id, charged.net, charged.tax, charged.gross,
+       refund.id, refund.reason, refund.created_at
+FROM unnest(%s::smallint[], %s::uuid[]) WITH ORDINALITY AS wanted (bucket, id, place)
+CROSS JOIN LATERAL (
+    SELECT min(wallet.currency) AS currency, (array_agg(charge.invoice_id ORDER BY charge.position))[1] AS invoice_id,
+           sum(charge.net) AS net, sum(charge.tax) AS tax, sum(charge.gross) AS gross
+    FROM billing_charge AS charge
+    JOIN billing_wallet AS wallet ON wallet.bucket = charge.bucket AND wallet.id = charge.wallet_id
+    WHERE charge.bucket = wanted.bucket AND charge.source_id = wanted.id
+) AS charged
+LEFT JOIN billing_refund AS refund ON refund.bucket = wanted.bucket AND refund.usage_event_id = wanted.id
+ORDER BY wanted.place"""
+
+
+class Recorded(NamedTuple):
+    """A usage event, and its refund if it had one."""
+
+    event: Event
+    refund: Refund | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scope:
+    """Whose events, from ``start`` on and before ``end``, both by the time the merchant gave them."""
+
+    merchant_id: uuid.UUID
+    start: datetime
+    end: datetime
+    customer_id: uuid.UUID | None = None
+    subscription_id: uuid.UUID | None = None
+
+
+class History:
+    """The events of a scope, newest first: counted up to COUNTED_MAX, and read a page at a time.
+
+    Those of one customer are in the order in which they happened, those of all in the order in which they were
+    recorded: each the order of an index, so that a page reads little more than it shows.
+    """
+
+    def __init__(self, scope: Scope) -> None:
+        """Begin a search.
+
+        Raises:
+            ValidationFailed: the range is empty or too long.
+            NotFound: the merchant has no such customer or subscription.
+        """
+        if not timedelta(0) < scope.end - scope.start <= RANGE_MAX:
+            message = f"endTime must lie after startTime, by at most {RANGE_MAX.days} days."
+            raise ValidationFailed(message, field="endTime", code="INVALID_RANGE")
+        self._rows = _rows(scope)
+
+    def count(self) -> int:
+        """Return how many there are, or COUNTED_MAX where there are more."""
+        return self._rows.order_by()[:COUNTED_MAX].count()
+
+    def __getitem__(self, page: slice) -> list[Recorded]:
+        if page.stop > COUNTED_MAX:
+            message = f"Only the newest {COUNTED_MAX} events of a range can be paged through; narrow the range."
+            raise ValidationFailed(message, field="offset", code="OFFSET_TOO_LARGE")
+        return _recorded(self._rows[page])
+
+
+def find(*, merchant_id: uuid.UUID, event_id: uuid.UUID) -> Recorded:
+    """Return a merchant's usage event; raises NotFound, also for another merchant's."""
+    found = UsageEvent.objects.filter(bucket=ids.bucket_of(event_id), id=event_id, merchant_id=merchant_id)
+    for recorded in _recorded(found):
+        return recorded
+    raise NotFound()
+
+
+def _rows(scope: Scope) -> QuerySet[UsageEvent]:
+    """Say what to look for, in the order of the index that leads to it."""
+    rows = UsageEvent.objects.filter(merchant_id=scope.merchant_id, timestamp__gte=scope.start, timestamp__lt=scope.end)
+    customer_id = scope.customer_id
+    if customer_id is not None:
+        books.check_owner(merchant_id=scope.merchant_id, customer_id=customer_id)
+    if scope.subscription_id is not None:
+        subscription = subscription_reads.find(merchant_id=scope.merchant_id, subscription_id=scope.subscription_id)
+        rows = rows.filter(subscription_id=scope.subscription_id)
+        customer_id = customer_id or subscription.customer_id
+    if customer_id is not None:
+        rows = rows.filter(bucket=ids.bucket_of(customer_id), customer_id=customer_id)
+        return rows.order_by("-timestamp", "-id")
+    # No event is recorded long before it says it happened: older records need not be looked at.
+    recorded_since = scope.start - timedelta(seconds=FUTURE_SECONDS_MAX)
+    return rows.filter(created_at__gte=recorded_since).order_by("-created_at", "-id")
+
+
+def _recorded(rows: QuerySet[UsageEvent]) -> list[Recorded]:
+    events = list(rows)
+    if not events:
+        return []
+    with connection.cursor() as cursor:
+        cursor.execute(_CHARGED, [[event.bucket for event in events], [event.id for event in events]])
+        return [_one(event, charged) for event, charged in zip(events, cursor.fetchall(), strict=True)]
+
+
+def _one(row: UsageEvent, charged: Sequence[Any]) -> Recorded:
+    currency, invoice_id, net, tax, gross, refund_id, reason, refunded_at = charged
+    event = Event(
+        id=row.id.bytes,
+        customer_id=row.customer_id.bytes,
+        merchant_id=row.merchant_id.bytes,
+        subscription_id=row.subscription_id.bytes,
+        key=row.idempotency_key,
+        fingerprint=bytes(row.fingerprint),
+        timestamp=row.timestamp,
+        created_at=row.created_at,
+        properties=row.properties,
+        metadata=row.metadata,
+        reservation_id=None if row.reservation_id is None else row.reservation_id.bytes,
+        currency=currency,
+        invoice_id=invoice_id.bytes,
+        net=int(net),
+        tax=int(tax),
+        gross=int(gross),
+    )
+    refund = Refund(refund_id.bytes, event.customer_id, event, reason, refunded_at) if refund_id else None
+    return Recorded(event, refund)
