@@ -6,6 +6,7 @@ everything as the first one left it.
 
 import argparse
 import contextlib
+import hashlib
 import http.client
 import os
 import secrets
@@ -63,10 +64,10 @@ def main() -> int:
     try:
         _run(options, hurry)
     except CannotStart as problem:
-        print(f"Farthing cannot start: {problem}", file=sys.stderr)
+        watching.tell(f"Farthing cannot start: {problem}")
         return 1
     except Stopped:
-        print("Stopped. The data is kept.")
+        watching.tell("Stopped. The data is kept.")
     return 0
 
 
@@ -100,7 +101,7 @@ def _listen(hurry: threading.Event) -> None:
             hurry.set()
             return
         stopping.set()
-        print("\nStopping; once more to stop at once ...", flush=True)
+        watching.tell("\nStopping; once more to stop at once ...")
         raise Stopped
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -128,7 +129,7 @@ def _run(options: Options, hurry: threading.Event) -> None:
         if not own_postgres:
             _reach(environment.get("DATABASE_OWNER_URL") or environment["DATABASE_URL"])
         with clock("migrate, collect static files"):
-            _prepare(environment)
+            _prepare(options, environment)
         children = _children(options, environment)
         try:
             for child in children:
@@ -198,6 +199,7 @@ def _environment(options: Options, postgres: embedded.Urls | None, redis: embedd
         "PYTHONUNBUFFERED": "1",
         MARK: str(options.data),
     }
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # five processes share the same modules: compile them once
     if postgres:
         environment |= {"DATABASE_URL": postgres.database, "DATABASE_OWNER_URL": postgres.database_owner}
     if redis:
@@ -222,18 +224,27 @@ def _reach(url: str) -> None:
         raise CannotStart(f"no connection to DATABASE_URL: {str(error).strip().splitlines()[0]}") from error
 
 
-def _prepare(environment: dict[str, str]) -> None:
+def _prepare(options: Options, environment: dict[str, str]) -> None:
     """Bring the tables and the static files up to date, both at once."""
-    commands = {
-        "migrate": [PYTHON, "manage.py", "migrate", "--noinput", "--verbosity=1"],
-        "collectstatic": [PYTHON, "manage.py", "collectstatic", "--noinput", "--verbosity=1"],
-    }
+    commands = {"migrate": [PYTHON, "manage.py", "migrate", "--noinput", "--verbosity=1"]}
+    stamp, collected = _static_stamp(), options.data / "static.stamp"
+    if not collected.exists() or collected.read_text() != stamp:
+        commands["collectstatic"] = [PYTHON, "manage.py", "collectstatic", "--noinput", "--clear", "--verbosity=0"]
     with contextlib.ExitStack() as stack:
         running = {name: stack.enter_context(_started(command, environment)) for name, command in commands.items()}
         for name, process in running.items():
             said, _ = process.communicate()
             if process.returncode:
                 raise CannotStart(f"manage.py {name} failed:\n{said.strip()}")
+    collected.write_text(stamp)
+
+
+def _static_stamp() -> str:
+    """Tell by name, size and age whether any static file, or any package that brings some, has changed."""
+    ours = sorted(path for path in ROOT.glob("*/static/**/*") if path.is_file())
+    sources = [*ours, ROOT / "requirements" / "run.txt", ROOT / "config" / "settings.py"]
+    facts = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in sources]
+    return hashlib.sha256(repr((facts, os.environ.get("FARTHING_STATIC_ROOT"))).encode()).hexdigest()
 
 
 @contextlib.contextmanager

@@ -58,14 +58,14 @@ def tend(service: Watched) -> None:
         service.attempts += 1
         service.retry_at = now + delay
         service.process.end_group()
-        _say(service.process.name, f"ended with {service.process.exit_code()}; starting again in {delay:g} s")
+        tell(f"{service.process.name}: ended with {service.process.exit_code()}; starting again in {delay:g} s")
     elif now >= service.retry_at:
         service.retry_at = None
         service.began = now
         try:
             service.start()
         except (CannotStart, OSError) as problem:
-            _say(service.process.name, str(problem))
+            tell(f"{service.process.name}: {problem}")
 
 
 class Tail:
@@ -85,7 +85,7 @@ class Tail:
         self.offset += len(complete) + len(newline)
         for line in complete.decode(errors="replace").splitlines():
             if warning := warning_in(line):
-                _say(self.process.name, warning)
+                tell(f"{self.process.name}: {warning}")
 
 
 def warning_in(line: str) -> str | None:
@@ -98,5 +98,7 @@ def warning_in(line: str) -> str | None:
     return line if line.startswith(("[WARN", "[ERROR", "Traceback")) else None
 
 
-def _say(name: str, text: str) -> None:
-    print(f"{name}: {text}", file=sys.stderr, flush=True)
+def tell(text: str) -> None:
+    """Write to the terminal, which may be gone: a supervisor without audience goes on."""
+    with contextlib.suppress(OSError):
+        print(text, file=sys.stderr, flush=True)
