@@ -124,7 +124,8 @@ def _run(options: Options, hurry: threading.Event) -> None:
         environment = _environment(options, servers.urls if own_postgres else None, servers.urls if own_redis else None)
         watched = [watching.Watched(server.process, server.start, time.monotonic()) for server in servers.all]
         if options.servers_only:
-            print("\n".join(f"{name}={value}" for name, value in servers.urls.environment().items()), flush=True)
+            lines = [f"{name}={value}" for name, value in servers.urls.environment().items()]
+            watching.tell("\n".join(lines), alarming=False)
             watching.watch(watched, [], options.data / "pids")
         if not own_postgres:
             _reach(environment.get("DATABASE_OWNER_URL") or environment["DATABASE_URL"])
@@ -157,7 +158,7 @@ class Phases:
         began = time.monotonic()
         yield
         if self.verbose:
-            print(f"{time.monotonic() - began:6.2f} s  {name}", flush=True)
+            watching.tell(f"{time.monotonic() - began:6.2f} s  {name}", alarming=False)
 
 
 # --- before anything runs --------------------------------------------------------------------------------
@@ -324,7 +325,7 @@ def _wait_until_ready(options: Options, web: Process) -> None:
 def _announce(options: Options, seconds: float) -> None:
     lines = _demo_file(options).read_text().splitlines() if _demo_file(options).exists() else []
     demo = dict(line.split("=", 1) for line in lines if "=" in line)
-    print(
+    watching.tell(
         f"""
 Farthing is ready ({seconds:.1f} s).
 
@@ -336,7 +337,7 @@ Farthing is ready ({seconds:.1f} s).
 
 Ctrl-C stops everything and keeps the data.
 """,
-        flush=True,
+        alarming=False,
     )
 
 

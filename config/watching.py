@@ -98,7 +98,7 @@ def warning_in(line: str) -> str | None:
     return line if line.startswith(("[WARN", "[ERROR", "Traceback")) else None
 
 
-def tell(text: str) -> None:
+def tell(text: str, *, alarming: bool = True) -> None:
     """Write to the terminal, which may be gone: a supervisor without audience goes on."""
     with contextlib.suppress(OSError):
-        print(text, file=sys.stderr, flush=True)
+        print(text, file=sys.stderr if alarming else sys.stdout, flush=True)
