@@ -48,7 +48,7 @@ def as_json(value: Any) -> dict[str, Any]:
 
 def hold(shop: Seller, customer: int = 0, quantity: Any = 1, **members: Any) -> str:
     done = execution.execute_one(shop.hold(customer, quantity, **members))
-    return ids.text("com", done.answer.id)  # type: ignore[union-attr]
+    return ids.text("com", done.answer.id)
 
 
 def now(**ahead: float) -> str:
