@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from django import forms
 
+from billing import money
 from billing.models import PaymentTerm
 from dashboard.reads import events
 from merchants.errors import ServiceError, ValidationFailed
@@ -169,6 +170,13 @@ class NewPlan(forms.Form):
     def __init__(self, data: Any = None, *, merchant_id: Any, initial: dict[str, Any] | None = None) -> None:
         super().__init__(data, initial=initial)
         self.fields["product"].queryset = Product.objects.filter(merchant_id=merchant_id).order_by("name")  # type: ignore[attr-defined]
+
+    def clean_currency(self) -> str:
+        """Read a currency code, in capitals or not."""
+        try:
+            return money.currency(self.cleaned_data["currency"].upper())
+        except ValidationFailed as refusal:
+            raise forms.ValidationError(refusal.message) from refusal
 
 
 def _unit_price(label: str, help_text: str) -> forms.DecimalField:

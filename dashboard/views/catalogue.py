@@ -111,7 +111,7 @@ def plan_new(request: SeatedRequest) -> HttpResponse:
         data = form.cleaned_data
         wanted = plans.NewPlan(
             name=data["name"],
-            currency=data["currency"].upper(),
+            currency=data["currency"],
             product_id=data["product"].id,
             billing_cadence=data["billing_cadence"],
         )
@@ -164,8 +164,10 @@ def price_new(request: SeatedRequest, plan_id: str) -> HttpResponse:
 @page("prices:write")
 def price_preview(request: SeatedRequest, plan_id: str) -> HttpResponse:
     """What some quantities cost at the price being typed."""
-    context = {"view": _plan(request, plan_id), "preview": pricing.preview(request.GET.get("unit_price", ""))}
-    return pages.answer(request, "dashboard/price_new.html", context, part="preview")
+    preview = pricing.preview(request.GET.get("unit_price", ""))
+    return _answer(
+        request, "dashboard/price_new.html", "plans", part="preview", view=_plan(request, plan_id), preview=preview
+    )
 
 
 @page("prices:write", writes="prices:write")
@@ -234,8 +236,8 @@ def _needs_product(request: SeatedRequest) -> dict[str, Any]:
     }
 
 
-def _answer(request: SeatedRequest, template: str, nav: str, **context: Any) -> HttpResponse:
-    return pages.answer(request, template, {"nav": nav, "seat": request.seat, **context})
+def _answer(request: SeatedRequest, template: str, nav: str, *, part: str = "", **context: Any) -> HttpResponse:
+    return pages.answer(request, template, {"nav": nav, "seat": request.seat, **context}, part=part)
 
 
 def _form(

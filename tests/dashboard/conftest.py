@@ -1,6 +1,6 @@
 """A small merchant with a past, and its owner signed in."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -10,12 +10,26 @@ if TYPE_CHECKING:  # models can be imported only once the servers that settings 
     from tests.scenes import Scene
 
 
+@pytest.fixture(autouse=True)
+def _swift_passwords(settings: Any) -> None:
+    """Hash passwords in microseconds: every scene registers somebody."""
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+
 @pytest.fixture
 def scene(db: None) -> "Scene":
     """Two customers with weeks of charges up to now."""
     from tests import scenes
 
     return scenes.busy(now=scenes.NOW, customers=2)
+
+
+@pytest.fixture
+def quiet(db: None) -> "Scene":
+    """A catalogue that nobody has bought from yet."""
+    from tests import scenes
+
+    return scenes.catalogue(scenes.register(now=scenes.NOW), now=scenes.NOW)
 
 
 @pytest.fixture

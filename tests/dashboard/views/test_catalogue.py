@@ -1,0 +1,118 @@
+"""What can be added to the catalogue from a browser."""
+
+from decimal import Decimal
+
+import pytest
+from django.test import Client
+
+from billing import plans
+from billing.models import Fee, Plan, PriceVersion
+from merchants import ids
+from merchants.models import Product
+from metering.models import BillableMetric
+from tests import factories, scenes
+
+LIST_QUERIES_MAX = 12
+
+
+@pytest.fixture
+def browser_of(quiet: scenes.Scene) -> Client:
+    return scenes.signed_in(quiet.user)
+
+
+class TestNew:
+    def test_product_leads_to_its_page(self, browser_of: Client, quiet: scenes.Scene) -> None:
+        response = browser_of.post("/judgebox/test/products/new", {"name": "Vision API", "description": ""})
+        made = Product.objects.get(name="Vision API")
+        assert response["Location"] == f"/judgebox/test/products/{ids.text('prod', made.id)}"
+        assert made.merchant == quiet.test
+
+    def test_metric_belongs_to_the_chosen_product(self, browser_of: Client, quiet: scenes.Scene) -> None:
+        form = {"product": quiet.product.id, "name": "Frames", "unit": "frame", "aggregation": "SUM"}
+        assert browser_of.post("/judgebox/test/metrics/new", form).status_code == 302
+        assert BillableMetric.objects.get(name="Frames").product == quiet.product
+
+    def test_metric_cannot_belong_to_another_merchants_product(self, browser_of: Client, quiet: scenes.Scene) -> None:
+        foreign = factories.product(merchant=quiet.live)
+        form = {"product": foreign.id, "name": "Frames", "unit": "frame", "aggregation": "SUM"}
+        assert b'class="errorlist"' in browser_of.post("/judgebox/test/metrics/new", form).content
+        assert not BillableMetric.objects.filter(name="Frames").exists()
+
+    def test_plan_begins_without_prices(self, browser_of: Client, quiet: scenes.Scene) -> None:
+        form = {"product": quiet.product.id, "name": "Pro", "currency": "eur", "billing_cadence": "P1Y"}
+        response = browser_of.post("/judgebox/test/plans/new", form, follow=True)
+        version = plans.get(merchant_id=quiet.test.id, plan_id=Plan.objects.get(name="Pro").id)
+        assert (version.currency, version.billing_cadence) == ("EUR", "P1Y")
+        assert b"Nothing is sold yet" in response.content
+
+    def test_plan_in_an_unknown_currency_is_refused_beside_the_field(
+        self, browser_of: Client, quiet: scenes.Scene
+    ) -> None:
+        form = {"product": quiet.product.id, "name": "Pro", "currency": "XXX", "billing_cadence": "P1M"}
+        response = browser_of.post("/judgebox/test/plans/new", form)
+        assert response.status_code == 200
+        assert not Plan.objects.filter(name="Pro").exists()
+
+
+class TestPriceNew:
+    def path(self, quiet: scenes.Scene) -> str:
+        return f"/judgebox/test/plans/{ids.text('plan', quiet.plan.id)}"
+
+    def test_gives_the_plan_a_next_version(self, browser_of: Client, quiet: scenes.Scene) -> None:
+        metric = factories.metric(product=quiet.product, name="Frames", unit="frame")
+        form = {"metric": metric.id, "unit_price": "0.000000001", "payment_term": "instant"}
+        browser_of.post(f"{self.path(quiet)}/prices/new", form)
+        version = plans.get(merchant_id=quiet.test.id, plan_id=quiet.plan.id)
+        assert version.number == 2
+        assert version.prices.count() == 4
+        assert PriceVersion.objects.get(display_name="Frames").properties == {"unitPrice": "0.000000001"}
+
+    @pytest.mark.parametrize("price", ["-1", "0.0000000001", "abc", ""])
+    def test_refuses_what_is_no_price(self, browser_of: Client, quiet: scenes.Scene, price: str) -> None:
+        metric = factories.metric(product=quiet.product, name="Frames", unit="frame")
+        form = {"metric": metric.id, "unit_price": price, "payment_term": "instant"}
+        response = browser_of.post(f"{self.path(quiet)}/prices/new", form)
+        assert b'aria-invalid="true"' in response.content
+        assert plans.get(merchant_id=quiet.test.id, plan_id=quiet.plan.id).number == 1
+
+    def test_says_what_use_costs_while_a_price_is_typed(self, browser_of: Client, quiet: scenes.Scene) -> None:
+        path = f"{self.path(quiet)}/prices/preview"
+        said = browser_of.get(path, {"unit_price": "0.00035"}, headers={"HX-Request": "true"}).content.decode()
+        assert "1,000,000 units" in said
+        assert "$350.00" in said
+        assert "<html" not in said
+        assert "Type a unit price" in browser_of.get(path, {"unit_price": "x"}).content.decode()
+
+    def test_adds_a_fee_with_its_price(self, browser_of: Client, quiet: scenes.Scene) -> None:
+        form = {"name": "Platform", "unit_price": "20", "how_often": "period", "payment_term": "in_advance"}
+        browser_of.post(f"{self.path(quiet)}/fees/new", form)
+        price = PriceVersion.objects.get(display_name="Platform")
+        assert price.price.fee == Fee.objects.get(name="Platform")
+        assert (price.billing_cadence, Decimal(price.properties["unitPrice"])) == ("P1M", Decimal(20))
+
+
+class TestLists:
+    @pytest.mark.parametrize("name", ["products", "metrics", "plans"])
+    def test_take_as_many_queries_for_many_as_for_few(
+        self, browser_of: Client, quiet: scenes.Scene, name: str, django_assert_max_num_queries: object
+    ) -> None:
+        for number in range(12):
+            product = factories.product(merchant=quiet.test, name=f"Product {number}")
+            factories.plan(product=product)
+        with django_assert_max_num_queries(LIST_QUERIES_MAX):  # type: ignore[operator]
+            assert browser_of.get(f"/judgebox/test/{name}").status_code == 200
+
+    def test_go_on_over_pages(self, browser_of: Client, quiet: scenes.Scene) -> None:
+        for number in range(30):
+            factories.product(merchant=quiet.test, name=f"Product {number}")
+        first = browser_of.get("/judgebox/test/products").content.decode()
+        older = first.partition('href="?cursor=')[2].partition('"')[0]
+        second = browser_of.get(f"/judgebox/test/products?cursor={older}").content.decode()
+        names = {f">{name}<" for name in ["Code runner", *[f"Product {number}" for number in range(30)]]}
+        assert {name for name in names if name in first} | {name for name in names if name in second} == names
+        assert not any(name in first and name in second for name in names)
+
+    def test_say_what_will_be_there(self, browser_of: Client, quiet: scenes.Scene) -> None:
+        assert b"No products yet" in browser_of.get("/judgebox/products").content
+        assert b"No billable metrics yet" in browser_of.get("/judgebox/metrics").content
+        assert b"No plans yet" in browser_of.get("/judgebox/plans").content

@@ -1,0 +1,137 @@
+"""Customers, and what may be done for them."""
+
+import re
+from datetime import timedelta
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+
+from billing.models import Subscription, TopUp, Wallet
+from customers import portal_links
+from customers.models import Customer
+from merchants import ids
+from tests import factories, scenes
+
+PAGE_QUERIES_MAX = 26
+LIST_QUERIES_MAX = 9
+
+
+def path(scene: scenes.Scene, *, mode: str = "test/", buyer: int = 0) -> str:
+    return f"/{scene.slug}/{mode}customers/{ids.text('cus', scene.buyers[buyer].customer.id)}"
+
+
+class TestListing:
+    def test_finds_by_part_of_a_name_or_address(self, owner: Client, scene: scenes.Scene) -> None:
+        for text in ("northw", "billing0@"):
+            content = owner.get(f"/{scene.slug}/test/customers", {"q": text}).content.decode()
+            assert "Northwind Labs" in content
+            assert "Quantile AI" not in content
+
+    def test_says_when_nobody_matches(self, owner: Client, scene: scenes.Scene) -> None:
+        content = owner.get(f"/{scene.slug}/test/customers", {"q": "<zz>"}).content.decode()
+        assert "No customer matches" in content
+        assert "<zz>" not in content
+
+    def test_takes_as_many_queries_for_many_as_for_few(
+        self, owner: Client, scene: scenes.Scene, django_assert_max_num_queries: object
+    ) -> None:
+        for number in range(20):
+            factories.customer(merchant=scene.test, name=f"Buyer {number}")
+        with django_assert_max_num_queries(LIST_QUERIES_MAX):  # type: ignore[operator]
+            owner.get(f"/{scene.slug}/test/customers")
+
+
+class TestShow:
+    def test_prints_what_is_left_and_what_is_held(self, owner: Client, scene: scenes.Scene) -> None:
+        content = owner.get(path(scene)).content.decode()
+        wallet = scene.buyers[0].wallet
+        left = (wallet.balance - wallet.spent - wallet.held) / 10**9
+        assert f"${left:,.2f}" in content
+        assert "$10.00 of it held" in content
+        assert "Open reservations" in content
+
+    def test_takes_a_bounded_number_of_queries(
+        self, owner: Client, scene: scenes.Scene, django_assert_max_num_queries: object
+    ) -> None:
+        with django_assert_max_num_queries(PAGE_QUERIES_MAX):  # type: ignore[operator]
+            assert owner.get(path(scene)).status_code == 200
+
+    def test_does_not_exist_in_the_other_mode(self, owner: Client, scene: scenes.Scene) -> None:
+        assert owner.get(path(scene, mode="")).status_code == 404
+
+    @pytest.mark.parametrize("text", ["cus_x", "sub_01m82wsay1ey7sewgq2z6k36vv", "1", "cus_" + "0" * 26])
+    def test_does_not_exist_under_another_id(self, owner: Client, scene: scenes.Scene, text: str) -> None:
+        assert owner.get(f"/{scene.slug}/test/customers/{text}").status_code == 404
+
+
+class TestLive:
+    def test_is_silent_until_something_changes(self, owner: Client, scene: scenes.Scene) -> None:
+        page = owner.get(path(scene)).content.decode()
+        fragment = re.search(r'hx-get="([^"]+seen=[^"]+)"', page)
+        assert fragment
+        url, headers = fragment[1].replace("&amp;", "&"), {"HX-Request": "true"}
+        assert owner.get(url, headers=headers).status_code == 204
+        wallet = scene.buyers[0].wallet
+        Wallet.objects.filter(bucket=wallet.bucket, id=wallet.id).update(held=11 * scenes.NANOS)
+        changed = owner.get(url, headers=headers)
+        assert changed.status_code == 200
+        assert b"$11.00 of it held" in changed.content
+        assert b"<html" not in changed.content
+
+
+class TestNew:
+    def test_enters_a_customer(self, owner: Client, scene: scenes.Scene) -> None:
+        form = {"name": "New Buyer", "email": "New@Buyer.example", "external_id": "crm-7"}
+        response = owner.post(f"/{scene.slug}/test/customers/new", form, follow=True)
+        made = Customer.objects.get(name="New Buyer")
+        assert (made.email, made.external_id) == ("new@buyer.example", "crm-7")
+        assert b"Customer added." in response.content
+
+    def test_leads_to_the_customer_whose_address_it_is(self, owner: Client, scene: scenes.Scene) -> None:
+        form = {"name": "Again", "email": "billing0@example.com"}
+        response = owner.post(f"/{scene.slug}/test/customers/new", form, follow=True)
+        assert b"belongs to this customer already" in response.content
+        assert not Customer.objects.filter(name="Again").exists()
+
+
+class TestSubscribe:
+    def test_starts_a_subscription(self, owner: Client, scene: scenes.Scene) -> None:
+        buyer = factories.customer(merchant=scene.test, name="Fresh")
+        target = f"/{scene.slug}/test/customers/{ids.text('cus', buyer.id)}"
+        response = owner.post(f"{target}/subscribe", {"plan": scene.plan.id}, follow=True)
+        assert Subscription.objects.get(bucket=buyer.bucket, customer_id=buyer.id).plan == scene.plan
+        assert b"Subscription" in response.content
+
+
+class TestTopUp:
+    def url(self, scene: scenes.Scene, mode: str = "test/") -> str:
+        return f"{path(scene, mode=mode)}/wallets/{ids.text('acc', scene.buyers[0].wallet.id)}/top-up"
+
+    def test_adds_once_however_often_it_is_sent(self, owner: Client, scene: scenes.Scene) -> None:
+        for _ in range(2):
+            owner.post(self.url(scene), {"amount": "25.50", "key": "once"})
+        made = TopUp.objects.get()
+        assert (made.amount, made.status) == (25_500_000_000, "success")
+
+    @pytest.mark.parametrize("amount", ["0", "-5", "0.001", "many"])
+    def test_refuses_what_cannot_be_paid(self, owner: Client, scene: scenes.Scene, amount: str) -> None:
+        response = owner.post(self.url(scene), {"amount": amount, "key": "k"})
+        assert b'class="errorlist' in response.content
+        assert not TopUp.objects.exists()
+
+
+class TestPortalLink:
+    def test_opens_this_customers_portal_until_it_expires(self, owner: Client, scene: scenes.Scene) -> None:
+        buyer = scene.buyers[0]
+        url = f"{path(scene)}/portal/{ids.text('sub', buyer.subscription.id)}"
+        content = owner.post(url, {"minutes": "60"}).content.decode()
+        token = re.search(r"/portal/c/([\w.-]+)", content)
+        assert token
+        link = portal_links.read(token[1], now=timezone.now())
+        assert (link.customer_id, link.subscription_id) == (buyer.customer.id, buyer.subscription.id)
+        assert timedelta(minutes=59) < link.expires_at - timezone.now() <= timedelta(minutes=60)
+
+    def test_is_not_made_for_somebody_elses_subscription(self, owner: Client, scene: scenes.Scene) -> None:
+        url = f"{path(scene)}/portal/{ids.text('sub', scene.buyers[1].subscription.id)}"
+        assert owner.post(url, {"minutes": "10"}).status_code == 404
