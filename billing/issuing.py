@@ -6,7 +6,7 @@ rounding. An invoice without charges is issued too, as a paid one over nothing.
 """
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import NamedTuple
@@ -113,61 +113,34 @@ def _next_number(merchant_id: uuid.UUID) -> int:
 # --- lines -----------------------------------------------------------------------------------------------
 
 _KINDS = [Charge.Kind.FEE, Charge.Kind.USAGE, Charge.Kind.REFUND]
-
-
-def _lines(subscription: Subscription, invoice: Invoice) -> list[InvoiceLine]:
-    """Write an invoice's running sums as lines; raises Unbillable where they cannot be right."""
-    sums = list(InvoiceRollup.objects.filter(bucket=invoice.bucket, invoice_id=invoice.id))
-    if len(sums) > LINES_MAX:
-        raise Unbillable(f"The invoice would have {len(sums)} lines, more than {LINES_MAX}.")
-    rates = _tax_rates(subscription, sums)
-    names = PriceVersion.objects.in_bulk({each.price_version_id for each in sums})
-    sums.sort(key=lambda each: (_KINDS.index(each.kind), names[each.price_version_id].display_name, each.period_start))
-    return [
-        _line(each, position, names[each.price_version_id].display_name, rates) for position, each in enumerate(sums)
-    ]
-
-
 _RateKey = tuple[uuid.UUID, datetime]  # price version, period start
 
 
-def _line(each: InvoiceRollup, position: int, name: str, rates: dict[_RateKey, Decimal]) -> InvoiceLine:
-    _check_fee(each, name)
-    rate = rates.get((each.price_version_id, each.period_start))
-    if rate is None:
-        raise Unbillable(f"The tax rate of {name} is not known for the period from {each.period_start:%Y-%m-%d}.")
-    return InvoiceLine(
-        bucket=each.bucket,
-        id=ids.new(each.bucket),
-        customer_id=each.customer_id,
-        invoice_id=each.invoice_id,
-        position=position,
-        kind=each.kind,
-        price_version_id=each.price_version_id,
-        metric_id=each.metric_id,
-        wallet_id=each.wallet_id,
-        description=f"Refund: {name}"[:DESCRIPTION_LENGTH_MAX] if each.kind == Charge.Kind.REFUND else name,
-        period_start=each.period_start,
-        tax_rate=rate,
-        first_seq=each.first_seq,
-        last_seq=each.last_seq,
-        charges=each.charges,
-        quantity=each.quantity,
-        net=each.net,
-        tax=each.tax,
-        gross=each.gross,
-    )
+def line_id(
+    invoice_id: uuid.UUID, wallet_id: uuid.UUID, kind: str, price_version_id: uuid.UUID, period_start: datetime
+) -> uuid.UUID:
+    """Tell the id of a line; it has it already while its invoice is open."""
+    bucket, start = ids.bucket_of(invoice_id), period_start.isoformat(timespec="microseconds")
+    return ids.derived(bucket, "line", invoice_id, wallet_id, kind, price_version_id, start)
 
 
-def _check_fee(each: InvoiceRollup, name: str) -> None:
-    if each.kind == Charge.Kind.FEE and each.charges != 1:
-        raise Unbillable(f"The fee {name} is charged {each.charges} times for one period.")
+def description(kind: str, price_name: str) -> str:
+    """Write what a line says."""
+    return f"Refund: {price_name}"[:DESCRIPTION_LENGTH_MAX] if kind == Charge.Kind.REFUND else price_name
 
 
-def _tax_rates(subscription: Subscription, sums: Sequence[InvoiceRollup]) -> dict[_RateKey, Decimal]:
-    """Find the rates that were pinned when a price's counter opened, or its fee fell due."""
+def place(kind: str, says: str, period_start: datetime) -> tuple[int, str, datetime]:
+    """Tell where a line belongs among its invoice's: fees, usage, then what was returned."""
+    return _KINDS.index(Charge.Kind(kind)), says, period_start
+
+
+def tax_rates(subscription: Subscription, period_starts: Collection[datetime]) -> dict[_RateKey, Decimal]:
+    """Return the rates (percent) that were pinned when a price's counter opened, or its fee fell due.
+
+    Those of periods that begin with one of ``period_starts`` are among them.
+    """
     of = {"bucket": subscription.bucket, "subscription_id": subscription.id}
-    since = min([each.period_start for each in sums], default=subscription.started_at)
+    since = min(period_starts, default=subscription.started_at)
     counters = Counter.objects.filter(**of, customer_id=subscription.customer_id, period_end__gt=since)
     occurrences = FeeOccurrence.objects.filter(**of, period_start__gte=since)
     columns = ("price_version_id", "period_start", "tax_rate")
@@ -176,3 +149,36 @@ def _tax_rates(subscription: Subscription, sums: Sequence[InvoiceRollup]) -> dic
         for rows in (counters, occurrences)
         for version, start, rate in rows.values_list(*columns)
     }
+
+
+def _lines(subscription: Subscription, invoice: Invoice) -> list[InvoiceLine]:
+    """Write an invoice's running sums as lines; raises Unbillable where they cannot be right."""
+    sums = list(InvoiceRollup.objects.filter(bucket=invoice.bucket, invoice_id=invoice.id))
+    if len(sums) > LINES_MAX:
+        raise Unbillable(f"The invoice would have {len(sums)} lines, more than {LINES_MAX}.")
+    rates = tax_rates(subscription, [each.period_start for each in sums])
+    prices = PriceVersion.objects.in_bulk({each.price_version_id for each in sums})
+    lines = [_line(each, prices[each.price_version_id].display_name, rates) for each in sums]
+    lines.sort(key=lambda line: place(line.kind, line.description, line.period_start))
+    for position, line in enumerate(lines):
+        line.position = position
+    return lines
+
+
+def _line(each: InvoiceRollup, name: str, rates: dict[_RateKey, Decimal]) -> InvoiceLine:
+    _check_fee(each, name)
+    rate = rates.get((each.price_version_id, each.period_start))
+    if rate is None:
+        raise Unbillable(f"The tax rate of {name} is not known for the period from {each.period_start:%Y-%m-%d}.")
+    summed = {field.attname: getattr(each, field.attname) for field in InvoiceRollup._meta.concrete_fields}
+    return InvoiceLine(
+        **summed,
+        id=line_id(each.invoice_id, each.wallet_id, each.kind, each.price_version_id, each.period_start),
+        description=description(each.kind, name),
+        tax_rate=rate,
+    )
+
+
+def _check_fee(each: InvoiceRollup, name: str) -> None:
+    if each.kind == Charge.Kind.FEE and each.charges != 1:
+        raise Unbillable(f"The fee {name} is charged {each.charges} times for one period.")

@@ -24,6 +24,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("v0/", include(billing.api)),
     path("v0/", include(customers.api)),
     path("v0/", include(charging.api)),
+    path("v2/", include(billing.api.urlpatterns_v2)),
     path("theme", ui.views.set_theme, name="theme"),
     path("portal/", include(portal.views)),
     path("", include(dashboard.views)),

@@ -2,7 +2,7 @@
 
 from django.urls import URLPattern
 
-from billing.api import fees, plans, prices, subscriptions, wallets
+from billing.api import fees, invoices, plans, prices, subscriptions, wallets
 
 urlpatterns: list[URLPattern] = [
     *fees.urlpatterns,
@@ -11,3 +11,6 @@ urlpatterns: list[URLPattern] = [
     *subscriptions.urlpatterns,
     *wallets.urlpatterns,
 ]
+
+# The contract has invoices under /v2.
+urlpatterns_v2: list[URLPattern] = invoices.urlpatterns

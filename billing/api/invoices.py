@@ -1,0 +1,371 @@
+"""Invoices over HTTP: totals live while they are open, frozen once they are issued, and everything behind a line."""
+
+import re
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from django.urls import path
+from drf_spectacular.utils import extend_schema, extend_schema_field
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from billing import money, statements
+from billing.models import Charge, Invoice, Subscription
+from billing.serializers import DecimalTextField
+from billing.statements import Line, LineCharge, Totals
+from merchants import ids
+from merchants.errors import ValidationFailed
+from merchants.serializers import (
+    ChoiceField,
+    ConstantField,
+    IdField,
+    InstantField,
+    OwnMerchantField,
+    PageSerializer,
+    QuerySerializer,
+    QueryWholeField,
+    StrictField,
+    page_of,
+)
+from merchants.tenancy import TenantView
+
+LINES_DEFAULT = 100
+LINES_MAX = 1_000
+
+Status = Invoice.Status
+WIRE_STATUSES = [status.upper() for status in Status]
+# What a charge came from, by kind: the prefix of its public id.
+SOURCES = {Charge.Kind.USAGE: "usg", Charge.Kind.FEE: "fev", Charge.Kind.REFUND: "rfd"}
+
+_is_token = re.compile(r"[1-9][0-9]{0,17}").fullmatch
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """An invoice with what it is shown with."""
+
+    invoice: Invoice
+    totals: Totals
+    subscription: Subscription
+    line_items: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LinePage:
+    """Some of an invoice's lines."""
+
+    invoice: Invoice
+    lines: list[Line]
+    total: int
+    next_page_token: str | None
+
+
+# --- fields ----------------------------------------------------------------------------------------------
+
+
+@extend_schema_field({"type": "string", "pattern": "^[1-9][0-9]*$"})
+class PageTokenField(StrictField):
+    """Where the next page begins, as the page before told."""
+
+    def read(self, value: Any, name: str) -> int:
+        if type(value) is str and _is_token(value):
+            return int(value)
+        raise ValidationFailed(f"{name} is no token we gave.", field=name, code="INVALID_PAGE_TOKEN")
+
+
+@extend_schema_field({"type": "number", "example": 1234.5})
+class QuantityField(serializers.ReadOnlyField):
+    """A quantity as a JSON number."""
+
+    def to_representation(self, value: Decimal) -> float | int:
+        return int(value) if value == int(value) else float(value)
+
+
+@extend_schema_field({"type": "number", "example": 0.19})
+class FractionField(serializers.ReadOnlyField):
+    """A percentage as the fraction it is: 0.19 for 19 percent."""
+
+    def to_representation(self, value: Decimal) -> float:
+        return float(value / 100)
+
+
+# --- answers ---------------------------------------------------------------------------------------------
+
+
+class InvoiceLineItemSerializer(serializers.Serializer[Line]):
+    """The charges of one kind, price and period, summed; returns are negative."""
+
+    id = IdField("line")
+    eventType = serializers.ChoiceField(choices=["usage", "fee"])
+    lineItemType = serializers.ChoiceField(choices=["charge", "refund"])
+    eventId = serializers.CharField(help_text="The line's own id: it sums many events, listed under its events.")
+    eventSourceId = serializers.CharField(help_text="The billable metric or the fee.")
+    billableMetricId = serializers.CharField(help_text="The same as eventSourceId.")
+    meterEventId = serializers.CharField(help_text="Always empty: see eventId.")
+    priceId = serializers.CharField()
+    walletId = IdField("acc", source="wallet_id")
+    invoiceDisplayName = serializers.CharField(source="description")
+    metricName = serializers.CharField()
+    metricDescription = serializers.CharField()
+    metricUnit = serializers.CharField()
+    periodStart = InstantField(source="period_start", help_text="The period the charges belong to.")
+    chargeCount = serializers.IntegerField(source="charges")
+    quantity = QuantityField()
+    unitPrice = serializers.CharField(help_text="Of the price, or what one unit came to where it varies.")
+    taxRate = FractionField(source="tax_rate")
+    totalPrice = DecimalTextField(source="net")
+    totalTax = DecimalTextField(source="tax")
+    totalAmount = DecimalTextField(source="gross")
+
+    def to_representation(self, instance: Line) -> dict[str, Any]:
+        return super().to_representation(_LineFacts(instance))
+
+
+class _LineFacts:
+    """A line, with what is said about the metric or fee behind it."""
+
+    def __init__(self, line: Line) -> None:
+        price = line.price.price
+        self._line = line
+        self.eventType = "fee" if line.metric_id is None else "usage"
+        self.lineItemType = "refund" if line.kind == Charge.Kind.REFUND else "charge"
+        self.eventId = ids.text("line", line.id)
+        self.eventSourceId = ids.text("bm", line.metric_id) if line.metric_id else ids.text("fee", price.fee_id)
+        self.billableMetricId = self.eventSourceId
+        self.meterEventId = ""
+        self.priceId = ids.text("price", price.id)
+        self.unitPrice = _unit_price(line)
+        item = price.billable_metric or price.fee
+        self.metricName, self.metricDescription = item.name, item.description
+        self.metricUnit = price.billable_metric.unit if price.billable_metric else "charge"
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._line, name)
+
+
+def _unit_price(line: Line) -> str:
+    stated = line.price.properties.get("unitPrice")
+    if isinstance(stated, str):
+        return stated
+    each = money.to_decimal(line.net) / line.quantity if line.quantity else Decimal(0)
+    return f"{round(each, money.NANOS_PLACES):f}"
+
+
+class LineItemsSerializer(serializers.Serializer[LinePage]):
+    """A page of an invoice's lines."""
+
+    invoiceId = IdField("inv", source="invoice.id")
+    lineItems = InvoiceLineItemSerializer(many=True, source="lines")
+    totalCount = serializers.IntegerField(source="total")
+    nextPageToken = serializers.CharField(source="next_page_token", allow_null=True)
+
+
+class InvoiceSerializer(serializers.Serializer[Shown]):
+    """A document over a subscription's period. Amounts are exact while it is open, whole minor units once issued."""
+
+    id = IdField("inv", source="invoice.id")
+    object = ConstantField("invoice")
+    merchantId = IdField("org", source="invoice.merchant_id")
+    customerId = IdField("cus", source="invoice.customer_id")
+    subscriptionId = IdField("sub", source="invoice.subscription_id")
+    status = serializers.ChoiceField(choices=WIRE_STATUSES)
+    currency = serializers.CharField(source="invoice.currency")
+    sequenceNumber = serializers.IntegerField(source="invoice.sequence_number")
+    invoiceNumber = serializers.CharField(source="invoice.number", allow_null=True)
+    periodStart = InstantField(source="invoice.period_start")
+    periodEnd = InstantField(source="invoice.period_end")
+    gracePeriodEnd = InstantField(source="invoice.grace_end")
+    billingAnchor = InstantField(source="subscription.started_at")
+    billingCadence = serializers.CharField(source="subscription.plan_version.billing_cadence")
+    autoApprove = ConstantField(True)
+    itemCount = serializers.IntegerField(source="totals.lines")
+    subtotal = DecimalTextField(source="totals.subtotal")
+    totalTax = DecimalTextField(source="totals.tax")
+    rounding = DecimalTextField(source="totals.rounding", help_text="What whole minor units add to what is owed.")
+    grandTotal = DecimalTextField(source="totals.grand")
+    paidAmount = DecimalTextField(source="totals.paid", help_text="Drawn from the prepaid wallet.")
+    unpaidAmount = DecimalTextField(source="totals.unpaid", help_text="Used on credit: owed.")
+    failureReason = serializers.CharField(source="invoice.failure_reason", allow_null=True)
+    nextActionAt = InstantField(allow_null=True)
+    issuedAt = InstantField(source="invoice.issued_at", allow_null=True)
+    paidAt = InstantField(source="invoice.paid_at", allow_null=True)
+    createdAt = InstantField(source="invoice.created_at")
+    updatedAt = InstantField(source="invoice.updated_at")
+    lineItems = LineItemsSerializer(required=False, help_text="Where it is asked for with expand=lineItems.")
+
+    def to_representation(self, instance: Shown) -> dict[str, Any]:
+        shown: dict[str, Any] = super().to_representation(_InvoiceFacts(instance))
+        shown["failureReason"] = shown["failureReason"] or None
+        if instance.line_items is not None:
+            shown["lineItems"] = instance.line_items
+        return shown
+
+
+class _InvoiceFacts:
+    """An invoice as its serializer reads it."""
+
+    def __init__(self, shown: Shown) -> None:
+        self.invoice, self.totals, self.subscription = shown.invoice, shown.totals, shown.subscription
+        self.status = shown.invoice.status.upper()
+        ahead = {Status.PENDING: "period_start", Status.ACTIVE: "period_end", Status.CLOSING: "grace_end"}
+        attribute = ahead.get(Status(shown.invoice.status))
+        self.nextActionAt = getattr(shown.invoice, attribute) if attribute else None
+
+
+class LineEventSerializer(serializers.Serializer[LineCharge]):
+    """One charge of a line, and the usage event, fee or refund it came from."""
+
+    object = ConstantField("invoiceLineEvent")
+    sequence = serializers.IntegerField(source="seq", help_text="Its place among the wallet's charges.")
+    eventType = serializers.ChoiceField(choices=[kind.value for kind in Charge.Kind], source="kind")
+    eventId = serializers.CharField()
+    usageEventId = IdField("usg", source="usage_event_id", allow_null=True)
+    idempotencyKey = serializers.CharField(source="idempotency_key", allow_null=True)
+    timestamp = InstantField(allow_null=True)
+    chargedAt = InstantField(source="created_at")
+    quantity = QuantityField()
+    totalPrice = DecimalTextField(source="net")
+    totalTax = DecimalTextField(source="tax")
+    totalAmount = DecimalTextField(source="gross")
+
+    def to_representation(self, instance: LineCharge) -> dict[str, Any]:
+        source_id = ids.text(SOURCES[Charge.Kind(instance.kind)], instance.source_id)
+        return super().to_representation({**instance._asdict(), "eventId": source_id})
+
+
+class LineEventsSerializer(serializers.Serializer[dict[str, Any]]):
+    """A page of the charges behind a line, in the order they were made."""
+
+    object = ConstantField("list")
+    data = LineEventSerializer(many=True)
+    nextPageToken = serializers.CharField(allow_null=True)
+
+
+# --- requests --------------------------------------------------------------------------------------------
+
+
+class InvoiceQuerySerializer(PageSerializer):
+    """Which invoices to list."""
+
+    merchantId = OwnMerchantField(required=False)
+    subscriptionId = IdField("sub", source="subscription_id", required=False)
+    status = ChoiceField(choices=WIRE_STATUSES, required=False)
+
+
+class ExpandSerializer(QuerySerializer):
+    """What to show with an invoice."""
+
+    expand = ChoiceField(choices=["lineItems"], required=False)
+    lineItemsLimit = QueryWholeField(source="limit", least=1, most=LINES_MAX, default=LINES_DEFAULT)
+    lineItemsPageToken = PageTokenField(source="after", default=0)
+
+
+class LinePageSerializer(QuerySerializer):
+    """Which lines to list."""
+
+    limit = QueryWholeField(least=1, most=LINES_MAX, default=LINES_DEFAULT)
+    pageToken = PageTokenField(source="after", default=0)
+
+
+class EventPageSerializer(QuerySerializer):
+    """Which charges to list."""
+
+    limit = QueryWholeField(least=1, most=statements.EVENTS_MAX, default=LINES_DEFAULT)
+    pageToken = PageTokenField(source="after", default=0)
+
+
+# --- views -----------------------------------------------------------------------------------------------
+
+
+class Invoices(TenantView):
+    scope = "invoices"
+
+    @extend_schema(
+        operation_id="listInvoices", parameters=[InvoiceQuerySerializer], responses=page_of(InvoiceSerializer)
+    )
+    def get(self, request: Request) -> Response:
+        """List invoices, the newest first."""
+        query = self.read_query(InvoiceQuerySerializer)
+        sought: dict[str, Any] = {name: query[name] for name in ("subscription_id",) if name in query}
+        if "status" in query:
+            sought["status"] = query["status"].lower()
+        rows = statements.search(merchant_id=self.merchant_id, **sought)
+        return self.page(_ShownRows(rows), query, InvoiceSerializer)
+
+
+class _ShownRows:
+    """Rows of invoices that look up, for one page at a time, what they are shown with."""
+
+    def __init__(self, rows: Any) -> None:
+        self._rows = rows
+
+    def count(self) -> int:
+        return int(self._rows.count())
+
+    def __getitem__(self, key: slice) -> list[Shown]:
+        return _shown(list(self._rows[key]))
+
+
+def _shown(invoices: list[Invoice]) -> list[Shown]:
+    totals = statements.totals_of(invoices)
+    subscriptions = statements.subscriptions_of(invoices)
+    return [Shown(invoice, totals[invoice.id], subscriptions[invoice.subscription_id]) for invoice in invoices]
+
+
+def _line_page(invoice: Invoice, after: int, limit: int) -> LinePage:
+    lines = statements.lines_of(invoice)
+    until = after + limit
+    return LinePage(invoice, lines[after:until], len(lines), str(until) if until < len(lines) else None)
+
+
+class InvoiceById(TenantView):
+    scope = "invoices"
+
+    @extend_schema(operation_id="getInvoice", parameters=[ExpandSerializer], responses=InvoiceSerializer)
+    def get(self, request: Request, id: str) -> Response:
+        """Get an invoice, with its lines where asked for."""
+        query = self.read_query(ExpandSerializer)
+        invoice = statements.find(merchant_id=self.merchant_id, invoice_id=self.path_id("inv", id))
+        (shown,) = _shown([invoice])
+        if "expand" in query:
+            page = _line_page(invoice, query["after"], query["limit"])
+            shown = Shown(shown.invoice, shown.totals, shown.subscription, dict(LineItemsSerializer(page).data))
+        return self.answer(InvoiceSerializer, shown)
+
+
+class InvoiceLineItems(TenantView):
+    scope = "invoices"
+
+    @extend_schema(operation_id="getInvoiceLineItems", parameters=[LinePageSerializer], responses=LineItemsSerializer)
+    def get(self, request: Request, id: str) -> Response:
+        """List the lines of an invoice."""
+        query = self.read_query(LinePageSerializer)
+        invoice = statements.find(merchant_id=self.merchant_id, invoice_id=self.path_id("inv", id))
+        return self.answer(LineItemsSerializer, _line_page(invoice, query["after"], query["limit"]))
+
+
+class LineEvents(TenantView):
+    scope = "invoices"
+
+    @extend_schema(
+        operation_id="getInvoiceLineItemEvents", parameters=[EventPageSerializer], responses=LineEventsSerializer
+    )
+    def get(self, request: Request, id: str, line_id: str) -> Response:
+        """List the charges behind a line, back to the events they came from."""
+        query = self.read_query(EventPageSerializer)
+        invoice = statements.find(merchant_id=self.merchant_id, invoice_id=self.path_id("inv", id))
+        charges = statements.charges_of(
+            invoice=invoice, line_id=self.path_id("line", line_id), after=query["after"], limit=query["limit"]
+        )
+        token = str(charges[-1].seq) if len(charges) == query["limit"] else None
+        return self.answer(LineEventsSerializer, {"data": charges, "nextPageToken": token})
+
+
+urlpatterns = [
+    path("invoices", Invoices.as_view()),
+    path("invoices/<str:id>", InvoiceById.as_view()),
+    path("invoices/<str:id>/lineItems", InvoiceLineItems.as_view()),
+    path("invoices/<str:id>/lineItems/<str:line_id>/events", LineEvents.as_view()),
+]
