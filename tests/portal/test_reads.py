@@ -1,0 +1,106 @@
+"""What a customer sees of one subscription."""
+
+from decimal import Decimal
+from zoneinfo import ZoneInfo
+
+import pytest
+from django.db.models import Sum
+
+from billing.models import Charge, InvoiceRollup, PriceVersion
+from merchants import ids
+from portal import reads
+from tests import scenes
+from ui import fmt, spans
+
+QUERIES_MAX = 16
+
+
+@pytest.fixture
+def span(scene: scenes.Scene) -> spans.Span:
+    return spans.span("30d", now=scene.now, zone=ZoneInfo("UTC"))
+
+
+def statement(scene: scenes.Scene, span: spans.Span) -> reads.Statement:
+    scene.buyers[0].subscription.refresh_from_db()
+    return reads.statement(subscription=scene.buyers[0].subscription, span=span)
+
+
+def printed_nanos(aligned: fmt.Aligned) -> int:
+    whole, _, fraction = "".join(aligned).replace("$", "").replace(",", "").replace(fmt.MINUS, "-").partition(".")
+    return int(f"{whole}{fraction.ljust(9, '0')}")
+
+
+class TestPeriod:
+    def test_prints_lines_that_add_up_to_the_printed_total(self, scene: scenes.Scene, span: spans.Span) -> None:
+        period = statement(scene, span).period
+        assert len(period.lines) == 3
+        assert (
+            sum(printed_nanos(line.cost) for line in period.lines) == printed_nanos(period.total_text) == period.total
+        )
+
+    def test_counts_settled_charges_and_those_of_the_last_seconds(self, scene: scenes.Scene, span: spans.Span) -> None:
+        buyer = scene.buyers[0]
+        settled = InvoiceRollup.objects.filter(bucket=buyer.wallet.bucket, invoice_id=buyer.invoice.id)
+        fresh = Charge.objects.filter(
+            bucket=buyer.wallet.bucket, wallet_id=buyer.wallet.id, seq__gt=buyer.wallet.settled_seq
+        )
+        expected = settled.aggregate(net=Sum("net"))["net"] + fresh.aggregate(net=Sum("net"))["net"]
+        assert statement(scene, span).period.total == expected
+
+    def test_prints_quantity_times_price_as_the_cost(self, scene: scenes.Scene, span: spans.Span) -> None:
+        for line in statement(scene, span).period.lines:
+            assert line.quantity is not None
+            assert line.unit_price is not None
+            # Each past hour was rounded down to the nano when the scene was set.
+            assert abs(line.quantity * line.unit_price * 10**9 - line.net) < 100
+
+    def test_names_refunds_and_tax_apart(self, scene: scenes.Scene, span: spans.Span) -> None:
+        buyer = scene.buyers[0]
+        price = PriceVersion.objects.get(id=scene.prices[0].id)
+        for kind, net, tax in ((Charge.Kind.REFUND, -100, -19), (Charge.Kind.USAGE, 1000, 190)):
+            buyer.wallet.charge_seq += 1
+            Charge.objects.create(
+                bucket=buyer.wallet.bucket, customer_id=buyer.customer.id, source_id=ids.new(buyer.wallet.bucket),
+                position=0, kind=kind, wallet_id=buyer.wallet.id, seq=buyer.wallet.charge_seq,
+                subscription_id=buyer.subscription.id, price_version_id=price.id, metric_id=scene.metrics[0].id,
+                invoice_id=buyer.invoice.id, period_start=buyer.subscription.period_start, quantity=Decimal(0),
+                net=net, tax=tax, gross=net + tax, fee=0, created_at=scene.now,
+            )  # fmt: skip
+        period = statement(scene, span).period
+        extra = {line.name: line.net for line in period.lines[3:]}
+        assert extra == {"Refunds": -100, "Tax": 171}
+        assert sum(line.net for line in period.lines) == period.total
+
+
+class TestStatement:
+    def test_shows_what_is_left_after_what_is_held(self, scene: scenes.Scene, span: spans.Span) -> None:
+        shown = statement(scene, span)
+        wallet = scene.buyers[0].wallet
+        assert shown.balance == wallet.balance - wallet.spent
+        assert shown.available == shown.balance - shown.held
+        assert shown.held == 10 * scenes.NANOS
+
+    def test_guesses_how_long_the_balance_lasts(self, scene: scenes.Scene, span: spans.Span) -> None:
+        days = statement(scene, span).days_left
+        assert days is not None
+        assert 0 < days < 60
+
+    def test_gives_every_line_the_colour_of_its_chart(self, scene: scenes.Scene, span: spans.Span) -> None:
+        shown = statement(scene, span)
+        tones = {series.name: series.tone for series in shown.daily}
+        assert all(line.tone == tones[line.name] for line in shown.period.lines)
+
+    def test_lists_invoices_that_were_issued_and_no_open_one(self, scene: scenes.Scene, span: spans.Span) -> None:
+        assert [invoice.number for invoice in statement(scene, span).invoices] == ["INV-1987"]
+
+    def test_changes_its_stamp_when_money_is_held(self, scene: scenes.Scene, span: spans.Span) -> None:
+        before = statement(scene, span).stamp
+        scene.buyers[0].wallet.held += 1
+        scene.buyers[0].wallet.save(update_fields=["held"])
+        assert statement(scene, span).stamp != before
+
+    def test_takes_a_bounded_number_of_queries(
+        self, scene: scenes.Scene, span: spans.Span, django_assert_max_num_queries: object
+    ) -> None:
+        with django_assert_max_num_queries(QUERIES_MAX):  # type: ignore[operator]
+            reads.statement(subscription=scene.buyers[0].subscription, span=span)

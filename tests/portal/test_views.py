@@ -1,0 +1,114 @@
+"""The portal's pages."""
+
+import re
+from datetime import timedelta
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+
+from billing.models import Subscription
+from customers import portal_links
+from customers.models import Customer
+from portal import sessions
+from tests import scenes
+
+
+def token(scene: scenes.Scene, *, buyer: int = 0, minutes: float = 10) -> str:
+    who = scene.buyers[buyer]
+    return portal_links.make(
+        subscription_id=who.subscription.id,
+        customer_id=who.customer.id,
+        expires_at=timezone.now() + timedelta(minutes=minutes),
+    )
+
+
+def visitor(scene: scenes.Scene, *, buyer: int = 0) -> Client:
+    client = Client()
+    client.get(f"/portal/c/{token(scene, buyer=buyer)}")
+    return client
+
+
+class TestEnter:
+    def test_moves_the_token_from_the_url_into_a_cookie(self, scene: scenes.Scene) -> None:
+        link = token(scene)
+        response = Client().get(f"/portal/c/{link}")
+        assert response["Location"] == "/portal/"
+        cookie = response.cookies[sessions.COOKIE]
+        assert cookie["httponly"]
+        assert (cookie["path"], cookie["samesite"]) == ("/portal/", "Lax")
+        assert 590 <= cookie["max-age"] <= 601
+
+    @pytest.mark.parametrize("text", ["nonsense", "a.b", "%00"])
+    def test_refuses_what_is_no_link(self, scene: scenes.Scene, text: str) -> None:
+        response = Client().get(f"/portal/c/{text}")
+        assert response.status_code == 403
+        assert b"This link has expired" in response.content
+
+    def test_refuses_an_expired_link(self, scene: scenes.Scene) -> None:
+        response = Client().get(f"/portal/c/{token(scene, minutes=-1)}")
+        assert response.status_code == 403
+        assert not response.cookies[sessions.COOKIE].value
+
+
+class TestHome:
+    def test_shows_this_customer_and_no_other(self, scene: scenes.Scene) -> None:
+        content = visitor(scene, buyer=1).get("/portal/").content.decode()
+        assert "Quantile AI" in content
+        assert "Northwind Labs" not in content
+        assert "Premium submissions" in content
+        assert "INV-1988" in content
+
+    def test_is_not_kept_logged_or_indexed(self, scene: scenes.Scene) -> None:
+        client = visitor(scene)
+        for response in (client.get("/portal/"), Client().get("/portal/"), client.get(f"/portal/c/{token(scene)}")):
+            assert response["Cache-Control"] == "no-store"
+            assert response["Referrer-Policy"] == "no-referrer"
+            assert response["X-Robots-Tag"] == "noindex, nofollow"
+
+    def test_puts_the_token_into_no_page(self, scene: scenes.Scene) -> None:
+        link = token(scene)
+        assert link not in Client().get(f"/portal/c/{link}", follow=True).content.decode()
+
+    def test_ends_when_the_link_does(self, scene: scenes.Scene) -> None:
+        client = Client()
+        client.cookies[sessions.COOKIE] = token(scene, minutes=-0.1)
+        assert client.get("/portal/").status_code == 403
+
+    def test_ends_when_the_customer_is_deleted(self, scene: scenes.Scene) -> None:
+        client = visitor(scene)
+        Customer.objects.filter(id=scene.buyers[0].customer.id).update(deleted_at=scene.now)
+        assert client.get("/portal/").status_code == 403
+
+    def test_is_open_to_nobody_without_a_link(self, scene: scenes.Scene) -> None:
+        for path in ("/portal/", "/portal/live"):
+            assert Client().get(path).status_code == 403
+            assert scenes.signed_in(scene.user).get(path).status_code == 403
+
+    @pytest.mark.parametrize(
+        ("status", "words"), [("terminated", "This subscription ended"), ("pending_payment", "starts when the balance")]
+    )
+    def test_says_when_the_subscription_is_not_active(self, scene: scenes.Scene, status: str, words: str) -> None:
+        Subscription.objects.filter(id=scene.buyers[0].subscription.id).update(status=status, terminated_at=scene.now)
+        assert words in visitor(scene).get("/portal/").content.decode()
+
+
+class TestLive:
+    def test_is_silent_until_something_changes(self, scene: scenes.Scene) -> None:
+        client, headers = visitor(scene), {"HX-Request": "true"}
+        found = re.search(r'hx-get="(/portal/live[^"]+)"', client.get("/portal/").content.decode())
+        assert found
+        assert client.get(found[1], headers=headers).status_code == 204
+        wallet = scene.buyers[0].wallet
+        wallet.held = 12 * scenes.NANOS
+        wallet.save(update_fields=["held"])
+        changed = client.get(found[1], headers=headers)
+        assert b"$12.00" in changed.content
+        assert b"<html" not in changed.content
+
+
+class TestLeave:
+    def test_ends_the_session_in_this_browser(self, scene: scenes.Scene) -> None:
+        client = visitor(scene)
+        assert b"Closed on this device" in client.post("/portal/leave").content
+        assert client.get("/portal/").status_code == 403
