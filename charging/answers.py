@@ -41,7 +41,7 @@ def usage_event(event: Event) -> dict[str, Any]:
     if event.reservation_id is not None:
         answer["entitlementId"] = ids.text("com", event.reservation_id)
     if event.metadata is not None:
-        answer["metadata"] = event.metadata
+        answer["metadata"] = dict(sorted(event.metadata.items()))  # the database keeps no order
     return answer
 
 

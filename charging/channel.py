@@ -65,6 +65,7 @@ class Channel:
         self._pgconn.nonblocking = 1
         self._pgconn.enter_pipeline_mode()
         self._prepared: set[bytes] = set()
+        self._syncs = 0  # marks sent and not yet answered
         self._expected: list[bool] = []  # for each result still to come, whether somebody asked for its rows
 
     @property
@@ -97,17 +98,16 @@ class Channel:
 
     def finish(self) -> Steps[list[Rows]]:
         """Like ``hear``, at the end of a transaction: afterwards nothing is pending, whatever happened."""
-        self._pgconn.pipeline_sync()
+        self._sync()
         heard = yield from self._receive()
-        yield from self._result()
+        yield from self._settle()
         return heard
 
     def give_up(self) -> Steps[None]:
         """Return to a clean state after an error: drop what is pending and roll back; hangs up when it cannot."""
         try:
-            self._pgconn.pipeline_sync()
-            while (yield from self._result()).status != ExecStatus.PIPELINE_SYNC:
-                pass
+            self._sync()
+            yield from self._settle()
             self._expected.clear()
             self.say(ROLLBACK)
             yield from self.finish()
@@ -134,6 +134,16 @@ class Channel:
             else:
                 heard.append([])
         return heard
+
+    def _sync(self) -> None:
+        self._pgconn.pipeline_sync()
+        self._syncs += 1
+
+    def _settle(self) -> Steps[None]:
+        """Read on until every sync has been answered."""
+        while self._syncs:
+            if (yield from self._result()).status == ExecStatus.PIPELINE_SYNC:
+                self._syncs -= 1
 
     def _result(self) -> Steps[Any]:
         """Wait for the next result, which may be the mark of a sync."""

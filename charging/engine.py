@@ -182,13 +182,13 @@ def _rate(
     latest: dict[CounterKey, _Rated] = {}
     rated: list[_Rated] = []
     for index, item in enumerate(command.properties):
+        price = _price(book, terms.plan, item.metric_id, index, catalogue)
         if covered is not None and item.metric_id not in covered:
             raise Unprocessable(
                 "The reservation does not cover this metric.",
                 code="METRIC_NOT_RESERVED",
                 details={"index": index, "field": f"properties.{index}.billableMetricId"},
             )
-        price = _price(book, terms.plan, item.metric_id, index, catalogue)
         key = (terms.subscription.id, price.id, terms.period.end)
         before = latest.get(key)
         if before is None:

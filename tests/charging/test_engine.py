@@ -111,9 +111,7 @@ class TestRecordUsage:
         assert refused(outcome) == "NOT_FOUND"
         assert not customer.writes.events
 
-    @pytest.mark.parametrize(
-        ("metric", "code"), [(FOREIGN, "NOT_FOUND"), (key(77), "NOT_FOUND")]
-    )
+    @pytest.mark.parametrize(("metric", "code"), [(FOREIGN, "NOT_FOUND"), (key(77), "NOT_FOUND")])
     def test_knows_no_metric_of_another_merchant(self, metric: bytes, code: str) -> None:
         assert refused(decide(book(), usage("a", (metric, "1")), CATALOGUE)) == code
 

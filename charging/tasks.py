@@ -1,0 +1,12 @@
+"""What charging does when it is woken up."""
+
+from celery import shared_task
+from django.utils import timezone
+
+from charging import sweeps
+
+
+@shared_task
+def free_reservations() -> int:
+    """Give back what reservations hold whose time is up; return how many there were."""
+    return sweeps.free_reservations(timezone.now())
