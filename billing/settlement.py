@@ -11,7 +11,7 @@ cannot be posted twice. Lock order: queue rows, books (in id order), rollups.
 
 import logging
 import uuid
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import NamedTuple
@@ -65,7 +65,28 @@ class _Range:
 # --- the drain -------------------------------------------------------------------------------------------
 
 
-def settle_due(*, buckets: Sequence[int], now: datetime, limit: int = WALLETS_PER_PASS) -> int:
+def settle_groups(*, groups: int, now: datetime, is_time_up: Callable[[], bool]) -> int:
+    """Settle the wallets of all buckets, cut into groups that a transaction may span; return how many there were.
+
+    It begins with another group at each call, so that none waits for ever when the time is always up before the last.
+    """
+    first = int(now.timestamp()) % groups
+    done = 0
+    for number in range(groups):
+        buckets = range((first + number) % groups, ids.BUCKETS, groups)
+        done += settle_due(buckets=buckets, now=now, is_time_up=is_time_up)
+        if is_time_up():
+            break
+    return done
+
+
+def settle_due(
+    *,
+    buckets: Sequence[int],
+    now: datetime,
+    limit: int = WALLETS_PER_PASS,
+    is_time_up: Callable[[], bool] = lambda: False,
+) -> int:
     """Settle the wallets of some buckets that have waited longest, and return how many there were.
 
     What is left over waits for the next pass: the busier the house, the more charges one settlement takes together.
@@ -75,7 +96,7 @@ def settle_due(*, buckets: Sequence[int], now: datetime, limit: int = WALLETS_PE
         size = min(WALLETS_PER_TRANSACTION, limit - done)
         claimed = _settle_batch(buckets, size, now)
         done += claimed
-        if claimed < size:
+        if claimed < size or is_time_up():
             break
     return done
 

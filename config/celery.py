@@ -26,8 +26,13 @@ def wake(task: str, *, every_seconds: float, queue: str) -> dict[str, Any]:
     return {"task": task, "schedule": every_seconds, "options": {"queue": queue, "expires": every_seconds}}
 
 
-#: Wake-ups only: what is due is decided by the drain, from the database.
-BEAT: dict[str, dict[str, Any]] = {}
+#: Wake-ups only: what is due is decided by the drain, from the database. ``manage.py run_jobs`` reads the same list.
+BEAT: dict[str, dict[str, Any]] = {
+    "settle": wake("billing.tasks.settle", every_seconds=1.0, queue="settlement"),
+    "free reservations": wake("charging.tasks.free_reservations", every_seconds=5.0, queue="sweeps"),
+    "end subscriptions": wake("billing.tasks.end_subscriptions", every_seconds=5.0, queue="invoicing"),
+    "bill": wake("billing.tasks.bill", every_seconds=30.0, queue="invoicing"),
+}
 
 
 def broker_url(redis_url: str) -> str:
