@@ -64,6 +64,8 @@ def sell_fee(*, merchant_id: UUID, plan_id: UUID, fee: NewFee, actor: Actor, now
     """
     with transaction.atomic():
         version = plans.get(merchant_id=merchant_id, plan_id=plan_id)
+        if version.plan.product_id is None:
+            raise ValidationFailed("This plan belongs to no product.", field="prices", code="PLAN_WITHOUT_PRODUCT")
         made = catalogue.create_fee(
             merchant_id=merchant_id, product_id=version.plan.product_id, name=fee.name, description="", now=now
         )

@@ -122,7 +122,7 @@ def statement(*, subscription: Subscription, span: Span) -> Statement:
 
 def _metrics(subscription: Subscription) -> dict[UUID, BillableMetric]:
     metrics = BillableMetric.objects.filter(
-        merchant_id=subscription.merchant_id, product_id=subscription.product_id
+        merchant_id=subscription.merchant_id, product=subscription.product
     ).order_by("created_at", "id")
     return {metric.id: metric for metric in metrics}
 
@@ -150,6 +150,8 @@ def _period(
 def _sums(subscription: Subscription, pots: list[Wallet]) -> dict[_Key, _Sum]:
     """The period's charges by price: settled ones from the invoice's running sums, newer ones one by one."""
     sums: dict[_Key, _Sum] = defaultdict(_Sum)
+    if subscription.invoice_id is None:  # it has not started
+        return {}
     settled = InvoiceRollup.objects.filter(bucket=subscription.bucket, invoice_id=subscription.invoice_id)
     rows: list[InvoiceRollup | Charge] = list(settled)
     for pot in pots:
@@ -201,7 +203,7 @@ def _daily(subscription: Subscription, span: Span, metrics: dict[UUID, BillableM
     """Spend per day, tax included, by metric; what else the plan charges is gathered as fees."""
     fees = set(
         PriceVersion.objects.filter(
-            price__fee__product_id=subscription.product_id, price__merchant_id=subscription.merchant_id
+            price__fee__product=subscription.product, price__merchant_id=subscription.merchant_id
         ).values_list("id", flat=True)
     )
     sums = (
@@ -257,7 +259,7 @@ def _gross(bucket: int, event_ids: list[UUID]) -> dict[UUID, int]:
     for source_id, amount in Charge.objects.filter(bucket=bucket, source_id__in=event_ids).values_list(
         "source_id", "gross"
     ):
-        gross[source_id] += amount
+        gross[source_id] += int(amount)
     return gross
 
 

@@ -1,19 +1,23 @@
 """The portal's pages. Nothing here is cached, logged or indexed, and no link out of it says where one came from."""
 
+import secrets
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import path
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
+from billing import money, topups
 from customers.portal_links import LinkRefused
+from merchants.errors import ServiceError
 from merchants.models import Mode
-from portal import reads, sessions
+from portal import forms, reads, sessions
 from ui import charts, fmt, pages, spans
 
 PERIOD = "30d"
@@ -64,6 +68,29 @@ def live(request: HttpRequest) -> HttpResponse:
 
 @private
 @require_POST
+def top_up(request: HttpRequest) -> HttpResponse:
+    """Add test money to the balance; the test processor refuses where the merchant is live."""
+    subscription, _ = sessions.opened(request, now=timezone.now())
+    form = forms.TopUp(request.POST)
+    if not form.is_valid():
+        messages.error(request, "Nothing was added: type an amount, such as 25.00.")
+        return redirect("portal:home")
+    try:
+        made, _ = topups.top_up(
+            merchant_id=subscription.merchant_id,
+            wallet_id=subscription.prepaid_wallet_id,
+            amount=money.to_nanos(form.cleaned_data["amount"]),
+            key=form.cleaned_data["key"],
+        )
+    except ServiceError as refusal:
+        messages.error(request, f"Nothing was added: {refusal.message}")
+    else:
+        messages.success(request, f"{fmt.money(made.amount, made.currency)} of test money added.")
+    return redirect("portal:home")
+
+
+@private
+@require_POST
 def leave(request: HttpRequest) -> HttpResponse:
     """End the session in this browser."""
     response = pages.answer(request, "portal/left.html", {})
@@ -86,6 +113,7 @@ def _statement(request: HttpRequest, *, part: str = "") -> HttpResponse:
         "subscription": subscription,
         "statement": statement,
         "chart": _chart(statement, span),
+        "top_up": forms.TopUp(initial={"key": secrets.token_hex(16)}),
     }
     with timezone.override(zone):
         return pages.answer(request, "portal/home.html", context, part=part)
@@ -109,6 +137,7 @@ app_name = "portal"
 urlpatterns = [
     path("", home, name="home"),
     path("live", live, name="live"),
+    path("top-up", top_up, name="top-up"),
     path("leave", leave, name="leave"),
     path("c/<str:token>", enter, name="enter"),
 ]

@@ -8,6 +8,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 from django.test import Client
 
@@ -42,7 +43,7 @@ METRICS = [
     ("Basic submissions", "submission", "0.001"),
     ("Execution time", "millisecond", "0.00000035"),
 ]
-DAYS = 45
+DAYS = 40
 EVENTS_PER_CUSTOMER = 8
 START_BALANCE = 500 * NANOS
 
@@ -165,9 +166,10 @@ def _buyer(scene: Scene, name: str, place: int) -> Buyer:
 def _past(scene: Scene, buyer: Buyer, place: int) -> None:
     """Settled sums by the hour, larger for the first customers, with a weekly rhythm."""
     midnight = scene.now.replace(hour=0, minute=0, second=0, microsecond=0)
-    rollups, period = [], defaultdict(lambda: [0, Decimal(0), 0])
+    rollups: list[CustomerRollup] = []
+    period: dict[PriceVersion, list[Any]] = defaultdict(lambda: [0, Decimal(0), 0])
     for day in range(DAYS):
-        for hour in (3, 11, 17):
+        for hour in (5, 15):
             at = midnight - timedelta(days=day) + timedelta(hours=hour)
             if at > scene.now - timedelta(hours=1):
                 continue

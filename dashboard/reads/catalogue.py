@@ -175,7 +175,8 @@ def metric_views(metrics: Iterable[BillableMetric]) -> list[MetricView]:
     )
     lines: dict[UUID, list[tuple[PriceLine, str]]] = defaultdict(list)
     for version in current:
-        lines[version.price.billable_metric_id].append((_line(version), currencies.get(version.id, "")))
+        if metric_id := version.price.billable_metric_id:
+            lines[metric_id].append((_line(version), currencies.get(version.id, "")))
     return [
         MetricView(ids.text("bm", metric.id), metric, ids.text("prod", metric.product_id), lines[metric.id])
         for metric in metrics

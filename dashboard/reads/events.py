@@ -109,7 +109,7 @@ def described(events: Sequence[UsageEvent], merchant_id: UUID) -> list[EventRow]
     """Say of each event who, what, how much and what became of it, in five queries however many there are."""
     gross: dict[UUID, int] = defaultdict(int)
     for source_id, amount in _charges(events).values_list("source_id", "gross"):
-        gross[source_id] += amount
+        gross[source_id] += int(amount)
     refunded = set(_refunds(events).values_list("usage_event_id", flat=True))
     currencies = currencies_of(events)
     names = dict(

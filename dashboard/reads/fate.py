@@ -111,13 +111,18 @@ def _property(line: list[Any]) -> dict[str, Any]:
 
 def _lines(charges: list[Charge], merchant_id: UUID) -> list[ChargeLine]:
     versions = events.price_versions(charge.price_version_id for charge in charges)
-    metric_ids = {charge.metric_id for charge in charges}
+    metric_ids = {charge.metric_id for charge in charges if charge.metric_id}
     metrics = {
         metric.id: metric for metric in BillableMetric.objects.filter(merchant_id=merchant_id, id__in=metric_ids)
     }
     posted = _posted(charges)
     return [
-        _line(charge, versions[charge.price_version_id], metrics.get(charge.metric_id), posted.get(charge.position))
+        _line(
+            charge,
+            versions[charge.price_version_id],
+            metrics.get(charge.metric_id) if charge.metric_id else None,
+            posted.get(charge.position),
+        )
         for charge in charges
     ]
 

@@ -213,7 +213,7 @@ def _plan(request: SeatedRequest, plan_id: str) -> catalogue.PlanView:
 def _unpriced(view: catalogue.PlanView) -> QuerySet[BillableMetric]:
     """The metrics of the plan's product that it does not sell yet."""
     sold = [ids.parse("bm", line.item_id) for line in view.prices if not line.is_fee]
-    return BillableMetric.objects.filter(product_id=view.plan.product_id).exclude(id__in=sold).order_by("name")
+    return BillableMetric.objects.filter(product=view.plan.product).exclude(id__in=sold).order_by("name")
 
 
 def _initial(request: SeatedRequest) -> dict[str, Any]:

@@ -107,6 +107,25 @@ class TestLive:
         assert b"<html" not in changed.content
 
 
+class TestTopUp:
+    def test_adds_test_money_once(self, scene: scenes.Scene) -> None:
+        client = visitor(scene)
+        before = scene.buyers[0].wallet.balance
+        for _ in range(2):
+            response = client.post("/portal/top-up", {"amount": "20", "key": "k"}, follow=True)
+        assert b"$20.00 of test money added" in response.content
+        scene.buyers[0].wallet.refresh_from_db()
+        assert scene.buyers[0].wallet.balance == before + 20 * scenes.NANOS
+
+    @pytest.mark.parametrize("amount", ["", "-1", "0.001"])
+    def test_says_when_nothing_was_added(self, scene: scenes.Scene, amount: str) -> None:
+        response = visitor(scene).post("/portal/top-up", {"amount": amount, "key": "k"}, follow=True)
+        assert b"Nothing was added" in response.content
+
+    def test_is_for_holders_of_a_link_alone(self, scene: scenes.Scene) -> None:
+        assert Client().post("/portal/top-up", {"amount": "20", "key": "k"}).status_code == 403
+
+
 class TestLeave:
     def test_ends_the_session_in_this_browser(self, scene: scenes.Scene) -> None:
         client = visitor(scene)

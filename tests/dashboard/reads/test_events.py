@@ -1,6 +1,7 @@
 """Lists of events, and what became of each."""
 
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -17,7 +18,7 @@ LIST_QUERIES_MAX = 6
 FATE_QUERIES_MAX = 18
 
 
-def found(scene: scenes.Scene, **filters: object) -> list[events.EventRow]:
+def found(scene: scenes.Scene, **filters: Any) -> list[events.EventRow]:
     asked = events.Filters(**filters)
     return events.explore(merchant_id=scene.test.id, filters=asked, cursor="", now=scene.now).rows
 
