@@ -11,13 +11,13 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Q, QuerySet
+from django.db.models import Exists, OuterRef
 
 from billing import fees, invoicing, money, plans, subscription_reads, upfront, wallets
 from billing.models import Plan, PlanVersion, Subscription
 from billing.upfront import NOTHING_DUE, Due
 from customers import books, registry
-from customers.models import Customer
+from customers.models import Book, Customer
 from customers.registry import NewCustomer
 from merchants import ids
 from merchants.errors import Conflict, NotFound, ValidationFailed
@@ -129,7 +129,9 @@ def look_up(*, merchant_id: uuid.UUID, subscription_id: uuid.UUID) -> Agreement:
 def _live(customer: Customer, plan: Plan, now: datetime) -> Subscription | None:
     """Return the customer's subscription to the plan; end it, or one to the same product, if its time is over."""
     query = Subscription.objects.filter(
-        bucket=customer.bucket, customer_id=customer.id, product_id=plan.product_id
+        bucket=customer.bucket,
+        customer_id=customer.id,
+        product_id=plan.product_id,  # type: ignore[misc]  # None finds those of no product
     ).exclude(status=Status.TERMINATED)
     live = query.first()
     if live is None or _end_if_due(live, now):
@@ -300,7 +302,8 @@ def terminate(*, merchant_id: uuid.UUID, subscription_id: uuid.UUID, reason: str
 def _end(subscription: Subscription, *, at: datetime, reason: str, by: str, now: datetime) -> None:
     was_active = subscription.status == Status.ACTIVE
     _move(subscription, Status.TERMINATED)
-    subscription.terminated_at = at
+    # An agreed end that nobody has noticed yet comes first: nothing could be used after it.
+    subscription.terminated_at = min(at, subscription.ending_at or at)
     subscription.termination_reason = reason
     subscription.terminated_by = by
     subscription.payment_expires_at = None
@@ -342,7 +345,7 @@ def end_due(now: datetime, limit: int) -> int:
         ExceptionGroup: why some could not be ended.
     """
     ended, errors = 0, []
-    for overdue in list(_overdue(now)[:limit]):
+    for overdue in _overdue(now, limit):
         try:
             with transaction.atomic():
                 subscription, customers_now = _lock(overdue.merchant_id, overdue.id)
@@ -355,6 +358,13 @@ def end_due(now: datetime, limit: int) -> int:
     return ended
 
 
-def _overdue(now: datetime) -> QuerySet[Subscription]:
-    over = Q(status=Status.ACTIVE, ending_at__lte=now) | Q(status=Status.PENDING_PAYMENT, payment_expires_at__lte=now)
-    return Subscription.objects.filter(over)
+def _overdue(now: datetime, limit: int) -> list[Subscription]:
+    """Find subscriptions whose time is over, the longest first; not those whose customer's own clock is behind."""
+    found: list[Subscription] = []
+    for status, end in ((Status.ACTIVE, "ending_at"), (Status.PENDING_PAYMENT, "payment_expires_at")):
+        behind = Book.objects.filter(
+            bucket=OuterRef("bucket"), customer_id=OuterRef("customer_id"), test_clock__lt=OuterRef(end)
+        )
+        due = Subscription.objects.filter(~Exists(behind), status=status, **{f"{end}__lte": now}).order_by(end)
+        found += due[: limit - len(found)]
+    return found

@@ -308,6 +308,12 @@ class TestTerminate:
         assert ended.terminated_at is not None
         assert ended.terminated_at >= subscription.created_at
 
+    def test_ends_no_later_than_was_agreed(self, plan: Plan, customer: Customer) -> None:
+        ending = timezone.now() + timedelta(days=2)
+        subscription = agree(plan, customer, ending_at=ending).subscription
+        move_clock(customer, ending + timedelta(hours=1))
+        assert self.end(subscription).terminated_at == ending
+
     def test_refuses_to_end_twice(self, plan: Plan, customer: Customer) -> None:
         subscription = agree(plan, customer).subscription
         self.end(subscription)
@@ -400,6 +406,15 @@ class TestEndDue:
         move_clock(customer, ending - timedelta(days=1))
         assert subscriptions.end_due(ending, 10) == 0
         assert reread(subscription).status == "active"
+
+    def test_is_not_held_up_by_customers_whose_clock_is_behind(self, plan: Plan, merchant: Merchant) -> None:
+        ending = timezone.now() + timedelta(days=2)
+        behind, due = (factories.customer(merchant=merchant) for _ in range(2))
+        for customer, clock in ((behind, ending - timedelta(days=1)), (due, ending)):
+            agree(plan, customer, ending_at=ending)
+            move_clock(customer, clock)
+        assert subscriptions.end_due(ending, 1) == 1
+        assert Subscription.objects.get(status="terminated").customer_id == due.id
 
     def test_ends_no_more_than_it_is_told(self, plan: Plan, merchant: Merchant) -> None:
         ending = timezone.now() + timedelta(days=2)
