@@ -32,7 +32,7 @@ PACKAGE = __package__ or "code_runner"
 START_SECONDS_MAX = 180.0
 STOP_SECONDS_MAX = 60.0
 SETTLE_SECONDS_MAX = 120.0
-ORDERS_PER_CUSTOMER = 60
+ORDERS_PER_CUSTOMER = 50
 AT_ONCE_PER_CUSTOMER = 4
 TRIES_MAX = 60
 TOPUP = Decimal("25.00")
@@ -200,7 +200,10 @@ def main() -> int:
         report.wait_until_settled(buyers, SETTLE_SECONDS_MAX)
         _print_tally(tally)
         faults = tally.surprises + report.show(buyers)
-    say(f"\n{len(faults)} faults in {time.monotonic() - began:.0f} s" + "".join(f"\n  {fault}" for fault in faults))
+    verdict = (
+        f"{len(faults)} things are off:" if faults else "The journal, the wallets, the ledger and the invoice agree."
+    )
+    say("\n".join([f"\n{verdict} ({time.monotonic() - began:.0f} s)", *(f"  {fault}" for fault in faults)]))
     return 1 if faults else 0
 
 

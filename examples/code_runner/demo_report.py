@@ -12,6 +12,7 @@ import textwrap
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -20,22 +21,25 @@ from .setup import PRICES, Account, Catalogue
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = 100
-LINES = 1000
 PAGES_MAX = 1000
 POLL_SECONDS = 0.5
 COMMAND_SECONDS_MAX = 300.0
 NANOS = 10**9
 
+# Sums of postings by kind of account, of the customers whose ids are in the environment.
 LEDGER = """
-import json
+import json, os
 from django.db import connection
+from merchants import ids
+customers = [ids.parse_raw("cus", each).hex() for each in os.environ["CUSTOMERS"].split()]
 with connection.cursor() as cursor:
     cursor.execute('''
         SELECT kind, sum(debit)::text, sum(credit)::text FROM (
             SELECT bucket, debit_account_id AS id, amount AS debit, 0 AS credit FROM billing_posting
             UNION ALL SELECT bucket, credit_account_id, 0, amount FROM billing_posting
-        ) AS side JOIN billing_account USING (bucket, id) GROUP BY kind ORDER BY kind
-    ''')
+        ) AS side JOIN billing_account USING (bucket, id)
+        WHERE customer_id = ANY(%s::uuid[]) GROUP BY kind ORDER BY kind
+    ''', [customers])
     print(json.dumps(cursor.fetchall()))
 """
 
@@ -118,7 +122,8 @@ class Report:
 
     def _events(self, buyer: Buyer) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = []
-        query = {"startTime": "2020-01-01T00:00:00Z", "endTime": "2099-01-01T00:00:00Z", "limit": str(PAGE)}
+        start, end = (datetime.now(UTC) + timedelta(days=days) for days in (-1, 1))
+        query = {"startTime": start.isoformat(), "endTime": end.isoformat(), "limit": str(PAGE)}
         for number in range(PAGES_MAX):
             page = self._catalogue.get(
                 "/v0/usage", customerId=buyer.account.customer_id, offset=str(number * PAGE), **query
@@ -129,13 +134,18 @@ class Report:
         return found
 
     def _show_ledger(self, buyers: Sequence[Buyer], expected: Mapping[str, int]) -> None:
-        postings = json.loads(self._manage("shell", "--verbosity=0", "--command", LEDGER))
+        customers = " ".join(buyer.account.customer_id for buyer in buyers)
+        postings = json.loads(self._manage("shell", "--verbosity=0", "--command", LEDGER, CUSTOMERS=customers))
         accounts = {kind: (int(debit), int(credit)) for kind, debit, credit in postings}
         rows = [[kind, dollars(d), dollars(c), dollars(c - d)] for kind, (d, c) in accounts.items()]
         debit, credit = (sum(sides) for sides in zip(*accounts.values(), strict=True))
         rows.append(["all", dollars(debit), dollars(credit), dollars(credit - debit)])
         table("Ledger", ["account", "debit", "credit", "credit - debit"], rows)
         self._compare("the ledger's debits", debit, credit)
+        self._compare("what customers used up", accounts["customer_credit"][0], sum(expected.values()))
+        self._compare(
+            "what customers paid in", accounts["customer_credit"][1], nanos(str(sum(b.funded for b in buyers)))
+        )
 
     def _show_invoice(self, buyers: Sequence[Buyer], expected: Mapping[str, int]) -> None:
         buyer = buyers[0]
@@ -144,30 +154,20 @@ class Report:
         if len(used) != 1:
             self._faults.append(f"{buyer.name} has {len(used)} invoices with something on them instead of one")
             return
-        rows: dict[str, list[Decimal]] = {}
-        for line in self._lines(used[0]["id"]):
-            numbers = [Decimal(str(line[name])) for name in ("quantity", "totalPrice", "totalTax", "totalAmount")]
-            sums = rows.get(line["invoiceDisplayName"], [Decimal(0)] * len(numbers))
-            rows[line["invoiceDisplayName"]] = [x + y for x, y in zip(sums, numbers, strict=True)]
-        total = sum(row[-1] for row in rows.values())
-        table(
-            f"{buyer.name}'s invoice, {used[0]['status']}, from {used[0]['periodStart'][:10]}",
-            ["line", "quantity", "price", "tax", "total"],
-            [[name, f"{row[0]:f}", *(f"{value:.9f}" for value in row[1:])] for name, row in rows.items()]
-            + [["all", "", "", "", f"{total:.9f}"]],
-        )
-        self._compare(f"{buyer.name}'s invoice lines", int(total * NANOS), expected[buyer.account.customer_id])
-
-    def _lines(self, invoice_id: str) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = []
-        query: dict[str, str] = {}
-        for _ in range(PAGES_MAX):
-            page = self._catalogue.get(f"/v2/invoices/{invoice_id}/lineItems", limit=str(LINES), **query)
-            found += page["lineItems"]
-            if not page.get("nextPageToken"):
-                break
-            query = {"pageToken": page["nextPageToken"]}
-        return found
+        invoice = self._catalogue.get(f"/v2/invoices/{used[0]['id']}", expand="lineItems")
+        rows = [
+            [
+                line["invoiceDisplayName"],
+                *(str(line[n]) for n in ("chargeCount", "quantity", "unitPrice", "totalAmount")),
+            ]
+            for line in invoice["lineItems"]["lineItems"]
+        ]
+        rows.append(["all", "", "", "", invoice["grandTotal"]])
+        title = f"{buyer.name}'s invoice, {invoice['status']}, from {invoice['periodStart'][:10]}"
+        table(title, ["line", "charges", "quantity", "unit price", "total"], rows)
+        owed = expected[buyer.account.customer_id]
+        self._compare(f"{buyer.name}'s invoice", nanos(invoice["grandTotal"]), owed)
+        self._compare(f"{buyer.name}'s invoice lines", sum(nanos(row[-1]) for row in rows[:-1]), owed)
 
     def _show_verify(self) -> None:
         try:
@@ -175,11 +175,11 @@ class Report:
         except RuntimeError as error:
             self._faults.append(str(error))
 
-    def _manage(self, *arguments: str) -> str:
+    def _manage(self, *arguments: str, **environment: str) -> str:
         done = subprocess.run(
             [sys.executable, "manage.py", *arguments],
             cwd=ROOT,
-            env=dict(self._environment),
+            env={**self._environment, **environment},
             capture_output=True,
             text=True,
             timeout=COMMAND_SECONDS_MAX,
@@ -194,9 +194,14 @@ class Report:
             self._faults.append(f"{what}: {dollars(found)} instead of {dollars(wanted)}")
 
 
-def dollars(nanos: int) -> str:
+def dollars(amount: int) -> str:
     """This will write nanos as dollars, exactly."""
-    return f"{'-' if nanos < 0 else ''}{abs(nanos) // NANOS}.{abs(nanos) % NANOS:09}"
+    return f"{'-' if amount < 0 else ''}{abs(amount) // NANOS}.{abs(amount) % NANOS:09}"
+
+
+def nanos(amount: str) -> int:
+    """This will read dollars as nanos, exactly."""
+    return int(Decimal(amount) * NANOS)
 
 
 def table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
