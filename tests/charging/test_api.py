@@ -13,6 +13,7 @@ from charging.book import Event
 from customers.models import Book
 from entitlements.models import Reservation
 from merchants import ids
+from tests import factories
 from tests.callers import Caller, caller
 from tests.charging.sellers import Seller, seller
 
@@ -253,8 +254,9 @@ class TestActiveEntitlements:
         assert shown["planId"].startswith("plan_")
         of_product = self.get(shop, customerId=customer_id, productId=shown["productId"]).json()
         assert of_product["pagination"]["total"] == 1
-        other = self.get(shop, customerId=customer_id, productId=ids.text("prod", ids.new())).json()
-        assert other["data"] == []
+        other = ids.text("prod", factories.product(merchant=shop.seeded.merchant).id)
+        assert self.get(shop, customerId=customer_id, productId=other).json()["data"] == []
+        assert self.get(shop, customerId=customer_id, productId=ids.text("prod", ids.new())).status_code == 404
 
     def test_leaves_out_what_is_closed_or_due(self, shop: Seller) -> None:
         used = hold(shop)
