@@ -221,6 +221,8 @@ def update_price(
         what = {"metric_id": price.billable_metric_id, "fee_id": price.fee_id}
         wanted = NewPrice(**what | before | changes)
         if {"metric_id": wanted.metric_id, "fee_id": wanted.fee_id} != what:
+            if wanted.metric_id is not None:
+                metrics.get(merchant_id=merchant_id, metric_id=wanted.metric_id)
             message = "A price stays with its metric; make a new price for another one."
             raise ValidationFailed(message, field="billableMetricId", code="PRICE_STAYS")
         terms = _terms(wanted)

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from django.db import connection
 from django.db.models import Count, QuerySet
 
-from billing import arrays, issuing
+from billing import arrays, issuing, subscription_reads
 from billing.models import Invoice, InvoiceLine, PriceVersion, Subscription, Wallet
 from merchants import ids
 from merchants.errors import NotFound
@@ -86,11 +86,12 @@ class LineCharge(NamedTuple):
 def search(
     *, merchant_id: uuid.UUID, status: str | None = None, subscription_id: uuid.UUID | None = None
 ) -> QuerySet[Invoice]:
-    """Return a merchant's invoices, newest period first."""
+    """Return a merchant's invoices, newest period first; raises NotFound where the subscription is not its own."""
     query = Invoice.objects.filter(merchant_id=merchant_id)
     if status is not None:
         query = query.filter(status=status)
     if subscription_id is not None:
+        subscription_reads.find(merchant_id=merchant_id, subscription_id=subscription_id)
         query = query.filter(bucket=ids.bucket_of(subscription_id), subscription_id=subscription_id)
     return query.order_by("-created_at", "-sequence_number", "id")
 

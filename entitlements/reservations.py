@@ -5,12 +5,13 @@ import uuid
 from django.db.models import F, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce, Now
 
+from billing import subscription_reads
 from billing.models import Subscription
 from customers import books, registry
 from customers.models import Book
 from customers.registry import Blocker
 from entitlements.models import Reservation
-from merchants import ids
+from merchants import ids, products
 from merchants.errors import NotFound
 
 State = Reservation.State
@@ -39,13 +40,14 @@ def search(
     """Return a merchant's reservations with their ``clock``, newest first.
 
     Raises:
-        NotFound: the merchant has no such customer.
+        NotFound: the merchant has no such customer or subscription.
     """
     rows = _of_merchant(merchant_id)
     if customer_id is not None:
         books.check_owner(merchant_id=merchant_id, customer_id=customer_id)
         rows = rows.filter(bucket=ids.bucket_of(customer_id), customer_id=customer_id)
     if subscription_id is not None:
+        subscription_reads.find(merchant_id=merchant_id, subscription_id=subscription_id)
         rows = rows.filter(bucket=ids.bucket_of(subscription_id), subscription_id=subscription_id)
     if state == State.EXPIRED:
         rows = rows.filter(Q(state=State.EXPIRED) | _IS_DUE)
@@ -64,14 +66,16 @@ def active(
     """Return a customer's open reservations with their ``plan_id`` and ``product_id``, newest first.
 
     Raises:
-        NotFound: the merchant has no such customer.
+        NotFound: the merchant has no such customer, product or subscription.
     """
     rows = search(merchant_id=merchant_id, customer_id=customer_id, subscription_id=subscription_id, state=State.OPEN)
     subscription = Subscription.objects.filter(bucket=OuterRef("bucket"), id=OuterRef("subscription_id"))
     rows = rows.annotate(
         plan_id=Subquery(subscription.values("plan_id")), product_id=Subquery(subscription.values("product_id"))
     )
-    return rows if product_id is None else rows.filter(product_id=product_id)
+    if product_id is None:
+        return rows
+    return rows.filter(product_id=products.get(merchant_id=merchant_id, product_id=product_id).id)
 
 
 def as_it_stands(reservation: Reservation) -> Reservation:

@@ -1,0 +1,287 @@
+"""Three merchants with one of everything, and every request of the API with the places where it takes an id.
+
+A new route needs one line here: ``request("POST", "/v0/widgets/{widget}/spin", {"productId": Id("product")})``.
+``{widget}`` and ``Id("product")`` are places for ids; what goes in is an attribute of ``Belongings``.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from typing import Any
+from uuid import uuid4
+
+import httpx
+
+from billing.models import Subscription, TopUp
+from merchants import ids
+from merchants.models import Merchant, Mode
+from tests import callers, factories
+from tests.callers import Caller
+
+_place = re.compile(r"\{(\w+)\}")
+
+
+@dataclass(frozen=True)
+class Id:
+    """A place in a body or a query that takes the id of one kind of thing."""
+
+    kind: str
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request; the places for ids are open."""
+
+    method: str
+    path: str
+    body: dict[str, Any] | None = None
+    query: dict[str, Any] = field(default_factory=dict)
+    status: tuple[int, ...] = (200, 201)  # of the answer about the caller's own things
+
+    def places(self) -> list[tuple[str, str]]:
+        """Name each place, and the kind of thing it takes."""
+        found = [(f"path.{kind}", kind) for kind in _place.findall(self.path)]
+        return found + list(_places(self.body or {}, "body")) + list(_places(self.query, "query"))
+
+    def filled(self, own: dict[str, str], elsewhere: dict[str, str]) -> tuple[str, Any, Any]:
+        """Write path, body and query, each place with its id in ``elsewhere`` if it has one there, else in ``own``."""
+        path = _place.sub(lambda match: elsewhere.get(f"path.{match[1]}", own[match[1]]), self.path)
+        return path, _fill(self.body, "body", own, elsewhere), _fill(self.query, "query", own, elsewhere)
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.path}"
+
+
+def _places(value: Any, at: str) -> Iterator[tuple[str, str]]:
+    if isinstance(value, Id):
+        yield at, value.kind
+    for key, member in (
+        value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    ):
+        yield from _places(member, f"{at}.{key}")
+
+
+def _fill(value: Any, at: str, own: dict[str, str], elsewhere: dict[str, str]) -> Any:
+    if isinstance(value, Id):
+        return elsewhere.get(at, own[value.kind])
+    if isinstance(value, dict):
+        return {key: _fill(member, f"{at}.{key}", own, elsewhere) for key, member in value.items()}
+    if isinstance(value, list):
+        return [_fill(member, f"{at}.{index}", own, elsewhere) for index, member in enumerate(value)]
+    return value() if callable(value) else value
+
+
+# --- what the merchants have -----------------------------------------------------------------------------
+
+
+@dataclass
+class Belongings:
+    """One of everything, by kind, as public ids."""
+
+    caller: Caller
+    things: dict[str, str]
+
+
+def belongings(caller: Caller, url: str) -> Belongings:
+    """Make one of everything for a merchant."""
+    product_id = callers.product(caller)["id"]
+    metric_id = callers.metric(caller, product_id)["id"]
+    fee_id = callers.fee(caller, product_id)["id"]
+    price_id = callers.price(caller, metric_id=metric_id, paymentTerm="in_arrears")["id"]
+    flat_id = callers.price(caller, fee_id=fee_id, paymentTerm="in_arrears")["id"]
+    plan_id = callers.plan(caller, [price_id, flat_id])["id"]
+    things = {"merchant": caller.merchant_id, "product": product_id, "metric": metric_id, "fee": fee_id}
+    things |= {"price": price_id, "plan": plan_id} | buyer(caller, plan_id)
+    made = Belongings(caller, things)
+    things["reservation"] = send(url, made, RESERVE)["id"]
+    things["event"] = send(url, made, USE)["id"]
+    lines = send(url, made, Request("GET", "/v2/invoices/{invoice}/lineItems"))["lineItems"]
+    things["line"] = lines[0]["id"]
+    return made
+
+
+def buyer(caller: Caller, plan_id: str) -> dict[str, str]:
+    """Make a customer with a subscription, and what comes with it."""
+    consumer = {"name": "Ada", "email": f"{uuid4().hex}@example.com", "address": {}}
+    body = {"merchantId": caller.merchant_id, "consumer": consumer}
+    customer_id = callers.made(caller.post("/v0/customers", body))["customerId"]
+    started = {"name": "Ada's", "planId": plan_id, "customerId": customer_id, "startedAt": _now()}
+    subscription = callers.made(caller.post("/v0/subscriptions", started))
+    row = Subscription.objects.get(id=ids.parse("sub", subscription["id"]))
+    top_up = TopUp.objects.create(
+        bucket=row.bucket,
+        id=ids.new(row.bucket),
+        customer_id=row.customer_id,
+        wallet_id=row.prepaid_wallet_id,
+        amount=1,
+        currency="USD",
+        status=TopUp.Status.FAILED,
+        method="test",
+        created_at=factories.NOW,
+    )
+    assert row.invoice_id is not None
+    return {
+        "customer": customer_id,
+        "consumer": caller.get(f"/v0/customers/{customer_id}").json()["consumerId"],
+        "subscription": subscription["id"],
+        "wallet": subscription["walletId"],
+        "top_up": ids.text("top", top_up.id),
+        "invoice": ids.text("inv", row.invoice_id),
+    }
+
+
+def neighbours(url: str) -> tuple[Belongings, list[Belongings]]:
+    """One merchant, and the others it must not see: its own organization's in live mode, and a stranger."""
+    merchant = factories.merchant()
+    live = Merchant.objects.create(organization=merchant.organization, mode=Mode.LIVE)
+    own, *others = [belongings(callers.caller(merchant=each), url) for each in (merchant, live, factories.merchant())]
+    return own, others
+
+
+def send(url: str, who: Belongings, request: Request) -> Any:
+    """Send a request about a merchant's own things, which has to succeed."""
+    answer = sent(url, who, request, {})
+    assert answer.status_code in request.status, f"{request}: {answer.status_code} {answer.text}"
+    return answer.json() if answer.content else None
+
+
+def sent(url: str, who: Belongings, request: Request, elsewhere: dict[str, str]) -> httpx.Response:
+    """Send a request with a merchant's key, some of its places filled with other ids."""
+    path, body, query = request.filled(who.things, elsewhere)
+    headers = {"Authorization": f"Bearer {who.caller.secret}"}
+    return _client().request(request.method, url + path, json=body, params=query, headers=headers)
+
+
+@cache
+def _client() -> httpx.Client:
+    return httpx.Client(timeout=30)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat()
+
+
+def _ago() -> str:
+    return (datetime.now(UTC) - timedelta(days=1)).isoformat()
+
+
+def _soon() -> str:
+    return (datetime.now(UTC) + timedelta(days=1)).isoformat()
+
+
+def _key() -> str:
+    return uuid4().hex
+
+
+def _email() -> str:
+    return f"{uuid4().hex}@example.com"
+
+
+# --- every request of the API ----------------------------------------------------------------------------
+
+MERCHANT = {"merchantId": Id("merchant")}
+TEXTS = {"name": "A", "description": "B"}
+USE = Request(
+    "POST",
+    "/v0/usage",
+    {
+        **MERCHANT,
+        "customerId": Id("customer"),
+        "idempotencyKey": _key,
+        "timestamp": _now,
+        "properties": [{"billableMetricId": Id("metric"), "quantity": 1}],
+        "entitlementId": Id("reservation"),
+    },
+)
+RESERVE = Request(
+    "POST",
+    "/v0/entitlements",
+    {
+        **MERCHANT,
+        "customerId": Id("customer"),
+        "entitlementData": [{"billableMetricId": Id("metric"), "quantity": 10}],
+        "maxUses": 100,
+    },
+)
+TERMS = {"invoiceDisplayName": "A", "model": "standard", "properties": {"unitPrice": "1"}, "paymentTerm": "in_arrears"}
+PERIOD = {"startTime": _ago, "endTime": _soon}
+
+REQUESTS = [
+    Request("GET", "/v0/products", query=MERCHANT),
+    Request("POST", "/v0/products", {**MERCHANT, **TEXTS}),
+    Request("GET", "/v0/products/{product}"),
+    Request("PATCH", "/v0/products/{product}", {"name": "A"}),
+    Request("GET", "/v0/billableMetrics", query={**MERCHANT, "productId": Id("product")}),
+    Request(
+        "POST",
+        "/v0/billableMetrics",
+        {**MERCHANT, **TEXTS, "productId": Id("product"), "unit": "a", "aggregation": "SUM"},
+    ),
+    Request("GET", "/v0/billableMetrics/{metric}"),
+    Request("PATCH", "/v0/billableMetrics/{metric}", {"name": "A"}),
+    Request("GET", "/v0/fees", query={**MERCHANT, "productId": Id("product")}),
+    Request("POST", "/v0/fees", {**MERCHANT, **TEXTS, "productId": Id("product")}),
+    Request("GET", "/v0/fees/{fee}"),
+    Request("PATCH", "/v0/fees/{fee}", {"name": "A"}),
+    Request("GET", "/v0/fees/{fee}/price/{subscription}"),
+    Request("DELETE", "/v0/fees/{fee}", status=(409,)),
+    Request("GET", "/v0/prices", query={"billableMetricId": Id("metric")}),
+    Request("POST", "/v0/prices", {**TERMS, "billableMetricId": Id("metric")}),
+    Request("POST", "/v0/prices", {**TERMS, "feeId": Id("fee"), "billingCadence": "P1M"}),
+    Request("GET", "/v0/prices/{price}"),
+    Request("PATCH", "/v0/prices/{price}", {"invoiceDisplayName": "A", "billableMetricId": Id("metric")}),
+    Request("DELETE", "/v0/prices/{price}", status=(409,)),
+    Request("GET", "/v0/plans", query={**MERCHANT, "productId": Id("product")}),
+    Request(
+        "POST",
+        "/v0/plans",
+        {**MERCHANT, "name": "A", "currency": "USD", "productId": Id("product"), "prices": [Id("price")]},
+    ),
+    Request("GET", "/v0/plans/available", query={"customerId": Id("customer"), "productId": Id("product")}),
+    Request("GET", "/v0/plans/{plan}"),
+    Request("PATCH", "/v0/plans/{plan}", {"prices": [Id("price")]}),
+    Request("GET", "/v0/customers", query={"organizationId": Id("merchant")}),
+    Request("POST", "/v0/customers", {**MERCHANT, "consumer": {"name": "A", "email": _email, "address": {}}}),
+    Request("GET", "/v0/customers/{customer}"),
+    Request("PATCH", "/v0/customers/{customer}", {"taxId": "A"}),
+    Request("GET", "/v0/subscriptions", query={**MERCHANT, "customerId": Id("customer")}),
+    Request(
+        "POST",
+        "/v0/subscriptions",
+        {"name": "A", "planId": Id("plan"), "customerId": Id("customer"), "startedAt": _now},
+    ),
+    Request("GET", "/v0/subscriptions/{subscription}"),
+    Request("PATCH", "/v0/subscriptions/{subscription}", {"taxExempt": False}),
+    Request("POST", "/v0/subscriptions/{subscription}/portal", {}),
+    Request("GET", "/v0/wallets", query={"customerId": Id("customer")}),
+    Request("GET", "/v0/wallets/{wallet}"),
+    Request("GET", "/v0/wallets/{wallet}/topups"),
+    Request("POST", "/v0/wallets/{wallet}/topups", {"amount": "1"}),
+    Request("GET", "/v0/wallets/{wallet}/topups/{top_up}"),
+    USE,
+    Request("POST", "/v0/usage/batch", {"events": [USE.body]}),
+    RESERVE,
+    Request("POST", "/v0/entitlements/{reservation}/extend", {"expiresIn": 900}),
+    Request("GET", "/v0/usage", query={**PERIOD, **MERCHANT}),
+    Request("GET", "/v0/usage", query={**PERIOD, "customerId": Id("customer"), "subscriptionId": Id("subscription")}),
+    Request("GET", "/v0/usage", query={**PERIOD, "consumerId": Id("consumer")}),
+    Request("GET", "/v0/usage/{event}"),
+    Request("GET", "/v0/entitlements", query={**MERCHANT, "customerId": Id("customer")}),
+    Request("GET", "/v0/entitlements/{reservation}"),
+    Request(
+        "GET",
+        "/v0/entitlements/activeEntitlements",
+        query={"customerId": Id("customer"), "productId": Id("product"), "subscriptionId": Id("subscription")},
+    ),
+    Request("GET", "/v2/invoices", query={**MERCHANT, "subscriptionId": Id("subscription")}),
+    Request("GET", "/v2/invoices/{invoice}"),
+    Request("GET", "/v2/invoices/{invoice}/lineItems"),
+    Request("GET", "/v2/invoices/{invoice}/lineItems/{line}/events"),
+    # From here on things are used up.
+    Request("PATCH", "/v0/usage/{event}", {"refunded": True}),
+    Request("POST", "/v0/entitlements/{reservation}/release"),
+    Request("POST", "/v0/subscriptions/{subscription}/termination", {"reason": "A"}),
+    Request("DELETE", "/v0/customers/{customer}", status=(204, 409)),
+]
