@@ -67,6 +67,7 @@ class TestBlockers:
 
 class TestTaxable:
     def test_are_plans_and_metrics_of_the_merchant(self, customer: Customer, plan: Plan) -> None:
+        assert plan.product is not None
         metric = factories.metric(product=plan.product)
         rates = {ids.text("plan", plan.id): Decimal(1), ids.text("bm", metric.id): Decimal(2)}
         changed = registry.change(

@@ -46,11 +46,11 @@ def plan_with_fee(merchant: Merchant, amount: str = "50", **version: Any) -> Pla
 
 def agree(plan: Plan, customer: Customer | NewCustomer, **new: Any) -> Agreement:
     now = timezone.now()
-    new = {"name": "Team", "plan_id": plan.id, "started_at": now} | new
+    members: dict[str, Any] = {"name": "Team", "plan_id": plan.id, "started_at": now, **new}
     return subscriptions.create(
         merchant_id=plan.merchant_id,
         customer=customer if isinstance(customer, NewCustomer) else customer.id,
-        new=NewSubscription(**new),
+        new=NewSubscription(**members),
         now=now,
     )
 
@@ -108,10 +108,11 @@ class TestCreate:
         again = agree(plan, customer, name="Another name")
         assert (again.is_new, again.subscription.id, again.subscription.name) == (False, first.subscription.id, "Team")
 
-    def test_refuses_a_second_plan_of_the_same_product(self, plan: Plan, customer: Customer) -> None:
-        agree(plan, customer)
+    def test_refuses_a_second_plan_of_the_same_product(self, merchant: Merchant, customer: Customer) -> None:
+        product = factories.product(merchant=merchant)
+        agree(factories.plan(product=product), customer)
         with pytest.raises(Conflict) as refused:
-            agree(factories.plan(product=plan.product, prices=[]), customer)
+            agree(factories.plan(product=product, prices=[]), customer)
         assert refused.value.code == "SUBSCRIPTION_EXISTS"
 
     def test_allows_plans_of_several_products(self, plan: Plan, customer: Customer, merchant: Merchant) -> None:

@@ -159,7 +159,8 @@ class TestTaxRates:
     def given(self, rates: dict[str, str]) -> dict[str, str]:
         changes = {"tax_rates": {key: Decimal(rate) for key, rate in rates.items()}}
         merchant_id = self.customer.merchant_id
-        return registry.change(merchant_id=merchant_id, customer_id=self.customer.id, changes=changes).tax_rates
+        changed: Any = registry.change(merchant_id=merchant_id, customer_id=self.customer.id, changes=changes)
+        return changed.tax_rates  # type: ignore[no-any-return]
 
     def test_are_kept_as_plain_decimals(self) -> None:
         (plan_id,) = self.known
@@ -223,7 +224,7 @@ class TestChange:
         both = [enter(merchant, f"b{number}@example.com", external_id=f"A-{number}")[0] for number in range(2)]
         results = parallel.run(2, lambda number: self.change(both[number], external_id=f"A-{1 - number}"))
         assert all(isinstance(result, Conflict) for result in results)
-        assert sorted(Customer.objects.values_list("external_id", flat=True)) == ["A-0", "A-1"]
+        assert set(Customer.objects.values_list("external_id", flat=True)) == {"A-0", "A-1"}
 
 
 class TestStrikeOff:
@@ -248,4 +249,4 @@ class TestStrikeOff:
         with pytest.raises(Conflict) as refused:
             self.strike_off(customer)
         assert refused.value.details == {"blockers": [blocker]}
-        assert registry.find(merchant_id=merchant.id, customer_id=customer.id)
+        assert registry.find(merchant_id=merchant.id, customer_id=customer.id).deleted_at is None

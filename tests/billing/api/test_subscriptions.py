@@ -60,6 +60,8 @@ class TestPost:
         answer = subscribe(seller, plan, **asked)
         assert answer.status_code == 201
         made = Subscription.objects.get()
+        assert made.invoice_id is not None
+        assert plan.product_id is not None
         shown = answer.json()
         for name in ("createdAt", "updatedAt", "currentPeriodStart", "currentPeriodEnd"):
             datetime.fromisoformat(shown.pop(name))
