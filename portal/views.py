@@ -36,7 +36,8 @@ def private(view: View) -> View:
             response = pages.answer(request, "portal/expired.html", {}, status=403)
             sessions.end(response)
         response["Cache-Control"] = "no-store"
-        response["Referrer-Policy"] = "no-referrer"
+        # Only a link's own URL holds a secret. Elsewhere "no-referrer" would also blank the Origin of our forms.
+        response["Referrer-Policy"] = "no-referrer" if "token" in kwargs else "same-origin"
         response["X-Robots-Tag"] = "noindex, nofollow"
         return response
 

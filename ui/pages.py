@@ -13,7 +13,9 @@ def is_fragment(request: HttpRequest) -> bool:
     A boosted link and a browser that goes back in its history send htmx's header too, and need the whole page.
     """
     htmx = getattr(request, "htmx", None)
-    return bool(htmx) and not htmx.boosted and not htmx.history_restore_request
+    if not htmx:
+        return False
+    return not htmx.boosted and not htmx.history_restore_request
 
 
 def answer(

@@ -63,8 +63,13 @@ class TestHome:
         client = visitor(scene)
         for response in (client.get("/portal/"), Client().get("/portal/"), client.get(f"/portal/c/{token(scene)}")):
             assert response["Cache-Control"] == "no-store"
-            assert response["Referrer-Policy"] == "no-referrer"
             assert response["X-Robots-Tag"] == "noindex, nofollow"
+
+    def test_tells_no_other_site_where_a_visitor_came_from(self, scene: scenes.Scene) -> None:
+        client = visitor(scene)
+        for path in (f"/portal/c/{token(scene)}", "/portal/c/nonsense"):
+            assert client.get(path)["Referrer-Policy"] == "no-referrer"
+        assert visitor(scene).get("/portal/")["Referrer-Policy"] == "same-origin"
 
     def test_puts_the_token_into_no_page(self, scene: scenes.Scene) -> None:
         link = token(scene)

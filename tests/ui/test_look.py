@@ -37,7 +37,7 @@ def contrast(one: str, other: str) -> float:
 @pytest.mark.parametrize("theme", [0, 1], ids=["light", "dark"])
 class TestContrast:
     @pytest.mark.parametrize("text", ["text", "text-2", "text-3", "accent", "bad"])
-    @pytest.mark.parametrize("ground", ["bg", "surface", "raised", "sunken", "head", "side"])
+    @pytest.mark.parametrize("ground", ["bg", "surface", "raised", "sunken", "head", "side", "hover"])
     def test_of_text_is_readable_on_every_ground(self, theme: int, text: str, ground: str) -> None:
         colours = tokens(theme)
         assert contrast(colours[text], colours[ground]) >= TEXT_RATIO

@@ -1,0 +1,46 @@
+"""What browser tests do on every page: sign in, look for faults of access, measure what sticks out."""
+
+from typing import Any
+
+from axe_playwright_python.sync_playwright import Axe
+
+from merchants.models import User
+from tests import scenes
+
+WIDTHS = (320, 390, 768, 1280)
+HEIGHT = 900
+
+_axe = Axe()
+
+
+def sign_in(page: Any, url: str, user: User) -> None:
+    """Give a browser the session of a person."""
+    session = scenes.signed_in(user).cookies["sessionid"].value
+    page.context.add_cookies([{"name": "sessionid", "value": session, "url": url}])
+
+
+def open_page(page: Any, url: str) -> None:
+    """Go somewhere, and wait until it is quiet."""
+    response = page.goto(url)
+    assert response.status == 200, f"{url} answered {response.status}"
+    page.wait_for_load_state("networkidle")
+
+
+def faults(page: Any) -> list[str]:
+    """Name every rule of accessibility the page breaks, and where."""
+    return [
+        f"{rule['id']}: {' '.join(map(str, node['target']))}: {node['failureSummary'].splitlines()[-1].strip()}"
+        for rule in _axe.run(page).response["violations"]
+        for node in rule["nodes"]
+    ]
+
+
+def sticks_out(page: Any) -> list[str]:
+    """Name the widths at which the page itself has to be scrolled sideways."""
+    found = []
+    for width in WIDTHS:
+        page.set_viewport_size({"width": width, "height": HEIGHT})
+        over = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        if over > 0:
+            found.append(f"{over} px at {width}")
+    return found

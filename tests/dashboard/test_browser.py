@@ -1,0 +1,204 @@
+"""The dashboard in a real browser: every page fits, can be read by everyone, and breaks no rule of its policy."""
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from billing.models import Wallet
+from merchants import ids
+from merchants.models import ApiKey
+from tests import browsing, scenes
+
+if TYPE_CHECKING:
+    from tests.scenes import Scene
+
+pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+
+
+@pytest.fixture
+def home(served_url: str, scene: "Scene", browser_page: Any) -> str:
+    """Where the owner's test dashboard is; the browser is signed in."""
+    browsing.sign_in(browser_page, served_url, scene.user)
+    return f"{served_url}/{scene.slug}/test"
+
+
+def paths(scene: "Scene") -> list[str]:
+    buyer = scene.buyers[0]
+    customer = f"/customers/{ids.text('cus', buyer.customer.id)}"
+    plan = f"/plans/{ids.text('plan', scene.plan.id)}"
+    key = f"/keys/{ids.text('key', ApiKey.objects.get(merchant=scene.test).id)}"
+    return [
+        "/", "/events", "/events?q=nothing", f"/events/{ids.text('usg', buyer.events[4].id)}", "/customers", customer,
+        "/customers/new", f"{customer}/subscribe", f"{customer}/portal/{ids.text('sub', buyer.subscription.id)}",
+        f"{customer}/wallets/{ids.text('acc', buyer.wallet.id)}/top-up", "/products",
+        f"/products/{ids.text('prod', scene.product.id)}", "/metrics",
+        f"/metrics/{ids.text('bm', scene.metrics[0].id)}",
+        "/metrics/new", "/plans", plan, "/plans/new", f"{plan}/prices/new", f"{plan}/fees/new", "/keys", "/keys/new",
+        f"{key}/roll", f"{key}/revoke", "/settings", "/account",
+    ]  # fmt: skip
+
+
+class TestEveryPage:
+    @pytest.mark.parametrize("scheme", ["light", "dark"])
+    def test_is_accessible_and_fits_every_width(
+        self, home: str, scene: "Scene", browser_page: Any, scheme: str
+    ) -> None:
+        browser_page.emulate_media(color_scheme=scheme)
+        found = []
+        for path in paths(scene):
+            browsing.open_page(browser_page, home + path)
+            found += [f"{path}: {fault}" for fault in browsing.faults(browser_page)]
+            if scheme == "light":  # colours do not move anything
+                found += [f"{path}: sticks out {width}" for width in browsing.sticks_out(browser_page)]
+        assert found == []
+
+    def test_of_a_new_merchant_is_accessible_and_fits(
+        self, served_url: str, home: str, scene: "Scene", browser_page: Any
+    ) -> None:
+        live = f"{served_url}/{scene.slug}"
+        found = []
+        for path in ("/", "/events", "/customers", "/products", "/metrics", "/plans", "/keys", "/plans/new"):
+            browsing.open_page(browser_page, live + path)
+            found += [f"{path}: {fault}" for fault in browsing.faults(browser_page)]
+            found += [f"{path}: sticks out {width}" for width in browsing.sticks_out(browser_page)]
+        assert found == []
+
+
+class TestEventExplorer:
+    def test_opens_and_closes_a_row_in_place(self, home: str, browser_page: Any) -> None:
+        browsing.open_page(browser_page, f"{home}/events")
+        opener = browser_page.locator(".row-open").first
+        opener.click()
+        detail = browser_page.locator("tr.detail")
+        detail.get_by_text("As received").wait_for()
+        assert opener.get_attribute("aria-expanded") == "true"
+        assert not browsing.faults(browser_page)
+        opener.click()
+        assert not detail.is_visible()
+        assert opener.get_attribute("aria-expanded") == "false"
+
+    def test_filters_without_a_reload_and_comes_back(self, home: str, browser_page: Any) -> None:
+        browsing.open_page(browser_page, f"{home}/events")
+        browser_page.get_by_label("Status").select_option("refunded")
+        browser_page.wait_for_url(re.compile("status=refunded"))
+        browser_page.wait_for_function("document.querySelectorAll('.row-open').length === 2")
+        browser_page.get_by_label("Status").select_option("included")
+        browser_page.wait_for_url(re.compile("status=included"))
+        browser_page.go_back()
+        browser_page.wait_for_url(re.compile("status=refunded"))
+        assert browser_page.locator("nav[aria-label=Main]").count() == 1
+
+
+class TestOverview:
+    def test_reads_a_chart_with_the_arrow_keys(self, home: str, browser_page: Any) -> None:
+        browsing.open_page(browser_page, f"{home}/")
+        figure = browser_page.locator("figure").first
+        figure.focus()
+        figure.press("ArrowLeft")
+        tip = figure.locator(".tip")
+        newest = tip.inner_text()
+        figure.press("ArrowLeft")
+        assert tip.inner_text() != newest
+        assert "$" in tip.inner_text()
+        figure.press("Escape")
+        assert not tip.is_visible()
+
+    def test_changes_its_range_in_place(self, home: str, browser_page: Any) -> None:
+        browsing.open_page(browser_page, f"{home}/")
+        browser_page.get_by_role("link", name="7 days").click()
+        browser_page.wait_for_url(re.compile("range=7d"))
+        browser_page.get_by_role("link", name="7 days").and_(browser_page.locator("[aria-current]")).wait_for()
+        browser_page.go_back()
+        browser_page.get_by_role("link", name="30 days").and_(browser_page.locator("[aria-current]")).wait_for()
+        assert browser_page.locator("html").count() == 1
+        assert browser_page.locator("nav[aria-label=Main]").count() == 1
+
+    def test_opens_the_menu_of_a_phone(self, home: str, browser_page: Any) -> None:
+        browser_page.set_viewport_size({"width": 390, "height": 800})
+        browsing.open_page(browser_page, f"{home}/")
+        menu = browser_page.get_by_role("navigation", name="Main")
+        assert not menu.is_visible()
+        browser_page.get_by_role("button", name="Open menu").click()
+        assert menu.is_visible()
+        assert not browsing.faults(browser_page)
+        menu.get_by_role("link", name="Customers").click()
+        browser_page.wait_for_url(re.compile("/customers"))
+
+    def test_remembers_the_theme(self, home: str, browser_page: Any) -> None:
+        browsing.open_page(browser_page, f"{home}/")
+        with browser_page.expect_response("**/theme"):
+            browser_page.get_by_role("button", name="Switch between light and dark").click()
+        assert browser_page.locator("html").get_attribute("data-theme") == "dark"
+        browser_page.reload()
+        assert browser_page.locator("html").get_attribute("data-theme") == "dark"
+
+
+class TestCustomer:
+    def test_shows_changes_by_itself(self, home: str, scene: "Scene", browser_page: Any) -> None:
+        buyer = scene.buyers[0]
+        browsing.open_page(browser_page, f"{home}/customers/{ids.text('cus', buyer.customer.id)}")
+        Wallet.objects.filter(bucket=buyer.wallet.bucket, id=buyer.wallet.id).update(held=77 * scenes.NANOS)
+        browser_page.evaluate("document.body.dispatchEvent(new CustomEvent('tick'))")
+        browser_page.get_by_text("$77.00 of it held").wait_for()
+
+
+class TestKeys:
+    def test_asks_in_a_dialog_before_it_revokes(self, home: str, scene: "Scene", browser_page: Any) -> None:
+        browsing.open_page(browser_page, f"{home}/keys")
+        browser_page.get_by_role("link", name="Revoke First key").click()
+        dialog = browser_page.get_by_role("dialog")
+        assert dialog.is_visible()
+        assert not browsing.faults(browser_page)
+        dialog.get_by_role("button", name="Keep it").click()
+        assert not dialog.is_visible()
+        browser_page.get_by_role("link", name="Revoke First key").click()
+        dialog.get_by_role("button", name="Revoke key").click()
+        browser_page.get_by_text("is revoked").wait_for()
+
+    def test_copies_the_secret(self, home: str, scene: "Scene", browser_page: Any) -> None:
+        browser_page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+        browsing.open_page(browser_page, f"{home}/keys/new")
+        browser_page.get_by_label("Name").fill("Server")
+        browser_page.get_by_role("button", name="Create key").click()
+        browser_page.get_by_role("button", name="Copy API key").click()
+        browser_page.get_by_text("Copied", exact=True).wait_for(state="attached")
+        assert browser_page.evaluate("navigator.clipboard.readText()").startswith("fth_sk_test_")
+
+
+class TestRegistration:
+    def test_leads_from_nothing_to_the_first_steps(self, served_url: str, browser_page: Any, db: None) -> None:
+        for path in ("/accounts/login/", "/accounts/password/reset/", "/accounts/signup/"):
+            browsing.open_page(browser_page, served_url + path)
+            assert not browsing.faults(browser_page)
+            assert not browsing.sticks_out(browser_page)
+        browser_page.get_by_label("Organization").fill("Acme Compute")
+        browser_page.get_by_label("Work email").fill("founder@acme.example")
+        browser_page.get_by_label("Password").fill(scenes.PASSWORD)
+        browser_page.get_by_role("button", name="Create account").click()
+        browser_page.get_by_text("Your first test key").wait_for()
+        assert browser_page.url.endswith("/acme-compute/test/")
+        assert not browsing.faults(browser_page)
+        browser_page.reload()
+        assert browser_page.get_by_text("Your first test key").count() == 0
+
+
+class TestWithoutScripts:
+    def test_every_step_works(self, served_url: str, scene: "Scene", browser: Any) -> None:
+        context = browser.new_context(java_script_enabled=False)
+        page = context.new_page()
+        browsing.sign_in(page, served_url, scene.user)
+        home = f"{served_url}/{scene.slug}/test"
+        page.goto(f"{home}/")
+        page.get_by_role("link", name="7 days").click()
+        assert "range=7d" in page.url
+        page.locator("figure summary").first.click()
+        assert page.locator("figure table").first.is_visible()
+        page.goto(f"{home}/events?status=refunded")
+        page.get_by_role("link", name=re.compile("Details of")).first.click()
+        assert page.get_by_role("heading", name="Usage event").is_visible()
+        page.goto(f"{home}/keys")
+        page.get_by_role("link", name="Revoke First key").click()
+        page.get_by_role("button", name="Revoke key").click()
+        assert page.get_by_text("is revoked").is_visible()
+        context.close()
