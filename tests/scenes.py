@@ -118,9 +118,9 @@ def catalogue(registered: registration.Registered, *, now: datetime) -> Scene:
     )  # fmt: skip
 
 
-def busy(*, now: datetime, customers: int = len(NAMES)) -> Scene:
+def busy(*, now: datetime, customers: int = len(NAMES), **registered: str) -> Scene:
     """The catalogue, customers, and weeks of charges up to now."""
-    scene = catalogue(register(now=now), now=now)
+    scene = catalogue(register(now=now, **registered), now=now)
     for place, name in enumerate(NAMES[:customers]):
         buyer = _buyer(scene, name, place)
         _past(scene, buyer, place)

@@ -12,7 +12,7 @@ from django.http import Http404, HttpResponse
 from django.shortcuts import redirect
 from django.utils import timezone
 
-from billing import money, subscription_reads, subscriptions, topups
+from billing import money, subscription_reads, subscriptions, topups, wallets
 from billing.models import Plan
 from customers import portal_links, registry
 from customers.models import Customer
@@ -118,12 +118,15 @@ def subscribe(request: SeatedRequest, customer_id: str) -> HttpResponse:
 def top_up(request: SeatedRequest, customer_id: str, wallet_id: str) -> HttpResponse:
     """Add test money to a wallet."""
     customer = _customer(request, customer_id)
+    wallet = wallets.find(merchant_id=request.seat.merchant.id, wallet_id=public_id("acc", wallet_id))
+    if wallet.customer_id != customer.id:
+        raise Http404
     form = forms.TopUp(request.POST if request.method == "POST" else None, initial={"key": secrets.token_hex(16)})
     if form.is_valid():
         try:
             made, _ = topups.top_up(
                 merchant_id=request.seat.merchant.id,
-                wallet_id=public_id("acc", wallet_id),
+                wallet_id=wallet.id,
                 amount=money.to_nanos(form.cleaned_data["amount"]),
                 key=form.cleaned_data["key"],
             )

@@ -1,0 +1,97 @@
+"""No page knows an id of another merchant, or of the other mode: a matrix made of the URL map.
+
+A page whose URL carries a kind of id that is not named here fails the test.
+"""
+
+from collections.abc import Iterator
+
+import pytest
+from django.test import Client
+from django.urls import URLPattern
+
+from billing.models import Plan
+from dashboard.views import _pages
+from merchants import ids
+from merchants.models import ApiKey
+from tests import scenes
+
+Ids = dict[str, str]
+METHODS = ("get", "post")
+
+
+def ids_of(scene: scenes.Scene) -> Ids:
+    """One id of each kind that a merchant has."""
+    buyer = scene.buyers[0]
+    return {
+        "event_id": ids.text("usg", buyer.events[0].id),
+        "customer_id": ids.text("cus", buyer.customer.id),
+        "wallet_id": ids.text("acc", buyer.wallet.id),
+        "subscription_id": ids.text("sub", buyer.subscription.id),
+        "product_id": ids.text("prod", scene.product.id),
+        "metric_id": ids.text("bm", scene.metrics[0].id),
+        "plan_id": ids.text("plan", Plan.objects.get(merchant=scene.test).id),
+        "key_id": ids.text("key", ApiKey.objects.get(merchant=scene.test).id),
+    }
+
+
+def routes() -> list[tuple[str, list[str]]]:
+    """Every page with an id in its URL, and the kinds of id."""
+    found = []
+    for pattern in _pages:
+        assert isinstance(pattern, URLPattern)
+        kinds = list(pattern.pattern.converters)
+        if kinds:
+            found.append((str(pattern.pattern), kinds))
+    return found
+
+
+def filled(route: str, own: Ids, replaced: Ids) -> str:
+    for kind, value in {**own, **replaced}.items():
+        route = route.replace(f"<str:{kind}>", value)
+    assert "<" not in route, f"name the ids of {route} in ids_of"
+    return route
+
+
+def paths(own: Ids, foreign: Ids) -> Iterator[str]:
+    """Each page once for each of its ids, that one replaced by a foreign one."""
+    for route, kinds in routes():
+        for kind in kinds:
+            yield filled(route, own, {kind: foreign[kind]})
+
+
+@pytest.fixture
+def client(scene: scenes.Scene) -> Client:
+    return scenes.signed_in(scene.user)
+
+
+class TestEveryPage:
+    def test_shows_its_own_merchants_things(self, scene: scenes.Scene, client: Client) -> None:
+        own = ids_of(scene)
+        for route, _ in routes():
+            path = f"/{scene.slug}/test/{filled(route, own, {})}"
+            assert client.get(path).status_code == 200, path
+
+    def test_does_not_know_those_of_another_organization(self, scene: scenes.Scene, client: Client) -> None:
+        other = scenes.busy(now=scenes.NOW, customers=1, name="Stranger", email="stranger@example.com")
+        for path in paths(ids_of(scene), ids_of(other)):
+            for method in METHODS:
+                response = getattr(client, method)(f"/{scene.slug}/test/{path}")
+                assert response.status_code in {404, 405}, f"{method} {path}"
+
+    def test_does_not_know_those_of_the_other_mode(self, scene: scenes.Scene, client: Client) -> None:
+        own = ids_of(scene)
+        for route, _ in routes():
+            for method in METHODS:
+                response = getattr(client, method)(f"/{scene.slug}/{filled(route, own, {})}")
+                assert response.status_code in {404, 405}, f"{method} {route}"
+
+    def test_keeps_what_is_one_customers_from_another(self, scene: scenes.Scene, client: Client) -> None:
+        own, neighbour = ids_of(scene), scene.buyers[1]
+        theirs = {
+            "wallet_id": ids.text("acc", neighbour.wallet.id),
+            "subscription_id": ids.text("sub", neighbour.subscription.id),
+        }
+        for route, kinds in routes():
+            for kind in theirs.keys() & kinds:
+                path = filled(route, own, {kind: theirs[kind]})
+                assert client.get(f"/{scene.slug}/test/{path}").status_code == 404, path
