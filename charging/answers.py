@@ -9,7 +9,7 @@ import msgspec
 
 from charging.book import Event, Refund, Reservation
 from charging.commands import RecordUsage, RefusedEvent
-from charging.engine import Done, Refused
+from charging.outcomes import Done, Refused
 from merchants import ids
 
 # Quantities are numbers in the contract; written out exactly, they are no floats until a client makes them so.
@@ -55,7 +55,7 @@ def _property(item: Sequence[Any]) -> dict[str, Any]:
 
 def refunded_event(refund: Refund) -> dict[str, Any]:
     """Write a usage event that was refunded."""
-    given = {"refundedAt": refund.created_at}
+    given: dict[str, Any] = {"refundedAt": refund.created_at}
     if refund.reason:
         given["reason"] = refund.reason
     return {**usage_event(refund.event), "refund": given}

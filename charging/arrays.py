@@ -55,20 +55,6 @@ class Smallints(Array):
         super().__init__(len(values), b"".join([_SIZES[2] + v.to_bytes(2, "big", signed=True) for v in values]))
 
 
-class Bigints(Array):
-    array_oid, element_oid = 1016, 20
-
-    def __init__(self, values: Sequence[int]) -> None:
-        super().__init__(len(values), b"".join([_SIZES[8] + v.to_bytes(8, "big", signed=True) for v in values]))
-
-
-class Booleans(Array):
-    array_oid, element_oid = 1000, 16
-
-    def __init__(self, values: Sequence[bool]) -> None:
-        super().__init__(len(values), b"".join([_SIZES[1] + (b"\1" if v else b"\0") for v in values]))
-
-
 class Texts(Array):
     """Text, and whatever is sent as text and cast: numbers of any size, JSON."""
 
@@ -89,13 +75,6 @@ class Texts(Array):
             size = len(data)
             parts.append((_SIZES[size] if size < 1024 else struct.pack(">i", size)) + data)
         super().__init__(len(parts), b"".join(parts))
-
-
-class Bytes(Array):
-    array_oid, element_oid = 1001, 17
-
-    def __init__(self, values: Sequence[bytes]) -> None:
-        super().__init__(len(values), b"".join([struct.pack(">i", len(v)) + v for v in values]))
 
 
 class Times(Array):

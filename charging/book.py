@@ -177,8 +177,11 @@ class Writes:
 class Catalogue(Protocol):
     """The immutable reference rows that books point to, loaded before anything is decided."""
 
-    plans: Mapping[bytes, PlanVersion]
-    metric_merchants: Mapping[bytes, bytes]
+    @property
+    def plans(self) -> Mapping[bytes, PlanVersion]: ...
+
+    @property
+    def metric_merchants(self) -> Mapping[bytes, bytes]: ...
 
 
 class Book:

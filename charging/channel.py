@@ -1,7 +1,7 @@
 """A PostgreSQL connection spoken to in whole conversations: many prepared statements, one packet, one wait.
 
-psycopg's own pipeline writes to the socket once for each statement and waits as often; for a dozen short statements that
-costs more than the statements do. This uses the documented low-level interface (psycopg.pq) and psycopg's loaders.
+psycopg's own pipeline writes to the socket once for each statement and waits as often; for a dozen short statements
+that costs more than the statements do. This uses the documented low-level interface (psycopg.pq) and psycopg's loaders.
 
 Like psycopg itself, a conversation is a generator that yields when it must wait for the socket: ``complete`` drives it
 by blocking, ``complete_async`` from an event loop.
@@ -20,27 +20,33 @@ from psycopg.errors import OperationalError, error_from_result
 from psycopg.pq import ExecStatus, Format
 
 from charging.arrays import Array, register
+from charging.rows import Rows
 
 WAIT_SECONDS_MAX = 30.0
 
 _OK = (ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK)
 
-Rows = list[tuple[Any, ...]]
+Answer = list[tuple[Any, ...]]
 T = TypeVar("T")
 Steps = Generator[bool, None, T]  # yields when it must wait: to read, and to write too where it yields True
 
+
+_ROW_TYPES = "SELECT typname, oid::bigint FROM pg_type WHERE typname LIKE 'lane\\_%' AND typtype = 'c'"
 
 _numbers = itertools.count(1)
 
 
 class Statement:
-    """A statement whose ``?`` are arrays of the given kinds, in order; prepared once for each connection."""
+    """A statement whose ``?`` are arrays of the given kinds, in order; prepared once for each connection.
+
+    A single ``?`` of no kind is an array of rows, and the statement itself casts it.
+    """
 
     __slots__ = ("kinds", "name", "sql")
 
     def __init__(self, sql: str, *kinds: type[Array]) -> None:
         first, *rest = sql.strip().split("?")
-        if len(rest) != len(kinds):
+        if len(rest) != len(kinds) and (kinds or len(rest) != 1):
             raise ValueError(f"{len(rest)} placeholders for {len(kinds)} kinds of array")
         self.sql = "".join([first, *(f"${n}{part}" for n, part in enumerate(rest, 1))]).encode()
         self.name = b"lane_%d" % next(_numbers)
@@ -60,6 +66,7 @@ class Channel:
         self._connection: Connection[Any] = psycopg.connect(url, autocommit=True, application_name="farthing-lane")
         self._connection.execute(session)
         register(self._connection)
+        self._row_types: dict[str, int] = dict(self._connection.execute(_ROW_TYPES).fetchall())
         self._transformer = Transformer(self._connection)
         self._pgconn = self._connection.pgconn
         self._pgconn.nonblocking = 1
@@ -85,18 +92,23 @@ class Channel:
             self._expected.append(False)
         self._pgconn.send_query_prepared(
             statement.name,
-            [parameter.dump() for parameter in parameters],
+            [self._dump(parameter) for parameter in parameters],
             [Format.BINARY] * len(parameters),
             Format.BINARY,
         )
         self._expected.append(True)
 
-    def hear(self) -> Steps[list[Rows]]:
+    def _dump(self, parameter: Array) -> bytes:
+        return (
+            parameter.dump_as(self._row_types[parameter.type_name]) if isinstance(parameter, Rows) else parameter.dump()
+        )
+
+    def hear(self) -> Steps[list[Answer]]:
         """Send what was said and wait for its rows, one list for each statement; raises psycopg.Error."""
         self._pgconn.send_flush_request()
         return (yield from self._receive())
 
-    def finish(self) -> Steps[list[Rows]]:
+    def finish(self) -> Steps[list[Answer]]:
         """Like ``hear``, at the end of a transaction: afterwards nothing is pending, whatever happened."""
         self._sync()
         heard = yield from self._receive()
@@ -119,8 +131,8 @@ class Channel:
 
     # --- results -----------------------------------------------------------------------------------------
 
-    def _receive(self) -> Steps[list[Rows]]:
-        heard: list[Rows] = []
+    def _receive(self) -> Steps[list[Answer]]:
+        heard: list[Answer] = []
         expected, self._expected = self._expected, []
         for wanted in expected:
             result = yield from self._result()

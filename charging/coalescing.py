@@ -16,7 +16,7 @@ from psycopg import Error as DatabaseError
 from charging import store
 from charging.channel import Channel, complete_async
 from charging.commands import Command
-from charging.engine import Outcome, Refused
+from charging.outcomes import Outcome, Refused
 from charging.plans import Plans
 from charging.store import Skipped, Transient
 from merchants.errors import ServiceError, TooManyRequests, Unavailable

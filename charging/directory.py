@@ -1,4 +1,4 @@
-"""What the lane looks up outside its transactions: whose a key is, and whose a reservation. Blocking; run in a thread."""
+"""What the lane looks up outside its transactions: whose a key is, and whose a reservation. Blocking, for a thread."""
 
 import threading
 from datetime import datetime
@@ -41,7 +41,7 @@ class Directory:
             raise keys.unknown_key()
         digests = keys.digests(secret)
         row = self._fetch(keys.FACTS_SQL, [digests])
-        found = None if row is None else keys.facts(row)  # type: ignore[arg-type]
+        found = None if row is None else keys.facts(row)
         CACHE.put(digests[0], found)
         if len(self._digests) >= HEADERS_MAX:
             self._digests.clear()

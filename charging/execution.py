@@ -9,7 +9,7 @@ from psycopg.conninfo import make_conninfo
 from charging import store
 from charging.channel import Channel, complete
 from charging.commands import Command
-from charging.engine import Done, Outcome, Refused
+from charging.outcomes import Done, Outcome, Refused
 from charging.plans import Plans
 from charging.store import Skipped, Transient
 from merchants.errors import Unavailable

@@ -11,7 +11,7 @@ from django.db.models import QuerySet
 
 from billing import subscription_reads
 from charging.book import Event, Refund
-from charging.engine import FUTURE_SECONDS_MAX
+from charging.usage import FUTURE_SECONDS_MAX
 from customers import books
 from merchants import ids
 from merchants.errors import NotFound, ValidationFailed

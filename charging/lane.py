@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
 from django.conf import settings
 from prometheus_client import Counter
@@ -20,7 +20,7 @@ from charging import answers, commands
 from charging.book import Event, Reservation
 from charging.coalescing import Coalescer
 from charging.directory import Directory
-from charging.engine import Done, Outcome, Refused
+from charging.outcomes import Done, Outcome, Refused
 from merchants import fields, ids, regions, request_ids, strict_json
 from merchants.errors import (
     NotFound,
@@ -157,8 +157,7 @@ class Lane:
         _is_regional(request)
         command = commands.parse_usage(await request.body(commands.BODY_BYTES_MAX), merchant_id)
         done = await self.run_one(command)
-        assert isinstance(done.answer, Event)
-        return Answer(201, answers.usage_event(done.answer), replayed=done.replayed)
+        return Answer(201, answers.usage_event(cast(Event, done.answer)), replayed=done.replayed)
 
     async def batch(self, request: Request) -> Answer:
         merchant_id = await self.merchant(request, "usage:write")
@@ -184,21 +183,22 @@ class Lane:
             ttl_max=settings.RESERVATION_TTL_SECONDS_MAX,
         )
         done = await self.run_one(command)
-        assert isinstance(done.answer, Reservation)
-        return Answer(201, answers.granted(done.answer, command.customer_id), replayed=done.replayed)
+        granted = answers.granted(cast(Reservation, done.answer), command.customer_id)
+        return Answer(201, granted, replayed=done.replayed)
 
     async def release(self, request: Request) -> Answer:
         merchant_id, reservation_id, customer_id = await self._reservation(request)
         commands.parse_nothing(await self._optional_body(request))
         done = await self.run_one(commands.Release(customer_id, merchant_id, reservation_id))
-        return Answer(200, answers.reservation(done.answer, customer_id), replayed=done.replayed)  # type: ignore[arg-type]
+        released = answers.reservation(cast(Reservation, done.answer), customer_id)
+        return Answer(200, released, replayed=done.replayed)
 
     async def extend(self, request: Request) -> Answer:
         merchant_id, reservation_id, customer_id = await self._reservation(request)
         body = await request.body(commands.BODY_BYTES_MAX)
         ttl = commands.parse_extend(body, ttl_max=settings.RESERVATION_TTL_SECONDS_MAX)
         done = await self.run_one(commands.Extend(customer_id, merchant_id, reservation_id, ttl))
-        return Answer(200, answers.reservation(done.answer, customer_id))  # type: ignore[arg-type]
+        return Answer(200, answers.reservation(cast(Reservation, done.answer), customer_id))
 
     async def _reservation(self, request: Request) -> tuple[bytes, bytes, bytes]:
         """Find the reservation that the path names, and whose it is."""
@@ -241,7 +241,7 @@ async def startup() -> None:
 
     sys.setswitchinterval(0.0002)
     """Start the lane of this process."""
-    global _lane
+    global _lane  # noqa: PLW0603 - one lane a process, started and stopped by the server
     # What start-up made lives as long as the process: without this, each collection walks all of it again.
     gc.collect()
     gc.freeze()
@@ -251,7 +251,7 @@ async def startup() -> None:
 
 async def shutdown() -> None:
     """Finish what was accepted and stop."""
-    global _lane
+    global _lane  # noqa: PLW0603 - one lane a process, started and stopped by the server
     if _lane is not None:
         await _lane.close()
         _lane = None

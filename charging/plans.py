@@ -46,7 +46,7 @@ class Plans:
         if missing := metric_ids - self.metric_merchants.keys():
             _forget(self.metric_merchants, METRICS_MAX)
             channel.say(_METRICS, [Uuids(list(missing))])
-            self.metric_merchants.update((yield from channel.hear())[0])  # type: ignore[arg-type]
+            self.metric_merchants.update((yield from channel.hear())[0])
 
     def _load_plans(self, channel: Channel, missing: Iterable[bytes]) -> Steps[None]:
         wanted = [Uuids(list(missing))]
@@ -54,11 +54,15 @@ class Plans:
         channel.say(_PRICES, wanted)
         versions, listed = yield from channel.hear()
         prices: dict[bytes, list[PriceVersion]] = {}
-        for row in listed:
-            price = PriceVersion(*row[1:6], parse_model(row[6], row[7]), row[8], row[9])
-            prices.setdefault(row[0], []).append(price)
-        for row in versions:
-            self.plans[row[0]] = PlanVersion(*row, prices=tuple(prices.get(row[0], ())))
+        for plan_version_id, version_id, price_id, metric_id, fee_id, term, model, properties, cadence, name in listed:
+            charge_model = parse_model(model, properties)
+            price = PriceVersion(version_id, price_id, metric_id, fee_id, term, charge_model, cadence, name)
+            prices.setdefault(plan_version_id, []).append(price)
+        for version_id, plan_id, product_id, currency, cadence, behavior, tax_rate in versions:
+            its_prices = tuple(prices.get(version_id, ()))
+            self.plans[version_id] = PlanVersion(
+                version_id, plan_id, product_id, currency, cadence, behavior, tax_rate, its_prices
+            )
 
 
 def _forget(cache: dict[bytes, Any], most: int) -> None:

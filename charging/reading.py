@@ -2,24 +2,26 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from billing.rating import Accumulator, Totals
+from charging import assembly
 from charging.arrays import Array, Smallints, Texts, Times, Uuids
-from charging.book import Book, Charge, Counter, Event, Refund, Reservation, Subscription, Wallet, Writes
-from charging.channel import Rows, Statement
+from charging.assembly import Books, Row
+from charging.book import Book, Writes
+from charging.channel import Answer, Statement
 from charging.commands import Command, Extend, RecordUsage, Release, Reserve
 from charging.commands import Refund as RefundUsage
 
+# uuid_send gives the same 16 bytes as a bytea, which psycopg reads without calling back into Python.
 # One row for each live subscription, or one with nulls: the clock, the book, the subscription and its two pots.
 _BOOKS = Statement(
     """
-SELECT clock_timestamp(), book.customer_id, book.merchant_id, book.tax_rates, book.test_clock, book.closed_at,
-       merchant.platform_fee_rate,
-       s.id, s.plan_version_id, s.status, s.timezone, s.started_at, s.ending_at, s.period_start, s.period_end,
-       s.invoice_id, s.next_invoice_id, s.tax_exempt,
-       p.id, p.currency, p.balance, p.spent, p.held, p.charge_seq, p.settled_seq,
-       c.id, c.balance, c.spent, c.held, c.credit_limit, c.charge_seq, c.settled_seq
+SELECT clock_timestamp(), uuid_send(book.customer_id), uuid_send(book.merchant_id), book.tax_rates, book.test_clock,
+       book.closed_at, merchant.platform_fee_rate,
+       uuid_send(s.id), uuid_send(s.plan_version_id), s.status, s.timezone, s.started_at, s.ending_at,
+       s.period_start, s.period_end, uuid_send(s.invoice_id), uuid_send(s.next_invoice_id), s.tax_exempt,
+       uuid_send(p.id), p.currency, p.balance, p.spent, p.held, p.charge_seq, p.settled_seq,
+       uuid_send(c.id), c.balance, c.spent, c.held, c.credit_limit, c.charge_seq, c.settled_seq
 FROM unnest(?, ?) AS wanted (bucket, customer_id)
 JOIN customers_book AS book USING (bucket, customer_id)
 JOIN merchants_merchant AS merchant ON merchant.id = book.merchant_id
@@ -34,8 +36,8 @@ LEFT JOIN billing_wallet AS c ON c.bucket = s.bucket AND c.id = s.credit_wallet_
 # Every counter of a period that ends after the customer's earliest timestamp of the batch.
 _COUNTERS = Statement(
     """
-SELECT counter.customer_id, counter.subscription_id, counter.price_version_id, counter.period_start,
-       counter.period_end, counter.tax_rate, counter.fee_rate, counter.quantity, counter.amount,
+SELECT uuid_send(counter.customer_id), uuid_send(counter.subscription_id), uuid_send(counter.price_version_id),
+       counter.period_start, counter.period_end, counter.tax_rate, counter.fee_rate, counter.quantity, counter.amount,
        counter.net, counter.gross, counter.fee
 FROM unnest(?, ?, ?) AS wanted (bucket, customer_id, since)
 JOIN billing_counter AS counter
@@ -48,8 +50,8 @@ JOIN billing_counter AS counter
 
 _CURRENT_COUNTERS = Statement(
     """
-SELECT counter.customer_id, counter.subscription_id, counter.price_version_id, counter.period_start,
-       counter.period_end, counter.tax_rate, counter.fee_rate, counter.quantity, counter.amount,
+SELECT uuid_send(counter.customer_id), uuid_send(counter.subscription_id), uuid_send(counter.price_version_id),
+       counter.period_start, counter.period_end, counter.tax_rate, counter.fee_rate, counter.quantity, counter.amount,
        counter.net, counter.gross, counter.fee
 FROM unnest(?, ?) AS wanted (bucket, customer_id)
 JOIN billing_counter AS counter
@@ -162,15 +164,12 @@ JOIN billing_wallet AS wallet ON wallet.bucket = wanted.bucket AND wallet.custom
 )
 
 
-Books = dict[bytes, Book]
-
-
 class Question(NamedTuple):
     """A statement, what it is asked with, and where each row of the answer goes."""
 
     statement: Statement
     parameters: list[Array]
-    add: Callable[[Books, Sequence[Any], Writes], object]
+    add: Callable[[Books, Row, Writes], object]
 
 
 def questions(wanted: Sequence[bytes], commands: Sequence[Command]) -> list[Question]:
@@ -185,29 +184,32 @@ def questions(wanted: Sequence[bytes], commands: Sequence[Command]) -> list[Ques
     named.update((c.customer_id, c.id) for c in reserve if c.key is None)
 
     customers = _customers(wanted)
-    asked = [Question(_BOOKS, customers, _add_subscription), Question(_DUE, customers, _add_reservation)]
+    asked = [
+        Question(_BOOKS, customers, assembly.add_subscription),
+        Question(_DUE, customers, assembly.add_reservation),
+    ]
     if usage:
         since: dict[bytes, datetime] = {}
         for command in usage:
             since[command.customer_id] = min(command.timestamp, since.get(command.customer_id, command.timestamp))
         periods = [*_customers(list(since)), Times(list(since.values()))]
-        asked.append(Question(_COUNTERS, periods, _add_counter))
+        asked.append(Question(_COUNTERS, periods, assembly.add_counter))
         keys = [*_customers([c.customer_id for c in usage]), Texts([c.key for c in usage])]
-        asked.append(Question(_SEEN, keys, _add_seen))
+        asked.append(Question(_SEEN, keys, assembly.add_seen))
     if reserve:
-        asked.append(Question(_CURRENT_COUNTERS, _customers([c.customer_id for c in reserve]), _add_counter))
+        asked.append(Question(_CURRENT_COUNTERS, _customers([c.customer_id for c in reserve]), assembly.add_counter))
     if named:
         pairs = list(named)
         ids = [*_customers([pair[0] for pair in pairs]), Uuids([pair[1] for pair in pairs])]
-        asked.append(Question(_NAMED, ids, _add_reservation))
+        asked.append(Question(_NAMED, ids, assembly.add_reservation))
     if keyed:
         keys = [*_customers([c.customer_id for c in keyed]), Texts([c.key for c in keyed])]
-        asked.append(Question(_RESERVED, keys, _add_reserved))
+        asked.append(Question(_RESERVED, keys, assembly.add_reserved))
     if refunds:
         ids = [*_customers([c.customer_id for c in refunds]), Uuids([c.event_id for c in refunds])]
-        asked.append(Question(_REFUNDABLE, ids, _add_refundable))
-        asked.append(Question(_CHARGES, ids, _add_charge))
-        asked.append(Question(_WALLETS, customers, _add_wallet))
+        asked.append(Question(_REFUNDABLE, ids, assembly.add_refundable))
+        asked.append(Question(_CHARGES, ids, assembly.add_charge))
+        asked.append(Question(_WALLETS, customers, assembly.add_wallet))
     return asked
 
 
@@ -215,7 +217,7 @@ def _customers(keys: Sequence[bytes]) -> list[Array]:
     return [Smallints([key[15] for key in keys]), Uuids(keys)]
 
 
-def books(asked: Sequence[Question], answers: Sequence[Rows], writes: Writes) -> Books:
+def books(asked: Sequence[Question], answers: Sequence[Answer], writes: Writes) -> Books:
     """Build the books from the answers; also of customers not locked, whose books must not be decided on."""
     found: Books = {}
     for question, rows in zip(asked, answers, strict=True):
@@ -245,87 +247,3 @@ def plan_versions(books: Mapping[bytes, Book]) -> set[bytes]:
     wanted = {s.plan_version_id for book in books.values() for s in book.subscriptions}
     wanted.update(r.plan_version_id for book in books.values() for r in book.reservations.values())
     return wanted
-
-
-def _add_subscription(books: Books, row: Sequence[Any], writes: Writes) -> None:
-    book = books.get(row[1])
-    if book is None:
-        book = books[row[1]] = Book(
-            customer_id=row[1],
-            merchant_id=row[2],
-            now=row[4] or row[0],
-            writes=writes,
-            fee_rate=row[6],
-            tax_rates=row[3],
-            closed=row[5] is not None,
-        )
-    if row[7] is None:
-        return
-    prepaid = book.wallets.get(row[18]) or _wallet(row[18], row[19], True, *row[20:23], None, *row[23:25])
-    credit = book.wallets.get(row[25]) or _wallet(row[25], row[19], False, *row[26:])
-    book.wallets[prepaid.id], book.wallets[credit.id] = prepaid, credit
-    book.subscriptions.append(Subscription(*row[7:17], prepaid.id, credit.id, row[17]))
-
-
-def _wallet(
-    wallet_id: bytes,
-    currency: str,
-    prepaid: bool,
-    balance: Any,
-    spent: Any,
-    held: Any,
-    credit_limit: Any,
-    charge_seq: int,
-    settled_seq: int,
-) -> Wallet:
-    limit = None if credit_limit is None else int(credit_limit)
-    return Wallet(wallet_id, currency, prepaid, int(balance), int(spent), int(held), limit, charge_seq, settled_seq)
-
-
-def _add_counter(books: Books, row: Sequence[Any], writes: Writes) -> None:
-    counter = Counter(*row[1:7], Accumulator(row[7], row[8]), _totals(*row[9:12]), stored=True)
-    key = (counter.subscription_id, counter.price_version_id, counter.period_end)
-    books[row[0]].counters.setdefault(key, counter)
-
-
-def _add_reservation(books: Books, row: Sequence[Any], writes: Writes) -> Reservation:
-    """Put a reservation, and the pot that funds it, on its book; one that is there already is the one."""
-    book = books[row[0]]
-    book.wallets.setdefault(row[21], _wallet(row[21], row[22], row[23] == "prepaid", *row[24:]))
-    granted, captured, released, held = (int(amount) for amount in row[10:14])
-    reservation = Reservation(*row[1:10], granted, captured, released, held, *row[14:21], stored=True)
-    return book.reservations.setdefault(reservation.id, reservation)
-
-
-def _add_reserved(books: Books, row: Sequence[Any], writes: Writes) -> None:
-    reservation = _add_reservation(books, row, writes)
-    books[row[0]].reserved[row[6]] = reservation
-
-
-def _add_seen(books: Books, row: Sequence[Any], writes: Writes) -> None:
-    books[row[0]].seen[row[4]] = _event(row)
-
-
-def _add_refundable(books: Books, row: Sequence[Any], writes: Writes) -> None:
-    book = books[row[0]]
-    event = book.events[row[1]] = _event(row)
-    if row[16] is not None:
-        book.refunds[event.id] = Refund(row[16], row[0], event, row[17], row[18])
-
-
-def _add_charge(books: Books, row: Sequence[Any], writes: Writes) -> None:
-    charge = Charge(*row[:12], *(int(amount) for amount in row[12:17]), row[17])
-    books[row[0]].charges_of.setdefault(charge.source_id, []).append(charge)
-
-
-def _add_wallet(books: Books, row: Sequence[Any], writes: Writes) -> None:
-    books[row[0]].wallets.setdefault(row[1], _wallet(row[1], row[2], row[3] == "prepaid", *row[4:]))
-
-
-def _totals(net: Any, gross: Any, fee: Any) -> Totals:
-    net, gross = int(net), int(gross)
-    return Totals(net, gross - net, gross, int(fee))
-
-
-def _event(row: Sequence[Any]) -> Event:
-    return Event(row[1], row[0], *row[2:13], int(row[13]), int(row[14]), int(row[15]))

@@ -17,7 +17,7 @@ from charging.arrays import Smallints, Uuids
 from charging.book import Book, Writes
 from charging.channel import BEGIN, COMMIT, Channel, Statement, Steps
 from charging.commands import Command
-from charging.engine import Outcome, Refused
+from charging.outcomes import Outcome, Refused
 from charging.plans import Plans
 from merchants.errors import NotFound, ServiceError, Unavailable
 
@@ -37,7 +37,7 @@ SESSION = (
 )
 
 _LOCK_SQL = """
-SELECT book.customer_id
+SELECT uuid_send(book.customer_id)
 FROM unnest(?, ?) AS wanted (bucket, customer_id)
 JOIN customers_book AS book USING (bucket, customer_id)
 ORDER BY book.bucket, book.customer_id

@@ -41,7 +41,7 @@ class Catalogue:
         )
         plan = PlanVersion(PLAN_VERSION, PLAN, PRODUCT, "USD", "P1M", behavior, Decimal(tax_rate), prices)
         self.plans = {PLAN_VERSION: plan}
-        self.metric_merchants = {metric: MERCHANT for metric in (CALLS, TOKENS, LATER)} | {FOREIGN: key(99)}
+        self.metric_merchants = dict.fromkeys((CALLS, TOKENS, LATER), MERCHANT) | {FOREIGN: key(99)}
 
 
 def book(*, balance: int = 100 * DOLLAR, credit_limit: int | None = None, now: datetime = NOW, **columns: Any) -> Book:

@@ -4,11 +4,12 @@ from datetime import timedelta
 from decimal import Decimal
 
 import pytest
+
 from charging.book import Event, Reservation
 from charging.commands import Extend, Line, Refund, Release, Reserve
-from charging.engine import Done, Refused, decide
+from charging.engine import decide
+from charging.outcomes import Done, Refused
 from merchants import ids
-
 from tests.charging.books import (
     BUCKET,
     CALLS,

@@ -2,13 +2,14 @@
 
 from datetime import timedelta
 
-from charging.book import Event, Reservation
-from charging.commands import Extend, Refund, Release
-from charging.engine import Done, decide
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from charging.book import Event, Reservation
+from charging.commands import Extend, Refund, Release
+from charging.engine import decide
+from charging.outcomes import Done
 from merchants import ids
 from tests.charging.books import BUCKET, CALLS, CUSTOMER, MERCHANT, PREPAID, Catalogue, book, reserve, usage
 

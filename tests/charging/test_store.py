@@ -8,16 +8,16 @@ from typing import Any
 
 import psycopg
 import pytest
+from django.db.models import Sum
+
+from billing.models import Charge, Counter, UnsettledWallet
 from charging import answers, execution, store
 from charging.book import Event, Reservation
 from charging.channel import Channel, complete
 from charging.commands import Command
-from charging.engine import Done, Refused
+from charging.outcomes import Done, Refused
 from charging.plans import Plans
 from charging.store import Skipped, Transient
-from django.db.models import Sum
-
-from billing.models import Charge, Counter, UnsettledWallet
 from entitlements.models import Reservation as ReservationRow
 from metering.models import UsageEvent
 from tests import parallel
@@ -100,7 +100,7 @@ class TestRun:
     def test_finds_the_same_key_twice_in_one_batch(self, channel: Channel) -> None:
         shop = seller()
         event = shop.usage()
-        command = shop.record(**{"idempotencyKey": event["idempotencyKey"]})
+        command = shop.record(idempotencyKey=event["idempotencyKey"])
         first, again = run(channel, command, command)
         assert not first.replayed
         assert again.replayed

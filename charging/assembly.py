@@ -1,0 +1,277 @@
+"""Build books from the rows that reading's statements select, column by column in their order."""
+
+from typing import Any
+
+from billing.rating import Accumulator, Totals
+from charging.book import Book, Charge, Counter, Event, Refund, Reservation, Subscription, Wallet, Writes
+
+Books = dict[bytes, Book]
+Row = Any  # a tuple of what the statement selects
+
+
+def add_subscription(books: Books, row: Row, writes: Writes) -> None:
+    """Open a customer's book, and put one live subscription and its two pots into it, if there is one."""
+    clock, customer_id, merchant_id, tax_rates, test_clock, closed_at, fee_rate, *of_subscription = row
+    book = books.get(customer_id)
+    if book is None:
+        book = books[customer_id] = Book(
+            customer_id=customer_id,
+            merchant_id=merchant_id,
+            now=test_clock or clock,
+            writes=writes,
+            fee_rate=fee_rate,
+            tax_rates=tax_rates,
+            closed=closed_at is not None,
+        )
+    if of_subscription[0] is None:
+        return
+    (
+        subscription_id,
+        plan_version_id,
+        status,
+        timezone,
+        started_at,
+        ending_at,
+        period_start,
+        period_end,
+        invoice_id,
+        next_invoice_id,
+        tax_exempt,
+        prepaid_id,
+        currency,
+        *prepaid,
+        credit_id,
+        balance,
+        spent,
+        held,
+        limit,
+        charge_seq,
+        settled_seq,
+    ) = of_subscription
+    if prepaid_id not in book.wallets:
+        book.wallets[prepaid_id] = _wallet(prepaid_id, currency, "prepaid", *prepaid[:3], None, *prepaid[3:])  # type: ignore[call-arg]
+    if credit_id not in book.wallets:
+        book.wallets[credit_id] = _wallet(
+            credit_id, currency, "credit", balance, spent, held, limit, charge_seq, settled_seq
+        )
+    book.subscriptions.append(
+        Subscription(
+            subscription_id,
+            plan_version_id,
+            status,
+            timezone,
+            started_at,
+            ending_at,
+            period_start,
+            period_end,
+            invoice_id,
+            next_invoice_id,
+            prepaid_id,
+            credit_id,
+            tax_exempt,
+        )
+    )
+
+
+def _wallet(
+    wallet_id: bytes,
+    currency: str,
+    kind: str,
+    balance: Any,
+    spent: Any,
+    held: Any,
+    credit_limit: Any,
+    charge_seq: int,
+    settled_seq: int,
+) -> Wallet:
+    limit = None if credit_limit is None else int(credit_limit)
+    prepaid = kind == "prepaid"
+    return Wallet(wallet_id, currency, prepaid, int(balance), int(spent), int(held), limit, charge_seq, settled_seq)
+
+
+def add_wallet(books: Books, row: Row, writes: Writes) -> None:
+    """Put a pot into its book; one that is there already is the one."""
+    customer_id, wallet_id, *facts = row
+    book = books[customer_id]
+    if wallet_id not in book.wallets:
+        book.wallets[wallet_id] = _wallet(wallet_id, *facts)
+
+
+def add_counter(books: Books, row: Row, writes: Writes) -> None:
+    """Put a counter into its book."""
+    customer_id, subscription_id, version_id, start, end, tax_rate, fee_rate, quantity, amount, net, gross, fee = row
+    net, gross = int(net), int(gross)
+    books[customer_id].counters.setdefault(
+        (subscription_id, version_id, end),
+        Counter(
+            subscription_id,
+            version_id,
+            start,
+            end,
+            tax_rate,
+            fee_rate,
+            Accumulator(quantity, amount),
+            Totals(net, gross - net, gross, int(fee)),
+            stored=True,
+        ),
+    )
+
+
+def add_reservation(books: Books, row: Row, writes: Writes) -> Reservation:
+    """Put a reservation, and the pot that funds it, into its book; one that is there already is the one."""
+    customer_id, reservation_id = row[0], row[1]
+    add_wallet(books, (customer_id, *row[21:]), writes)
+    book = books[customer_id]
+    if (known := book.reservations.get(reservation_id)) is not None:
+        return known
+    (
+        merchant_id,
+        subscription_id,
+        plan_version_id,
+        wallet_id,
+        key,
+        fingerprint,
+        lines,
+        state,
+        granted,
+        captured,
+        released,
+        held,
+        max_uses,
+        used_count,
+        region,
+        created_at,
+        expires_at,
+        ttl_seconds,
+        closed_at,
+    ) = row[2:21]
+    reservation = book.reservations[reservation_id] = Reservation(
+        reservation_id,
+        merchant_id,
+        subscription_id,
+        plan_version_id,
+        wallet_id,
+        key,
+        fingerprint,
+        lines,
+        state,
+        int(granted),
+        int(captured),
+        int(released),
+        int(held),
+        max_uses,
+        used_count,
+        region,
+        created_at,
+        expires_at,
+        ttl_seconds,
+        closed_at,
+        stored=True,
+    )
+    return reservation
+
+
+def add_reserved(books: Books, row: Row, writes: Writes) -> None:
+    """Put a reservation into its book as the one made under its key."""
+    reservation = add_reservation(books, row, writes)
+    books[row[0]].reserved[row[6]] = reservation
+
+
+def add_seen(books: Books, row: Row, writes: Writes) -> None:
+    """Put a usage event into its book as the one recorded under its key."""
+    event = _event(row)
+    books[event.customer_id].seen[event.key] = event
+
+
+def add_refundable(books: Books, row: Row, writes: Writes) -> None:
+    """Put a usage event into its book, and its refund if there is one."""
+    *of_event, refund_id, reason, created_at = row
+    event = _event(of_event)
+    book = books[event.customer_id]
+    book.events[event.id] = event
+    if refund_id is not None:
+        book.refunds[event.id] = Refund(refund_id, event.customer_id, event, reason, created_at)
+
+
+def _event(row: Row) -> Event:
+    (
+        customer_id,
+        event_id,
+        merchant_id,
+        subscription_id,
+        key,
+        fingerprint,
+        timestamp,
+        created_at,
+        properties,
+        metadata,
+        reservation_id,
+        currency,
+        invoice_id,
+        net,
+        tax,
+        gross,
+    ) = row
+    return Event(
+        event_id,
+        customer_id,
+        merchant_id,
+        subscription_id,
+        key,
+        fingerprint,
+        timestamp,
+        created_at,
+        properties,
+        metadata,
+        reservation_id,
+        currency,
+        invoice_id,
+        int(net),
+        int(tax),
+        int(gross),
+    )
+
+
+def add_charge(books: Books, row: Row, writes: Writes) -> None:
+    """Put a charge into its book, under the event it belongs to."""
+    (
+        customer_id,
+        source_id,
+        position,
+        kind,
+        wallet_id,
+        seq,
+        subscription_id,
+        version_id,
+        metric_id,
+        invoice_id,
+        period_start,
+        quantity,
+        net,
+        tax,
+        gross,
+        fee,
+        captured,
+        created_at,
+    ) = row
+    charge = Charge(
+        customer_id,
+        source_id,
+        position,
+        kind,
+        wallet_id,
+        seq,
+        subscription_id,
+        version_id,
+        metric_id,
+        invoice_id,
+        period_start,
+        quantity,
+        int(net),
+        int(tax),
+        int(gross),
+        int(fee),
+        int(captured),
+        created_at,
+    )
+    books[customer_id].charges_of.setdefault(source_id, []).append(charge)

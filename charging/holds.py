@@ -1,0 +1,154 @@
+"""Reserve, use, extend, release and expire: what happens to reservations. Pure."""
+
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from msgspec.structs import replace
+
+from billing import rating
+from billing.money import to_nanos
+from billing.prices import PriceVersion
+from charging.book import Book, Catalogue, Reservation
+from charging.commands import Extend, Release, Reserve, plain
+from charging.outcomes import Done
+from charging.terms import Terms, afford, nothing, pot, price_in, tax_rate, terms_of
+from merchants import regions
+from merchants.errors import Conflict, IdempotencyConflict, Unprocessable
+
+
+def named(book: Book, reservation_id: bytes, field: str) -> Reservation:
+    reservation = book.reservations.get(reservation_id)
+    if reservation is None:
+        raise nothing(field)
+    return reservation
+
+
+def reserve(book: Book, command: Reserve, catalogue: Catalogue) -> Done:
+    if command.key is not None and (seen := book.reserved.get(command.key)) is not None:
+        if seen.fingerprint != command.fingerprint:
+            raise IdempotencyConflict()
+        return Done(seen, replayed=True)
+    if (mine := book.reservations.get(command.id)) is not None:
+        return Done(mine)  # this very command was committed by an earlier try
+    terms = terms_of(book, command.lines[0].metric_id, book.now, catalogue)
+    wallet = pot(book, terms.subscription, price_in(book, terms.plan, command.lines[0].metric_id, 0, catalogue))
+    lines: list[list[object]] = []
+    total = 0
+    for index, line in enumerate(command.lines):
+        price = price_in(book, terms.plan, line.metric_id, index, catalogue)
+        if pot(book, terms.subscription, price) is not wallet:
+            raise Unprocessable(
+                "One reservation cannot hold both prepaid and postpaid funds.",
+                code="MIXED_PAYMENT_TERMS",
+                details={"index": index},
+            )
+        amount = _hold(book, terms, price, command, index)
+        lines.append([line.metric_id.hex(), plain(line.quantity), plain(line.price), amount])
+        total += amount
+    afford(wallet, total)
+    wallet.held += total
+    wallet.changed = True
+    reservation = Reservation(
+        command.id,
+        command.merchant_id,
+        terms.subscription.id,
+        terms.plan.id,
+        wallet.id,
+        command.key,
+        command.fingerprint,
+        lines,
+        "open",
+        total,
+        0,
+        0,
+        total,
+        command.max_uses,
+        0,
+        regions.GLOBAL,
+        book.now,
+        book.now + timedelta(seconds=command.ttl_seconds),
+        command.ttl_seconds,
+        changed=True,
+    )
+    book.reservations[reservation.id] = reservation
+    if command.key is not None:
+        book.reserved[command.key] = reservation
+    return Done(reservation)
+
+
+def _hold(book: Book, terms: Terms, price: PriceVersion, command: Reserve, index: int) -> int:
+    """The most that one line may come to cost, tax included, in nanos."""
+    line = command.lines[index]
+    if line.quantity is None:
+        return to_nanos(line.amount or Decimal(0))
+    most = rating.ceiling_gross(
+        price.model,
+        rating.Usage(line.quantity, line.price),
+        _highest_tax_rate(book, terms, price),
+        terms.plan.tax_behavior,
+        command.max_uses,
+    )
+    if most is None:
+        raise Unprocessable(
+            "This price has no upper bound: reserve an amount instead of a quantity.",
+            code="AMOUNT_REQUIRED",
+            details={"index": index, "field": f"entitlementData.{index}.amount"},
+        )
+    return most
+
+
+def _highest_tax_rate(book: Book, terms: Terms, price: PriceVersion) -> Decimal:
+    """Percent; a use may fall into this period, whose rate is pinned, or into the next one."""
+    counter = book.counters.get((terms.subscription.id, price.id, terms.period.end))
+    rate = tax_rate(book, terms, price)
+    return rate if counter is None else max(rate, counter.tax_rate)
+
+
+def use(book: Book, reservation: Reservation, captured: int, *, final: bool) -> None:
+    reservation.used_count += 1
+    reservation.captured += captured
+    reservation.held -= captured
+    book.wallets[reservation.wallet_id].held -= captured
+    reservation.changed = True
+    if final or reservation.used_count == reservation.max_uses:
+        _close(book, reservation, "captured", book.now)
+
+
+def _close(book: Book, reservation: Reservation, state: str, at: datetime) -> None:
+    """Give back what is still held, and resolve the reservation for good."""
+    wallet = book.wallets[reservation.wallet_id]
+    wallet.held -= reservation.held
+    wallet.changed = True
+    reservation.released += reservation.held
+    reservation.held = 0
+    reservation.state = state
+    reservation.closed_at = at
+    reservation.changed = True
+
+
+def expire_due(book: Book) -> None:
+    """Resolve every open reservation whose time is up, by the book's clock."""
+    for reservation in book.reservations.values():
+        if reservation.open and reservation.expires_at <= book.now:
+            _close(book, reservation, "expired", book.now)
+
+
+def release(book: Book, command: Release) -> Done:
+    reservation = named(book, command.reservation_id, "id")
+    if reservation.open:
+        _close(book, reservation, "released", book.now)
+        return Done(replace(reservation))
+    return Done(replace(reservation), replayed=True)  # there is nothing left to give back, which is what was asked for
+
+
+def extend(book: Book, command: Extend) -> Done:
+    reservation = named(book, command.reservation_id, "id")
+    if not reservation.open:
+        raise Conflict(
+            f"The reservation is {reservation.state}; only an open one can be extended.",
+            code="RESERVATION_CLOSED",
+            details={"state": reservation.state},
+        )
+    reservation.expires_at = max(reservation.expires_at, book.now + timedelta(seconds=command.ttl_seconds))
+    reservation.changed = True
+    return Done(replace(reservation))

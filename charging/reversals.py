@@ -1,0 +1,53 @@
+"""Return an event's charges. Pure."""
+
+from charging.book import Book, Charge, Refund
+from charging.commands import Refund as RefundUsage
+from charging.outcomes import Done
+from charging.terms import nothing, post
+from merchants.errors import Unprocessable
+
+
+def refund(book: Book, command: RefundUsage) -> Done:
+    """Return exactly an event's charges, once; its quantity stays counted."""
+    event = book.events.get(command.event_id)
+    if event is None:
+        raise nothing("id")
+    if (before := book.refunds.get(command.event_id)) is not None:
+        if before.id == command.id:
+            return Done(before)  # this very command was committed by an earlier try
+        raise Unprocessable("This usage event was refunded before.", code="ALREADY_REFUNDED")
+    made = Refund(command.id, book.customer_id, event, command.reason, book.now)
+    for position, charge in enumerate(book.charges_of[command.event_id]):
+        wallet = book.wallets[charge.wallet_id]
+        returned = Charge(
+            book.customer_id,
+            made.id,
+            position,
+            "refund",
+            charge.wallet_id,
+            0,
+            charge.subscription_id,
+            charge.price_version_id,
+            charge.metric_id,
+            _open_invoice(book, charge),
+            charge.period_start,
+            -charge.quantity,
+            -charge.net,
+            -charge.tax,
+            -charge.gross,
+            -charge.fee,
+            0,
+            book.now,
+        )
+        post(book, wallet, returned)
+    book.writes.refunds.append(made)
+    book.refunds[command.event_id] = made
+    return Done(made)
+
+
+def _open_invoice(book: Book, charge: Charge) -> bytes:
+    """The invoice that a return lands on: the open one, or the charge's own where the subscription has ended."""
+    for subscription in book.subscriptions:
+        if subscription.id == charge.subscription_id and subscription.invoice_id is not None:
+            return subscription.invoice_id
+    return charge.invoice_id

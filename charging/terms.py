@@ -1,0 +1,118 @@
+"""Under which agreement, price, period, tax and pot a command is charged. Pure."""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import NamedTuple
+
+from billing.money import from_nanos
+from billing.prices import PlanVersion, PriceVersion
+from charging.book import Book, Catalogue, Charge, Reservation, Subscription, Wallet
+from merchants import ids
+from merchants.errors import InsufficientFunds, NotFound, Unprocessable
+from metering import periods
+
+
+class Terms(NamedTuple):
+    """Under which agreement, price book, period and invoice a command is charged."""
+
+    subscription: Subscription
+    plan: PlanVersion
+    period: periods.Period
+    invoice_id: bytes
+
+
+def nothing(field: str) -> NotFound:
+    return NotFound(f"{field} names nothing that exists here.", details={"field": field})
+
+
+def terms_of(
+    book: Book, metric_id: bytes, at: datetime, catalogue: Catalogue, reservation: Reservation | None = None
+) -> Terms:
+    """Find the one subscription that sells a metric, and where in its life an instant falls."""
+    subscription, plan = _subscription(book, metric_id, catalogue, reservation)
+    if subscription.status != "active":
+        raise Unprocessable("The subscription waits for its first payment.", code="SUBSCRIPTION_NOT_ACTIVE")
+    if at < subscription.started_at:
+        raise Unprocessable("timestamp lies before the subscription starts.", code="BEFORE_SUBSCRIPTION")
+    if subscription.ending_at is not None and max(at, book.now) >= subscription.ending_at:
+        raise Unprocessable("The subscription has ended.", code="NO_ACTIVE_SUBSCRIPTION")
+    invoice_id = subscription.invoice_id
+    if subscription.period_start <= at < subscription.period_end:
+        period = periods.Period(subscription.period_start, subscription.period_end)
+    else:
+        cadence = periods.parse_cadence(plan.cadence)
+        period = periods.period_of(subscription.started_at, cadence, subscription.timezone, at)
+        if at >= subscription.period_end:
+            invoice_id = subscription.next_invoice_id or invoice_id
+    if invoice_id is None:
+        raise Unprocessable("The subscription has no open invoice.", code="NO_OPEN_INVOICE")
+    return Terms(subscription, plan, period, invoice_id)
+
+
+def _subscription(
+    book: Book, metric_id: bytes, catalogue: Catalogue, reservation: Reservation | None
+) -> tuple[Subscription, PlanVersion]:
+    for subscription in book.subscriptions:
+        if reservation is not None:
+            if subscription.id == reservation.subscription_id:
+                return subscription, catalogue.plans[reservation.plan_version_id]
+            continue
+        plan = catalogue.plans[subscription.plan_version_id]
+        if plan.price_for_metric(metric_id) is not None:
+            return subscription, plan
+    if catalogue.metric_merchants.get(metric_id) != book.merchant_id:
+        raise nothing("billableMetricId")
+    raise Unprocessable(
+        "The customer has no active subscription that prices this metric.", code="NO_ACTIVE_SUBSCRIPTION"
+    )
+
+
+def price_in(book: Book, plan: PlanVersion, metric_id: bytes, index: int, catalogue: Catalogue) -> PriceVersion:
+    price = plan.price_for_metric(metric_id)
+    if price is not None:
+        return price
+    field = f"properties.{index}.billableMetricId"
+    if catalogue.metric_merchants.get(metric_id) != book.merchant_id:
+        raise nothing(field)
+    raise Unprocessable(
+        "All metrics of one event must be priced by the same subscription.",
+        code="METRIC_NOT_PRICED",
+        details={"index": index, "field": field},
+    )
+
+
+def pot(book: Book, subscription: Subscription, price: PriceVersion) -> Wallet:
+    prepaid = price.term == "instant"
+    return book.wallets[subscription.prepaid_wallet_id if prepaid else subscription.credit_wallet_id]
+
+
+def tax_rate(book: Book, terms: Terms, price: PriceVersion) -> Decimal:
+    """Percent; the customer's rate for the metric, for the plan, for everything, or else the plan's own."""
+    if terms.subscription.tax_exempt:
+        return Decimal(0)
+    rates = book.tax_rates
+    if rates:
+        metric = ids.text("bm", price.metric_id) if price.metric_id else ""
+        for name in (metric, ids.text("plan", terms.plan.plan_id), "default"):
+            if name in rates:
+                return Decimal(rates[name])
+    return terms.plan.default_tax_rate
+
+
+def afford(wallet: Wallet, amount: int) -> None:
+    available = wallet.available
+    if available is not None and amount > 0 and amount > available:
+        raise InsufficientFunds(
+            available=from_nanos(max(available, 0)), required=from_nanos(amount), currency=wallet.currency
+        )
+
+
+def post(book: Book, wallet: Wallet, charge: Charge) -> None:
+    """Number a charge within its wallet and take it out of the pot."""
+    if wallet.charge_seq == wallet.settled_seq:
+        book.writes.unsettled.append((wallet.id, book.customer_id, book.now))
+    wallet.charge_seq += 1
+    wallet.spent += charge.gross
+    wallet.changed = True
+    charge.seq = wallet.charge_seq
+    book.writes.charges.append(charge)

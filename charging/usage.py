@@ -1,0 +1,176 @@
+"""Record usage: rate every property, check the funds, and write event and charges, or nothing. Pure."""
+
+from datetime import timedelta
+from decimal import Decimal
+from typing import NamedTuple
+
+from billing import rating
+from billing.prices import PriceVersion
+from charging import holds
+from charging.book import Book, Catalogue, Charge, Counter, CounterKey, Event, Reservation, Wallet
+from charging.commands import RecordUsage, plain
+from charging.outcomes import Done
+from charging.terms import Terms, afford, pot, price_in, tax_rate, terms_of
+from merchants.errors import IdempotencyConflict, Unprocessable
+
+FUTURE_SECONDS_MAX = 300
+
+_NOTHING = rating.Accumulator(Decimal(0), Decimal(0))
+_UNCHARGED = rating.Totals(0, 0, 0, 0)
+
+
+class _Rated(NamedTuple):
+    """A property, rated: what its counter becomes, and what that costs."""
+
+    counter: Counter
+    accumulator: rating.Accumulator
+    totals: rating.Totals
+    due: rating.Totals
+    price: PriceVersion
+    wallet: Wallet
+
+
+def record(book: Book, command: RecordUsage, catalogue: Catalogue) -> Done:
+    if (seen := book.seen.get(command.key)) is not None:
+        if seen.fingerprint != command.fingerprint:
+            raise IdempotencyConflict()
+        return Done(seen, replayed=True)
+    if command.timestamp > book.now + timedelta(seconds=FUTURE_SECONDS_MAX):
+        raise Unprocessable(
+            f"timestamp lies more than {FUTURE_SECONDS_MAX} seconds in the future.", code="TIMESTAMP_IN_FUTURE"
+        )
+    reservation = holds.named(book, command.reservation_id, "entitlementId") if command.reservation_id else None
+    terms = terms_of(book, command.properties[0].metric_id, command.timestamp, catalogue, reservation)
+    rated = _rate(book, command, terms, catalogue, reservation)
+    captured = _check_funds(rated, reservation)
+    return Done(_apply(book, command, terms, rated, reservation, captured))
+
+
+def _rate(
+    book: Book, command: RecordUsage, terms: Terms, catalogue: Catalogue, reservation: Reservation | None
+) -> list[_Rated]:
+    """Rate every property on top of the ones before it, touching no counter yet."""
+    covered = None if reservation is None else reservation.metric_ids()
+    latest: dict[CounterKey, _Rated] = {}
+    rated: list[_Rated] = []
+    for index, item in enumerate(command.properties):
+        price = price_in(book, terms.plan, item.metric_id, index, catalogue)
+        if covered is not None and item.metric_id not in covered:
+            raise Unprocessable(
+                "The reservation does not cover this metric.",
+                code="METRIC_NOT_RESERVED",
+                details={"index": index, "field": f"properties.{index}.billableMetricId"},
+            )
+        key = (terms.subscription.id, price.id, terms.period.end)
+        before = latest.get(key)
+        if before is None:
+            counter = book.counters.get(key) or _new_counter(book, terms, price)
+            accumulator, charged = counter.accumulator, counter.charged
+        else:
+            counter, accumulator, charged = before.counter, before.accumulator, before.totals
+        accumulator = rating.accumulate(price.model, accumulator, rating.Usage(item.quantity, item.price))
+        totals = rating.totals(
+            rating.total(price.model, accumulator), counter.tax_rate, terms.plan.tax_behavior, counter.fee_rate
+        )
+        due = rating.difference(totals, charged)
+        latest[key] = _Rated(counter, accumulator, totals, due, price, pot(book, terms.subscription, price))
+        rated.append(latest[key])
+    return rated
+
+
+def _new_counter(book: Book, terms: Terms, price: PriceVersion) -> Counter:
+    return Counter(
+        terms.subscription.id,
+        price.id,
+        terms.period.start,
+        terms.period.end,
+        tax_rate(book, terms, price),
+        book.fee_rate,
+        _NOTHING,
+        _UNCHARGED,
+    )
+
+
+def _check_funds(rated: list[_Rated], reservation: Reservation | None) -> int:
+    """Refuse what the pots cannot pay; return how much the reservation pays."""
+    needed: dict[bytes, int] = {}
+    for item in rated:
+        needed[item.wallet.id] = needed.get(item.wallet.id, 0) + item.due.gross
+    captured = 0
+    if reservation is not None and reservation.open:
+        captured = max(0, min(needed.get(reservation.wallet_id, 0), reservation.held))
+        if captured:
+            needed[reservation.wallet_id] -= captured
+    for item in rated:
+        afford(item.wallet, needed.get(item.wallet.id, 0))
+    return captured
+
+
+def _apply(
+    book: Book,
+    command: RecordUsage,
+    terms: Terms,
+    rated: list[_Rated],
+    reservation: Reservation | None,
+    captured: int,
+) -> Event:
+    """Write the event and its charges, and move the counters, pots and the reservation."""
+    event = Event(
+        command.id,
+        command.customer_id,
+        command.merchant_id,
+        terms.subscription.id,
+        command.key,
+        command.fingerprint,
+        command.timestamp,
+        book.now,
+        [[item.metric_id.hex(), plain(item.quantity), plain(item.price)] for item in command.properties],
+        command.metadata,
+        command.reservation_id,
+        terms.plan.currency,
+        terms.invoice_id,
+        0,
+        0,
+        0,
+    )
+    uncaptured = captured
+    for position, (item, used) in enumerate(zip(rated, command.properties, strict=True)):
+        counter, due = item.counter, item.due
+        counter.accumulator, counter.charged, counter.changed = item.accumulator, item.totals, True
+        book.counters[(counter.subscription_id, counter.price_version_id, counter.period_end)] = counter
+        part = 0
+        if uncaptured and reservation is not None and item.wallet.id == reservation.wallet_id:
+            part = max(0, min(uncaptured, due.gross))
+            uncaptured -= part
+        post(
+            book,
+            item.wallet,
+            Charge(
+                command.customer_id,
+                command.id,
+                position,
+                "usage",
+                item.wallet.id,
+                0,
+                terms.subscription.id,
+                item.price.id,
+                used.metric_id,
+                terms.invoice_id,
+                terms.period.start,
+                used.quantity,
+                due.net,
+                due.tax,
+                due.gross,
+                due.fee,
+                part,
+                book.now,
+            ),
+        )
+        event.net += due.net
+        event.tax += due.tax
+        event.gross += due.gross
+    if reservation is not None and reservation.open:
+        holds.use(book, reservation, captured, final=command.final)
+    book.writes.events.append(event)
+    book.seen[command.key] = event
+    return event
