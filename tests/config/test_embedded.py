@@ -14,12 +14,15 @@ import pytest
 import redis
 
 from config import embedded
+from config.embedded import files
 from config.processes import CannotStart
 
+ROOT = Path(__file__).resolve().parents[2]
 SUPERVISE = """
 import sys, time
 from pathlib import Path
 from config import embedded
+from config.embedded import files
 with embedded.servers(Path(sys.argv[1]), settings=embedded.NOT_DURABLE):
     print("ready", flush=True)
     time.sleep(60)
@@ -35,9 +38,7 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def supervisor(directory: Path) -> Iterator[subprocess.Popen[str]]:
     """A process that runs the directory's servers, so that it can be killed."""
     command = [sys.executable, "-c", SUPERVISE, str(directory)]
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, text=True, cwd=Path(embedded.__file__).parents[1]
-    ) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
         assert process.stdout
         assert process.stdout.readline() == "ready\n"
         yield process
@@ -161,14 +162,14 @@ class TestCannotStart:
         def refuse(*args: object, **kwargs: object) -> None:
             raise OSError(errno.ENOSPC, "No space left on device")
 
-        monkeypatch.setattr(embedded, "_make_directory", refuse)
+        monkeypatch.setattr(files, "make_directory", refuse)
         assert f"The disk of {tmp_path} is full" in self.refusal(tmp_path)
 
     def test_says_that_the_directory_is_read_only(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         def refuse(*args: object, **kwargs: object) -> None:
             raise OSError(errno.EROFS, "Read-only file system", str(tmp_path / "lock"))
 
-        monkeypatch.setattr(embedded, "_make_directory", refuse)
+        monkeypatch.setattr(files, "make_directory", refuse)
         assert f"may not write to {tmp_path / 'lock'} (Read-only file system)" in self.refusal(tmp_path)
 
     def test_does_not_blame_the_start_for_what_happens_later(self, tmp_path: Path) -> None:

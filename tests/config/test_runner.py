@@ -45,7 +45,9 @@ def refusal(data: Path, port: int) -> str:
         finally:
             process.kill()
     assert process.returncode == 1
-    return said.strip()
+    lines = [line for line in said.splitlines() if not line.startswith("PostgreSQL does not run as root")]
+    assert len(lines) == 1
+    return lines[0]
 
 
 def until(look: Callable[[], bool]) -> None:
@@ -151,7 +153,6 @@ class TestCannotRun:
         said = refusal(tmp_path, free_port())
         assert said.startswith("Farthing cannot start:")
         assert "made by PostgreSQL 17, this is PostgreSQL 18" in said
-        assert len(said.splitlines()) == 1
 
 
 class TestTend:
@@ -167,6 +168,7 @@ class TestTend:
             assert f"brief: ended with 1; starting again in {seconds} s" in capsys.readouterr().err
             service.retry_at = 0.0
             watching.tend(service)
+        process.stop()
 
 
 class TestWarningIn:
