@@ -10,7 +10,7 @@ from charging import holds
 from charging.book import Book, Catalogue, Charge, Counter, CounterKey, Event, Reservation, Wallet
 from charging.commands import RecordUsage, plain
 from charging.outcomes import Done
-from charging.terms import Terms, afford, pot, price_in, tax_rate, terms_of
+from charging.terms import Terms, afford, post, pot, price_in, tax_rate, terms_of
 from merchants.errors import IdempotencyConflict, Unprocessable
 
 FUTURE_SECONDS_MAX = 300
