@@ -21,7 +21,7 @@ class StrictJSONParser(BaseParser):
         headers = parser_context["request"].headers if parser_context else {}
         bytes_max = settings.BODY_BYTES_MAX
         strict_json.check_headers(
-            content_type=media_type or self.media_type,
+            content_type=self.media_type if media_type is None else media_type,
             content_encoding=headers.get("Content-Encoding", ""),
             content_length=headers.get("Content-Length", "0"),
             bytes_max=bytes_max,
