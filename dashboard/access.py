@@ -12,6 +12,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils import timezone
+from django_htmx.middleware import HtmxDetails
 
 from merchants import ids, roles
 from merchants.audit import Actor
@@ -60,6 +61,7 @@ class SeatedRequest(HttpRequest):
 
     seat: Seat
     user: User
+    htmx: HtmxDetails
     request_id: str
 
 

@@ -15,6 +15,7 @@ from merchants import ids
 from ui import charts, fmt, pages, spans
 
 LIVE_EVENTS = 9
+ONBOARDING = "steps"  # the part of the first steps that asks whether they are done
 PAGE_OF_PREFIX = {"cus": "customer", "usg": "event", "prod": "product", "bm": "metric", "plan": "plan"}
 
 
@@ -47,6 +48,8 @@ def show(request: SeatedRequest) -> HttpResponse:
     seat = request.seat
     if overview.newest_charge_hour(merchant_id=seat.merchant.id) is None and not _has_events(request):
         return _welcome(request)
+    if pages.is_fragment(request) and request.htmx.target == ONBOARDING:  # the first event has come
+        return HttpResponse(status=204, headers={"HX-Refresh": "true"})
     span = spans.span(request.GET.get("range", ""), now=now, zone=seat.zone)
     report = overview.report(merchant_id=seat.merchant.id, span=span, currency=request.GET.get("currency", ""))
     context = {

@@ -1,5 +1,6 @@
 """How a merchant comes in: registration, and the way from the start page to the right overview."""
 
+from allauth.core import ratelimit
 from django.contrib.auth import login
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
@@ -39,6 +40,8 @@ def sign_up(request: HttpRequest) -> HttpResponse:
     if request.user.is_authenticated:
         return redirect("start")
     form = forms.Registration(request.POST if request.method == "POST" else None)
+    if form.is_bound and not ratelimit.consume(request, action="signup"):
+        return ratelimit.respond_429(request)
     if form.is_valid():
         try:
             made = registration.register(now=timezone.now(), **form.cleaned_data)

@@ -35,6 +35,12 @@ class TestShow:
         assert content.count("<figure") == 2
         assert "Northwind Labs" in content
 
+    def test_turns_the_first_steps_into_figures_when_the_first_event_comes(
+        self, scene: scenes.Scene, owner: Client
+    ) -> None:
+        response = owner.get("/judgebox/test/", headers={"HX-Request": "true", "HX-Target": "steps"})
+        assert (response.status_code, response["HX-Refresh"]) == (204, "true")
+
     def test_answers_a_swap_with_the_body_alone(self, scene: scenes.Scene, owner: Client) -> None:
         response = owner.get("/judgebox/test/?range=7d", headers={"HX-Request": "true"})
         assert response.content.strip().startswith(b'<div id="body"')

@@ -58,6 +58,12 @@ class TestSignUp:
         assert b"Somebody is registered" in response.content
         assert Organization.objects.count() == 1
 
+    def test_tires_of_somebody_who_never_stops(self) -> None:
+        client = Client()
+        answers = [client.post("/accounts/signup/", {**FORM, "email": "nobody"}).status_code for _ in range(25)]
+        assert answers[0] == 200
+        assert answers[-1] == 429
+
     def test_gives_no_organization_the_name_of_another_page(self) -> None:
         Client().post("/accounts/signup/", {**FORM, "organization": "Portal"})
         assert Organization.objects.get().slug.startswith("portal-")
