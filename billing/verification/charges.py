@@ -1,0 +1,162 @@
+"""Charges: each has one cause, and each cause its charges."""
+
+from merchants.verification import rule
+
+CHECKS = (
+    rule(
+        "events_charged",
+        "a usage event has one charge for each of its properties, of its metric and quantity",
+        "usg",
+        """
+        SELECT DISTINCT coalesce(p.id, c.source_id), format('property %s', coalesce(p.position, c.position))
+        FROM (
+            SELECT e.bucket, e.id, e.customer_id, e.subscription_id, (property.number - 1)::smallint AS position,
+                   (property.value ->> 0)::uuid AS metric_id, (property.value ->> 1)::numeric AS quantity
+            FROM metering_usageevent e
+            CROSS JOIN LATERAL jsonb_array_elements(e.properties) WITH ORDINALITY AS property (value, number)
+        ) p
+        FULL JOIN (SELECT * FROM billing_charge WHERE kind = 'usage') c
+            ON c.bucket = p.bucket AND c.source_id = p.id AND c.position = p.position
+        WHERE (p.metric_id, p.quantity, p.customer_id, p.subscription_id)
+            IS DISTINCT FROM (c.metric_id, c.quantity, c.customer_id, c.subscription_id)
+        """,
+    ),
+    rule(
+        "events_have_properties",
+        "a usage event reports something",
+        "usg",
+        "SELECT id, NULL FROM metering_usageevent WHERE jsonb_array_length(properties) = 0",
+    ),
+    rule(
+        "refunds_negate",
+        "a refund is exactly its event's charges, negated",
+        "usg",
+        """
+        SELECT DISTINCT coalesce(r.usage_event_id, r.charge_source), format('position %s', position)
+        FROM (
+            SELECT r.bucket, r.usage_event_id, NULL::uuid AS charge_source, position,
+                   sum(c.quantity) AS quantity, sum(c.net) AS net, sum(c.tax) AS tax, sum(c.fee) AS fee,
+                   count(*) FILTER (WHERE c.kind = 'refund') AS returned,
+                   count(*) FILTER (WHERE c.kind = 'usage') AS used,
+                   count(DISTINCT c.wallet_id) AS wallets
+            FROM billing_refund r
+            JOIN billing_charge c ON c.bucket = r.bucket AND c.source_id IN (r.id, r.usage_event_id)
+            GROUP BY 1, 2, 4
+            UNION ALL
+            SELECT c.bucket, NULL, c.source_id, c.position, 1, 0, 0, 0, 1, 0, 1
+            FROM billing_charge c
+            LEFT JOIN billing_refund r ON r.bucket = c.bucket AND r.id = c.source_id
+            WHERE c.kind = 'refund' AND r.id IS NULL
+        ) r
+        WHERE (quantity, net, tax, fee, returned, used, wallets) <> (0, 0, 0, 0, 1, 1, 1)
+        """,
+    ),
+    rule(
+        "refunds_charged",
+        "every refund has charges",
+        "usg",
+        """
+        SELECT r.usage_event_id, NULL FROM billing_refund r
+        LEFT JOIN billing_charge c ON c.bucket = r.bucket AND c.source_id = r.id AND c.kind = 'refund'
+        WHERE c.source_id IS NULL
+        """,
+    ),
+    rule(
+        "fees_charged",
+        "a fee that fell due has one charge, and a fee's charge a fee that fell due",
+        "sub",
+        """
+        SELECT coalesce(f.subscription_id, c.subscription_id), format('period from %s', coalesce(f.period_start,
+               c.period_start))
+        FROM billing_feeoccurrence f
+        FULL JOIN (SELECT * FROM billing_charge WHERE kind = 'fee') c ON c.bucket = f.bucket AND c.source_id = f.id
+        WHERE (f.subscription_id, f.price_version_id, f.period_start, f.customer_id, 0::smallint)
+            IS DISTINCT FROM (c.subscription_id, c.price_version_id, c.period_start, c.customer_id, c.position)
+        """,
+    ),
+    rule(
+        "counters_charged",
+        "a counter's totals are the sum of its price's charges in its period, refunds aside",
+        "sub",
+        """
+        SELECT coalesce(k.subscription_id, c.subscription_id), format('counted %s, charged %s, period from %s', k.gross,
+               c.gross, coalesce(k.period_start, c.period_start))
+        FROM billing_counter k
+        FULL JOIN (
+            SELECT bucket, customer_id, subscription_id, price_version_id, period_start,
+                   sum(net) AS net, sum(gross) AS gross, sum(fee) AS fee
+            FROM billing_charge WHERE kind = 'usage'
+            GROUP BY bucket, customer_id, subscription_id, price_version_id, period_start
+        ) c USING (bucket, customer_id, subscription_id, price_version_id, period_start)
+        WHERE (k.net, k.gross, k.fee) IS DISTINCT FROM (c.net, c.gross, c.fee)
+        """,
+    ),
+    rule(
+        "charges_at_home",
+        "a charge's subscription, wallet, price and metric belong to its customer and merchant",
+        "cus",
+        """
+        SELECT DISTINCT c.customer_id, format('charge %s of wallet %s', c.seq, c.wallet_id)
+        FROM billing_charge c
+        LEFT JOIN billing_subscription s ON s.bucket = c.bucket AND s.id = c.subscription_id
+        LEFT JOIN billing_wallet w ON w.bucket = c.bucket AND w.id = c.wallet_id
+        LEFT JOIN billing_invoice i ON i.bucket = c.bucket AND i.id = c.invoice_id
+        LEFT JOIN billing_priceversion v ON v.id = c.price_version_id
+        LEFT JOIN billing_price p ON p.id = v.price_id
+        WHERE (s.customer_id, w.customer_id, i.subscription_id, p.billable_metric_id, p.merchant_id, w.currency)
+            IS DISTINCT FROM (c.customer_id, c.customer_id, c.subscription_id, c.metric_id, s.merchant_id, s.currency)
+            OR s.customer_id IS NULL
+        """,
+    ),
+    rule(
+        "events_at_home",
+        "a usage event's subscription and metrics belong to its customer and merchant",
+        "usg",
+        """
+        SELECT DISTINCT e.id, NULL
+        FROM metering_usageevent e
+        LEFT JOIN customers_book b ON b.bucket = e.bucket AND b.customer_id = e.customer_id
+        LEFT JOIN billing_subscription s ON s.bucket = e.bucket AND s.id = e.subscription_id
+        CROSS JOIN LATERAL jsonb_array_elements(e.properties) AS property (value)
+        LEFT JOIN metering_billablemetric m ON m.id = (property.value ->> 0)::uuid
+        WHERE (b.merchant_id, s.merchant_id, s.customer_id, m.merchant_id)
+            IS DISTINCT FROM (e.merchant_id, e.merchant_id, e.customer_id, e.merchant_id)
+        """,
+    ),
+    rule(
+        "modes_apart",
+        "a subscription's customer, plan and product are of one merchant, in one mode",
+        "sub",
+        """
+        SELECT s.id, NULL
+        FROM billing_subscription s
+        LEFT JOIN customers_book b ON b.bucket = s.bucket AND b.customer_id = s.customer_id
+        LEFT JOIN customers_customer c ON c.bucket = s.bucket AND c.id = s.customer_id
+        LEFT JOIN billing_plan p ON p.id = s.plan_id
+        LEFT JOIN billing_planversion v ON v.id = s.plan_version_id
+        LEFT JOIN merchants_product d ON d.id = s.product_id
+        WHERE (b.merchant_id, c.merchant_id, p.merchant_id, v.plan_id, coalesce(d.merchant_id, s.merchant_id))
+            IS DISTINCT FROM (s.merchant_id, s.merchant_id, s.merchant_id, s.plan_id, s.merchant_id)
+        """,
+    ),
+    rule(
+        "ids_end_in_bucket",
+        "the id of what a customer owns ends in the customer's bucket",
+        "cus",
+        "\nUNION ALL ".join(
+            f"SELECT customer_id, '{table}' FROM {table} "  # noqa: S608
+            f"WHERE (bucket, bucket) <> (get_byte(uuid_send({key}), 15), get_byte(uuid_send(customer_id), 15))"
+            for table, key in (
+                ("metering_usageevent", "id"),
+                ("billing_charge", "source_id"),
+                ("billing_wallet", "id"),
+                ("billing_subscription", "id"),
+                ("billing_invoice", "id"),
+                ("billing_entry", "id"),
+                ("billing_account", "id"),
+                ("billing_settlement", "id"),
+                ("customers_book", "customer_id"),
+            )
+        ),
+    ),
+)

@@ -1,0 +1,162 @@
+"""Wallets, lots and settlements: no amount is lost, invented or counted twice on its way to the ledger."""
+
+from merchants.verification import rule
+
+CHECKS = (
+    rule(
+        "charges_numbered",
+        "a wallet's charges are numbered from 1 to charge_seq without a gap",
+        "acc",
+        """
+        SELECT w.id, format('charge_seq %s, but %s charges numbered %s to %s', w.charge_seq, c.count, c.low, c.high)
+        FROM billing_wallet w
+        LEFT JOIN (
+            SELECT bucket, wallet_id, count(*), min(seq) AS low, max(seq) AS high
+            FROM billing_charge GROUP BY bucket, wallet_id
+        ) c ON c.bucket = w.bucket AND c.wallet_id = w.id
+        WHERE (w.charge_seq, coalesce(c.count, 0), coalesce(c.low, 1)) <> (coalesce(c.high, 0), w.charge_seq, 1)
+        """,
+    ),
+    rule(
+        "settlements_tile",
+        "settled ranges tile a wallet's numbers from 1 to settled_seq without gap or overlap",
+        "acc",
+        """
+        SELECT w.id, format('settled_seq %s, but %s', w.settled_seq, coalesce(s.wrong, 'the ranges end at ' || s.high))
+        FROM billing_wallet w
+        LEFT JOIN (
+            SELECT bucket, wallet_id, max(last_seq) AS high, min(format('a range starts at %s', first_seq))
+                   FILTER (WHERE first_seq <> expected) AS wrong
+            FROM (
+                SELECT bucket, wallet_id, first_seq, last_seq, 1 + coalesce(
+                       lag(last_seq) OVER (PARTITION BY bucket, wallet_id ORDER BY first_seq, last_seq), 0) AS expected
+                FROM billing_settlement
+            ) AS ranges
+            GROUP BY bucket, wallet_id
+        ) s ON s.bucket = w.bucket AND s.wallet_id = w.id
+        WHERE s.wrong IS NOT NULL OR coalesce(s.high, 0) <> w.settled_seq
+        """,
+    ),
+    rule(
+        "settlements_sum",
+        "a settlement is the sum of its charges",
+        "acc",
+        """
+        SELECT s.wallet_id, format('%s to %s settled as %s, charged %s', s.first_seq, s.last_seq, s.gross, c.gross)
+        FROM billing_settlement s
+        CROSS JOIN LATERAL (
+            SELECT coalesce(sum(c.gross), 0) AS gross FROM billing_charge c
+            WHERE c.bucket = s.bucket AND c.wallet_id = s.wallet_id AND c.seq BETWEEN s.first_seq AND s.last_seq
+        ) c
+        WHERE s.gross <> c.gross
+        """,
+    ),
+    rule(
+        "spent_is_unsettled",
+        "a wallet's spent is the sum of its charges beyond the settled number",
+        "acc",
+        """
+        SELECT w.id, format('spent %s, unsettled %s', w.spent, coalesce(c.gross, 0))
+        FROM billing_wallet w
+        LEFT JOIN LATERAL (
+            SELECT sum(c.gross) AS gross FROM billing_charge c
+            WHERE c.bucket = w.bucket AND c.wallet_id = w.id AND c.seq > w.settled_seq
+        ) c ON true
+        WHERE w.spent <> coalesce(c.gross, 0)
+        """,
+    ),
+    rule(
+        "balance_is_lots",
+        "a prepaid wallet's balance is what remains of its lots",
+        "acc",
+        """
+        SELECT w.id, format('balance %s, lots %s', w.balance, coalesce(l.remaining, 0))
+        FROM billing_wallet w
+        LEFT JOIN (
+            SELECT bucket, wallet_id, sum(remaining) AS remaining FROM billing_creditlot GROUP BY bucket, wallet_id
+        ) l ON l.bucket = w.bucket AND l.wallet_id = w.id
+        WHERE w.kind = 'prepaid' AND w.balance <> coalesce(l.remaining, 0)
+        """,
+    ),
+    rule(
+        "lots_drawn",
+        "what remains of a lot is its amount less what settlements drew",
+        "acc",
+        """
+        SELECT l.wallet_id, format('lot of %s: drawn %s, remaining %s', l.amount, coalesce(d.amount, 0), l.remaining)
+        FROM billing_creditlot l
+        LEFT JOIN (
+            SELECT bucket, lot_id, sum(amount) AS amount FROM billing_lotdraw GROUP BY bucket, lot_id
+        ) d ON d.bucket = l.bucket AND d.lot_id = l.id
+        WHERE l.amount - coalesce(d.amount, 0) <> l.remaining
+        """,
+    ),
+    rule(
+        "prepaid_covered",
+        "a prepaid wallet has never promised more than it has",
+        "acc",
+        """
+        SELECT id, format('balance %s, spent %s, held %s', balance, spent, held)
+        FROM billing_wallet WHERE kind = 'prepaid' AND balance < spent + held
+        """,
+    ),
+    rule(
+        "credit_limit",
+        "what usage took on credit is within the limit; fees and rounding may exceed it",
+        "acc",
+        """
+        SELECT w.id, format('owes %s, of which fees %s; limit %s', owed, coalesce(fees, 0), credit_limit)
+        FROM billing_wallet w
+        CROSS JOIN LATERAL (SELECT w.spent + w.held - w.balance AS owed) o
+        LEFT JOIN (
+            SELECT bucket, wallet_id, sum(gross) AS fees
+            FROM billing_charge WHERE kind = 'fee' GROUP BY bucket, wallet_id
+        ) f ON f.bucket = w.bucket AND f.wallet_id = w.id
+        LEFT JOIN (
+            SELECT bucket, customer_id, currency, sum(abs(rounding)) AS rounding
+            FROM billing_invoice GROUP BY bucket, customer_id, currency
+        ) i ON i.bucket = w.bucket AND i.customer_id = w.customer_id AND i.currency = w.currency
+        WHERE w.kind = 'credit' AND owed - coalesce(fees, 0) - coalesce(rounding, 0) > w.credit_limit
+        """,
+    ),
+    rule(
+        "numbers_are_numbers",
+        "no amount is NaN",
+        "cus",
+        """
+        SELECT customer_id, 'wallet' FROM billing_wallet WHERE 'NaN' IN (balance, spent, held, credit_limit)
+        UNION ALL SELECT customer_id, 'lot' FROM billing_creditlot WHERE 'NaN' IN (amount, remaining)
+        UNION ALL SELECT customer_id, 'counter' FROM billing_counter
+            WHERE 'NaN' IN (quantity, amount, net, gross, fee, tax_rate, fee_rate)
+        UNION ALL SELECT customer_id, 'charge' FROM billing_charge
+            WHERE 'NaN' IN (quantity, net, tax, gross, fee, captured)
+        UNION ALL SELECT customer_id, 'posting' FROM billing_posting WHERE amount = 'NaN'
+        UNION ALL SELECT customer_id, 'settlement' FROM billing_settlement WHERE gross = 'NaN'
+        UNION ALL SELECT customer_id, 'rollup' FROM billing_customerrollup
+            WHERE 'NaN' IN (quantity, net, tax, gross, fee)
+        """,
+    ),
+    rule(
+        "settled_in_time",
+        "no charge waits for more than a minute to be settled",
+        "acc",
+        """
+        SELECT w.id, format('%s charges wait since %s', w.charge_seq - w.settled_seq, q.since)
+        FROM billing_wallet w
+        JOIN billing_unsettledwallet q ON q.bucket = w.bucket AND q.wallet_id = w.id
+        WHERE w.settled_seq < w.charge_seq AND q.since < now() - interval '60 seconds'
+        """,
+        may_lag=True,
+    ),
+    rule(
+        "unsettled_queued",
+        "a wallet with unsettled charges stands in the queue",
+        "acc",
+        """
+        SELECT w.id, format('%s charges', w.charge_seq - w.settled_seq)
+        FROM billing_wallet w
+        LEFT JOIN billing_unsettledwallet q ON q.bucket = w.bucket AND q.wallet_id = w.id
+        WHERE w.settled_seq < w.charge_seq AND q.wallet_id IS NULL
+        """,
+    ),
+)

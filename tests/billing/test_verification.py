@@ -1,0 +1,75 @@
+"""manage.py verify: green over everything the product does, red for every single thing that is put wrong.
+
+One world is made once; each control puts one thing wrong in a transaction of the superuser's, looks, and rolls back.
+"""
+
+from collections.abc import Iterator
+
+import pytest
+from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.test import TransactionTestCase
+
+from charging import execution
+from config.management.commands.verify import CHECKS
+from merchants import verification
+from tests.billing import worlds
+from tests.billing.vandalism import CONTROLS
+
+pytestmark = pytest.mark.django_db
+
+LATE = {check.name for check in CHECKS if check.may_lag}
+
+
+@pytest.fixture(scope="module")
+def world(django_db_setup, django_db_blocker) -> Iterator[worlds.World]:
+    with django_db_blocker.unblock():
+        try:
+            yield worlds.world()
+        finally:
+            execution.hang_up()
+            TransactionTestCase._fixture_teardown(None)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def vandal(world, monkeypatch) -> Iterator[BaseDatabaseWrapper]:
+    """A superuser's connection, with every guard switched off, that the checks look through."""
+    connection = connections.create_connection("default")
+    connection.settings_dict = {**connection.settings_dict, "USER": "postgres"}
+    connection.set_autocommit(False)
+    connection.cursor().execute("SET session_replication_role = replica")
+    monkeypatch.setattr(verification, "connection", connection)
+    yield connection
+    connection.rollback()
+    connection.close()
+
+
+def red() -> set[str]:
+    return {check.name for check in CHECKS if check.find().count and not check.may_lag}
+
+
+class TestVerify:
+    def test_finds_nothing_wrong_with_what_the_product_did(self, vandal):
+        found = {check.name: check.find() for check in CHECKS if not check.may_lag}
+        assert {name: each.culprits for name, each in found.items() if each.count} == {}
+
+    def test_has_a_name_for_every_check(self):
+        assert len({check.name for check in CHECKS}) == len(CHECKS)
+
+    def test_is_controlled_for_every_check(self):
+        controlled = set().union(*[expected for _, expected in CONTROLS.values()])
+        assert {check.name for check in CHECKS} - controlled - LATE == {"audit_chain"}
+
+
+@pytest.mark.parametrize("name", CONTROLS)
+def test_notices(name, vandal):
+    statement, expected = CONTROLS[name]
+    with vandal.cursor() as cursor:
+        cursor.execute(statement)
+        assert cursor.rowcount in (1, -1), "nothing was put wrong"
+    assert red() == expected
+
+
+def test_notices_a_broken_audit_log(vandal, monkeypatch):
+    monkeypatch.setattr(verification.audit, "first_break", lambda *, merchant_id: 3)
+    assert red() == {"audit_chain"}

@@ -1,0 +1,385 @@
+"""What a superuser with every guard switched off may put wrong in the books, and exactly which checks must notice."""
+
+_FIRST = "ctid = (SELECT min(ctid) FROM {})"
+_USED = """(bucket, source_id, position) = (
+    SELECT bucket, source_id, position FROM billing_charge
+    WHERE kind = 'usage' AND seq = 2 AND net > 0 ORDER BY wallet_id LIMIT 1)"""
+_RETURNED = """(bucket, source_id, position) = (
+    SELECT bucket, source_id, position FROM billing_charge WHERE kind = 'refund' ORDER BY wallet_id, seq LIMIT 1)"""
+_EVENT = "id = (SELECT min(id::text)::uuid FROM metering_usageevent)"
+_BUSY = "status = 'active' AND currency = 'USD'"
+_PREPAID = f"id = (SELECT prepaid_wallet_id FROM billing_subscription WHERE {_BUSY})"
+_CREDIT = f"id = (SELECT credit_wallet_id FROM billing_subscription WHERE {_BUSY})"
+_ENTRY = _FIRST.format("billing_entry WHERE kind = 'usage_settled'")
+_POSTED = """ctid = (
+    SELECT min(p.ctid) FROM billing_posting p JOIN billing_entry e ON e.id = p.entry_id
+    WHERE e.kind = 'usage_settled')"""
+_ISSUED = "number = 'INV-000002'"
+_LINE = f"position = 0 AND invoice_id = (SELECT id FROM billing_invoice WHERE {_ISSUED})"
+_CAPTURED = _FIRST.format("entitlements_reservation WHERE state = 'captured'")
+
+
+def _copy(table: str, where: str, **changes: str) -> str:
+    """Insert a copy of a row with other values in some columns."""
+    changed = ", ".join(f"'{column}', {value}" for column, value in changes.items())
+    return (
+        f"INSERT INTO {table} SELECT (jsonb_populate_record(t, jsonb_build_object({changed}))).* "
+        f"FROM {table} t WHERE {where} LIMIT 1"
+    )
+
+
+_SETTLED_SUMS = {"settlements_posted", "settlements_sum"}
+_INVOICED_SUMS = {"invoice_rollups", "invoice_lines"}
+
+# What is put wrong -> how, and exactly the checks that notice.
+CONTROLS: dict[str, tuple[str, set[str]]] = {
+    # charges
+    "a charge made dearer": (
+        f"UPDATE billing_charge SET net = net + 1, gross = gross + 1 WHERE {_USED}",
+        {"counters_charged", "customer_hours"} | _SETTLED_SUMS | _INVOICED_SUMS,
+    ),
+    "a charge's tax moved to its net": (
+        f"UPDATE billing_charge SET net = net + 1, tax = tax - 1 WHERE {_USED}",
+        {"counters_charged", "customer_hours", "settlements_posted"} | _INVOICED_SUMS,
+    ),
+    "a charge's platform fee": (
+        f"UPDATE billing_charge SET fee = fee + 1 WHERE {_USED}",
+        {"counters_charged", "customer_hours", "settlements_posted"},
+    ),
+    "a charge's quantity": (
+        f"UPDATE billing_charge SET quantity = quantity + 1 WHERE {_USED}",
+        {"customer_hours", "events_charged"} | _INVOICED_SUMS,
+    ),
+    "a charge's captured part": (
+        f"UPDATE billing_charge SET captured = captured + 1 WHERE {_USED}",
+        {"captures_bounded"},
+    ),
+    "a charge's metric": (
+        f"UPDATE billing_charge SET metric_id = NULL WHERE {_USED}",
+        {"charges_at_home", "customer_hours", "events_charged"},
+    ),
+    "a charge's hour": (
+        f"UPDATE billing_charge SET created_at = created_at - interval '1 hour' WHERE {_USED}",
+        {"customer_hours"},
+    ),
+    "a charge's period": (
+        f"UPDATE billing_charge SET period_start = period_start - interval '1 day' WHERE {_USED}",
+        {"counters_charged", "usage_recomputed"} | _INVOICED_SUMS,
+    ),
+    "a charge on another invoice": (
+        (
+            "UPDATE billing_charge c SET invoice_id = (SELECT max(i.id::text)::uuid FROM billing_invoice i "
+            f"WHERE i.subscription_id = c.subscription_id) WHERE {_USED}"
+        ),
+        _INVOICED_SUMS,
+    ),
+    "a charge on another wallet": (
+        (
+            f"UPDATE billing_charge SET seq = 999, wallet_id = (SELECT id FROM billing_wallet WHERE {_CREDIT}) "
+            f"WHERE {_USED}"
+        ),
+        {"charges_numbered", "customer_hours", "invoices_closed", "spent_is_unsettled"}
+        | _SETTLED_SUMS
+        | _INVOICED_SUMS,
+    ),
+    "a charge lost": (
+        f"DELETE FROM billing_charge WHERE {_USED}",
+        {"charges_numbered", "counters_charged", "customer_hours", "events_charged", "usage_recomputed"}
+        | _SETTLED_SUMS
+        | _INVOICED_SUMS,
+    ),
+    "the last charge lost": (
+        (
+            f"DELETE FROM billing_charge c USING billing_wallet w WHERE w.{_PREPAID} AND c.wallet_id = w.id "
+            "AND c.seq = w.charge_seq"
+        ),
+        {"captures_charged", "charges_numbered", "counters_charged", "events_charged", "spent_is_unsettled"}
+        | {"usage_recomputed"},
+    ),
+    "a charge invented": (
+        _copy("billing_charge", _USED, position="7", seq="999"),
+        {"charges_numbered", "counters_charged", "events_charged", "invoices_closed", "spent_is_unsettled"},
+    ),
+    # events
+    "a property without a charge": (
+        f"UPDATE metering_usageevent SET properties = properties || properties WHERE {_EVENT}",
+        {"events_charged"},
+    ),
+    "an event's quantity": (
+        f"UPDATE metering_usageevent SET properties = jsonb_set(properties, '{{0,1}}', '\"2\"') WHERE {_EVENT}",
+        {"events_charged", "usage_recomputed"},
+    ),
+    "an event lost": (
+        f"DELETE FROM metering_usageevent WHERE {_EVENT}",
+        {"events_charged", "usage_recomputed"},
+    ),
+    "an event of nothing": (
+        f"UPDATE metering_usageevent SET properties = '[]' WHERE {_EVENT}",
+        {"events_charged", "events_have_properties", "usage_recomputed"},
+    ),
+    "an event of another merchant": (
+        f"UPDATE metering_usageevent SET merchant_id = customer_id WHERE {_EVENT}",
+        {"events_at_home"},
+    ),
+    # counters
+    "a counter's quantity": (
+        f"UPDATE billing_counter SET quantity = quantity + 1 WHERE {_FIRST.format('billing_counter')}",
+        {"usage_recomputed"},
+    ),
+    "a counter's total": (
+        f"UPDATE billing_counter SET gross = gross + 1 WHERE {_FIRST.format('billing_counter')}",
+        {"counters_charged", "usage_recomputed"},
+    ),
+    "a counter's tax rate": (
+        f"UPDATE billing_counter SET tax_rate = 50 WHERE {_FIRST.format('billing_counter')}",
+        {"usage_recomputed"},
+    ),
+    "a counter lost": (
+        f"DELETE FROM billing_counter WHERE {_FIRST.format('billing_counter')}",
+        {"counters_charged"},
+    ),
+    # refunds and fees
+    "a refund of less": (
+        f"UPDATE billing_charge SET net = net + 1, gross = gross + 1 WHERE {_RETURNED}",
+        {"customer_hours", "refunds_negate"} | _SETTLED_SUMS | _INVOICED_SUMS,
+    ),
+    "a refund lost": (
+        f"DELETE FROM billing_refund WHERE {_FIRST.format('billing_refund')}",
+        {"refunds_negate"},
+    ),
+    "a refund without charges": (
+        (
+            "INSERT INTO billing_refund SELECT bucket, customer_id, id, id, '', now() FROM metering_usageevent "
+            "WHERE id NOT IN (SELECT usage_event_id FROM billing_refund) LIMIT 1"
+        ),
+        {"refunds_charged", "refunds_negate"},
+    ),
+    "a fee that fell due lost": (
+        f"DELETE FROM billing_feeoccurrence WHERE {_FIRST.format('billing_feeoccurrence')}",
+        {"fees_charged"},
+    ),
+    "a fee's tax rate": (
+        f"UPDATE billing_feeoccurrence SET tax_rate = 50 WHERE {_FIRST.format('billing_feeoccurrence')}",
+        {"fees_recomputed"},
+    ),
+    # wallets
+    "a wallet's balance": (
+        f"UPDATE billing_wallet SET balance = balance + 1 WHERE {_PREPAID}",
+        {"balance_is_lots", "balance_is_postings"},
+    ),
+    "a wallet's spent": (
+        f"UPDATE billing_wallet SET spent = spent + 1 WHERE {_PREPAID}",
+        {"spent_is_unsettled"},
+    ),
+    "a wallet's held": (
+        f"UPDATE billing_wallet SET held = held + 1 WHERE {_PREPAID}",
+        {"held_is_reserved"},
+    ),
+    "a wallet's charge_seq": (
+        f"UPDATE billing_wallet SET charge_seq = charge_seq + 1 WHERE {_PREPAID}",
+        {"charges_numbered"},
+    ),
+    "a wallet's settled_seq": (
+        f"UPDATE billing_wallet SET settled_seq = settled_seq - 1 WHERE {_PREPAID}",
+        {"customer_hours", "invoice_rollups", "settlements_tile", "spent_is_unsettled"},
+    ),
+    "a wallet overdrawn": (
+        (
+            "ALTER TABLE billing_wallet DROP CONSTRAINT prepaid_never_overspent; "
+            f"UPDATE billing_wallet SET held = balance WHERE {_PREPAID}"
+        ),
+        {"held_is_reserved", "prepaid_covered"},
+    ),
+    "a limit exceeded": (
+        f"UPDATE billing_wallet SET credit_limit = 0 WHERE {_CREDIT}",
+        {"credit_limit"},
+    ),
+    "a wallet forgotten in the queue": (
+        f"DELETE FROM billing_unsettledwallet WHERE wallet_id = (SELECT id FROM billing_wallet WHERE {_PREPAID})",
+        {"unsettled_queued"},
+    ),
+    "an amount that is none": (
+        (
+            "ALTER TABLE billing_settlement DROP CONSTRAINT IF EXISTS settlement_is_a_number; "
+            f"UPDATE billing_settlement SET gross = 'NaN' WHERE {_FIRST.format('billing_settlement')}"
+        ),
+        {"numbers_are_numbers", "settlements_sum"},
+    ),
+    "a lot": (
+        (
+            "UPDATE billing_creditlot SET remaining = remaining - 1 "
+            f"WHERE wallet_id = (SELECT id FROM billing_wallet WHERE {_PREPAID})"
+        ),
+        {"balance_is_lots", "lots_drawn"},
+    ),
+    "a draw lost": (
+        f"DELETE FROM billing_lotdraw WHERE {_FIRST.format('billing_lotdraw')}",
+        {"lots_drawn"},
+    ),
+    # settlements and the ledger
+    "a settlement's sum": (
+        f"UPDATE billing_settlement SET gross = gross + 1 WHERE {_FIRST.format('billing_settlement')}",
+        {"settlements_sum"},
+    ),
+    "a settlement lost": (
+        f"DELETE FROM billing_settlement WHERE {_FIRST.format('billing_settlement')}",
+        {"settlements_tile"},
+    ),
+    "a settlement's range": (
+        (
+            "UPDATE billing_settlement SET last_seq = last_seq - 1 "
+            "WHERE id = (SELECT id FROM billing_settlement WHERE first_seq < last_seq ORDER BY gross DESC LIMIT 1)"
+        ),
+        {"settlements_tile"} | _SETTLED_SUMS,
+    ),
+    "a posting's amount": (
+        f"UPDATE billing_posting SET amount = amount + 1 WHERE {_POSTED}",
+        {"balance_is_postings", "settlements_posted"},
+    ),
+    "a posting turned round": (
+        (
+            "UPDATE billing_posting SET debit_account_id = credit_account_id, credit_account_id = debit_account_id "
+            f"WHERE {_POSTED}"
+        ),
+        {"balance_is_postings", "settlements_posted"},
+    ),
+    "a posting lost": (
+        f"DELETE FROM billing_posting WHERE {_POSTED}",
+        {"balance_is_postings", "entries_complete", "settlements_posted"},
+    ),
+    "a posting to nowhere": (
+        f"UPDATE billing_posting SET credit_account_id = entry_id WHERE {_POSTED}",
+        {"ledger_closes", "postings_at_home", "settlements_posted"},
+    ),
+    "a posting of another currency": (
+        f"UPDATE billing_posting SET currency = 'EUR' WHERE {_POSTED}",
+        {"postings_at_home"},
+    ),
+    "an entry lost": (
+        f"DELETE FROM billing_entry WHERE {_ENTRY}",
+        {"postings_at_home", "settlements_posted"},
+    ),
+    "a top-up's entry": (
+        (
+            "UPDATE billing_posting SET amount = amount - 1 "
+            "WHERE entry_id = (SELECT id FROM billing_entry WHERE kind = 'top_up_received' LIMIT 1)"
+        ),
+        {"balance_is_postings", "top_ups_posted"},
+    ),
+    "a top-up lost": (
+        f"DELETE FROM billing_topup WHERE {_FIRST.format('billing_topup')}",
+        {"top_ups_posted"},
+    ),
+    # invoices
+    "an invoice's total": (
+        f"UPDATE billing_invoice SET grand_total = grand_total + 1 WHERE {_ISSUED}",
+        {"invoice_totals"},
+    ),
+    "an invoice's rounding": (
+        (
+            "UPDATE billing_invoice SET rounding = rounding + 1, grand_total = grand_total + 1, "
+            f"unpaid_amount = unpaid_amount + 1 WHERE {_ISSUED}"
+        ),
+        {"invoices_posted"},
+    ),
+    "an invoice's number": (
+        f"UPDATE billing_invoice SET number = 'INV-000009' WHERE {_ISSUED}",
+        {"invoice_numbers"},
+    ),
+    "an invoice's number given twice": (
+        f"UPDATE billing_invoice SET number = 'INV-000001' WHERE {_ISSUED}",
+        {"invoice_numbers"},
+    ),
+    "an invoice lost": (
+        f"DELETE FROM billing_invoice WHERE {_ISSUED}",
+        {"charges_at_home", "invoice_lines", "invoice_numbers", "invoices_tile"},
+    ),
+    "an invoice's period": (
+        f"UPDATE billing_invoice SET period_end = period_end - interval '1 day' WHERE {_ISSUED}",
+        {"invoices_tile"},
+    ),
+    "an invoice that counts less": (
+        f"UPDATE billing_invoice SET prepaid_last_seq = 1 WHERE {_ISSUED}",
+        {"invoice_lines", "invoices_closed"},
+    ),
+    "an open invoice numbered": (
+        (
+            "UPDATE billing_invoice SET number = 'INV-000004' "
+            "WHERE id = (SELECT min(id::text)::uuid FROM billing_invoice WHERE status = 'active')"
+        ),
+        {"invoice_numbers", "invoice_totals", "invoices_open"},
+    ),
+    "a line": (
+        f"UPDATE billing_invoiceline SET gross = gross + 1 WHERE {_LINE}",
+        {"invoice_lines", "invoice_totals"},
+    ),
+    "a line lost": (
+        f"DELETE FROM billing_invoiceline WHERE {_LINE}",
+        {"invoice_lines", "invoice_totals"},
+    ),
+    "a fee billed twice": (
+        _copy("billing_invoiceline", "kind = 'fee'", position="99", id="gen_random_uuid()"),
+        {"fees_billed_once", "invoice_totals"},
+    ),
+    # sums that people read
+    "an invoice's running sum": (
+        f"UPDATE billing_invoicerollup SET gross = gross + 1 WHERE {_FIRST.format('billing_invoicerollup')}",
+        {"invoice_rollups"},
+    ),
+    "a customer's hour": (
+        f"UPDATE billing_customerrollup SET net = net + 1 WHERE {_FIRST.format('billing_customerrollup')}",
+        {"customer_hours", "merchant_hours"},
+    ),
+    "a merchant's hour": (
+        f"UPDATE billing_merchantrollup SET net = net + 1 WHERE {_FIRST.format('billing_merchantrollup')}",
+        {"merchant_hours"},
+    ),
+    # reservations
+    "a reservation's parts": (
+        (
+            "ALTER TABLE entitlements_reservation DROP CONSTRAINT reservation_adds_up; "
+            f"UPDATE entitlements_reservation SET released = released + 1 WHERE {_CAPTURED}"
+        ),
+        {"reservations_add_up"},
+    ),
+    "a reservation's capture": (
+        f"UPDATE entitlements_reservation SET captured = captured + 1, granted = granted + 1 WHERE {_CAPTURED}",
+        {"captures_charged"},
+    ),
+    "a reservation's hold": (
+        "UPDATE entitlements_reservation SET held = held - 1, released = released + 1 WHERE state = 'open'",
+        {"held_is_reserved"},
+    ),
+    "a reservation lost": (
+        "DELETE FROM entitlements_reservation WHERE state = 'open'",
+        {"captures_charged", "held_is_reserved"},
+    ),
+    "a reservation of another merchant": (
+        "UPDATE entitlements_reservation SET merchant_id = customer_id WHERE state = 'open'",
+        {"reservations_at_home"},
+    ),
+    # where things belong, and what keeps them unique
+    "a subscription of another mode": (
+        f"UPDATE billing_subscription SET merchant_id = customer_id WHERE {_BUSY}",
+        {"charges_at_home", "events_at_home", "modes_apart", "reservations_at_home"},
+    ),
+    "a bucket": (
+        f"UPDATE billing_account SET bucket = (bucket + 1) % 256 WHERE {_FIRST.format('billing_account')}",
+        {"ids_end_in_bucket", "ledger_closes", "postings_at_home"},
+    ),
+    "a key in clear": (
+        (
+            "INSERT INTO merchants_apikey (id, merchant_id, name, hint, digest, scopes, created_at) "
+            "SELECT id, id, 'x', 'x', 'fth_sk_test_secret', '{}', now() FROM merchants_merchant LIMIT 1"
+        ),
+        {"keys_hashed"},
+    ),
+    "a guard dropped": (
+        "ALTER TABLE metering_usageevent DROP CONSTRAINT usage_event_once_per_key",
+        {"keys_once"},
+    ),
+    "a guard of reservations dropped": (
+        "ALTER TABLE entitlements_reservation DROP CONSTRAINT reservation_once_per_key",
+        {"reservation_keys_once"},
+    ),
+}

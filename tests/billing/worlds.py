@@ -1,0 +1,139 @@
+"""A merchant with a past, made by the product itself: the engine charges, settlement settles, invoicing invoices."""
+
+import itertools
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from django.conf import settings
+
+from billing import invoicing
+from billing.models import PriceVersion
+from charging import execution
+from charging.commands import Line, Property, RecordUsage, Refund, Release, Reserve
+from charging.outcomes import Done
+from merchants import ids
+from tests import factories
+from tests.billing import buyers
+from tests.billing.buyers import Buyer, utc
+
+START = utc(2026, 1, 31, 9)
+FEBRUARY = utc(2026, 2, 28, 9)
+GRACE = timedelta(seconds=settings.INVOICE_GRACE_SECONDS)
+
+_keys = itertools.count(1)
+
+
+@dataclass
+class World:
+    """Three customers of one merchant: a busy one, one who left, and one who pays in another currency."""
+
+    calls: PriceVersion
+    tokens: PriceVersion
+    minutes: PriceVersion
+    busy: Buyer
+    gone: Buyer
+    abroad: Buyer
+
+
+def world() -> World:
+    """Two periods of usage in advance and in arrears, fees, reservations, refunds, late events and invoices."""
+    product = factories.product(merchant=factories.merchant(fee_rate="0.05"))
+    calls, tokens, minutes = (
+        factories.price(metric=factories.metric(product=product, name=name), unit_price=unit_price, term=term)
+        for name, unit_price, term in (
+            ("Calls", "0.000333333", "instant"),
+            ("Tokens", "0.000000007", "instant"),
+            ("Minutes", "0.0123", "in_arrears"),
+        )
+    )
+    seat, setup = (
+        factories.price(fee=factories.fee(product=product, name=name), unit_price=amount, term=term, cadence=cadence)
+        for name, amount, term, cadence in (("Seat", "7", "in_advance", "P1M"), ("Setup", "3", "in_advance", "P0D"))
+    )
+    prices = [calls, tokens, minutes, seat, setup]
+    plan = factories.plan(product=product, prices=prices, default_tax_rate=Decimal("7.7"))
+    busy, gone = (buyers.subscribe(product.merchant, plan, at=START) for _ in range(2))
+    yen = factories.plan(
+        product=product, prices=prices, currency="JPY", tax_behavior="inclusive", default_tax_rate=Decimal(10)
+    )
+    abroad = buyers.subscribe(product.merchant, yen, at=START, balance="5000")
+    made = World(calls, tokens, minutes, busy, gone, abroad)
+    _live(made)
+    return made
+
+
+def _live(made: World) -> None:
+    calls, tokens, minutes, busy = made.calls, made.tokens, made.minutes, made.busy
+    for quantity in (1, 2, "3.5"):
+        record(busy, (calls, quantity), (minutes, quantity))
+    record(busy, (tokens, 12345), (tokens, 1))
+    refund(busy, record(busy, (calls, 40), (minutes, 4)))
+    spent, released, held = (reserve(busy, calls, 1000), reserve(busy, calls, 50), reserve(busy, calls, 7))
+    record(busy, (calls, 300), reservation_id=spent)
+    record(busy, (calls, 900), reservation_id=spent, final=True)  # more than was left of it
+    record(busy, (calls, 2), reservation_id=held)
+    run(Release(busy.customer.id.bytes, busy.merchant.id.bytes, released))
+    buyers.settle()
+    refund(busy, record(busy, (calls, 5)))
+    record(made.gone, (calls, 10))
+    late = record(made.gone, (minutes, 3))
+    made.gone.set_clock(START + timedelta(days=2))
+    made.gone.terminate()
+    refund(made.gone, late)
+    for quantity in (100_000, 250):
+        record(made.abroad, (calls, quantity), (minutes, quantity))
+    for buyer in (busy, made.abroad):
+        pass_time(buyer, FEBRUARY + GRACE / 2)
+        record(buyer, (calls, 8), at=FEBRUARY - timedelta(minutes=1))
+        record(buyer, (calls, 9))
+        pass_time(buyer, FEBRUARY + GRACE)
+        record(buyer, (minutes, 1), at=START)
+    buyers.settle()
+    record(busy, (calls, 11))
+    record(busy, (calls, 3), reservation_id=reserve(busy, calls, 20))
+
+
+def pass_time(buyer: Buyer, at: datetime) -> None:
+    buyer.set_clock(at)
+    invoicing.bill_due(now=at)
+
+
+def run(command):
+    """Carry out a command that must succeed."""
+    (outcome,) = execution.execute([command])
+    assert isinstance(outcome, Done), outcome
+    return outcome.answer
+
+
+def record(buyer: Buyer, *used: tuple, at: datetime | None = None, **options) -> bytes:
+    """Record one event through the engine; returns its id."""
+    now = buyers.books.Book.objects.get(customer_id=buyer.customer.id).test_clock
+    event_id = ids.new_raw(buyer.bucket)
+    properties = tuple(Property(price.price.billable_metric_id.bytes, Decimal(quantity)) for price, quantity in used)
+    run(
+        RecordUsage(
+            event_id,
+            buyer.customer.id.bytes,
+            buyer.merchant.id.bytes,
+            f"event-{next(_keys)}",
+            b"0" * 16,
+            at or now,
+            properties,
+            **options,
+        )
+    )
+    return event_id
+
+
+def reserve(buyer: Buyer, price: PriceVersion, quantity: int) -> bytes:
+    """Reserve units through the engine; returns the reservation's id."""
+    reservation_id = ids.new_raw(buyer.bucket)
+    line = Line(price.price.billable_metric_id.bytes, Decimal(quantity), None)
+    run(Reserve(reservation_id, buyer.customer.id.bytes, buyer.merchant.id.bytes, None, b"0" * 16, (line,), 5, 900))
+    return reservation_id
+
+
+def refund(buyer: Buyer, event_id: bytes) -> None:
+    """Return an event's charges through the engine."""
+    run(Refund(ids.new_raw(buyer.bucket), buyer.customer.id.bytes, buyer.merchant.id.bytes, event_id, ""))
