@@ -93,7 +93,9 @@ $(VENV)/uv.stamp: requirements/uv.txt | $(BIN)/python
 
 $(VENV)/run.stamp $(VENV)/dev.stamp: $(VENV)/%.stamp: requirements/%.txt $(VENV)/uv.stamp
 	@echo "Installing $< ..."
-	@$(UV) pip install --quiet --python $(BIN)/python --require-hashes --compile-bytecode -r $< || { \
+	@# With the certificates of the machine, which may have its own; where it has none, with those of uv.
+	@install="pip install --quiet --python $(BIN)/python --require-hashes --compile-bytecode -r $<"; \
+	$(UV) --system-certs $$install || $(UV) $$install || { \
 	    echo "The packages could not be installed. On Python 3.13 and newer the bundled Redis is compiled, which" \
 	        "needs a C compiler and make; with Python 3.11 or 3.12 nothing is: make clean, then" \
 	        "make PYTHON=python3.12 run" >&2; exit 1; }
