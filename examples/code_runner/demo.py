@@ -183,7 +183,7 @@ def main() -> int:
         stack.callback(farthing.stop)
         farthing.start()
         demo = _demo_file(directory / "farthing" / "demo.env")
-        catalogue = Catalogue(demo)
+        catalogue = stack.enter_context(contextlib.closing(Catalogue(demo)))
         plan, metrics = catalogue.create_plan()
         accounts = [catalogue.create_account(plan=plan, name=n, email=f"{n.lower()}@example.com") for n in NAMES]
         write_customers(directory / "customers.json", accounts)
@@ -291,4 +291,10 @@ def say(line: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # like Ctrl-C: stop what was started, then end
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit("stopped")
+    except RuntimeError as problem:  # a server did not start or refused a request; the message says which
+        sys.exit(f"the demo cannot go on: {problem}")

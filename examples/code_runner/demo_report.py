@@ -23,6 +23,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGE = 100
 PAGES_MAX = 1000
 POLL_SECONDS = 0.5
+VERIFY_SECONDS = "30"  # for what is still under way
 COMMAND_SECONDS_MAX = 300.0
 NANOS = 10**9
 
@@ -60,7 +61,7 @@ class Report:
         self, catalogue: Catalogue, environment: Mapping[str, str], journal: Path, metrics: Mapping[str, str]
     ) -> None:
         self._catalogue, self._environment, self._journal = catalogue, environment, journal
-        self._prices = {metrics[name]: int(price * NANOS * NANOS) for name, price in PRICES.items()}
+        self._prices = {metrics[name]: price * NANOS for name, price in PRICES.items()}
         self._faults: list[str] = []
 
     def wait_until_settled(self, buyers: Sequence[Buyer], seconds_max: float) -> None:
@@ -86,14 +87,14 @@ class Report:
         """This will add up the journal: nanos for each customer, from measured quantities and the price list."""
         with sqlite3.connect(f"file:{self._journal}?mode=ro", uri=True) as journal:
             rows = journal.execute("SELECT customer_id, state, usage_body FROM submission").fetchall()
-        totals: dict[str, int] = {}
+        totals: dict[str, Decimal] = {}
         for customer, state, usage in rows:
             if state not in ("reported", "released"):
                 self._faults.append(f"a submission of {customer} was left {state}")
             if state == "reported":
                 cost = sum(self._prices[p["billableMetricId"]] * p["quantity"] for p in json.loads(usage)["properties"])
-                totals[customer] = totals.get(customer, 0) + cost
-        return {customer: total // NANOS for customer, total in totals.items()}
+                totals[customer] = totals.get(customer, Decimal(0)) + cost
+        return {customer: int(total) for customer, total in totals.items()}
 
     # --- Farthing's side -------------------------------------------------------------------------------------
 
@@ -171,7 +172,7 @@ class Report:
 
     def _show_verify(self) -> None:
         try:
-            print("\nmanage.py verify\n" + textwrap.indent(self._manage("verify"), "  "))
+            print("\nmanage.py verify\n" + textwrap.indent(self._manage("verify", "--wait", VERIFY_SECONDS), "  "))
         except RuntimeError as error:
             self._faults.append(str(error))
 

@@ -162,14 +162,14 @@ class Journal:
         )
 
     def _count(self, condition: str) -> int:
-        count = f"SELECT count(*) FROM submission WHERE {condition}"  # noqa: S608  from this file alone
+        count = f"SELECT count(*) FROM submission WHERE {condition}"
         return int(self._db.execute(count).fetchone()[0])
 
     def _move(self, id: str, to: State, *origins: State, **changes: str | None) -> None:
         assignments = "".join(f", {column} = ?" for column in changes)
         marks = ", ".join("?" for _ in origins)
         moved = self._db.execute(
-            f"UPDATE submission SET state = ?{assignments} WHERE id = ? AND state IN ({marks})",  # noqa: S608
+            f"UPDATE submission SET state = ?{assignments} WHERE id = ? AND state IN ({marks})",
             (to, *changes.values(), id, *origins),
         ).rowcount
         if moved != 1:

@@ -9,6 +9,7 @@ import os
 import secrets
 import sys
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -39,19 +40,23 @@ class Catalogue:
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._merchant, self._product = environment["FARTHING_MERCHANT_ID"], environment["FARTHING_PRODUCT_ID"]
-        self.http = httpx.Client(
+        self._http = httpx.Client(
             base_url=environment["FARTHING_URL"],
             headers={"Authorization": f"Bearer {environment['FARTHING_API_KEY']}"},
             timeout=REQUEST_SECONDS_MAX,
         )
 
+    def close(self) -> None:
+        """This will close the connections."""
+        self._http.close()
+
     def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         """This will send one request; raises RuntimeError with Farthing's words when it is refused."""
-        return self._read(self.http.post(path, json=body))
+        return self._read(self._http.post(path, json=body))
 
     def get(self, path: str, **query: str) -> dict[str, Any]:
         """This will read one object or list."""
-        return self._read(self.http.get(path, params=query))
+        return self._read(self._http.get(path, params=query))
 
     def create_plan(self) -> tuple[str, dict[str, str]]:
         """This will make the metrics, their prices and the plan; returns the plan's id and the metrics' ids by name."""
@@ -143,10 +148,11 @@ def main() -> None:
     """This will set up everything for one customer and print the seller's environment."""
     if len(sys.argv) != 2 or "@" not in sys.argv[1]:
         raise SystemExit("usage: python -m examples.code_runner.setup EMAIL > .runner/env")
-    catalogue, email = Catalogue(os.environ), sys.argv[1]
-    plan, metrics = catalogue.create_plan()
-    account = catalogue.create_account(plan=plan, name=email.partition("@")[0], email=email)
-    catalogue.top_up(account, FIRST_TOPUP)
+    email = sys.argv[1]
+    with closing(Catalogue(os.environ)) as catalogue:
+        plan, metrics = catalogue.create_plan()
+        account = catalogue.create_account(plan=plan, name=email.partition("@")[0], email=email)
+        catalogue.top_up(account, FIRST_TOPUP)
     customers = Path(os.environ.get("RUNNER_DATA_DIR", ".runner")).absolute() / "customers.json"
     customers.parent.mkdir(parents=True, exist_ok=True)
     write_customers(customers, [account])

@@ -81,7 +81,7 @@ def market(served_url: str, tmp_path: Path) -> Iterator[Market]:
     environment = {**merchant, **seller_environment(metrics, tmp_path / "customers.json")}
     (tmp_path / "runs").mkdir()
     yield Market(catalogue, Settings.read({**environment, "RUNNER_DATA_DIR": str(tmp_path)}), rich, poor)
-    catalogue.http.close()
+    catalogue.close()
 
 
 def buyer(account: Account) -> Buyer:
