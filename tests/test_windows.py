@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -13,7 +14,7 @@ from billing import settlement, subscriptions, topups, wallets
 from billing.models import Entry, Subscription, Wallet
 from billing.subscriptions import NewSubscription
 from charging import execution
-from charging.commands import Line, Property, RecordUsage, Refund, Reserve
+from charging.commands import Command, Line, Property, RecordUsage, Refund, Reserve
 from customers import registry
 from dashboard.reads import customers, fate, overview
 from merchants import ids
@@ -76,7 +77,7 @@ def story(db: None) -> Story:
     pot = wallets.search(merchant_id=scene.test.id, customer_id=customer.id).get(kind=Wallet.Kind.PREPAID)
     topups.top_up(merchant_id=scene.test.id, wallet_id=pot.id, amount=80 * NANOS)
     held, merchant = ids.new_raw(customer.bucket), scene.test.id.bytes
-    commands = [
+    commands: list[Command] = [
         Reserve(held, customer.id.bytes, merchant, None, bytes(16), (_line(scene, "1000"),), 2, 900),
         _use(scene, customer.id, "first", 0, "700"),
         _use(scene, customer.id, "second", 2, "123456789"),
@@ -96,11 +97,11 @@ def _line(scene: scenes.Scene, quantity: str) -> Line:
 
 
 def _use(
-    scene: scenes.Scene, customer_id: object, key: str, metric: int, quantity: str, reservation_id: bytes | None = None
+    scene: scenes.Scene, customer_id: UUID, key: str, metric: int, quantity: str, reservation_id: bytes | None = None
 ) -> RecordUsage:
     return RecordUsage(
-        ids.new_raw(customer_id.bytes[15]),  # type: ignore[attr-defined]
-        customer_id.bytes,  # type: ignore[attr-defined]
+        ids.new_raw(customer_id.bytes[15]),
+        customer_id.bytes,
         scene.test.id.bytes,
         key,
         bytes(16),

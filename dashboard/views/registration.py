@@ -41,7 +41,8 @@ def sign_up(request: HttpRequest) -> HttpResponse:
         return redirect("start")
     form = forms.Registration(request.POST if request.method == "POST" else None)
     if form.is_bound and not ratelimit.consume(request, action="signup"):
-        return ratelimit.respond_429(request)
+        too_many: HttpResponse = ratelimit.respond_429(request)
+        return too_many
     if form.is_valid():
         try:
             made = registration.register(now=timezone.now(), **form.cleaned_data)

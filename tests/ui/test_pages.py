@@ -19,5 +19,5 @@ from ui import pages
 class TestIsFragment:
     def test_is_for_swaps_within_a_page_alone(self, headers: dict[str, str], expected: bool) -> None:
         request = RequestFactory().get("/", headers=headers)
-        request.htmx = HtmxDetails(request)  # type: ignore[attr-defined]
+        request.htmx = HtmxDetails(request)
         assert pages.is_fragment(request) is expected
