@@ -4,7 +4,6 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from django.http import HttpResponse
 from django.test import Client
 
 from merchants import audit, ids, keys
@@ -24,19 +23,19 @@ class Caller:
         """The public id of the merchant."""
         return ids.text("org", self.merchant.id)
 
-    def get(self, path: str, query: dict[str, Any] | None = None, **headers: str) -> HttpResponse:
+    def get(self, path: str, query: dict[str, Any] | None = None, **headers: str) -> Any:
         return self._client().get(path, query, headers=self._headers(headers))
 
-    def post(self, path: str, body: Any = None, **headers: str) -> HttpResponse:
+    def post(self, path: str, body: Any = None, **headers: str) -> Any:
         return self.send("POST", path, body, **headers)
 
-    def patch(self, path: str, body: Any = None, **headers: str) -> HttpResponse:
+    def patch(self, path: str, body: Any = None, **headers: str) -> Any:
         return self.send("PATCH", path, body, **headers)
 
-    def delete(self, path: str, **headers: str) -> HttpResponse:
+    def delete(self, path: str, **headers: str) -> Any:
         return self._client().delete(path, headers=self._headers(headers))
 
-    def send(self, method: str, path: str, body: Any = None, **headers: str) -> HttpResponse:
+    def send(self, method: str, path: str, body: Any = None, **headers: str) -> Any:
         """Send JSON, or bytes as they are; ``Idempotency_Key="a"`` is a header."""
         content = body if isinstance(body, bytes) else json.dumps({} if body is None else body).encode()
         content_type = headers.pop("Content_Type", "application/json")
@@ -61,7 +60,7 @@ def caller(*scopes: str, merchant: Merchant | None = None) -> Caller:
 # --- what a seller needs before it can sell, made over HTTP ----------------------------------------------
 
 
-def made(answer: HttpResponse) -> dict[str, Any]:
+def made(answer: Any) -> dict[str, Any]:
     """The object that a request created; anything but 201 fails the test with what was said."""
     assert answer.status_code == 201, answer.content
     body: dict[str, Any] = answer.json()

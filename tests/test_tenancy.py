@@ -60,7 +60,7 @@ def never_was(public_id: str) -> str:
 
 
 def without_request_id(answer: httpx.Response) -> dict[str, object]:
-    body = answer.json()
+    body: dict[str, object] = answer.json()
     body.pop("requestId", None)
     return body
 

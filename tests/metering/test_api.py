@@ -14,7 +14,7 @@ def seller() -> Caller:
 
 
 @pytest.fixture
-def product_id(seller) -> str:
+def product_id(seller):
     return callers.product(seller)["id"]
 
 

@@ -16,12 +16,12 @@ def seller() -> Caller:
 
 
 @pytest.fixture
-def product_id(seller) -> str:
+def product_id(seller):
     return callers.product(seller)["id"]
 
 
 @pytest.fixture
-def metric_id(seller, product_id) -> str:
+def metric_id(seller, product_id):
     return callers.metric(seller, product_id)["id"]
 
 
