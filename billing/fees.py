@@ -40,16 +40,19 @@ def upfront(*, subscription: Subscription, version: PlanVersion) -> int:
     return sum([_amounts(price, subscription, prices, book).gross for price in _fees(prices) if _in_advance(price)])
 
 
-def charge_due(subscription: Subscription, now: datetime) -> None:
+def charge_due(subscription: Subscription, now: datetime) -> datetime | None:
     """Charge every fee that has fallen due and was not charged yet; the caller holds the lock of the book.
 
     After it ``billing_due_at`` is no later than the next fee. Of a subscription that has ended, the periods in arrears
     that had begun are charged with it.
+
+    Returns:
+        When the next fee falls due.
     """
     prices = plans.load_version(subscription.plan_version_id)
     fees = _fees(prices)
     if not fees:
-        return
+        return None
     book = _book(subscription)
     upcoming: list[datetime] = []
     due: list[_Occurrence] = []
@@ -64,7 +67,9 @@ def charge_due(subscription: Subscription, now: datetime) -> None:
     for occurrence in due[:OCCURRENCES_PER_CALL_MAX]:
         _charge(occurrence, subscription, prices, book, pots, now)
     upcoming += [occurrence.due for occurrence in due[OCCURRENCES_PER_CALL_MAX:]]
-    _note(subscription, min(upcoming, default=None))
+    next_due = min(upcoming, default=None)
+    _note(subscription, next_due)
+    return next_due
 
 
 def _fees(prices: PriceBook) -> list[PriceVersion]:
@@ -102,8 +107,10 @@ def _occurrences(price: PriceVersion, subscription: Subscription, prices: PriceB
             yield _one_time(price, subscription)
         return
     anchor, zone = subscription.started_at, subscription.timezone
-    at = _first_invoice(subscription).created_at if last is None else last.period_end
-    period = periods.period_of(anchor, cadence, zone, max(at, anchor))
+    if last is None:
+        period = periods.period_of(anchor, cadence, zone, max(anchor, _first_invoice(subscription).created_at))
+    else:
+        period = periods.period_of(anchor, cadence, zone, last.period_end or anchor)
     while ended_at is None or period.start < ended_at:
         end = period.end if ended_at is None else min(period.end, ended_at)
         yield _Occurrence(price, period.start, period.end, period.start if _in_advance(price) else end)
@@ -205,11 +212,14 @@ def _pot(price: PriceVersion, subscription: Subscription, pots: dict[uuid.UUID, 
     return prepaid if _in_advance(price) and covered else pots[subscription.credit_wallet_id]
 
 
-def _invoice(occurrence: _Occurrence, subscription: Subscription) -> uuid.UUID | None:
+def _invoice(occurrence: _Occurrence, subscription: Subscription) -> uuid.UUID:
     """Choose between the two open invoices as usage does: by the period the fee belongs to."""
+    current, following = subscription.invoice_id, subscription.next_invoice_id
+    if current is None:
+        raise ValueError("a subscription is charged fees once its first invoice is open")
     of_this_period = (
         occurrence.start < subscription.period_end
         if _in_advance(occurrence.price)
         else occurrence.due <= subscription.period_end
     )
-    return subscription.invoice_id if of_this_period else subscription.next_invoice_id or subscription.invoice_id
+    return current if of_this_period else following or current

@@ -116,9 +116,9 @@ def _park(bucket: int, customer_id: uuid.UUID, subscription_id: uuid.UUID, error
         subscription = Subscription.objects.get(bucket=bucket, id=subscription_id)
         subscription.billing_due_at = None
         subscription.save(update_fields=["billing_due_at"])
-        Invoice.objects.filter(bucket=bucket, id=subscription.invoice_id).update(
-            status=Status.FAILED, failure_reason=str(error)[:FAILURE_LENGTH_MAX], updated_at=now
-        )
+        parked = _invoice(subscription, subscription.invoice_id)
+        parked.status, parked.failure_reason, parked.updated_at = Status.FAILED, str(error)[:FAILURE_LENGTH_MAX], now
+        parked.save(update_fields=["status", "failure_reason", "updated_at"])
 
 
 def retry(*, invoice_id: uuid.UUID) -> Invoice:
@@ -158,21 +158,20 @@ def bring_up_to_date(subscription: Subscription, now: datetime) -> bool:
         return False  # it is about to be ended, and closed then
     current = _invoice(subscription, subscription.invoice_id)
     # Not beyond the grace of the current period: fees that fall due later belong to invoices not opened yet.
-    subscription.billing_due_at = None
-    fees.charge_due(subscription, min(now, current.grace_end))
+    fee_due = fees.charge_due(subscription, min(now, current.grace_end))
     if now >= current.grace_end:
         current = _roll(subscription, current, now)
     for invoice in (current, _invoice(subscription, subscription.next_invoice_id)):
         _stand(invoice, now)
     ahead = [at for at in (current.period_start, current.period_end, current.grace_end) if at > now]
-    next_step = min(ahead, default=now)
-    fee_due = subscription.billing_due_at
-    subscription.billing_due_at = next_step if fee_due is None else min(fee_due, next_step)
+    subscription.billing_due_at = min([*ahead, *([fee_due] if fee_due else [])], default=now)
     subscription.save(update_fields=["billing_due_at"])
     return True
 
 
 def _invoice(subscription: Subscription, invoice_id: uuid.UUID | None) -> Invoice:
+    if invoice_id is None:
+        raise Invoice.DoesNotExist(f"{ids.text('sub', subscription.id)} has no such open invoice")
     return Invoice.objects.get(bucket=subscription.bucket, id=invoice_id)
 
 

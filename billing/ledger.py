@@ -205,4 +205,7 @@ def statement(
                 "limit": min(limit, STATEMENT_LINES_MAX),
             },
         )
-        return [StatementLine(*row[:3], int(row[3]), row[4]) for row in cursor.fetchall()]
+        return [
+            StatementLine(entry_id, kind, reference_id, int(amount), created_at)
+            for entry_id, kind, reference_id, amount, created_at in cursor.fetchall()
+        ]

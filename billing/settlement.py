@@ -223,19 +223,19 @@ def _read(claims: Sequence[_Claim]) -> list[_Range]:
     with connection.cursor() as cursor:
         cursor.execute(_READ, [CHARGES_PER_SETTLEMENT_MAX, buckets, wallets, CHARGES_PER_SETTLEMENT_MAX])
         for *summed, net, tax, fee, wallet_kind, settled_seq, last_seq in cursor.fetchall():
-            each = Slice(*summed, int(net), int(tax), int(fee))
-            if each.wallet_id not in ranges:
-                ranges[each.wallet_id] = _Range(
-                    each.bucket,
-                    each.customer_id,
-                    each.wallet_id,
+            part = Slice._make((*summed, int(net), int(tax), int(fee)))
+            if part.wallet_id not in ranges:
+                ranges[part.wallet_id] = _Range(
+                    part.bucket,
+                    part.customer_id,
+                    part.wallet_id,
                     wallet_kind,
-                    each.currency,
+                    part.currency,
                     settled_seq + 1,
                     last_seq,
-                    ids.new(each.bucket),
+                    ids.new(part.bucket),
                 )
-            ranges[each.wallet_id].slices.append(each)
+            ranges[part.wallet_id].slices.append(part)
     for each in ranges.values():
         _check_gapless(each)
     return list(ranges.values())

@@ -278,10 +278,7 @@ def charges_of(*, invoice: Invoice, line_id: uuid.UUID, after: int = 0, limit: i
     if line is None:
         raise NotFound()
     bounds = [max(line.first_seq, after + 1), line.last_seq]
-    key = [line.invoice_id, line.kind, line.price_version_id, line.period_start]
+    key = (line.invoice_id, line.kind, line.price_version_id, line.period_start)
     with connection.cursor() as cursor:
-        cursor.execute(_CHARGES, [line.bucket, line.wallet_id, *bounds, *key, min(limit, EVENTS_MAX)])
-        return [
-            LineCharge(*row[:4], *[int(amount) for amount in row[4:7]], *row[7:])  # type: ignore[arg-type]
-            for row in cursor.fetchall()
-        ]
+        cursor.execute(_CHARGES, (line.bucket, line.wallet_id, *bounds, *key, min(limit, EVENTS_MAX)))
+        return [LineCharge._make((*row[:4], *map(int, row[4:7]), *row[7:])) for row in cursor.fetchall()]

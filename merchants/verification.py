@@ -20,7 +20,8 @@ CULPRITS_NAMED = 5
 SORT_MEMORY = "128MB"
 
 
-class Found(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Found:
     """How many rows break a rule, and a few of them by name."""
 
     count: int

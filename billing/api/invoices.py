@@ -94,7 +94,7 @@ class FractionField(serializers.ReadOnlyField):
 # --- answers ---------------------------------------------------------------------------------------------
 
 
-class InvoiceLineItemSerializer(serializers.Serializer[Line]):
+class InvoiceLineItemSerializer(serializers.Serializer[Any]):
     """The charges of one kind, price and period, summed; returns are negative."""
 
     id = IdField("line")
@@ -129,16 +129,19 @@ class _LineFacts:
     def __init__(self, line: Line) -> None:
         price = line.price.price
         self._line = line
+        source = price.billable_metric or price.fee
+        prefix = "bm" if price.billable_metric else "fee"
+        if source is None:
+            raise TypeError("a price is for a metric or a fee")
         self.eventType = "fee" if line.metric_id is None else "usage"
         self.lineItemType = "refund" if line.kind == Charge.Kind.REFUND else "charge"
         self.eventId = ids.text("line", line.id)
-        self.eventSourceId = ids.text("bm", line.metric_id) if line.metric_id else ids.text("fee", price.fee_id)
+        self.eventSourceId = ids.text(prefix, source.id)
         self.billableMetricId = self.eventSourceId
         self.meterEventId = ""
         self.priceId = ids.text("price", price.id)
         self.unitPrice = _unit_price(line)
-        item = price.billable_metric or price.fee
-        self.metricName, self.metricDescription = item.name, item.description
+        self.metricName, self.metricDescription = source.name, source.description
         self.metricUnit = price.billable_metric.unit if price.billable_metric else "charge"
 
     def __getattr__(self, name: str) -> Any:
@@ -153,7 +156,7 @@ def _unit_price(line: Line) -> str:
     return f"{round(each, money.NANOS_PLACES):f}"
 
 
-class LineItemsSerializer(serializers.Serializer[LinePage]):
+class LineItemsSerializer(serializers.Serializer[Any]):
     """A page of an invoice's lines."""
 
     invoiceId = IdField("inv", source="invoice.id")
@@ -162,7 +165,7 @@ class LineItemsSerializer(serializers.Serializer[LinePage]):
     nextPageToken = serializers.CharField(source="next_page_token", allow_null=True)
 
 
-class InvoiceSerializer(serializers.Serializer[Shown]):
+class InvoiceSerializer(serializers.Serializer[Any]):
     """A document over a subscription's period. Amounts are exact while it is open, whole minor units once issued."""
 
     id = IdField("inv", source="invoice.id")
@@ -214,7 +217,7 @@ class _InvoiceFacts:
         self.nextActionAt = getattr(shown.invoice, attribute) if attribute else None
 
 
-class LineEventSerializer(serializers.Serializer[LineCharge]):
+class LineEventSerializer(serializers.Serializer[Any]):
     """One charge of a line, and the usage event, fee or refund it came from."""
 
     object = ConstantField("invoiceLineEvent")
@@ -235,11 +238,11 @@ class LineEventSerializer(serializers.Serializer[LineCharge]):
         return super().to_representation({**instance._asdict(), "eventId": source_id})
 
 
-class LineEventsSerializer(serializers.Serializer[dict[str, Any]]):
+class LineEventsSerializer(serializers.Serializer[Any]):
     """A page of the charges behind a line, in the order they were made."""
 
     object = ConstantField("list")
-    data = LineEventSerializer(many=True)
+    data = LineEventSerializer(many=True)  # type: ignore[assignment]
     nextPageToken = serializers.CharField(allow_null=True)
 
 

@@ -2,8 +2,9 @@
 
 import datetime
 
-import billing.models.fields
 from django.db import migrations, models
+
+import billing.models.fields
 
 
 class Migration(migrations.Migration):

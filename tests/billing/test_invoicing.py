@@ -5,10 +5,12 @@ from decimal import Decimal
 
 import pytest
 from django.conf import settings
+from django.core.management import CommandError, call_command
 from django.db import IntegrityError, transaction
 
 from billing import invoicing, issuing, ledger, money
 from billing.models import Charge, FeeOccurrence, Invoice, InvoiceLine, InvoiceNumber, InvoiceRollup, PriceVersion
+from merchants import ids
 from merchants.errors import Conflict, NotFound
 from tests import factories, parallel
 from tests.billing import buyers
@@ -380,8 +382,7 @@ class TestParking:
     def test_ends_when_someone_says_so(self, broken, caplog, monkeypatch):
         pass_time(broken, FEBRUARY + GRACE)
         monkeypatch.setattr(issuing, "_check_fee", lambda *args: None)
-        parked = invoices(broken)[0]
-        invoicing.retry(invoice_id=parked.id)
+        call_command("retry_invoice", ids.text("inv", invoices(broken)[0].id))
         assert statuses(broken)[0] == "closing"
         pass_time(broken, FEBRUARY + GRACE)
         assert (statuses(broken)[0], invoices(broken)[0].failure_reason) == ("paid", "")
@@ -392,6 +393,9 @@ class TestParking:
             invoicing.retry(invoice_id=invoices(buyer)[0].id)
         with pytest.raises(NotFound):
             invoicing.retry(invoice_id=buyer.customer.id)
+        for unknown in ("inv_1", ids.text("inv", buyer.customer.id), ids.text("inv", invoices(buyer)[0].id)):
+            with pytest.raises(CommandError):
+                call_command("retry_invoice", unknown)
 
     def test_follows_from_more_lines_than_an_invoice_may_have(self, price, monkeypatch, caplog):
         monkeypatch.setattr(issuing, "LINES_MAX", 0)
