@@ -16,7 +16,7 @@ import httpx
 
 from billing.models import Subscription, TopUp
 from merchants import ids
-from merchants.models import Merchant, Mode
+from merchants.models import ApiKey, Merchant, Mode
 from tests import callers, factories
 from tests.callers import Caller
 
@@ -97,6 +97,7 @@ def belongings(caller: Caller, url: str) -> Belongings:
     made = Belongings(caller, things)
     things["reservation"] = send(url, made, RESERVE)["id"]
     things["event"] = send(url, made, USE)["id"]
+    things["key"] = ids.text("key", ApiKey.objects.filter(merchant=caller.merchant)[0].id)
     lines = send(url, made, Request("GET", "/v2/invoices/{invoice}/lineItems"))["lineItems"]
     things["line"] = lines[0]["id"]
     return made

@@ -5,14 +5,17 @@ The matrix is made of the URL map: a route without a line in tests/tenants.py fa
 
 import re
 from collections.abc import Iterator
+from typing import Any
 
 import httpx
 import pytest
+from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 
 from config import lane_schema
 from config.openapi import API_PREFIXES
 from merchants import ids
+from merchants.models import Membership, Mode, Role, User
 from tests import tenants
 from tests.tenants import REQUESTS, Belongings, Request
 
@@ -29,12 +32,18 @@ def routes() -> set[tuple[str, str]]:
 
 
 def _views(patterns: list[URLPattern | URLResolver], prefix: str) -> Iterator[tuple[str, type]]:
+    for route, callback in _patterns(patterns, prefix):
+        if hasattr(callback, "cls"):
+            yield route, callback.cls
+
+
+def _patterns(patterns: list[URLPattern | URLResolver], prefix: str) -> Iterator[tuple[str, Any]]:
     for pattern in patterns:
         route = prefix + str(pattern.pattern)
         if isinstance(pattern, URLResolver):
-            yield from _views(pattern.url_patterns, route)
-        elif hasattr(pattern.callback, "cls"):
-            yield route, pattern.callback.cls
+            yield from _patterns(pattern.url_patterns, route)
+        else:
+            yield route, pattern.callback
 
 
 def _blank(route: str) -> str:
@@ -95,6 +104,62 @@ def seen(url: str, who: Belongings, request: Request) -> str:
     return re.sub(r'"verifiedAt":"[^"]*"', "", tenants.sent(url, who, request, {}).text)
 
 
+# --- the windows -----------------------------------------------------------------------------------------
+
+# Routes outside the API and the dashboard: what they show depends on no id in the path but the portal's own token.
+OPEN = ("/healthz", "/readyz", "/metrics", "/openapi.json", "/docs", "/redoc", "/theme", "/portal/", "/accounts/")
+DASHBOARD = {Mode.TEST: "/<slug:org>/test/", Mode.LIVE: "/<slug:org>/"}
+
+
+def pages() -> list[str]:
+    """Every route of the dashboard under an organization, from its address on."""
+    return [
+        route.removeprefix(DASHBOARD[Mode.TEST]) for route in all_routes() if route.startswith(DASHBOARD[Mode.TEST])
+    ]
+
+
+def all_routes() -> list[str]:
+    return [route for route, _ in _patterns(get_resolver().url_patterns, "/")]
+
+
+def page_complaints(own: Belongings, others: list[Belongings]) -> Iterator[str]:
+    """What the owner of one organization gets to see under the ids of others."""
+    organization = own.caller.merchant.organization
+    user = User.objects.create_user(f"{organization.slug}@example.com")
+    Membership.objects.create(organization=organization, user=user, role=Role.OWNER)
+    client = Client(raise_request_exception=False)
+    client.force_login(user, backend="allauth.account.auth_backends.AuthenticationBackend")
+    for page in pages():
+        places = re.findall(r"<str:(\w+)_id>", page)
+        shown = client.get(page_path(organization.slug, page, own.things)).status_code
+        if shown not in (200, 302, 405):
+            yield f"{page} of one's own: {shown}"
+        for foreign in (other.things for other in others):
+            for place in places:
+                path = page_path(organization.slug, page, own.things | {place: foreign[place]})
+                statuses = client.get(path).status_code, client.post(path, {}).status_code
+                if not set(statuses) <= {404, 405} or 404 not in statuses:
+                    yield f"{page} with another's {place}: {statuses}"
+        theirs = page_path(others[1].caller.merchant.organization.slug, page, others[1].things)
+        if client.get(theirs).status_code not in (404, 405) or client.post(theirs, {}).status_code not in (404, 405):
+            yield f"{page} of a stranger's organization"
+
+
+def page_path(slug: str, page: str, things: dict[str, str]) -> str:
+    return f"/{slug}/test/" + re.sub(r"<str:(\w+)_id>", lambda place: things[place[1]], page)
+
+
+def test_every_page_belongs_to_an_organization_or_is_known_to_be_open():
+    loose = [
+        route
+        for route in all_routes()
+        if not route.startswith((*API_PREFIXES, *OPEN, DASHBOARD[Mode.LIVE])) and "<" in route
+    ]
+
+    assert not loose
+    assert any("_id>" in page for page in pages())
+
+
 @pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 class TestTheMatrix:
@@ -126,3 +191,10 @@ class TestTheMatrix:
                     tenants.sent(served_url, own, request, {place: other.things[kind]})
 
         assert [seen(served_url, other, request) for other in others for request in shown] == before
+
+    def test_shows_no_page_about_what_is_not_ones_own(self, served_url):
+        own, others = tenants.neighbours(served_url)
+
+        found = list(page_complaints(own, others))
+
+        assert not found, "\n".join(found)
