@@ -214,21 +214,22 @@ async def _trade(
     customers = [Customer(a, seller_url=seller_url, catalogue=catalogue, tally=tally) for a in accounts]
     for customer in customers:
         await customer.top_up(POOR if customer is customers[-1] else TOPUP)
-    trade = asyncio.gather(
-        *(
-            customer.submit_all(orders(seed=number, count=ORDERS_PER_CUSTOMER), NAMES[number])
-            for number, customer in enumerate(customers)
-        )
-    )
-    while tally.done < len(customers) * ORDERS_PER_CUSTOMER // 2 and not trade.done():
+    async with asyncio.TaskGroup() as trade:
+        for number, customer in enumerate(customers):
+            programs = orders(seed=number, count=ORDERS_PER_CUSTOMER)
+            trade.create_task(customer.submit_all(programs, NAMES[number]))
+        trade.create_task(_kill_half_way(seller, tally, len(customers) * ORDERS_PER_CUSTOMER))
+    while (await asyncio.to_thread(httpx.get, seller.ready_url)).json()["owed"]:
+        await asyncio.sleep(0.1)
+    return tally, customers
+
+
+async def _kill_half_way(seller: Child, tally: Tally, total: int) -> None:
+    while tally.done + len(tally.surprises) < total // 2:
         await asyncio.sleep(0.05)
     say("Killing the seller in the middle of it (SIGKILL), and starting it again ...")
     seller.kill()
     await asyncio.to_thread(seller.start)
-    await trade
-    while (await asyncio.to_thread(httpx.get, seller.ready_url)).json()["owed"]:
-        await asyncio.sleep(0.1)
-    return tally, customers
 
 
 def _environment(directory: Path) -> tuple[dict[str, str], str]:
