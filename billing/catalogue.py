@@ -231,8 +231,8 @@ def update_price(
         replacement = PriceVersion.objects.create(price=price, number=version.number + 1, created_at=now, **terms)
         price.updated_at = now
         price.save(update_fields=["updated_at"])
-        _record(price, "price.revised", actor, now, before=before, after=terms)
         plans.follow(price_id=price.id, replacement=replacement, actor=actor, now=now)
+        _record(price, "price.revised", actor, now, before=before, after=terms)
     return replacement
 
 
