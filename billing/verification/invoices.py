@@ -200,8 +200,10 @@ CHECKS = (
         "no subscription waits for more than ten minutes to be billed, and no invoice is parked",
         "sub",
         """
-        SELECT id, format('due since %s', billing_due_at) FROM billing_subscription
-        WHERE billing_due_at < now() - interval '10 minutes'
+        SELECT s.id, format('due since %s', s.billing_due_at)
+        FROM billing_subscription s
+        JOIN customers_book b ON b.bucket = s.bucket AND b.customer_id = s.customer_id
+        WHERE s.billing_due_at < coalesce(b.test_clock, now()) - interval '10 minutes'
         UNION ALL
         SELECT subscription_id, format('invoice %s is parked: %s', sequence_number, failure_reason)
         FROM billing_invoice WHERE status = 'failed'

@@ -144,7 +144,8 @@ CHECKS = (
         SELECT w.id, format('%s charges wait since %s', w.charge_seq - w.settled_seq, q.since)
         FROM billing_wallet w
         JOIN billing_unsettledwallet q ON q.bucket = w.bucket AND q.wallet_id = w.id
-        WHERE w.settled_seq < w.charge_seq AND q.since < now() - interval '60 seconds'
+        JOIN customers_book b ON b.bucket = w.bucket AND b.customer_id = w.customer_id
+        WHERE w.settled_seq < w.charge_seq AND q.since < coalesce(b.test_clock, now()) - interval '60 seconds'
         """,
         may_lag=True,
     ),

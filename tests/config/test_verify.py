@@ -88,6 +88,7 @@ class TestWhatIsLate:
     def late(self) -> Buyer:
         late = subscribed(at=timezone.now() - timedelta(minutes=5))
         late.use(late.subscription.plan_version.prices.get(), 1)
+        late.set_clock(None)
         return late
 
     def test_is_told_but_says_nothing_about_the_books(self, late):
