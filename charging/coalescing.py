@@ -2,7 +2,8 @@
 
 A few workers on the event loop, each with a connection of its own, take whatever has arrived since they last looked.
 Two never work on one customer at the same time: what arrives for a customer who is being served waits for that to end,
-and then goes together. Customers held by other processes are skipped and asked again, and waited for after a few skips.
+and then goes together. Customers held by other processes are skipped and asked again. After a few skips they are waited
+for, by workers that do nothing else, so that nobody else waits with them.
 """
 
 import asyncio
@@ -25,8 +26,11 @@ logger = logging.getLogger(__name__)
 
 BATCH_MAX = 256  # deciding this many holds the event loop for some tens of milliseconds
 SKIPS_MAX = 3
+WAITS_MAX = 2  # of store.LOCK_TIMEOUT_MS each, before a customer is told to come again
+WAITERS = 2
 TRANSIENT_TRIES_MAX = 6
 BACKOFF_SECONDS = 0.25
+OUTAGE_SECONDS_MAX = 5.0  # then the database is not about to come back, and a quick refusal is better than a long wait
 STOP_SECONDS_MAX = 30.0
 
 BATCHES = Histogram(
@@ -51,13 +55,42 @@ class Ticket:
 class _Entry:
     """One command of a ticket, waiting its turn."""
 
-    __slots__ = ("command", "index", "skips", "ticket")
+    __slots__ = ("command", "index", "skips", "ticket", "waits")
 
     def __init__(self, ticket: Ticket, index: int) -> None:
         self.ticket = ticket
         self.index = index
         self.command = ticket.commands[index]
         self.skips = 0
+        self.waits = 0
+
+
+class _Line:
+    """What waits to be taken, and the workers that rest until something does."""
+
+    __slots__ = ("entries", "resting")
+
+    def __init__(self) -> None:
+        self.entries: deque[_Entry] = deque()
+        self.resting: deque[asyncio.Future[None]] = deque()
+
+    def wake(self) -> None:
+        """Have one worker look."""
+        while self.resting:
+            rest = self.resting.popleft()
+            if not rest.done():
+                rest.set_result(None)
+                return
+
+    async def rest(self) -> None:
+        """Return when there may be something to take."""
+        rest = asyncio.get_running_loop().create_future()
+        self.resting.append(rest)
+        await rest
+
+
+def _unreachable() -> Refused:
+    return Refused(Unavailable("The database cannot be reached; send the request again with the same key."))
 
 
 class Coalescer:
@@ -68,13 +101,15 @@ class Coalescer:
         self._waiting_max = waiting_max
         self._bucket_groups = bucket_groups
         self._catalogue = Plans()
-        self._queue: deque[_Entry] = deque()
+        self._queue = _Line()
+        self._held = _Line()  # of customers that other processes hold
         self._busy: set[bytes] = set()
         self._parked: dict[bytes, list[_Entry]] = {}
         self._waiting = 0
         self._stopping = False
-        self._resting: deque[asyncio.Future[None]] = deque()
-        self._tasks = [asyncio.create_task(self._work(), name=f"lane-{n}") for n in range(workers)]
+        self._lost_at: float | None = None  # when the database was lost, until it is found again
+        lines = [self._queue] * workers + [self._held] * WAITERS
+        self._tasks = [asyncio.create_task(self._work(line), name=f"lane-{n}") for n, line in enumerate(lines)]
 
     async def stop(self) -> None:
         """Refuse new commands, finish the accepted ones, and end the workers."""
@@ -97,43 +132,33 @@ class Coalescer:
             raise TooManyRequests(code="OVERLOADED")
         ticket = Ticket(commands, asyncio.get_running_loop().create_future())
         self._waiting += ticket.remaining
-        self._queue.extend([_Entry(ticket, index) for index in range(ticket.remaining)])
-        self._wake()
-        await asyncio.shield(ticket.done)
+        self._queue.entries.extend([_Entry(ticket, index) for index in range(ticket.remaining)])
+        self._queue.wake()
+        await ticket.done
         return ticket.outcomes  # type: ignore[return-value]
-
-    def _wake(self) -> None:
-        while self._resting:
-            rest = self._resting.popleft()
-            if not rest.done():
-                rest.set_result(None)
-                return
 
     # --- one worker --------------------------------------------------------------------------------------
 
-    async def _work(self) -> None:
+    async def _work(self, line: _Line) -> None:
         channel: Channel | None = None
-        loop = asyncio.get_running_loop()
         try:
             while True:
-                batches = self._take()
+                batches = self._take(line)
                 if not batches:
-                    rest = loop.create_future()
-                    self._resting.append(rest)
-                    await rest
+                    await line.rest()
                 for entries in batches:
-                    channel = await self._serve(channel, entries)
+                    channel = await self._serve(channel, entries, wait=line is self._held)
         finally:
             if channel is not None:
                 channel.close()
 
-    def _take(self) -> list[list[_Entry]]:
+    def _take(self, line: _Line) -> list[list[_Entry]]:
         """Gather what has arrived, without customers being served; one list for each group of buckets."""
         groups: dict[int, list[_Entry]] = {}
         mine: set[bytes] = set()
-        queue, busy = self._queue, self._busy
-        for _ in range(min(len(queue), BATCH_MAX)):
-            entry = queue.popleft()
+        arrived, busy = line.entries, self._busy
+        for _ in range(min(len(arrived), BATCH_MAX)):
+            entry = arrived.popleft()
             customer_id = entry.command.customer_id
             if customer_id in busy and customer_id not in mine:
                 self._parked.setdefault(customer_id, []).append(entry)
@@ -141,14 +166,13 @@ class Coalescer:
             mine.add(customer_id)
             groups.setdefault(customer_id[15] * self._bucket_groups >> 8, []).append(entry)
         busy |= mine
-        if queue:
-            self._wake()
+        if arrived:
+            line.wake()
         return list(groups.values())
 
-    async def _serve(self, channel: Channel | None, entries: list[_Entry]) -> Channel | None:
+    async def _serve(self, channel: Channel | None, entries: list[_Entry], *, wait: bool) -> Channel | None:
         """Run one batch to its end, whatever happens to the connection on the way."""
         commands = [entry.command for entry in entries]
-        wait = any(entry.skips >= SKIPS_MAX for entry in entries)
         BATCHES.observe(len(commands))
         outcomes: Sequence[Outcome | Skipped] | None = None
         for attempt in range(TRANSIENT_TRIES_MAX):
@@ -157,40 +181,57 @@ class Coalescer:
                     channel = await asyncio.to_thread(store.connect, self._url)
                 with BATCH_SECONDS.time():
                     outcomes = await complete_async(channel, store.run(channel, commands, self._catalogue, wait=wait))
+                self._lost_at = None
                 break
             except (Transient, DatabaseError) as error:
                 logger.warning("lane lost its database (%s); try %d", error.__cause__ or error, attempt + 1)
                 if channel is not None:
                     channel.close()
                 channel = None
+                if self._is_out():
+                    break
                 await asyncio.sleep(BACKOFF_SECONDS * 2**attempt)
             except Exception:  # a bug must not take the worker, and every later request with it
                 logger.exception("lane batch failed")
-                outcomes = [Refused(ServiceError())] * len(entries)
+                outcomes = [Refused(ServiceError()) for _ in entries]
                 break
-        if outcomes is None:
-            refusal = Unavailable("The database cannot be reached; send the request again with the same key.")
-            outcomes = [Refused(refusal)] * len(entries)
-        self._settle(entries, outcomes)
+        self._settle(entries, outcomes or [_unreachable() for _ in entries], waited=wait)
         return channel
 
-    def _settle(self, entries: Sequence[_Entry], outcomes: Sequence[Outcome | Skipped]) -> None:
+    def _is_out(self) -> bool:
+        """Note that the database was not there, and tell whether it has been gone for too long to wait for it."""
+        now = asyncio.get_running_loop().time()
+        self._lost_at = self._lost_at or now
+        return now - self._lost_at >= OUTAGE_SECONDS_MAX
+
+    def _settle(self, entries: Sequence[_Entry], outcomes: Sequence[Outcome | Skipped], *, waited: bool) -> None:
         """Hand out outcomes, let the next batch have the customers, and ask again for those that were skipped."""
         for entry, outcome in zip(entries, outcomes, strict=True):
             customer_id = entry.command.customer_id
             self._busy.discard(customer_id)
             if isinstance(outcome, Skipped):
-                entry.skips += 1
-                self._queue.append(entry)
+                self._ask_again(entry, waited=waited)
             else:
-                ticket = entry.ticket
-                ticket.outcomes[entry.index] = outcome
-                ticket.remaining -= 1
-                self._waiting -= 1
-                if not ticket.remaining and not ticket.done.done():
-                    ticket.done.set_result(None)
+                self._answer(entry, outcome)
             if parked := self._parked.pop(customer_id, None):
-                self._queue.extend(parked)
+                self._queue.entries.extend(parked)
         WAITING.set(self._waiting)
-        if self._queue:
-            self._wake()
+        for line in (self._queue, self._held):
+            if line.entries:
+                line.wake()
+
+    def _answer(self, entry: _Entry, outcome: Outcome) -> None:
+        ticket = entry.ticket
+        ticket.outcomes[entry.index] = outcome
+        ticket.remaining -= 1
+        self._waiting -= 1
+        if not ticket.remaining and not ticket.done.done():
+            ticket.done.set_result(None)
+
+    def _ask_again(self, entry: _Entry, *, waited: bool) -> None:
+        entry.skips += 1
+        entry.waits += waited
+        if entry.waits >= WAITS_MAX:
+            self._answer(entry, store.busy())
+        else:
+            (self._held if entry.skips >= SKIPS_MAX else self._queue).entries.append(entry)

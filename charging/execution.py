@@ -37,7 +37,7 @@ def execute(commands: Sequence[Command]) -> list[Outcome]:
             outcomes = complete(_channel(), store.run(_channel(), commands, _catalogue))
         except Transient:
             continue
-        return [outcome for outcome in outcomes if not isinstance(outcome, Skipped)]  # who waits skips nobody
+        return [store.busy() if isinstance(outcome, Skipped) else outcome for outcome in outcomes]
     raise Unavailable()
 
 

@@ -23,7 +23,6 @@ from merchants.errors import NotFound, ServiceError, Unavailable
 
 logger = logging.getLogger(__name__)
 
-TRIES_MAX = 4
 LOCK_TIMEOUT_MS = 2_000
 STATEMENT_TIMEOUT_MS = 15_000
 IDLE_TIMEOUT_MS = 10_000
@@ -50,6 +49,11 @@ class Skipped(NamedTuple):
     """Another transaction holds this customer; ask again."""
 
 
+def busy() -> Refused:
+    """Return the answer for a customer that was asked for often enough."""
+    return Refused(Unavailable("The customer is busy; try again.", code="CUSTOMER_BUSY"))
+
+
 class Transient(Exception):
     """The transaction did not happen, or may not have: run it again, keys make that safe."""
 
@@ -64,8 +68,8 @@ def run(
 ) -> Steps[list[Outcome | Skipped]]:
     """Carry out commands in order, all durable on return; one outcome each.
 
-    With ``wait=False`` customers that another transaction holds are skipped. A refused command never fails its
-    neighbours; when the database refuses the batch, each command is tried by itself.
+    Customers that another transaction holds are skipped: at once, or with ``wait`` after the lock's timeout. A refused
+    command never fails its neighbours; when the database refuses the batch, each command is tried by itself.
 
     Raises Transient when the connection is lost: whether the batch was committed is then not known.
     """
@@ -74,36 +78,17 @@ def run(
     except (errors.SerializationFailure, errors.DeadlockDetected, errors.LockNotAvailable):
         if not wait:
             return [Skipped() for _ in commands]
-        return (yield from _one_by_one(channel, commands, catalogue))
+        return (yield from run(channel, commands, catalogue, wait=False))  # only one of the customers may be held
     except (psycopg.OperationalError, psycopg.InterfaceError) as error:
         raise Transient from error
     except psycopg.Error:
         if len(commands) == 1:
-            raise
+            logger.exception("command refused by the database")
+            return [Refused(ServiceError())]
         logger.exception("batch refused by the database; running its commands one by one")
-        return (yield from _one_by_one(channel, commands, catalogue))
-
-
-def _one_by_one(channel: Channel, commands: Sequence[Command], catalogue: Plans) -> Steps[list[Outcome | Skipped]]:
     outcomes: list[Outcome | Skipped] = []
     for command in commands:
-        for _ in range(TRIES_MAX):
-            try:
-                outcomes += yield from _run(channel, [command], catalogue, wait=True)
-                break
-            except (errors.SerializationFailure, errors.DeadlockDetected):
-                continue
-            except errors.LockNotAvailable:
-                outcomes.append(Refused(Unavailable("The customer is busy; try again.", code="CUSTOMER_BUSY")))
-                break
-            except (psycopg.OperationalError, psycopg.InterfaceError) as error:
-                raise Transient from error
-            except psycopg.Error:
-                logger.exception("command refused by the database")
-                outcomes.append(Refused(ServiceError()))
-                break
-        else:
-            outcomes.append(Refused(Unavailable("The customer is busy; try again.", code="CUSTOMER_BUSY")))
+        outcomes += yield from run(channel, [command], catalogue, wait=wait)
     return outcomes
 
 
