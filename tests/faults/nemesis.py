@@ -1,0 +1,115 @@
+"""What breaks things, at the times and in the order that a seed decides.
+
+A fault is a function of the Farthing it harms and of the nemesis' dice; when it returns, the harm is done and, where it
+lasts, over. What was killed is brought back by the product's own supervisor.
+"""
+
+import logging
+import random
+import signal
+import time
+from collections.abc import Callable, Sequence
+
+import redis
+
+from tests.faults.farthing import Farthing, family, send
+
+Fault = Callable[[Farthing, random.Random], None]
+
+logger = logging.getLogger(__name__)
+
+LULL_SECONDS = (0.4, 1.2)
+HUNG_SECONDS = 4.0
+LOCKED_SECONDS = 10.0
+DOWN_SECONDS = 20.0
+TERMINATIONS = 5
+
+
+def torment(farthing: Farthing, faults: Sequence[Fault], *, seed: int, heal: bool = True) -> None:
+    """Inflict every fault once, in the seed's order, each on a Farthing that was whole before it."""
+    rng = random.Random(seed)
+    logger.warning("seed %s", seed)
+    for fault in rng.sample(faults, len(faults)):
+        time.sleep(rng.uniform(*LULL_SECONDS))
+        logger.warning("%s", fault.__name__)
+        fault(farthing, rng)
+        if heal:
+            farthing.heal()
+
+
+# --- deaths ----------------------------------------------------------------------------------------------
+
+
+def kill_web(farthing: Farthing, rng: random.Random) -> None:
+    """The web server, or one of the processes that do its work."""
+    *workers, _, main = farthing.processes("web")
+    send([rng.choice([main, *workers])], signal.SIGKILL)
+
+
+def kill_worker(farthing: Farthing, rng: random.Random) -> None:
+    """The Celery worker with all its pool, or one process of the pool."""
+    *pool, main = farthing.processes("worker")
+    send(rng.choice([[main, *pool], pool[:1]]), signal.SIGKILL)
+
+
+def kill_beat(farthing: Farthing, rng: random.Random) -> None:
+    """What wakes the worker."""
+    send(farthing.processes("beat"), signal.SIGKILL)
+
+
+def kill_redis(farthing: Farthing, rng: random.Random) -> None:
+    """Redis, and with it every message, cache and limit."""
+    send(farthing.processes("redis"), signal.SIGKILL)
+
+
+def kill_postgres(farthing: Farthing, rng: random.Random) -> None:
+    """The postmaster and every backend, so that nothing gets to write another byte."""
+    postmaster = farthing.pids()["postgres"]
+    send([postmaster], signal.SIGSTOP)  # or it would take the death of a backend for a crash, and recover by itself
+    send(family(postmaster), signal.SIGKILL)
+
+
+def kill_everything(farthing: Farthing, rng: random.Random) -> None:
+    """All at once, as when the power fails, though what the kernel has stays."""
+    pids = [pid for name in farthing.pids() for pid in farthing.processes(name)]
+    send(pids, signal.SIGKILL)
+
+
+def kill_supervisor(farthing: Farthing, rng: random.Random) -> None:
+    """Who watches the watchman: the next start finds what the last has left."""
+    farthing.restart_after_kill()
+
+
+# --- illnesses -------------------------------------------------------------------------------------------
+
+
+def hang_worker(farthing: Farthing, rng: random.Random) -> None:
+    """The worker and its pool stand still for a while, and then go on as if nothing had been."""
+    pids = farthing.processes("worker")
+    send(pids, signal.SIGSTOP)
+    time.sleep(HUNG_SECONDS)
+    send(pids, signal.SIGCONT)
+
+
+def hang_redis(farthing: Farthing, rng: random.Random) -> None:
+    """Redis accepts, and says nothing."""
+    pids = farthing.processes("redis")
+    send(pids, signal.SIGSTOP)
+    time.sleep(HUNG_SECONDS)
+    send(pids, signal.SIGCONT)
+
+
+def forget_redis(farthing: Farthing, rng: random.Random) -> None:
+    """FLUSHALL."""
+    with redis.Redis.from_url(farthing.urls.redis) as client:
+        client.flushall()
+
+
+def terminate_backends(farthing: Farthing, rng: random.Random) -> None:
+    """Every session is ended, again and again."""
+    for _ in range(TERMINATIONS):
+        farthing.ask(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'client backend' "
+            "AND pid <> pg_backend_pid()"
+        )
+        time.sleep(rng.uniform(0.05, 0.3))
