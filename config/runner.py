@@ -49,6 +49,7 @@ class Options:
     workers: int
     data: Path
     verbose: bool
+    demo: bool
     servers_only: bool
 
     @property
@@ -75,6 +76,7 @@ def _options() -> Options:
     parser = argparse.ArgumentParser(prog="make run", description="Run the whole of Farthing.")
     parser.add_argument("--verbose", action="store_true", help="tell how long each step takes")
     parser.add_argument("--servers-only", action="store_true", help="only PostgreSQL and Redis")
+    parser.add_argument("--without-demo", action="store_true", help="make no demo merchant")
     given = parser.parse_args()
     try:
         port, workers = int(os.environ.get("PORT") or 8000), int(os.environ.get("FARTHING_WEB_WORKERS") or 1)
@@ -88,6 +90,7 @@ def _options() -> Options:
         workers=workers,
         data=Path(os.environ.get("FARTHING_DATA") or ROOT / ".farthing").absolute(),
         verbose=given.verbose,
+        demo=not given.without_demo,
         servers_only=given.servers_only,
     )
 
@@ -135,8 +138,9 @@ def _run(options: Options, hurry: threading.Event) -> None:
         try:
             for child in children:
                 child.start()
-            with clock("demo"):
-                _seed(options, environment)
+            if options.demo:
+                with clock("demo"):
+                    _seed(options, environment)
             with clock("web"):
                 _wait_until_ready(options, children[0])
             _announce(options, time.monotonic() - began)
@@ -263,8 +267,6 @@ def _started(command: list[str], environment: dict[str, str]) -> Iterator["subpr
 
 def _seed(options: Options, environment: dict[str, str]) -> None:
     """Make the demo merchant, or find it, and write its keys to demo.env."""
-    if not any(ROOT.glob("*/management/commands/seed_demo.py")):
-        return
     with _started([PYTHON, "manage.py", "seed_demo", "--env-file", str(_demo_file(options))], environment) as process:
         said, _ = process.communicate()
         if process.returncode:
@@ -281,7 +283,7 @@ def _demo_file(options: Options) -> Path:
 def _children(options: Options, environment: dict[str, str]) -> list[Process]:
     """Describe the children in the order in which they are stopped; the web server lets its requests finish."""
     from_web_only = {name: value for name, value in environment.items() if name != "PROMETHEUS_MULTIPROC_DIR"}
-    web = ["granian", "--interface=asgi", f"--host={options.host}", f"--port={options.port}", "--no-ws"]
+    web = ["granian", "--interface=asgi", f"--host={options.host}", f"--port={options.port}", "--http=1", "--no-ws"]
     web += [f"--workers={options.workers}", "--respawn-failed-workers", "--workers-kill-timeout=20", "--backlog=2048"]
     celery = ["celery", "--app=config.celery"]
     worker = ["worker", "--queues=settlement,invoicing,sweeps", f"--concurrency={WORKER_PROCESSES}"]
@@ -323,16 +325,18 @@ def _wait_until_ready(options: Options, web: Process) -> None:
 
 
 def _announce(options: Options, seconds: float) -> None:
-    lines = _demo_file(options).read_text().splitlines() if _demo_file(options).exists() else []
-    demo = dict(line.split("=", 1) for line in lines if "=" in line)
+    demo = ""
+    if options.demo:
+        known = dict(line.split("=", 1) for line in _demo_file(options).read_text().splitlines() if "=" in line)
+        demo = f"""
+  Sign in    {known["FARTHING_EMAIL"]}  {known["FARTHING_PASSWORD"]}
+  API key    {known["FARTHING_API_KEY"]}
+  All ids    {_demo_file(options)}"""
     watching.tell(
         f"""
 Farthing is ready ({seconds:.1f} s).
 
-  Dashboard  {options.url}/
-  Sign in    {demo.get("FARTHING_EMAIL", "")}  {demo.get("FARTHING_PASSWORD", "")}
-  API key    {demo.get("FARTHING_API_KEY", "")}
-  All ids    {_demo_file(options)}
+  Dashboard  {options.url}/{demo}
   Logs       {options.data / "logs"}
 
 Ctrl-C stops everything and keeps the data.
