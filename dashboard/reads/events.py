@@ -34,6 +34,7 @@ PERIOD_DEFAULT = "7d"
 ID_BITS = 128
 BITS_PER_LETTER = 5
 ID_PREFIX = "usg"
+RECORDED, HAPPENED = "created_at", "timestamp"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,18 +87,23 @@ class Filters:
 
 
 def explore(*, merchant_id: UUID, filters: Filters, cursor: str, now: datetime) -> Page[Any]:
-    """Return the page of a merchant's events that the filters and the cursor ask for, newest first."""
+    """Return the page of a merchant's events that the filters and the cursor ask for, newest first.
+
+    Events of all customers are listed as they were recorded, those of one as they happened: each has its index.
+    """
     since = now - PERIODS.get(filters.period, PERIODS[PERIOD_DEFAULT])[1]
-    found = page(_narrow(merchant_id, since, filters), cursor=cursor)
-    return Page(rows=described(found.rows, merchant_id), newer=found.newer, older=found.older)
+    by = HAPPENED if filters.customer_id else RECORDED
+    found = page(_narrow(merchant_id, {f"{by}__gte": since}, filters), cursor=cursor, by=by)
+    return Page(rows=described(found.rows, merchant_id, by), newer=found.newer, older=found.older)
 
 
 def latest(*, merchant_id: UUID, count: int, customer_id: UUID | None = None) -> list[EventRow]:
     """Return a merchant's newest events, or those of one customer."""
     events = UsageEvent.objects.filter(merchant_id=merchant_id)
+    by = HAPPENED if customer_id else RECORDED
     if customer_id:
         events = events.filter(bucket=ids.bucket_of(customer_id), customer_id=customer_id)
-    return described(list(events.order_by("-created_at", "-id")[:count]), merchant_id)
+    return described(list(events.order_by(f"-{by}", "-id")[:count]), merchant_id, by)
 
 
 def stamp(rows: Sequence[EventRow]) -> str:
@@ -105,7 +111,7 @@ def stamp(rows: Sequence[EventRow]) -> str:
     return rows[0].id + rows[0].status if rows else "none"
 
 
-def described(events: Sequence[UsageEvent], merchant_id: UUID) -> list[EventRow]:
+def described(events: Sequence[UsageEvent], merchant_id: UUID, by: str = RECORDED) -> list[EventRow]:
     """Say of each event who, what, how much and what became of it, in five queries however many there are."""
     gross: dict[UUID, int] = defaultdict(int)
     for source_id, amount in _charges(events).values_list("source_id", "gross"):
@@ -121,7 +127,7 @@ def described(events: Sequence[UsageEvent], merchant_id: UUID) -> list[EventRow]
     rows = [
         EventRow(
             id=ids.text(ID_PREFIX, event.id),
-            at=event.created_at,
+            at=getattr(event, by),
             customer_id=ids.text("cus", event.customer_id),
             customer=names.get(event.customer_id, "Deleted customer"),
             uses=[_use(line, metrics) for line in event.properties],
@@ -169,8 +175,8 @@ def id_range(text: str) -> tuple[UUID, UUID] | None:
     return UUID(int=min(lowest, most)), UUID(int=min(highest, most))
 
 
-def _narrow(merchant_id: UUID, since: datetime, filters: Filters) -> QuerySet[UsageEvent]:
-    events = UsageEvent.objects.filter(merchant_id=merchant_id, created_at__gte=since)
+def _narrow(merchant_id: UUID, since: dict[str, datetime], filters: Filters) -> QuerySet[UsageEvent]:
+    events = UsageEvent.objects.filter(merchant_id=merchant_id, **since)
     if filters.customer_id:
         events = events.filter(bucket=ids.bucket_of(filters.customer_id), customer_id=filters.customer_id)
     if filters.metric_id:
