@@ -16,7 +16,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("healthz", probes.healthz),
     path("readyz", probes.readyz),
     path("metrics", metrics.metrics),
-    path("openapi.json", openapi.Document.as_view(), name="openapi"),
+    path("openapi.json", openapi.document, name="openapi"),
     path("docs", openapi.Docs.as_view(), name="docs"),
     path("redoc", openapi.Reference.as_view(), name="redoc"),
     path("v0/", include(merchants.api)),

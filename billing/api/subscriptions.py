@@ -365,6 +365,7 @@ class Termination(TenantView):
 
 class Portal(TenantView):
     scope = "subscriptions"
+    takes_idempotency_key = False  # a link is a secret, and none is kept
 
     @extend_schema(
         operation_id="generatePortalLink", request=PortalRequestSerializer, responses={200: PortalSerializer}

@@ -162,7 +162,7 @@ class TestTheLanesExamples:
 @pytest.mark.django_db
 class TestThePages:
     def test_serve_the_document(self):
-        answer = Client().get("/openapi.json")
+        answer = Client().get("/openapi.json", headers={"Accept": "text/html"})
 
         assert answer.status_code == 200
         assert answer.json()["info"]["title"] == "Farthing API"
