@@ -44,12 +44,12 @@ class TestRead:
 
     def test_refuses_a_link_of_another_installation(self) -> None:
         link = token()
-        with override_settings(SECRET_KEY="another"), pytest.raises(portal_links.LinkRefused):  # noqa: S106
+        with override_settings(SECRET_KEY="another"), pytest.raises(portal_links.LinkRefused):
             portal_links.read(link, now=NOW)
 
     def test_survives_a_rotated_signing_key(self, settings: object) -> None:
         link = token()
-        with override_settings(SECRET_KEY="next", SECRET_KEY_FALLBACKS=[_current_key()]):  # noqa: S106
+        with override_settings(SECRET_KEY="next", SECRET_KEY_FALLBACKS=[_current_key()]):
             assert portal_links.read(link, now=NOW).customer_id == CUSTOMER
 
 
