@@ -77,7 +77,7 @@ $(BIN)/python:
 	    done; \
 	done; \
 	if [ -z "$$python" ]; then \
-	    echo "Farthing needs Python 3.11 or newer; found: $$(python3 --version 2>/dev/null || echo none)." \
+	    echo "Farthing needs Python 3.11 or newer; found: $$($(firstword $(PYTHONS)) --version 2>/dev/null || echo none)." \
 	        "If it is installed elsewhere: make PYTHON=/path/to/python3.11 run" >&2; exit 1; \
 	fi; \
 	if ! "$$python" -c "import ensurepip, venv" 2>/dev/null; then \
