@@ -48,8 +48,8 @@ class StrictField(serializers.Field):  # type: ignore[type-arg]
             raise serializers.ValidationError(refused.message, code=refused.code) from refused
 
     def to_representation(self, value: Any) -> Any:
-        """Show what is empty as null, where null is allowed."""
-        return None if self.allow_null and not value else value
+        """Show an empty text or object as null, where null is allowed."""
+        return None if self.allow_null and value in ("", {}) else value
 
 
 class ConstantField(StrictField):

@@ -119,7 +119,9 @@ class SubscriptionSerializer(serializers.Serializer[Any]):
     terminationReason = TextField(source="termination_reason")
     createdAt = InstantField(source="created_at")
     updatedAt = InstantField(source="updated_at")
-    payment = PaymentSerializer(required=False, help_text="Of a single subscription that waits for it, or is new.")
+    payment = PaymentSerializer(
+        required=False, allow_null=True, help_text="Of a single subscription that waits for it, or is new."
+    )
     customer = SubscribedCustomerSerializer(required=False, help_text="Where it is asked for with include=customer.")
 
     def to_representation(self, instance: Subscription | Agreement) -> dict[str, Any]:

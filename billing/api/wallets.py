@@ -35,7 +35,7 @@ class AmountsSerializer(serializers.Serializer[Wallet]):
     balance = DecimalTextField()
     spent = DecimalTextField()
     held = DecimalTextField()
-    available = DecimalTextField()
+    available = DecimalTextField(allow_null=True)
 
 
 class WalletSerializer(serializers.Serializer[Wallet]):
@@ -49,8 +49,8 @@ class WalletSerializer(serializers.Serializer[Wallet]):
     balance = NanosTextField()
     spent = NanosTextField()
     held = NanosTextField()
-    available = NanosTextField()
-    creditLimit = NanosTextField(source="credit_limit")
+    available = NanosTextField(allow_null=True)
+    creditLimit = NanosTextField(source="credit_limit", allow_null=True)
     amounts = AmountsSerializer(source="*")
     createdAt = InstantField(source="created_at")
 
