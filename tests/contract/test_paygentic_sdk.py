@@ -307,6 +307,7 @@ class TestRefusals:
         with pytest.raises(errors.Error) as unknown:
             Paygentic(bearer_auth="fth_sk_test_no", server_url=shop.url).products.list(request={})
 
-        assert [error.field for error in invalid.value.data.errors] == ["name"]
+        data: Any = invalid.value.data
+        assert [error.field for error in data.errors] == ["name"]
         assert missing.value.data.code == "NOT_FOUND"
         assert unknown.value.data.code == "INVALID_API_KEY"

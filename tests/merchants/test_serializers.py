@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from django.http import QueryDict
@@ -47,7 +48,8 @@ def read(**members: object) -> dict[str, object]:
 def code_of(**members: object) -> dict[str, str]:
     with pytest.raises(serializers.ValidationError) as refused:
         read(**members)
-    return {name: details[0].code for name, details in refused.value.detail.items()}
+    detail: Any = refused.value.detail
+    return {name: faults[0].code for name, faults in detail.items()}
 
 
 class TestBodySerializer:
@@ -92,7 +94,7 @@ class TestOwnMerchantField:
                 read(merchant=other)
 
 
-class ShownSerializer(serializers.Serializer):
+class ShownSerializer(serializers.Serializer[Any]):
     object = ConstantField("thing")
     id = IdField("prod")
     text = TextField(allow_null=True)
@@ -132,7 +134,8 @@ class TestPageSerializer:
 
         with pytest.raises(serializers.ValidationError) as refused:
             serializer.is_valid(raise_exception=True)
-        assert [detail.code for detail in refused.value.detail["limit"]] == ["REPEATED_PARAMETER"]
+        detail: Any = refused.value.detail
+        assert [fault.code for fault in detail["limit"]] == ["REPEATED_PARAMETER"]
 
 
 class TestPageOf:
