@@ -122,6 +122,14 @@ class TestRun:
         assert UsageEvent.objects.count() == 1
         assert isinstance(run(channel, shop.record())[0], Done)
 
+    def test_answers_a_single_command_that_the_database_refuses(self, channel: Channel) -> None:
+        shop = seller()
+        good, bad = shop.record(), shop.record()
+        bad.id = good.id
+        run(channel, good)
+        assert run(channel, bad)[0].error.status == 500
+        assert isinstance(run(channel, shop.record())[0], Done)
+
     def test_says_who_does_not_exist(self, channel: Channel) -> None:
         shop, other = seller(), seller()
         command = shop.record()
