@@ -10,6 +10,7 @@ Lock order: the customer's book, then what settlement locks, and last the mercha
 
 import logging
 import uuid
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from django.conf import settings
@@ -26,7 +27,7 @@ from metering import periods
 
 logger = logging.getLogger(__name__)
 
-SUBSCRIPTIONS_PER_PASS = 500
+SUBSCRIPTIONS_PER_PASS = 5_000
 STEPS_PER_PASS = 60
 FAILURE_LENGTH_MAX = 500
 
@@ -80,7 +81,9 @@ def _standing(invoice: Invoice, now: datetime) -> Status:
 # --- keeping up with time --------------------------------------------------------------------------------
 
 
-def bill_due(*, now: datetime, limit: int = SUBSCRIPTIONS_PER_PASS) -> int:
+def bill_due(
+    *, now: datetime, limit: int = SUBSCRIPTIONS_PER_PASS, is_time_up: Callable[[], bool] = lambda: False
+) -> int:
     """Bring subscriptions that are due up to date: charge fees, begin and end periods, close invoices.
 
     Each step is a transaction of its own. A subscription that cannot be billed is parked and logged; it does not keep
@@ -103,6 +106,8 @@ def bill_due(*, now: datetime, limit: int = SUBSCRIPTIONS_PER_PASS) -> int:
         except (DatabaseError, issuing.Unbillable, settlement.BrokenSequence) as error:
             logger.exception("subscription %s cannot be billed; it is parked", ids.text("sub", subscription_id))
             _park(bucket, customer_id, subscription_id, error)
+        if is_time_up():
+            break
     return steps
 
 

@@ -25,7 +25,7 @@ from merchants import ids
 
 logger = logging.getLogger(__name__)
 
-WALLETS_PER_TRANSACTION = 200  # a book is locked for as long as these take to be written
+WALLETS_PER_TRANSACTION = 100  # their books are locked for as long as these take to be written
 WALLETS_PER_PASS = 5_000
 CHARGES_PER_SETTLEMENT_MAX = 100_000
 PARKED_SECONDS = 60

@@ -1,6 +1,7 @@
 """What billing does when it is woken up: each time it looks in the database what is due."""
 
 import time
+from collections.abc import Callable
 
 from celery import shared_task
 from django.conf import settings
@@ -8,23 +9,29 @@ from django.utils import timezone
 
 from billing import invoicing, settlement, subscriptions
 
-SETTLE_SECONDS_MAX = 0.25  # of every second: what it leaves is settled later, in larger parts
+SETTLE_SECONDS_MAX = 0.15  # of every second: what it leaves is settled later, in larger parts
+BILL_SECONDS_MAX = 20.0  # of every half minute
 END_LIMIT = 500
+
+
+def _after(seconds: float) -> Callable[[], bool]:
+    """Tell from now on whether so much time has passed."""
+    ends = time.monotonic() + seconds
+    return lambda: time.monotonic() > ends
 
 
 @shared_task
 def settle() -> int:
     """Settle charges into the ledger; return how many wallets were settled."""
-    ends = time.monotonic() + SETTLE_SECONDS_MAX
     return settlement.settle_groups(
-        groups=settings.LANE_BUCKET_GROUPS, now=timezone.now(), is_time_up=lambda: time.monotonic() > ends
+        groups=settings.LANE_BUCKET_GROUPS, now=timezone.now(), is_time_up=_after(SETTLE_SECONDS_MAX)
     )
 
 
 @shared_task
 def bill() -> int:
     """Charge fees, begin and end periods, close invoices; return how many steps were taken."""
-    return invoicing.bill_due(now=timezone.now())
+    return invoicing.bill_due(now=timezone.now(), is_time_up=_after(BILL_SECONDS_MAX))
 
 
 @shared_task

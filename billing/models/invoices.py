@@ -3,7 +3,7 @@
 from django.db import models
 
 from billing.models.charges import Charge
-from billing.models.fields import NanosField, QuantityField
+from billing.models.fields import NanosField, QuantityField, never_nan
 from customers.models import Owned
 from merchants.models import Merchant
 from merchants.tables import TableClass
@@ -59,7 +59,16 @@ class Invoice(Owned):
         constraints = [
             models.UniqueConstraint(
                 fields=["bucket", "subscription_id", "sequence_number"], name="one_invoice_per_period"
-            )
+            ),
+            never_nan(
+                "invoice_is_a_number",
+                "subtotal",
+                "total_tax",
+                "grand_total",
+                "paid_amount",
+                "unpaid_amount",
+                "rounding",
+            ),
         ]
         indexes = [models.Index(fields=["merchant_id", "created_at"], name="invoice_by_merchant")]
 
@@ -85,6 +94,9 @@ class InvoiceRollup(Owned):
     net = NanosField()
     tax = NanosField()
     gross = NanosField()
+
+    class Meta:
+        constraints = [never_nan("invoice_rollup_is_a_number", "quantity", "net", "tax", "gross")]
 
 
 class InvoiceLine(Owned):
@@ -112,6 +124,7 @@ class InvoiceLine(Owned):
     class Meta:
         constraints = [
             models.UniqueConstraint(fields=["bucket", "invoice_id", "position"], name="invoice_line_once_per_position"),
+            never_nan("invoice_line_is_a_number", "tax_rate", "quantity", "net", "tax", "gross"),
         ]
 
 

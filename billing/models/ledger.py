@@ -89,6 +89,7 @@ class Settlement(Owned):
             models.UniqueConstraint(fields=["bucket", "wallet_id", "first_seq"], name="settlement_starts_once"),
             models.UniqueConstraint(fields=["bucket", "wallet_id", "last_seq"], name="settlement_ends_once"),
             models.CheckConstraint(condition=Q(first_seq__lte=F("last_seq")), name="settlement_has_charges"),
+            never_nan("settlement_is_a_number", "gross"),
         ]
 
 
@@ -133,6 +134,7 @@ class MerchantRollup(Rollup):
     pk = models.CompositePrimaryKey("bucket", "merchant_id", "hour", "item_id", "currency")
 
     class Meta:
+        constraints = [never_nan("merchant_rollup_is_a_number", "quantity", "net", "tax", "gross", "fee")]
         indexes = [models.Index(fields=["merchant_id", "hour"], name="merchant_rollup_by_hour")]
 
 
@@ -145,4 +147,5 @@ class CustomerRollup(Rollup):
     customer_id = models.UUIDField()
 
     class Meta:
+        constraints = [never_nan("customer_rollup_is_a_number", "quantity", "net", "tax", "gross", "fee")]
         indexes = [models.Index(fields=["merchant_id", "hour"], name="customer_rollup_by_merchant")]

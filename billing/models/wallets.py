@@ -95,6 +95,9 @@ class LotDraw(Owned):
     lot_id = models.UUIDField()
     amount = NanosField()
 
+    class Meta:
+        constraints = [never_nan("lot_draw_is_a_number", "amount")]
+
 
 class TopUp(Owned):
     """One request to add money to a wallet, and how it ended."""

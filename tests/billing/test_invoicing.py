@@ -10,6 +10,7 @@ from django.db import IntegrityError, transaction
 
 from billing import invoicing, issuing, ledger, money
 from billing.models import Charge, FeeOccurrence, Invoice, InvoiceLine, InvoiceNumber, InvoiceRollup, PriceVersion
+from customers.models import Book
 from merchants import ids
 from merchants.errors import Conflict, NotFound
 from tests import factories, parallel
@@ -120,6 +121,19 @@ class TestBillDue:
         assert [invoice.number for invoice in invoices(buyer)[:4]] == ["INV-000001", "INV-000002", "INV-000003", None]
         assert [len(lines(invoice)) for invoice in invoices(buyer)[:3]] == [1, 1, 1]
         assert buyer.reload().billing_due_at == utc(2026, 5, 31, 9)
+
+    def test_stops_when_its_time_is_up_and_goes_on_the_next_time(self, price):
+        plan = subscribe(price).plan
+        for _ in range(2):
+            buyers.subscribe(plan.merchant, plan, at=START)
+        Book.objects.update(test_clock=FEBRUARY)
+        assert invoicing.bill_due(now=FEBRUARY, is_time_up=lambda: True) == 1
+        assert invoicing.bill_due(now=FEBRUARY) == 2
+
+    def test_passes_over_those_whose_own_clock_is_not_there_yet(self, price):
+        buyer = subscribe(price)
+        assert invoicing.bill_due(now=MARCH) == 0
+        assert pass_time(buyer, FEBRUARY) == 1
 
     def test_leaves_the_end_of_a_subscription_to_its_own_sweep(self, price):
         buyer = subscribe(price, subscription={"ending_at": FEBRUARY})

@@ -200,7 +200,7 @@ CONTROLS: dict[str, tuple[str, set[str]]] = {
     ),
     "an amount that is none": (
         (
-            "ALTER TABLE billing_settlement DROP CONSTRAINT IF EXISTS settlement_is_a_number; "
+            "ALTER TABLE billing_settlement DROP CONSTRAINT settlement_is_a_number; "
             f"UPDATE billing_settlement SET gross = 'NaN' WHERE {_FIRST.format('billing_settlement')}"
         ),
         {"numbers_are_numbers", "settlements_sum"},
