@@ -199,6 +199,32 @@ class TestSettleDue:
         assert statements() == one <= 16
 
 
+class TestSettleGroups:
+    def test_settles_every_bucket_once_whatever_the_groups(self, db):
+        for groups in (1, 7, 256):
+            several = [new_buyer(customer={"bucket": bucket}) for bucket in (0, 100, 255)]
+            for each in several:
+                use(each, 1)
+            assert settlement.settle_groups(groups=groups, now=NOW, is_time_up=lambda: False) == 3
+            for each in several:
+                assert_settled(each.prepaid)
+
+    def test_stops_when_its_time_is_up_and_begins_elsewhere_the_next_time(self, db):
+        several = [new_buyer(customer={"bucket": bucket}) for bucket in range(4)]
+        for each in several:
+            use(each, 1)
+        for second in range(4):
+            at = NOW + timedelta(seconds=second)
+            assert settlement.settle_groups(groups=4, now=at, is_time_up=lambda: True) == 1
+        assert [each.prepaid.settled_seq for each in several] == [1, 1, 1, 1]
+
+    def test_stops_between_transactions_of_one_group(self, db, monkeypatch):
+        monkeypatch.setattr(settlement, "WALLETS_PER_TRANSACTION", 1)
+        for _ in range(3):
+            use(new_buyer(), 1)
+        assert settlement.settle_groups(groups=1, now=NOW, is_time_up=lambda: True) == 1
+
+
 class TestRollups:
     def test_hold_the_same_sums_by_customer_by_merchant_and_by_invoice(self, db):
         metric = factories.metric(product=factories.product(merchant=factories.merchant()))
