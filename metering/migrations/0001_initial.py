@@ -32,7 +32,7 @@ class Migration(migrations.Migration):
                 ('reservation_id', models.UUIDField(null=True)),
             ],
             options={
-                'indexes': [models.Index(fields=['bucket', 'customer_id', 'timestamp'], name='usage_event_by_customer'), models.Index(fields=['merchant_id', 'created_at'], name='usage_event_by_merchant')],
+                'indexes': [models.Index(fields=['customer_id', 'timestamp'], name='usage_event_by_customer'), models.Index(fields=['merchant_id', 'created_at'], name='usage_event_by_merchant')],
                 'constraints': [models.UniqueConstraint(fields=('bucket', 'customer_id', 'idempotency_key'), name='usage_event_once_per_key')],
             },
         ),
