@@ -3,10 +3,23 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
-from billing.models import Account, CreditLot, Entry, Invoice, Posting, Plan, PlanVersion, PlanVersionPrice
-from billing.models import Price, PriceVersion, Subscription, Wallet
+from django.db import transaction
+
+from billing import journal, ledger
+from billing.models import (
+    CreditLot,
+    Invoice,
+    Plan,
+    PlanVersion,
+    PlanVersionPrice,
+    Price,
+    PriceVersion,
+    Subscription,
+    TopUp,
+    Wallet,
+)
 from customers.models import Book, Customer
-from merchants import ids
+from merchants import audit, ids, keys, roles
 from merchants.models import Merchant, Organization, Product
 from metering.models import BillableMetric
 
@@ -19,9 +32,11 @@ class Seeded(NamedTuple):
     merchant: Merchant
     merchant_id: str
     metric_id: str
+    secret: str
     customer_ids: list[str]
 
 
+@transaction.atomic
 def seed(*, customers: int, funds_nanos: int = FUNDS_NANOS) -> Seeded:
     """Create one merchant with a metric at $0.001 and this many customers, each with a live subscription."""
     now = datetime.now(UTC)
@@ -54,9 +69,11 @@ def seed(*, customers: int, funds_nanos: int = FUNDS_NANOS) -> Seeded:
         customer_ids.append(ids.text("cus", customer_id))
         for row in _customer(number, customer_id, merchant, plan_version, now, funds_nanos):
             rows.setdefault(type(row), []).append(row)
-    for model in (Customer, Book, Account, Wallet, CreditLot, Subscription, Invoice, Entry, Posting):
-        model.objects.bulk_create(rows[model], batch_size=1000)  # type: ignore[attr-defined]
-    return Seeded(merchant, ids.text("org", merchant.id), ids.text("bm", metric.id), customer_ids)
+    for model in (Customer, Book, Wallet, TopUp, CreditLot, Subscription, Invoice):
+        model.objects.bulk_create(rows[model], batch_size=1000)
+    ledger.post([journal.top_up_received(top_up=top_up, now=now) for top_up in rows[TopUp]])
+    key = keys.create(merchant=merchant, name="Benchmark", scopes=[roles.EVERYTHING], actor=audit.SYSTEM, now=now)
+    return Seeded(merchant, ids.text("org", merchant.id), ids.text("bm", metric.id), key.secret, customer_ids)
 
 
 def _customer(
@@ -64,9 +81,7 @@ def _customer(
 ) -> list[Any]:
     bucket = ids.bucket_of(customer_id)
     own = {"bucket": bucket, "customer_id": customer_id}
-    prepaid, credit, first, following, subscription, entry, credit_account, clearing = (
-        ids.new(bucket) for _ in range(8)
-    )
+    prepaid, credit, first, following, subscription, top_up = (ids.new(bucket) for _ in range(6))
     start, end = now - timedelta(days=1), now + timedelta(days=29)
     return [
         Customer(
@@ -79,29 +94,27 @@ def _customer(
             updated_at=now,
         ),
         Book(bucket=bucket, customer_id=customer_id, merchant=merchant),
-        Account(**own, id=credit_account, kind="customer_credit", currency="USD"),
-        Account(**own, id=clearing, kind="clearing", currency="USD"),
         Wallet(**own, id=prepaid, kind="prepaid", currency="USD", balance=funds_nanos, created_at=now),
         Wallet(**own, id=credit, kind="credit", currency="USD", created_at=now),
+        TopUp(
+            **own,
+            id=top_up,
+            wallet_id=prepaid,
+            amount=funds_nanos,
+            currency="USD",
+            status=TopUp.Status.SUCCESS,
+            method="test_success",
+            created_at=now,
+        ),
         CreditLot(
             **own,
-            id=entry,
+            id=top_up,
             wallet_id=prepaid,
             kind="paid",
             amount=funds_nanos,
             remaining=funds_nanos,
             effective_at=now,
             created_at=now,
-        ),
-        Entry(**own, id=entry, kind="top_up", key=f"top_up:{entry.hex}", reference_id=entry, created_at=now),
-        Posting(
-            **own,
-            entry_id=entry,
-            position=0,
-            debit_account_id=clearing,
-            credit_account_id=credit_account,
-            amount=funds_nanos,
-            currency="USD",
         ),
         *[
             Invoice(
@@ -134,6 +147,7 @@ def _customer(
             started_at=start,
             period_start=start,
             period_end=end,
+            billing_due_at=end,
             invoice_id=first,
             next_invoice_id=following,
             prepaid_wallet_id=prepaid,
