@@ -67,8 +67,8 @@ class UsageEvent(Owned):
             )
         ]
         indexes = [
-            # Without the bucket, which follows from the customer: the planner takes the two for independent, would expect
-            # one row where there are thousands, and look keys up here.
+            # Without the bucket, which follows from the customer: the planner takes the two for independent, would
+            # expect one row where there are thousands, and look keys up here.
             models.Index(fields=["customer_id", "timestamp"], name="usage_event_by_customer"),
             models.Index(fields=["merchant_id", "created_at"], name="usage_event_by_merchant"),
         ]
