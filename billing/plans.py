@@ -1,8 +1,8 @@
 """Plans and their versions: what a subscription can be pinned to.
 
 A version is immutable. Editing what concerns money makes the next one; whoever is subscribed stays on theirs.
-Locks are taken in one order: prices by id, then plans by id, then the audit log. So a plan that is being made and a price that is
-being edited wait for each other, and no plan is left on a price version that has just been replaced.
+Locks are taken in one order: prices by id, then plans by id, then the audit log. So a plan that is being made and a
+price that is being edited wait for each other, and no plan is left on a price version that has just been replaced.
 """
 
 from collections.abc import Collection, Sequence
