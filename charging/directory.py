@@ -26,7 +26,7 @@ class Directory:
 
     def __init__(self, *, url: str) -> None:
         self._url = url
-        self._local = threading.local()
+        self._connections: dict[int, Connection[Any]] = {}  # by thread
         self._digests: dict[str, bytes] = {}  # by Authorization header: saves hashing the same secret again
 
     def recall(self, header: str | None) -> tuple[bool, KeyFacts | None]:
@@ -67,24 +67,35 @@ class Directory:
         row = self._fetch(_OWNER, [reservation_id[15], UUID(bytes=reservation_id), UUID(bytes=merchant_id)])
         return None if row is None else row[0].bytes
 
+    def close(self) -> None:
+        """Hang up; nothing may be asked any more."""
+        for connection in self._connections.values():
+            connection.close()
+
     def _fetch(self, statement: str, parameters: Any) -> tuple[Any, ...] | None:
         try:
-            cursor = self._connection().execute(statement, parameters)
-            return cursor.fetchone() if cursor.description else None
-        except psycopg.OperationalError:
-            self._local.connection = None
+            return self._ask(statement, parameters)
+        except psycopg.OperationalError:  # the connection was lost while nobody looked
             try:
-                cursor = self._connection().execute(statement, parameters)
-                return cursor.fetchone() if cursor.description else None
+                return self._ask(statement, parameters)
             except psycopg.OperationalError as error:
-                self._local.connection = None
                 raise Unavailable() from error
 
+    def _ask(self, statement: str, parameters: Any) -> tuple[Any, ...] | None:
+        connection = self._connection()
+        try:
+            cursor = connection.execute(statement, parameters)
+            return cursor.fetchone() if cursor.description else None
+        except psycopg.OperationalError:
+            connection.close()
+            raise
+
     def _connection(self) -> Connection[Any]:
-        connection: Connection[Any] | None = getattr(self._local, "connection", None)
+        thread = threading.get_ident()
+        connection = self._connections.get(thread)
         if connection is None or connection.closed:
             connection = psycopg.connect(
                 self._url, autocommit=True, application_name="farthing-directory", connect_timeout=CONNECT_SECONDS_MAX
             )
-            self._local.connection = connection
+            self._connections[thread] = connection
         return connection

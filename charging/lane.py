@@ -7,11 +7,12 @@ A request is read, becomes commands, waits for their commit, and is answered.
 import asyncio
 import gc
 import logging
+import sys
 from collections.abc import Awaitable, Callable, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 from django.conf import settings
 from prometheus_client import Counter
@@ -25,7 +26,9 @@ from merchants import fields, ids, regions, request_ids, strict_json
 from merchants.errors import (
     NotFound,
     PayloadTooLarge,
+    RequestTimeout,
     ServiceError,
+    TooManyRequests,
     Unavailable,
     ValidationFailed,
     envelope,
@@ -38,19 +41,26 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 logger = logging.getLogger(__name__)
 
 BODY_SECONDS_MAX = 30.0
+BODIES_BYTES_MAX = 64 * 2**20  # of bodies that have come in part, in one process
 DIRECTORY_THREADS = 2
+DIRECTORY_SECONDS_MAX = 8.0
+THREAD_SWITCH_SECONDS = 0.0002  # the server's own threads bring requests; they must not wait for a long turn of ours
 GC_ALLOCATIONS = 20_000  # containers made between two collections of the youngest
 
 REQUESTS = Counter("farthing_lane_requests", "Requests answered by the fast lane.", ["route", "status"])
 
 _JSON = (b"content-type", b"application/json")
 _REPLAYED = (b"idempotent-replayed", b"true")
+_CLOSE = (b"connection", b"close")  # the rest of the body is still on its way
+_TOO_SLOW = "the body did not arrive in time"
 
 
 class Request:
     """One HTTP request, its headers by lower-case name; a header sent twice is joined by a comma."""
 
     __slots__ = ("headers", "id", "path", "receive", "scope")
+
+    gathered: ClassVar[int] = 0  # bytes of bodies, of all requests, that are not whole yet
 
     def __init__(self, scope: Scope, receive: Receive) -> None:
         self.scope = scope
@@ -68,29 +78,48 @@ class Request:
         return None if value is None else value.decode("latin-1")
 
     async def body(self, bytes_max: int) -> bytes:
-        """Read the whole body, of at most ``bytes_max`` bytes."""
+        """Read the whole body, of at most ``bytes_max`` bytes; raises ServiceError, or ConnectionResetError."""
         strict_json.check_headers(
             content_type=self.header(b"content-type") or "",
             content_encoding=self.header(b"content-encoding") or "",
             content_length=self.header(b"content-length"),
             bytes_max=bytes_max,
         )
-        message = await self.receive()
-        if not message.get("more_body"):
-            return _part(message)
-        return await asyncio.wait_for(self._rest(_part(message), bytes_max), BODY_SECONDS_MAX)
+        task = cast("asyncio.Task[Any]", asyncio.current_task())
+        # asyncio.timeout does the same, at a cost that every request would feel.
+        alarm = asyncio.get_running_loop().call_later(BODY_SECONDS_MAX, task.cancel, _TOO_SLOW)
+        try:
+            return await self._whole(int(self.headers[b"content-length"]), bytes_max)
+        except asyncio.CancelledError as cancelled:
+            if cancelled.args != (_TOO_SLOW,):
+                raise
+            task.uncancel()
+            raise RequestTimeout() from None
+        finally:
+            alarm.cancel()
 
-    async def _rest(self, first: bytes, bytes_max: int) -> bytes:
-        parts, size = [first], len(first)
-        while True:
-            message = await self.receive()
-            part = _part(message)
-            parts.append(part)
-            size += len(part)
-            if size > bytes_max:
-                raise PayloadTooLarge(f"The body may have at most {bytes_max} bytes.", details={"bytesMax": bytes_max})
-            if not message.get("more_body"):
-                return b"".join(parts)
+    async def _whole(self, length: int, bytes_max: int) -> bytes:
+        message = await self.receive()
+        part = _part(message)
+        if len(part) == length or not message.get("more_body"):
+            return part
+        parts, size = [part], len(part)
+        Request.gathered += size
+        try:
+            while size != length and message.get("more_body"):
+                if Request.gathered > BODIES_BYTES_MAX:
+                    raise TooManyRequests(code="OVERLOADED")
+                message = await self.receive()
+                part = _part(message)
+                parts.append(part)
+                size += len(part)
+                Request.gathered += len(part)
+                if size > bytes_max:
+                    about = {"bytesMax": bytes_max}
+                    raise PayloadTooLarge(f"The body may have at most {bytes_max} bytes.", details=about)
+            return b"".join(parts)
+        finally:
+            Request.gathered -= size
 
 
 def _part(message: MutableMapping[str, Any]) -> bytes:
@@ -129,6 +158,7 @@ class Lane:
         """Finish what was accepted."""
         await self._coalescer.stop()
         self._executor.shutdown()
+        self._directory.close()
 
     # --- who asks ----------------------------------------------------------------------------------------
 
@@ -141,7 +171,11 @@ class Lane:
         return self._directory.admit(facts, permission, datetime.now(UTC))
 
     async def _ask(self, question: Callable[..., Any], *arguments: Any) -> Any:
-        return await self._loop.run_in_executor(self._executor, question, *arguments)
+        asked = self._loop.run_in_executor(self._executor, question, *arguments)
+        try:
+            return await asyncio.wait_for(asked, DIRECTORY_SECONDS_MAX)
+        except TimeoutError:
+            raise Unavailable() from None
 
     # --- what is asked -----------------------------------------------------------------------------------
 
@@ -237,15 +271,13 @@ _lane: Lane | None = None
 
 
 async def startup() -> None:
-    import sys
-
-    sys.setswitchinterval(0.0002)
     """Start the lane of this process."""
     global _lane  # noqa: PLW0603 - one lane a process, started and stopped by the server
     # What start-up made lives as long as the process: without this, each collection walks all of it again.
     gc.collect()
     gc.freeze()
     gc.set_threshold(GC_ALLOCATIONS, 20, 50)
+    sys.setswitchinterval(THREAD_SWITCH_SECONDS)
     _lane = Lane()
 
 
@@ -284,8 +316,8 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
     except ServiceError as error:
         answer = Answer(error.status, envelope(error, request.id))
         extra = [(name.lower().encode(), value.encode()) for name, value in error.headers.items()]
-    except TimeoutError:
-        answer = Answer(408, envelope(ServiceError("The body did not arrive in time."), request.id))
+        if isinstance(error, RequestTimeout | PayloadTooLarge):
+            extra.append(_CLOSE)
     except Exception:
         logger.exception("lane request failed", extra={"request_id": request.id})
         answer = Answer(500, envelope(ServiceError(), request.id))
