@@ -4,78 +4,28 @@ from datetime import timedelta
 from decimal import Decimal
 
 import pytest
-from django.db import OperationalError, connection, transaction
+from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
-from billing import ledger, lots, rating, settlement
-from billing.lots import Draw, Lot
+from billing import ledger, settlement
 from billing.models import (
-    Charge,
-    CreditLot,
-    CustomerRollup,
     Entry,
-    InvoiceRollup,
     LotDraw,
-    MerchantRollup,
     Posting,
     Settlement,
     UnsettledWallet,
-    Wallet,
 )
 from customers import books
-from tests import factories, parallel
 from tests.billing import buyers
 from tests.billing.buyers import EVERYWHERE, NOW, Buyer
+from tests.billing.settled import DOLLAR, assert_settled, balance, new_buyer, ranges, use
 
-DOLLAR = 10**9
 LATER = NOW + timedelta(days=3650)  # when parked wallets are due again
 
 
 @pytest.fixture
 def buyer(db: None) -> Buyer:
     return new_buyer()
-
-
-def new_buyer(term: str = "instant", unit_price: str = "0.5", **options) -> Buyer:
-    metric = factories.metric(product=factories.product(merchant=factories.merchant()))
-    return buyers.buyer(factories.price(metric=metric, term=term, unit_price=unit_price), **options)
-
-
-def price_of(buyer: Buyer):
-    return buyer.subscription.plan_version.prices.get()
-
-
-def use(buyer: Buyer, *quantities: int):
-    return [buyer.use(price_of(buyer), quantity) for quantity in quantities]
-
-
-def ranges(wallet: Wallet) -> list[tuple[int, int, int]]:
-    return list(
-        Settlement.objects.filter(wallet_id=wallet.id)
-        .order_by("first_seq")
-        .values_list("first_seq", "last_seq", "gross")
-    )
-
-
-def balance(buyer: Buyer, kind: str) -> int:
-    return ledger.balances(buyer.customer.id).get(("USD", kind), 0)
-
-
-def assert_settled(wallet: Wallet) -> None:
-    """Everything of a wallet is in the ledger, once."""
-    assert (wallet.spent, wallet.settled_seq) == (0, wallet.charge_seq)
-    bounds = ranges(wallet)
-    assert [first for first, _, _ in bounds] == [1, *[last + 1 for _, last, _ in bounds]][: len(bounds)]
-    assert (bounds[-1][1] if bounds else 0) == wallet.charge_seq
-    gross = sum(Charge.objects.filter(wallet_id=wallet.id).values_list("gross", flat=True))
-    assert sum(each for _, _, each in bounds) == gross
-    accounts = ("customer_credit",) if wallet.kind == "prepaid" else ("unbilled", "receivable")
-    balances = ledger.balances(wallet.customer_id)
-    assert sum(balances.get((wallet.currency, kind), 0) for kind in accounts) == wallet.balance
-    if wallet.kind == "prepaid":
-        assert sum(CreditLot.objects.filter(wallet_id=wallet.id).values_list("remaining", flat=True)) == wallet.balance
 
 
 class TestSettleDue:
@@ -225,127 +175,6 @@ class TestSettleGroups:
         assert settlement.settle_groups(groups=1, now=NOW, is_time_up=lambda: True) == 1
 
 
-class TestRollups:
-    def test_hold_the_same_sums_by_customer_by_merchant_and_by_invoice(self, db):
-        metric = factories.metric(product=factories.product(merchant=factories.merchant()))
-        buyer = buyers.buyer(factories.price(metric=metric, unit_price="0.5"), default_tax_rate=Decimal(10))
-        for hour in (0, 0, 1):
-            buyer.set_clock(NOW + timedelta(hours=hour, minutes=20))
-            use(buyer, 2)
-            buyers.settle()
-        sums = ("charges", "quantity", "net", "tax", "gross")
-        expected = [(NOW + timedelta(hours=hour), count, 2 * count) for hour, count in ((0, 2), (1, 1))]
-        for rollup in (CustomerRollup, MerchantRollup):
-            rows = rollup.objects.filter(merchant_id=buyer.merchant.id, item_id=metric.id).order_by("hour")
-            assert list(rows.values_list("hour", *sums)) == [
-                (hour, count, quantity, count * DOLLAR, count * DOLLAR // 10, count * DOLLAR * 11 // 10)
-                for hour, count, quantity in expected
-            ]
-        line = InvoiceRollup.objects.get(invoice_id=buyer.subscription.invoice_id)
-        assert (line.kind, line.charges, line.quantity, line.gross) == ("usage", 3, 6, 33 * DOLLAR // 10)
-        assert (line.first_seq, line.last_seq, line.wallet_id) == (1, 3, buyer.prepaid.id)
-
-    def test_add_up_merchants_over_customers_of_a_bucket(self, db):
-        merchant = factories.merchant()
-        price = factories.price(metric=factories.metric(product=factories.product(merchant=merchant)), unit_price="1")
-        plan = factories.plan(product=price.price.billable_metric.product, prices=[price])
-        for amount in (1, 2, 3):
-            use(buyers.subscribe(merchant, plan, customer={"bucket": 9}), amount)
-        buyers.settle()
-        row = MerchantRollup.objects.get()
-        assert (row.bucket, row.charges, row.gross) == (9, 3, 6 * DOLLAR)
-        assert CustomerRollup.objects.count() == 3
-
-    def test_keep_refunds_on_a_line_of_their_own(self, buyer):
-        event, _ = use(buyer, 4, 6)
-        buyer.refund(event)
-        buyers.settle()
-        lines = dict(InvoiceRollup.objects.values_list("kind", "gross"))
-        assert lines == {"usage": 5 * DOLLAR, "refund": -2 * DOLLAR}
-        assert CustomerRollup.objects.get().gross == 3 * DOLLAR
-
-
-class TestLots:
-    def test_are_drawn_by_priority_then_expiry_then_age(self, buyer):
-        first = CreditLot.objects.get()
-        add = {
-            "late": {"expires_at": NOW + timedelta(days=9)},
-            "soon": {"expires_at": NOW + timedelta(days=2)},
-            "preferred": {"priority": -1},
-        }
-        lots_by_name = {"first": first}
-        for name, columns in add.items():
-            buyer.top_up("1")
-            lots_by_name[name] = CreditLot.objects.exclude(id__in=[lot.id for lot in lots_by_name.values()]).get()
-            CreditLot.objects.filter(id=lots_by_name[name].id).update(**columns)
-        use(buyer, 7)
-        buyers.settle()
-        left = {name: CreditLot.objects.get(id=lot.id).remaining for name, lot in lots_by_name.items()}
-        assert left == {"preferred": 0, "soon": 0, "late": 0, "first": 100 * DOLLAR - DOLLAR // 2}
-        assert sum(LotDraw.objects.values_list("amount", flat=True)) == 7 * DOLLAR // 2
-        assert_settled(buyer.prepaid)
-
-    def test_get_refunds_back_where_they_were_drawn_last(self, buyer):
-        buyer.top_up("1")
-        (event,) = use(buyer, 201)
-        buyers.settle()
-        assert list(CreditLot.objects.order_by("created_at", "id").values_list("remaining", flat=True)) == [
-            0,
-            DOLLAR // 2,
-        ]
-        buyer.refund(event)
-        buyers.settle()
-        assert list(CreditLot.objects.order_by("created_at", "id").values_list("remaining", flat=True)) == [
-            100 * DOLLAR,
-            DOLLAR,
-        ]
-        assert_settled(buyer.prepaid)
-
-    def test_make_room_for_more_than_was_ever_drawn(self, buyer):
-        """Re-rating can take a total below what refunds had returned already."""
-        with transaction.atomic():
-            _, now = books.lock(buyer.bucket, buyer.customer.id)
-            buyers.charge(
-                buyer.subscription,
-                price_of(buyer),
-                rating.Totals(-DOLLAR, 0, -DOLLAR, 0),
-                source_id=buyer.customer.id,
-                wallet_id=buyer.prepaid.id,
-                period_start=buyer.subscription.period_start,
-                quantity=Decimal(0),
-                created_at=now,
-            )
-        buyers.settle()
-        assert buyer.prepaid.balance == 101 * DOLLAR
-        assert_settled(buyer.prepaid)
-
-    lot_lists = st.lists(
-        st.tuples(st.integers(0, 100), st.integers(0, 100)).map(lambda pair: Lot("x", max(pair), min(pair))), max_size=6
-    )
-
-    @given(lot_lists, st.integers(0, 500))
-    def test_are_drawn_completely_and_in_order(self, lots_in_order, amount):
-        lots_in_order = [lot._replace(id=str(number)) for number, lot in enumerate(lots_in_order)]
-        draws, short = lots.draw(lots_in_order, amount)
-        assert sum(draw.amount for draw in draws) + short == amount
-        assert short == max(0, amount - sum(lot.remaining for lot in lots_in_order))
-        taken = dict(draws)
-        untouched = [lot for lot in lots_in_order if taken.get(lot.id, 0) < lot.remaining]
-        assert all(int(draw.lot_id) <= int(untouched[0].id) for draw in draws if untouched)
-
-    @given(lot_lists, st.integers(0, 500))
-    def test_take_back_no_more_than_was_drawn(self, lots_in_order, amount):
-        lots_in_order = [lot._replace(id=str(number)) for number, lot in enumerate(lots_in_order)]
-        draws, surplus = lots.give_back(lots_in_order, amount)
-        room = {lot.id: lot.amount - lot.remaining for lot in lots_in_order}
-        assert all(0 < -draw.amount <= room[draw.lot_id] for draw in draws)
-        assert sum(-draw.amount for draw in draws) + surplus == amount
-        assert surplus == max(0, amount - sum(room.values()))
-
-    def test_draws_compare_as_plain_values(self):
-        assert lots.draw([Lot("a", 5, 5)], 3) == ([Draw("a", 3)], 0)
-
-
 class TestSettleWallets:
     def test_settles_everything_under_the_lock_of_the_book(self, buyer, monkeypatch):
         monkeypatch.setattr(settlement, "CHARGES_PER_SETTLEMENT_MAX", 2)
@@ -394,119 +223,3 @@ class TestABrokenWallet:
         buyers.settle()
         assert buyers.settle() == 0
         assert settlement.settle_due(buckets=EVERYWHERE, now=LATER) == 1
-
-
-@pytest.mark.django_db(transaction=True)
-class TestSettlingAtOnce:
-    """On real connections: whoever comes first settles, and nobody waits in a circle."""
-
-    def test_posts_each_charge_once_for_racing_settlers(self):
-        several = [new_buyer() for _ in range(12)]
-        for each in several:
-            use(each, 1, 2)
-        results = parallel.run(6, lambda number: settlement.settle_due(buckets=EVERYWHERE, now=NOW))
-        assert sum(results) == 12, results
-        for each in several:
-            assert_settled(each.prepaid)
-
-    def test_posts_each_charge_once_for_a_drain_and_others_on_demand(self):
-        buyer = new_buyer()
-        use(buyer, *[1] * 20)
-
-        def work(number: int) -> None:
-            if number % 2:
-                settlement.settle_due(buckets=EVERYWHERE, now=NOW)
-                return
-            with transaction.atomic():
-                _, now = books.lock(buyer.bucket, buyer.customer.id)
-                settlement.settle_wallets(wallets=[buyer.prepaid], now=now)
-
-        for _ in range(3):
-            assert not any(parallel.run(6, work))
-            use(buyer, 1)
-        buyers.settle()
-        assert_settled(buyer.prepaid)
-
-    def test_loses_no_charge_that_is_made_meanwhile(self):
-        several = [new_buyer() for _ in range(3)]
-        writers, uses = 3, 15
-
-        def work(number: int) -> int:
-            if number < writers:
-                return len([use(several[number], 1) for _ in range(uses)])
-            return sum(settlement.settle_due(buckets=EVERYWHERE, now=NOW) for _ in range(20))
-
-        results = parallel.run(writers + 2, work)
-        assert results[:writers] == [uses] * writers, results
-        while buyers.settle():
-            pass
-        for each in several:
-            assert each.prepaid.charge_seq == uses
-            assert_settled(each.prepaid)
-        assert not UnsettledWallet.objects.exists()
-
-    def test_leaves_nothing_behind_when_it_dies_on_the_way(self, monkeypatch):
-        buyer = new_buyer()
-        use(buyer, 1, 2)
-
-        def die(*args: object, **options: object) -> None:
-            connection.cursor().execute("SELECT pg_terminate_backend(pg_backend_pid())")
-
-        for place in (settlement.ledger, "post"), (settlement.lots, "settle"), (settlement.rollups, "add"):
-            with monkeypatch.context() as patch:
-                patch.setattr(*place, die)
-                with pytest.raises(OperationalError):
-                    buyers.settle()
-            connection.close()
-            assert buyer.prepaid.settled_seq == 0
-            assert not Settlement.objects.exists()
-            assert not CustomerRollup.objects.exists()
-        assert buyers.settle() == 1
-        assert_settled(buyer.prepaid)
-
-
-steps = st.lists(
-    st.one_of(
-        st.tuples(st.just("use"), st.integers(0, 1), st.integers(0, 50)),
-        st.tuples(st.just("refund"), st.integers(0, 1), st.integers(0, 20)),
-        st.tuples(st.just("settle"), st.just(0), st.just(0)),
-    ),
-    max_size=25,
-)
-
-
-@pytest.mark.slow
-class TestAnyHistory:
-    """However uses, refunds and settlements follow each other, everything adds up."""
-
-    @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-    @given(history=steps, tax=st.sampled_from(["0", "7.5", "19"]), fee=st.sampled_from(["0", "0.029"]))
-    def test_settles_to_the_sum_of_its_charges(self, db, history, tax, fee):
-        with transaction.atomic():
-            product = factories.product(merchant=factories.merchant())
-            prices = [
-                factories.price(metric=factories.metric(product=product), term=term, unit_price="0.000333333")
-                for term in ("instant", "in_arrears")
-            ]
-            buyer = buyers.buyer(*prices, fee_rate=fee, default_tax_rate=Decimal(tax))
-            events, refunded = [], set()
-            for step, which, number in history:
-                if step == "use":
-                    events.append(buyer.use(prices[which], number))
-                elif step == "settle":
-                    buyers.settle()
-                elif events and (event := events[number % len(events)]).id not in refunded:
-                    refunded.add(event.id)
-                    buyer.refund(event)
-            buyers.settle()
-            charges = Charge.objects.filter(customer_id=buyer.customer.id)
-            for wallet in (buyer.prepaid, buyer.credit):
-                assert_settled(wallet)
-            rolled = CustomerRollup.objects.filter(customer_id=buyer.customer.id)
-            invoiced = InvoiceRollup.objects.filter(customer_id=buyer.customer.id)
-            for column in ("net", "tax", "gross"):
-                expected = sum(charges.values_list(column, flat=True))
-                assert sum(rolled.values_list(column, flat=True)) == expected
-                assert sum(invoiced.values_list(column, flat=True)) == expected
-            assert sum(ledger.balances(buyer.customer.id).values()) == 0
-            transaction.set_rollback(True)

@@ -5,9 +5,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from django.conf import settings
-
-from billing import invoicing
 from billing.models import PriceVersion
 from charging import execution
 from charging.commands import Line, Property, RecordUsage, Refund, Release, Reserve
@@ -15,11 +12,8 @@ from charging.outcomes import Done
 from merchants import ids
 from tests import factories
 from tests.billing import buyers
-from tests.billing.buyers import Buyer, utc
-
-START = utc(2026, 1, 31, 9)
-FEBRUARY = utc(2026, 2, 28, 9)
-GRACE = timedelta(seconds=settings.INVOICE_GRACE_SECONDS)
+from tests.billing.buyers import Buyer
+from tests.billing.invoiced import FEBRUARY, GRACE, START, pass_time
 
 _keys = itertools.count(1)
 
@@ -92,11 +86,6 @@ def _live(made: World) -> None:
     buyers.settle()
     record(busy, (calls, 11))
     record(busy, (calls, 3), reservation_id=reserve(busy, calls, 20))
-
-
-def pass_time(buyer: Buyer, at: datetime) -> None:
-    buyer.set_clock(at)
-    invoicing.bill_due(now=at)
 
 
 def run(command):

@@ -10,7 +10,7 @@ from merchants import ids
 from tests import factories
 from tests.billing import buyers
 from tests.billing.buyers import Buyer, utc
-from tests.billing.test_invoicing import FEBRUARY, GRACE, MARCH, START
+from tests.billing.invoiced import FEBRUARY, GRACE, MARCH, START
 from tests.callers import Caller, caller
 
 pytestmark = pytest.mark.django_db
