@@ -252,6 +252,13 @@ def _wait_until_ready(url: str, web: Process) -> None:
         time.sleep(0.05)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep the browser's tests on one worker, one after the other: each start of a Chromium costs seconds."""
+    for item in items:
+        if item.get_closest_marker("browser"):
+            item.add_marker(pytest.mark.xdist_group("browser"))
+
+
 # --- a browser -------------------------------------------------------------------------------------------
 
 
@@ -268,14 +275,15 @@ def chromium_path() -> str:
     pytest.skip(reason)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser(chromium_path: str) -> Iterator[Any]:
-    """A headless Chromium, shared by the tests of one worker."""
+    """A headless Chromium, shared by the tests of one module."""
     from playwright.sync_api import sync_playwright
 
-    # Playwright's synchronous face runs an event loop in this thread; Django would refuse its database calls.
-    os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
-    with sync_playwright() as playwright:
+    # Playwright's synchronous face runs an event loop in this thread: Django would refuse its database calls, and
+    # no test that runs a loop of its own may share the time.
+    with pytest.MonkeyPatch.context() as patch, sync_playwright() as playwright:
+        patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
         chromium = playwright.chromium.launch(executable_path=chromium_path, args=list(CHROMIUM_OPTIONS))
         yield chromium
         chromium.close()

@@ -172,7 +172,7 @@ class TestRun:
         with psycopg.connect(execution.database_url(), autocommit=True) as killer:
             killer.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-                "WHERE application_name = 'farthing-lane' AND usename = current_user"
+                "WHERE application_name = 'farthing-lane' AND datname = current_database()"
             )
         with pytest.raises(Transient):
             run(channel, command)
