@@ -106,11 +106,11 @@ class Load:
         await self._connect(connections, answered)
         idle.extend(self._connections)
         began = time.perf_counter()
-        sent = 0
-        while (passed := time.perf_counter() - began) < seconds:
-            for number in range(sent, int(passed * rate)):
-                overdue.append(began + number / rate)
-            sent = int(passed * rate)
+        sent, total = 0, int(rate * seconds)
+        while sent < total:
+            due = min(total, int((time.perf_counter() - began) * rate))
+            overdue.extend(began + number / rate for number in range(sent, due))
+            sent = due
             while overdue and idle:
                 idle.popleft().send(overdue.popleft())
             await asyncio.sleep(TICK_SECONDS)
