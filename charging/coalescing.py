@@ -55,14 +55,12 @@ class Ticket:
 class _Entry:
     """One command of a ticket, waiting its turn."""
 
-    __slots__ = ("command", "index", "skips", "ticket", "waits")
+    __slots__ = ("command", "index", "ticket")
 
     def __init__(self, ticket: Ticket, index: int) -> None:
         self.ticket = ticket
         self.index = index
         self.command = ticket.commands[index]
-        self.skips = 0
-        self.waits = 0
 
 
 class _Line:
@@ -105,6 +103,7 @@ class Coalescer:
         self._held = _Line()  # of customers that other processes hold
         self._busy: set[bytes] = set()
         self._parked: dict[bytes, list[_Entry]] = {}
+        self._skips: dict[bytes, int] = {}  # how often in a row a customer was found held
         self._waiting = 0
         self._stopping = False
         self._lost_at: float | None = None  # when the database was lost, until it is found again
@@ -163,12 +162,19 @@ class Coalescer:
             if customer_id in busy and customer_id not in mine:
                 self._parked.setdefault(customer_id, []).append(entry)
                 continue
+            if self._skips and line is self._queue and self._skips.get(customer_id, 0) >= SKIPS_MAX:
+                self._held.entries.append(entry)
+                continue
             mine.add(customer_id)
             groups.setdefault(customer_id[15] * self._bucket_groups >> 8, []).append(entry)
         busy |= mine
-        if arrived:
-            line.wake()
+        self._wake_all()
         return list(groups.values())
+
+    def _wake_all(self) -> None:
+        for line in (self._queue, self._held):
+            if line.entries:
+                line.wake()
 
     async def _serve(self, channel: Channel | None, entries: list[_Entry], *, wait: bool) -> Channel | None:
         """Run one batch to its end, whatever happens to the connection on the way."""
@@ -195,7 +201,7 @@ class Coalescer:
                 logger.exception("lane batch failed")
                 outcomes = [Refused(ServiceError()) for _ in entries]
                 break
-        self._settle(entries, outcomes or [_unreachable() for _ in entries], waited=wait)
+        self._settle(entries, outcomes or [_unreachable() for _ in entries])
         return channel
 
     def _is_out(self) -> bool:
@@ -204,21 +210,24 @@ class Coalescer:
         self._lost_at = self._lost_at or now
         return now - self._lost_at >= OUTAGE_SECONDS_MAX
 
-    def _settle(self, entries: Sequence[_Entry], outcomes: Sequence[Outcome | Skipped], *, waited: bool) -> None:
+    def _settle(self, entries: Sequence[_Entry], outcomes: Sequence[Outcome | Skipped]) -> None:
         """Hand out outcomes, let the next batch have the customers, and ask again for those that were skipped."""
+        skipped: dict[bytes, list[_Entry]] = {}
         for entry, outcome in zip(entries, outcomes, strict=True):
             customer_id = entry.command.customer_id
             self._busy.discard(customer_id)
             if isinstance(outcome, Skipped):
-                self._ask_again(entry, waited=waited)
+                skipped.setdefault(customer_id, []).append(entry)
             else:
                 self._answer(entry, outcome)
+                if self._skips:
+                    self._skips.pop(customer_id, None)
             if parked := self._parked.pop(customer_id, None):
-                self._queue.entries.extend(parked)
+                skipped.get(customer_id, self._queue.entries).extend(parked)
+        for customer_id, waiting in skipped.items():
+            self._ask_again(customer_id, waiting)
         WAITING.set(self._waiting)
-        for line in (self._queue, self._held):
-            if line.entries:
-                line.wake()
+        self._wake_all()
 
     def _answer(self, entry: _Entry, outcome: Outcome) -> None:
         ticket = entry.ticket
@@ -228,10 +237,12 @@ class Coalescer:
         if not ticket.remaining and not ticket.done.done():
             ticket.done.set_result(None)
 
-    def _ask_again(self, entry: _Entry, *, waited: bool) -> None:
-        entry.skips += 1
-        entry.waits += waited
-        if entry.waits >= WAITS_MAX:
+    def _ask_again(self, customer_id: bytes, entries: list[_Entry]) -> None:
+        """Put a held customer's commands back in line, or refuse them when that was done often enough."""
+        skips = self._skips[customer_id] = self._skips.get(customer_id, 0) + 1
+        if skips < SKIPS_MAX + WAITS_MAX:
+            (self._held if skips >= SKIPS_MAX else self._queue).entries.extend(entries)
+            return
+        del self._skips[customer_id]
+        for entry in entries:
             self._answer(entry, store.busy())
-        else:
-            (self._held if entry.skips >= SKIPS_MAX else self._queue).entries.append(entry)

@@ -127,8 +127,8 @@ class TestCustomersHeldElsewhere:
         async def work() -> None:
             async with coalescing_over() as coalescer:
                 with held(shop, 0):
-                    outcomes = await asyncio.gather(*(coalescer.run([shop.record()]) for _ in range(40)))
-                assert {outcome.error.code for [outcome] in outcomes} == {"CUSTOMER_BUSY"}
+                    outcomes = await coalescer.run([shop.record() for _ in range(3_000)])
+                assert {outcome.error.code for outcome in outcomes} == {"CUSTOMER_BUSY"}
                 assert isinstance((await coalescer.run([shop.record()]))[0], Done)
 
         on_a_loop(work)
