@@ -80,6 +80,12 @@ class _Line:
                 rest.set_result(None)
                 return
 
+    def without(self, customer_id: bytes) -> list[_Entry]:
+        """Take out all that waits for a customer."""
+        taken = [entry for entry in self.entries if entry.command.customer_id == customer_id]
+        self.entries = deque([entry for entry in self.entries if entry.command.customer_id != customer_id])
+        return taken
+
     async def rest(self) -> None:
         """Return when there may be something to take."""
         rest = asyncio.get_running_loop().create_future()
@@ -143,7 +149,7 @@ class Coalescer:
         try:
             while True:
                 batches = self._take(line)
-                if not batches:
+                if not batches and not line.entries:
                     await line.rest()
                 for entries in batches:
                     channel = await self._serve(channel, entries, wait=line is self._held)
@@ -244,5 +250,5 @@ class Coalescer:
             (self._held if skips >= SKIPS_MAX else self._queue).entries.extend(entries)
             return
         del self._skips[customer_id]
-        for entry in entries:
+        for entry in entries + self._held.without(customer_id):
             self._answer(entry, store.busy())

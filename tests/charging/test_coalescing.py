@@ -18,7 +18,7 @@ from tests.charging.sellers import Seller, seller
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-SECONDS_MAX = 30.0
+SECONDS_MAX = 20.0
 NOWHERE = "postgresql://nobody@/nothing?host=/nonexistent"
 
 
@@ -127,7 +127,7 @@ class TestCustomersHeldElsewhere:
         async def work() -> None:
             async with coalescing_over() as coalescer:
                 with held(shop, 0):
-                    outcomes = await coalescer.run([shop.record() for _ in range(3_000)])
+                    outcomes = await coalescer.run([shop.record() for _ in range(4_000)])
                 assert {outcome.error.code for outcome in outcomes} == {"CUSTOMER_BUSY"}
                 assert isinstance((await coalescer.run([shop.record()]))[0], Done)
 
@@ -187,6 +187,22 @@ class TestWithoutDatabase:
         async def work() -> None:
             async with coalescing_over() as coalescer:
                 assert isinstance((await coalescer.run([shop.record()]))[0], Done)
+
+        on_a_loop(work)
+
+
+class TestOneBusyCustomer:
+    def test_does_not_stand_in_the_way_of_others(self) -> None:
+        shop = seller(customers=2)
+
+        async def work() -> None:
+            async with coalescing_over(workers=2) as coalescer:
+                many = asyncio.create_task(coalescer.run([shop.record(0) for _ in range(4 * coalescing.BATCH_MAX)]))
+                await asyncio.sleep(0)
+                one = asyncio.create_task(coalescer.run([shop.record(1)]))
+                done, _ = await asyncio.wait([many, one], return_when=asyncio.FIRST_COMPLETED)
+                assert done == {one}
+                await many
 
         on_a_loop(work)
 
