@@ -93,6 +93,11 @@ class Checker:
             self.verdict.blame("rules broken", broken)
         return self.verdict
 
+    def cut_off(self) -> list[str]:
+        """Name what had its effect though the client got no answer; only after ``check``."""
+        silent = [each for each in self.operations if each.tries and each.tries[-1].status is None]
+        return [key for each in silent for key in each.keys if any(found == key for _, found in self.rows)]
+
     # --- what clients were told --------------------------------------------------------------------------
 
     def _hear(self, operation: Operation) -> None:

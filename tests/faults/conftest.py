@@ -1,12 +1,17 @@
 """One Farthing for all faults, since each leaves it whole; every test brings customers of its own."""
 
+import logging
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.faults.farthing import Farthing, running
+
+logger = logging.getLogger(__name__)
 
 SEED = int(os.environ.get("FARTHING_FAULTS_SEED") or 1)
 
@@ -27,9 +32,15 @@ def seed() -> int:
 
 
 @pytest.fixture(scope="session")
-def _farthing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Farthing]:
-    with running(tmp_path_factory.mktemp("faults")) as farthing:
+def _farthing() -> Iterator[Farthing]:
+    # Not below pytest's own directory: another run of pytest closes that to the account that PostgreSQL runs as.
+    directory = Path(tempfile.mkdtemp(prefix="farthing-faults-"))
+    with running(directory) as farthing:
         yield farthing
+    if os.environ.get("FARTHING_FAULTS_KEEP"):
+        logger.warning("journals, logs and data are kept in %s", directory)
+    else:
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 @pytest.fixture

@@ -202,6 +202,11 @@ def family(pid: int) -> list[int]:
     return found[::-1]
 
 
+def memory_bytes(pids: list[int]) -> int:
+    """Return how much memory these processes have in use together."""
+    return sum(int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in pids) * os.sysconf("SC_PAGE_SIZE")
+
+
 def is_alive(pid: int) -> bool:
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]

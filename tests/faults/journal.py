@@ -48,7 +48,7 @@ class Operation:
     path: str
     body: Any
     tries: list[Try] = field(default_factory=list)
-    is_abandoned: bool = False  # who began it was killed, and nobody asks again
+    is_abandoned: bool = False  # its outcome is not known, and nobody asks again
 
     @property
     def good(self) -> list[Try]:

@@ -40,6 +40,7 @@ class Plan:
     keys: tuple[str, ...] = ()
     timestamp: str = ""
     pause: float = 0.0  # seconds between two operations of one task
+    insist: bool = True  # send again until the outcome is known
 
     def write(self, path: Path) -> Path:
         """Save it for the process to read."""
@@ -186,13 +187,13 @@ class Task:
         body = json.dumps(operation.body).encode()
         deadline: float | None = None
         loop = asyncio.get_running_loop()
-        if self.client.plan.work == "mixed" and self.rng.random() < IMPATIENT:
+        if self.client.plan.insist and self.rng.random() < IMPATIENT:
             await self.connection.post_and_leave(operation.path, body, key)
             self.client.journal.note(number, Try(None, "did not wait"))
         while True:
             attempt = await self.connection.post(operation.path, body, key)
             self.client.journal.note(number, attempt)
-            if attempt.is_definite:
+            if attempt.is_definite or not self.client.plan.insist:
                 return attempt
             if self.client.stopping.is_set():
                 deadline = deadline or loop.time() + RESOLVE_SECONDS_MAX

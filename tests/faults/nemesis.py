@@ -8,11 +8,14 @@ import logging
 import random
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import redis
 
-from tests.faults.farthing import Farthing, family, send
+from merchants import ids
+from tests.faults.farthing import HEAL_SECONDS_MAX, Farthing, family, is_alive, send
+from tests.faults.shop import Customer
 
 Fault = Callable[[Farthing, random.Random], None]
 
@@ -20,9 +23,11 @@ logger = logging.getLogger(__name__)
 
 LULL_SECONDS = (0.4, 1.2)
 HUNG_SECONDS = 4.0
-LOCKED_SECONDS = 10.0
-DOWN_SECONDS = 20.0
 TERMINATIONS = 5
+
+_TERMINATE = """
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"""
 
 
 def torment(farthing: Farthing, faults: Sequence[Fault], *, seed: int, heal: bool = True) -> None:
@@ -44,6 +49,13 @@ def kill_web(farthing: Farthing, rng: random.Random) -> None:
     """The web server, or one of the processes that do its work."""
     *workers, _, main = farthing.processes("web")
     send([rng.choice([main, *workers])], signal.SIGKILL)
+
+
+def stop_web(farthing: Farthing, rng: random.Random) -> None:
+    """The web server is asked to end, and the supervisor starts another."""
+    pid = farthing.pids()["web"]
+    send([pid], signal.SIGTERM)
+    farthing.until(lambda: not is_alive(pid), "without its web server", HEAL_SECONDS_MAX)
 
 
 def kill_worker(farthing: Farthing, rng: random.Random) -> None:
@@ -108,8 +120,31 @@ def forget_redis(farthing: Farthing, rng: random.Random) -> None:
 def terminate_backends(farthing: Farthing, rng: random.Random) -> None:
     """Every session is ended, again and again."""
     for _ in range(TERMINATIONS):
-        farthing.ask(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'client backend' "
-            "AND pid <> pg_backend_pid()"
-        )
+        farthing.ask(_TERMINATE)
         time.sleep(rng.uniform(0.05, 0.3))
+
+
+# --- conditions that last as long as a test wants --------------------------------------------------------
+
+
+@contextmanager
+def without_postgres(farthing: Farthing) -> Iterator[None]:
+    """PostgreSQL is gone, and nobody starts it again."""
+    assert farthing.supervisor.pid is not None
+    send([farthing.supervisor.pid], signal.SIGSTOP)
+    try:
+        kill_postgres(farthing, random.Random())
+        yield
+    finally:
+        send([farthing.supervisor.pid], signal.SIGCONT)
+    farthing.heal()
+
+
+@contextmanager
+def holding(farthing: Farthing, customer: Customer) -> Iterator[None]:
+    """A transaction that does not end holds a customer's book."""
+    with farthing.admin() as admin, admin.transaction():
+        admin.execute(
+            "SELECT FROM customers_book WHERE customer_id = %s FOR NO KEY UPDATE", [ids.parse("cus", customer.id)]
+        )
+        yield

@@ -27,6 +27,20 @@ class TestKilling:
         logger.warning("%s", verdict)
 
 
+class TestAskingTheServerToStop:
+    def test_cuts_off_nothing_that_it_has_accepted(self, farthing: Farthing, seed: int) -> None:
+        shop = farthing.shop(customers=4, funds="500.00")
+        with working(farthing.directory / "stop", shop, "mixed", seed=seed, tasks=12, insist=False) as clients:
+            clients.get_going()
+            nemesis.torment(farthing, [nemesis.stop_web], seed=seed)
+        farthing.drain()
+        checker = Checker(farthing, shop, clients.operations())
+        verdict = checker.check(verify=False)
+        assert verdict.is_green, str(verdict)
+        assert verdict.retried > 0  # or the server was not gone for a moment
+        assert checker.cut_off() == []
+
+
 class TestTheChecker:
     """It must find what it is there to find, or its silence proves nothing."""
 
