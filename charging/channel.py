@@ -23,6 +23,7 @@ from charging.arrays import Array, register
 from charging.rows import Rows
 
 WAIT_SECONDS_MAX = 30.0
+CONNECT_SECONDS_MAX = 3
 
 _OK = (ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK)
 
@@ -63,7 +64,9 @@ class Channel:
     """One connection. Not safe between threads."""
 
     def __init__(self, url: str, session: str) -> None:
-        self._connection: Connection[Any] = psycopg.connect(url, autocommit=True, application_name="farthing-lane")
+        self._connection: Connection[Any] = psycopg.connect(
+            url, autocommit=True, application_name="farthing-lane", connect_timeout=CONNECT_SECONDS_MAX
+        )
         self._connection.execute(session)
         register(self._connection)
         self._row_types: dict[str, int] = dict(self._connection.execute(_ROW_TYPES).fetchall())

@@ -4,6 +4,7 @@ import threading
 from collections.abc import Sequence
 
 from django.db import DEFAULT_DB_ALIAS, connections
+from psycopg import OperationalError
 from psycopg.conninfo import make_conninfo
 
 from charging import store
@@ -34,8 +35,9 @@ def execute(commands: Sequence[Command]) -> list[Outcome]:
     """
     for _ in range(TRIES_MAX):
         try:
-            outcomes = complete(_channel(), store.run(_channel(), commands, _catalogue))
-        except Transient:
+            channel = _channel()
+            outcomes = complete(channel, store.run(channel, commands, _catalogue))
+        except (Transient, OperationalError):
             continue
         return [store.busy() if isinstance(outcome, Skipped) else outcome for outcome in outcomes]
     raise Unavailable()

@@ -197,9 +197,8 @@ class TestOneBusyCustomer:
 
         async def work() -> None:
             async with coalescing_over(workers=2) as coalescer:
-                many = asyncio.create_task(coalescer.run([shop.record(0) for _ in range(4 * coalescing.BATCH_MAX)]))
-                await asyncio.sleep(0)
-                one = asyncio.create_task(coalescer.run([shop.record(1)]))
+                flood = [shop.record(0) for _ in range(4 * coalescing.BATCH_MAX)]
+                many, one = (asyncio.create_task(coalescer.run(each)) for each in (flood, [shop.record(1)]))
                 done, _ = await asyncio.wait([many, one], return_when=asyncio.FIRST_COMPLETED)
                 assert done == {one}
                 await many
