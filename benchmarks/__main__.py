@@ -6,7 +6,6 @@ make bench ARGS="--profile --stored 0"
 
 import argparse
 import signal
-import statistics
 import subprocess
 import sys
 import time
@@ -99,11 +98,6 @@ def _measure(stack: Stack, given: argparse.Namespace) -> dict[str, Any]:
         "stack": _describe(stack, given.generator),
         "options": options,
         "figures": report.figures(results),
-        "insert_select": {
-            "per_second": statistics.median(results.copies),
-            "rows": results.copied_rows,
-            "samples": len(results.copies),
-        },
         "half_of_peak": results.latency,
         "events_recorded": results.events_before,
         "events_stored": results.stored_events,
@@ -114,6 +108,7 @@ def _measure(stack: Stack, given: argparse.Namespace) -> dict[str, Any]:
         "refused": sum(each.refused for each in [*results.samples, *results.stored]),
         "verify": verified,
         "samples": results.samples,
+        "samples_copied": results.copies,
         "samples_stored": results.stored,
     }
 

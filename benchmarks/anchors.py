@@ -81,22 +81,21 @@ def one_row_inserts(stack: Stack, seconds: float) -> Inserts:
     return Inserts(int(done[1]), float(rate[1]))
 
 
-def copied_rows_per_second(stack: Stack, times: int) -> tuple[int, list[float]]:
-    """Insert the latest events into the copy of their table with one statement, so many times.
+def take_latest(stack: Stack) -> int:
+    """Set the latest events aside, in the order in which they were recorded, in a table without indexes."""
+    stack.ask("DROP TABLE IF EXISTS bench_latest")
+    stack.ask(
+        "CREATE UNLOGGED TABLE bench_latest AS SELECT * FROM (SELECT * FROM metering_usageevent "
+        f"ORDER BY merchant_id DESC, created_at DESC LIMIT {COPY_ROWS_MAX}) AS latest ORDER BY created_at, id"
+    )
+    [[rows]] = stack.ask("SELECT count(*) FROM bench_latest")
+    return int(str(rows))
 
-    They are read from a table without indexes, in the order in which they were recorded, and land in an empty table.
-    """
-    rates = []
+
+def copy_latest(stack: Stack) -> float:
+    """Insert what was set aside into an empty copy of the event table with one statement; return the seconds."""
     with psycopg.connect(stack.urls.database_admin, autocommit=True) as connection:
-        connection.execute("DROP TABLE IF EXISTS bench_latest")
-        connection.execute(
-            "CREATE UNLOGGED TABLE bench_latest AS SELECT * FROM (SELECT * FROM metering_usageevent "
-            f"ORDER BY merchant_id DESC, created_at DESC LIMIT {COPY_ROWS_MAX}) AS latest ORDER BY created_at, id"
-        )
-        rows = 0
-        for _ in range(times):
-            connection.execute("TRUNCATE bench_event")
-            began = time.perf_counter()
-            rows = connection.execute("INSERT INTO bench_event SELECT * FROM bench_latest").rowcount
-            rates.append(rows / (time.perf_counter() - began))
-    return rows, rates
+        connection.execute("TRUNCATE bench_event")
+        began = time.perf_counter()
+        connection.execute("INSERT INTO bench_event SELECT * FROM bench_latest")
+        return time.perf_counter() - began

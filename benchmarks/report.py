@@ -9,7 +9,7 @@ from typing import Any
 
 from benchmarks.machine import Memory
 from benchmarks.profiling import Profile, Share
-from benchmarks.suite import ANCHOR, CONNECTIONS, Results, Sample
+from benchmarks.suite import ANCHOR, CONNECTIONS, COPY, Results, Sample
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,9 @@ TARGETS = {
 }
 TITLES = {
     ANCHOR: "one-row INSERT, pgbench",
+    COPY: "INSERT … SELECT of events, one statement",
     "R1": "single events ÷ A0",
-    "R2": "events in batches of 1,000 ÷ INSERT … SELECT",
+    "R2": "events in batches of 1,000 ÷ copy",
     "R3": "reserve + capture ÷ A0",
     "R4": "single events of one customer ÷ R1",
     "growth": "R1 with events stored ÷ R1 without",
@@ -78,7 +79,9 @@ def figures(results: Results) -> list[Figure]:
     """Condense the samples, in the order of the table."""
     anchor = _figure(ANCHOR, _of(results.samples, ANCHOR, None))
     singles = {count: _figure("R1", _of(results.samples, "R1", count)) for count in CONNECTIONS}
+    copies = _figure(COPY, results.copies)
     batches = _figure("R2", _of(results.samples, "R2", None))
+    batches.cpu_ratio = copies.microseconds / batches.microseconds
     pairs = {count: _figure("R3", _of(results.samples, "R3", count)) for count in CONNECTIONS}
     hot = {count: _figure("R4", _of(results.samples, "R4", count)) for count in CONNECTIONS}
     grown = {count: _figure("growth", _of(results.stored, "R1", count)) for count in CONNECTIONS if results.stored}
@@ -90,7 +93,7 @@ def figures(results: Results) -> list[Figure]:
     for count, figure in grown.items():
         figure.ratio = figure.per_second / singles[count].per_second
         figure.cpu_ratio = singles[count].microseconds / figure.microseconds
-    return [anchor, *singles.values(), batches, *pairs.values(), *hot.values(), *grown.values()]
+    return [anchor, *singles.values(), copies, batches, *pairs.values(), *hot.values(), *grown.values()]
 
 
 def _of(samples: Sequence[Sample], name: str, connections: int | None) -> list[Sample]:
@@ -141,10 +144,8 @@ def table(report: dict[str, Any]) -> str:
     """Write the report as lines of text."""
     lines = [*_setting(report), "", _HEAD]
     lines += [_row(figure) for figure in report["figures"]]
-    copies = report["insert_select"]
     lines += [
         "",
-        f"INSERT … SELECT: {copies['per_second']:,.0f} rows/s ({copies['rows']:,} rows, {copies['samples']} times)",
         *_latency(report["half_of_peak"]),
         *_memory("Memory after the load", report["memory"]),
         *(_memory("Memory with events stored", report["memory_stored"]) if report["memory_stored"] else []),
@@ -175,7 +176,7 @@ def _setting(report: dict[str, Any]) -> list[str]:
 def _row(figure: Figure) -> str:
     ratio, by_cpu = ("" if each is None else f"{each:.2f}" for each in (figure.ratio, figure.cpu_ratio))
     floor, goal = ("" if each is None else f"{each:g}" for each in (figure.floor, figure.goal))
-    together = "" if figure.name == ANCHOR else f"{figure.together:.0f}"
+    together = "" if figure.name in {ANCHOR, COPY} else f"{figure.together:.0f}"
     return (
         f"{figure.name:7}{TITLES[figure.name]:46}{figure.connections:5}{figure.per_second:10,.0f}{figure.spread:8.0%}"
         f"{ratio:>7}{floor:>6}{goal:>6} {figure.reached:12}{by_cpu:>6}{together:>7}{figure.web_microseconds:8.0f}"

@@ -13,6 +13,7 @@ from benchmarks.stack import Stack
 from benchmarks.workloads import Caller
 
 ANCHOR = "A0"
+COPY = "copy"
 CONNECTIONS = (64, 256)
 BATCH_CONNECTIONS = 4  # with a thousand events each
 BATCH_LENGTHENED = 2  # so that the batches under way at the end, which do not count, matter little
@@ -75,8 +76,7 @@ class Results:
     """All that was measured."""
 
     samples: list[Sample] = field(default_factory=list)
-    copies: list[float] = field(default_factory=list)
-    copied_rows: int = 0
+    copies: list[Sample] = field(default_factory=list)
     latency: Sample | None = None
     stored: list[Sample] = field(default_factory=list)
     stored_events: int = 0
@@ -108,9 +108,9 @@ class Suite:
                 name, connections = group
                 samples = [self._figure(name, count) for count in connections]
                 if name == "R2":
-                    results.copied_rows, rates = anchors.copied_rows_per_second(self._stack, COPIES)
-                    results.copies += rates
-                    _set_ratios(samples, [statistics.median(rates)])
+                    copies = self._copies()
+                    _set_ratios(samples, [statistics.median(each.per_second for each in copies)])
+                    results.copies += copies
                 before, anchor = anchor, self._anchor()
                 if name != "R2":
                     _set_ratios(samples, [before.per_second, anchor.per_second])
@@ -140,19 +140,26 @@ class Suite:
     # --- one measurement ---------------------------------------------------------------------------------
 
     def _anchor(self) -> Sample:
-        before = machine.read(self._stack.pids())
-        inserts = anchors.one_row_inserts(self._stack, self._options.seconds)
-        used = machine.read(self._stack.pids()).since(before)
-        sample = Sample(
-            ANCHOR,
-            anchors.CLIENTS,
-            inserts.per_second,
-            inserts.done,
-            inserts.done / inserts.per_second,
-            _use(used, inserts.done),
-            used.others,
-        )
+        def insert() -> tuple[int, float]:
+            inserts = anchors.one_row_inserts(self._stack, self._options.seconds)
+            return inserts.done, inserts.done / inserts.per_second
+
+        sample = self._bare(ANCHOR, anchors.CLIENTS, insert)
         self.results.samples.append(sample)
+        return sample
+
+    def _copies(self) -> list[Sample]:
+        rows = anchors.take_latest(self._stack)
+        return [self._bare(COPY, 1, lambda: (rows, anchors.copy_latest(self._stack))) for _ in range(COPIES)]
+
+    def _bare(self, name: str, connections: int, work: Callable[[], tuple[int, float]]) -> Sample:
+        """Measure PostgreSQL alone; ``work`` returns how much it did, in how many seconds."""
+        time.sleep(QUIET_SECONDS)  # processes that are just ending would be counted twice, or not at all
+        before = machine.read(self._stack.pids())
+        done, seconds = work()
+        time.sleep(QUIET_SECONDS)
+        used = machine.read(self._stack.pids()).since(before)
+        sample = Sample(name, connections, done / seconds, done, seconds, _use(used, done), used.others)
         self._say(sample)
         return sample
 

@@ -171,6 +171,12 @@ def add_reservation(books: Books, row: Row, writes: Writes) -> Reservation:
     return reservation
 
 
+def add_named(books: Books, row: Row, writes: Writes) -> None:
+    """Put a reservation into its book, unless it belongs to nobody who was asked about."""
+    if row[0] in books:
+        add_reservation(books, row, writes)
+
+
 def add_reserved(books: Books, row: Row, writes: Writes) -> None:
     """Put a reservation into its book as the one made under its key."""
     reservation = add_reservation(books, row, writes)
@@ -184,10 +190,11 @@ def add_seen(books: Books, row: Row, writes: Writes) -> None:
 
 
 def add_refundable(books: Books, row: Row, writes: Writes) -> None:
-    """Put a usage event into its book, and its refund if there is one."""
+    """Put a usage event into its book, and its refund if there is one; unless nobody asked about its customer."""
     *of_event, refund_id, reason, created_at = row
     event = _event(of_event)
-    book = books[event.customer_id]
+    if (book := books.get(event.customer_id)) is None:
+        return
     book.events[event.id] = event
     if refund_id is not None:
         book.refunds[event.id] = Refund(refund_id, event.customer_id, event, reason, created_at)
@@ -233,7 +240,9 @@ def _event(row: Row) -> Event:
 
 
 def add_charge(books: Books, row: Row, writes: Writes) -> None:
-    """Put a charge into its book, under the event it belongs to."""
+    """Put a charge into its book, under the event it belongs to; unless nobody asked about its customer."""
+    if row[0] not in books:
+        return
     (
         customer_id,
         source_id,

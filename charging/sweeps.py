@@ -6,11 +6,13 @@ book. The sweep is for customers whose book nobody opens.
 
 from datetime import datetime
 
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import Exists, OuterRef, Q, Subquery
+from django.db.models.functions import Coalesce
 
 from billing.models import Subscription
 from charging import execution
 from charging.commands import Release
+from customers.models import Book
 from entitlements.models import Reservation
 
 SWEEP_MAX = 500
@@ -21,9 +23,10 @@ def free_reservations(now: datetime, limit: int = SWEEP_MAX) -> int:
     ended = Subscription.objects.filter(
         bucket=OuterRef("bucket"), id=OuterRef("subscription_id"), status=Subscription.Status.TERMINATED
     )
+    clock = Book.objects.filter(bucket=OuterRef("bucket"), customer_id=OuterRef("customer_id")).values("test_clock")
     found = (
         Reservation.objects.filter(state=Reservation.State.OPEN)
-        .filter(Q(expires_at__lte=now) | Exists(ended))
+        .filter(Q(expires_at__lte=Coalesce(Subquery(clock), now)) | Exists(ended))
         .order_by("expires_at")
         .values_list("customer_id", "merchant_id", "id")[:limit]
     )

@@ -243,7 +243,7 @@ def _days_left(subscription: Subscription, prepaid: Wallet, available: int, now:
 
 def _events(subscription: Subscription, metrics: dict[UUID, BillableMetric]) -> list[Event]:
     found = UsageEvent.objects.filter(
-        bucket=subscription.bucket, customer_id=subscription.customer_id, subscription_id=subscription.id
+        merchant_id=subscription.merchant_id, customer_id=subscription.customer_id, subscription_id=subscription.id
     )
     rows = list(found.order_by("-timestamp", "-id")[:RECENT_EVENTS])
     gross = _gross(subscription.bucket, [row.id for row in rows])

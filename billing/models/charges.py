@@ -41,7 +41,7 @@ class Charge(Owned):
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(fields=["bucket", "wallet_id", "seq"], name="charge_numbered_once_per_wallet"),
+            models.UniqueConstraint(fields=["wallet_id", "seq", "bucket"], name="charge_numbered_once_per_wallet"),
             models.CheckConstraint(condition=Q(gross=models.F("net") + models.F("tax")), name="gross_is_net_plus_tax"),
             never_nan("charge_is_a_number", "quantity", "net", "tax", "gross", "fee"),
         ]
@@ -82,7 +82,7 @@ class Refund(Owned):
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(fields=["bucket", "usage_event_id"], name="usage_event_refunded_once"),
+            models.UniqueConstraint(fields=["usage_event_id", "bucket"], name="usage_event_refunded_once"),
         ]
 
 

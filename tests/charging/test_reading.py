@@ -1,14 +1,115 @@
-"""How the lane's questions find their rows when there are many."""
+"""What is read to open a book: all that is needed, and nothing that grows with what is not."""
+
+import json
+import uuid
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import psycopg
 import pytest
-from django.db import connection
 
-from charging import reading, store
+from charging import execution, reading, store
 from charging.channel import Statement
-from tests.charging.sellers import seller
+from charging.outcomes import Done, Refused
+from customers.models import Book
+from entitlements.models import Reservation
+from tests.charging.sellers import Seller, seller
 
-MANY = """
+pytestmark = pytest.mark.django_db(transaction=True)
+
+MILL = 1_000_000  # nanos; the price of a unit
+MANY = 300
+
+
+@pytest.fixture(autouse=True)
+def _hang_up() -> Iterator[None]:
+    yield
+    execution.hang_up()
+
+
+def plan(statement: Statement, *parameters: str) -> dict[str, Any]:
+    """Carry out a statement as the lane would, and return how PostgreSQL went about it."""
+    kinds = ", ".join(f"{name}[]" for name in ("smallint", "uuid", "text")[: len(parameters)])
+    values = ", ".join(f"'{{{value}}}'" for value in parameters)
+    with psycopg.connect(execution.database_url(), autocommit=True) as connection:
+        connection.execute(store.SESSION)
+        connection.execute(f"PREPARE asked ({kinds}) AS {statement.sql.decode()}")
+        row = connection.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE asked ({values})").fetchone()
+    assert row is not None
+    found: dict[str, Any] = row[0][0]["Plan"]
+    return found
+
+
+def nodes(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield node
+    for inner in node.get("Plans", ()):
+        yield from nodes(inner)
+
+
+def discarded(found: dict[str, Any]) -> int:
+    """How many rows were looked at in vain."""
+    return sum(
+        int(node.get(f"Rows Removed by {reason}", 0))
+        for node in nodes(found)
+        for reason in ("Filter", "Join Filter", "Index Recheck")
+    )
+
+
+class TestDueReservations:
+    @pytest.mark.parametrize("is_known", [False, True])
+    def test_are_found_without_a_look_at_those_that_are_not(self, is_known: bool, admin_connection: Any) -> None:
+        shop = seller(customers=2)
+        for customer in (0, 1):
+            execution.execute([shop.hold(customer) for _ in range(MANY)])
+        due = Reservation.objects.filter(customer_id=_uuid(shop, 0)).order_by("id").first()
+        admin_connection.execute(
+            "UPDATE entitlements_reservation SET expires_at = clock_timestamp() WHERE id = %s", [due.id]
+        )
+        if is_known:
+            admin_connection.execute("ANALYZE entitlements_reservation")
+        found = plan(reading._DUE, str(_uuid(shop, 0).bytes[15]), str(_uuid(shop, 0)))
+        assert found["Actual Rows"] == 1  # … and of the wallets the other pot, at most
+        assert discarded(found) <= 1, json.dumps(found, indent=1)
+
+    def test_are_found_by_the_customers_clock(self) -> None:
+        shop = seller(funds_nanos=10 * MILL)
+        book = Book.objects.filter(customer_id=_uuid(shop, 0))
+        tomorrow = datetime.now(UTC) + timedelta(days=1)
+        book.update(test_clock=tomorrow)
+        execution.execute([shop.hold(quantity=10, expiresIn=60)])
+        assert isinstance(execution.execute([shop.record(quantity=10)])[0], Refused)
+        book.update(test_clock=tomorrow + timedelta(seconds=60))
+        assert isinstance(execution.execute([shop.record(quantity=10)])[0], Done)
+        assert Reservation.objects.get().state == "expired"
+
+    def test_of_a_customer_whose_clock_is_behind_are_left_alone(self) -> None:
+        shop = seller(funds_nanos=10 * MILL)
+        book = Book.objects.filter(customer_id=_uuid(shop, 0))
+        now = datetime.now(UTC)
+        book.update(test_clock=now - timedelta(hours=1))
+        execution.execute([shop.hold(quantity=10, expiresIn=60)])
+        assert isinstance(execution.execute([shop.record(quantity=10)])[0], Refused)
+
+
+class TestCurrentCounters:
+    def test_are_found_by_the_customers_clock(self) -> None:
+        """A rate pinned in the period that the clock shows decides how much a reservation holds."""
+        shop = seller()
+        book = Book.objects.filter(customer_id=_uuid(shop, 0))
+        next_period = datetime.now(UTC) + timedelta(days=35)
+        book.update(test_clock=next_period, tax_rates={"default": "20"})
+        execution.execute([shop.record(quantity=1, timestamp=next_period.isoformat())])
+        book.update(tax_rates={"default": "10"})
+        execution.execute([shop.hold(quantity=100)])
+        assert Reservation.objects.get().granted == 120 * MILL
+
+
+def _uuid(shop: Seller, customer: int) -> uuid.UUID:
+    return uuid.UUID(bytes=shop.record(customer).customer_id)
+
+
+MANY_EVENTS = """
 INSERT INTO metering_usageevent (bucket, customer_id, id, merchant_id, subscription_id, idempotency_key, fingerprint,
     timestamp, created_at, properties)
 SELECT bucket, customer_id, gen_random_uuid(), merchant_id, id, 'old-' || number, '', now(), now(), '[]'
@@ -16,29 +117,15 @@ FROM billing_subscription, generate_series(1, 50) AS number
 """
 
 
-def plan(owner_url: str, statement: Statement) -> str:
-    """The plan that a connection of the lane's makes, once, for a statement."""
-    with psycopg.connect(owner_url, autocommit=True) as session:
-        session.execute("ANALYZE metering_usageevent")
-        session.execute(store.SESSION.encode())
-        kinds = [kind.array_oid for kind in statement.kinds]
-        names = session.execute("SELECT format_type(oid, NULL) FROM unnest(%s::oid[]) AS oid", [kinds]).fetchall()
-        types = ", ".join([name for (name,) in names])
-        session.execute(f"PREPARE asked ({types}) AS {statement.sql.decode()}".encode())
-        nothing = ", ".join(["NULL"] * len(kinds))
-        return "\n".join([line for (line,) in session.execute(f"EXPLAIN EXECUTE asked ({nothing})".encode())])
-
-
-@pytest.mark.django_db(transaction=True)
-class TestQuestions:
-    def test_look_keys_up_by_key_however_many_events_a_customer_has(self, process_environment: dict[str, str]) -> None:
+class TestKeysSeen:
+    @pytest.mark.parametrize("is_known", [False, True])
+    def test_are_looked_up_by_key_however_many_events_a_customer_has(
+        self, is_known: bool, admin_connection: Any
+    ) -> None:
         shop = seller(customers=100)
-        with connection.cursor() as cursor:
-            cursor.execute(MANY)
-        command = shop.record()
-        seen = next(
-            question.statement
-            for question in reading.questions([command.customer_id], [command])
-            if b"idempotency_key = wanted.key" in question.statement.sql
-        )
-        assert "usage_event_once_per_key" in plan(process_environment["DATABASE_OWNER_URL"], seen)
+        admin_connection.execute(MANY_EVENTS)
+        if is_known:
+            admin_connection.execute("ANALYZE metering_usageevent")
+        found = plan(reading._SEEN, str(_uuid(shop, 0).bytes[15]), str(_uuid(shop, 0)), "old-7")
+        assert found["Actual Rows"] == 1
+        assert "usage_event_once_per_key" in {node.get("Index Name") for node in nodes(found)}

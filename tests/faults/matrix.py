@@ -19,6 +19,8 @@ logger = logging.getLogger(__name__)
 ROUNDS = 2
 EVERYTHING = (
     *DEATHS,
+    nemesis.kill_web_process,
+    nemesis.kill_pool_process,
     nemesis.kill_everything,
     nemesis.kill_supervisor,
     nemesis.hang_worker,

@@ -46,9 +46,14 @@ def torment(farthing: Farthing, faults: Sequence[Fault], *, seed: int, heal: boo
 
 
 def kill_web(farthing: Farthing, rng: random.Random) -> None:
-    """The web server, or one of the processes that do its work."""
-    *workers, _, main = farthing.processes("web")
-    send([rng.choice([main, *workers])], signal.SIGKILL)
+    """The web server; those that do its work are left without a parent, and the supervisor ends them."""
+    send([farthing.pids()["web"]], signal.SIGKILL)
+
+
+def kill_web_process(farthing: Farthing, rng: random.Random) -> None:
+    """One of the processes that do the web server's work."""
+    *workers, _ = farthing.processes("web")
+    send([rng.choice(workers)], signal.SIGKILL)
 
 
 def stop_web(farthing: Farthing, rng: random.Random) -> None:
@@ -59,9 +64,14 @@ def stop_web(farthing: Farthing, rng: random.Random) -> None:
 
 
 def kill_worker(farthing: Farthing, rng: random.Random) -> None:
-    """The Celery worker with all its pool, or one process of the pool."""
-    *pool, main = farthing.processes("worker")
-    send(rng.choice([[main, *pool], pool[:1]]), signal.SIGKILL)
+    """The Celery worker with all its pool."""
+    send(farthing.processes("worker"), signal.SIGKILL)
+
+
+def kill_pool_process(farthing: Farthing, rng: random.Random) -> None:
+    """One process of the Celery worker's pool, in the middle of a task or not."""
+    *pool, _ = farthing.processes("worker")
+    send([rng.choice(pool)], signal.SIGKILL)
 
 
 def kill_beat(farthing: Farthing, rng: random.Random) -> None:
