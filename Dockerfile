@@ -25,5 +25,4 @@ ENV PATH=/farthing/.venv/bin:$PATH \
 USER 10001:10001
 EXPOSE 8000
 STOPSIGNAL SIGTERM
-CMD ["granian", "--interface=asgi", "--host=0.0.0.0", "--port=8000", "--no-ws", "--respawn-failed-workers", \
-     "--workers-kill-timeout=20", "--backlog=2048", "config.asgi:application"]
+CMD ["python", "-m", "config.server", "--host=0.0.0.0", "--port=8000"]

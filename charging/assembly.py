@@ -11,7 +11,7 @@ Row = Any  # a tuple of what the statement selects
 
 def add_subscription(books: Books, row: Row, writes: Writes) -> None:
     """Open a customer's book, and put one live subscription and its two pots into it, if there is one."""
-    clock, customer_id, merchant_id, tax_rates, test_clock, closed_at, fee_rate, *of_subscription = row
+    clock, customer_id, merchant_id, tax_rates, test_clock, closed_at, fee_rate, due, *of_subscription = row
     book = books.get(customer_id)
     if book is None:
         book = books[customer_id] = Book(
@@ -22,6 +22,7 @@ def add_subscription(books: Books, row: Row, writes: Writes) -> None:
             fee_rate=fee_rate,
             tax_rates=tax_rates,
             closed=closed_at is not None,
+            due=due or (),
         )
     if of_subscription[0] is None:
         return
@@ -186,7 +187,8 @@ def add_reserved(books: Books, row: Row, writes: Writes) -> None:
 def add_seen(books: Books, row: Row, writes: Writes) -> None:
     """Put a usage event into its book as the one recorded under its key."""
     event = _event(row)
-    books[event.customer_id].seen[event.key] = event
+    book = books[event.customer_id]
+    book.seen[event.key] = book.events[event.id] = event
 
 
 def add_refundable(books: Books, row: Row, writes: Writes) -> None:
@@ -200,7 +202,16 @@ def add_refundable(books: Books, row: Row, writes: Writes) -> None:
         book.refunds[event.id] = Refund(refund_id, event.customer_id, event, reason, created_at)
 
 
+def add_sums(books: Books, row: Row, writes: Writes) -> None:
+    """Tell an event what it was charged, in all."""
+    event_id, customer_id, currency, invoice_id, net, tax, gross = row
+    event = books[customer_id].events[event_id]
+    event.currency, event.invoice_id = currency, invoice_id
+    event.net, event.tax, event.gross = int(net), int(tax), int(gross)
+
+
 def _event(row: Row) -> Event:
+    """Read an event; what it was charged is not known yet."""
     (
         customer_id,
         event_id,
@@ -213,11 +224,6 @@ def _event(row: Row) -> Event:
         properties,
         metadata,
         reservation_id,
-        currency,
-        invoice_id,
-        net,
-        tax,
-        gross,
     ) = row
     return Event(
         event_id,
@@ -231,11 +237,11 @@ def _event(row: Row) -> Event:
         properties,
         metadata,
         reservation_id,
-        currency,
-        invoice_id,
-        int(net),
-        int(tax),
-        int(gross),
+        "",
+        b"",
+        0,
+        0,
+        0,
     )
 
 

@@ -4,7 +4,7 @@ The store fills a book, the engine decides against it, the store writes back wha
 nanos, instants aware UTC datetimes, ids 16 bytes.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, Protocol
@@ -192,6 +192,7 @@ class Book:
         "closed",
         "counters",
         "customer_id",
+        "due",
         "events",
         "fee_rate",
         "merchant_id",
@@ -216,6 +217,7 @@ class Book:
         fee_rate: Decimal = Decimal(0),
         tax_rates: Mapping[str, str] | None = None,
         closed: bool = False,
+        due: Sequence[bytes] = (),
     ) -> None:
         self.customer_id = customer_id
         self.merchant_id = merchant_id
@@ -224,12 +226,13 @@ class Book:
         self.fee_rate = fee_rate
         self.tax_rates = tax_rates
         self.closed = closed
+        self.due = due  # reservations whose time is up, and which nobody has resolved yet
         self.wallets: dict[bytes, Wallet] = {}
         self.subscriptions: list[Subscription] = []
         self.counters: dict[CounterKey, Counter] = {}
         self.reservations: dict[bytes, Reservation] = {}  # open ones, and those a command names
         self.seen: dict[str, Event] = {}  # by usage key
         self.reserved: dict[str, Reservation] = {}  # by reservation key
-        self.events: dict[bytes, Event] = {}  # those a refund names
+        self.events: dict[bytes, Event] = {}  # those seen, and those a refund names
         self.charges_of: dict[bytes, list[Charge]] = {}  # of those events
         self.refunds: dict[bytes, Refund] = {}  # by event, those already made

@@ -54,14 +54,15 @@ class Statement:
         self.kinds = kinds
 
 
-BEGIN = Statement("BEGIN")
-COMMIT = Statement("COMMIT")
-ROLLBACK = Statement("ROLLBACK")
 _FORGET = Statement("DEALLOCATE ALL")
 
 
 class Channel:
-    """One connection. Not safe between threads."""
+    """One connection. Not safe between threads.
+
+    What is said between two ``finish`` is one transaction: PostgreSQL begins it with the first statement and commits it
+    with the mark that ``finish`` sends (its manual, 54.2.4 Pipelining). A BEGIN and a COMMIT would say nothing more.
+    """
 
     def __init__(self, url: str, session: str) -> None:
         self._connection: Connection[Any] = psycopg.connect(
@@ -112,25 +113,29 @@ class Channel:
         return (yield from self._receive())
 
     def finish(self) -> Steps[list[Answer]]:
-        """Like ``hear``, at the end of a transaction: afterwards nothing is pending, whatever happened."""
+        """Like ``hear``, and commit; raises psycopg.Error, then nothing is committed."""
         self._sync()
         heard = yield from self._receive()
         yield from self._settle()
         return heard
 
     def give_up(self) -> Steps[None]:
-        """Return to a clean state after an error: drop what is pending and roll back; hangs up when it cannot."""
+        """Return to a clean state after an error: drop what is pending, rolled back; hangs up when it cannot."""
         try:
-            self._sync()
-            yield from self._settle()
+            if not self._syncs:
+                self._spoil()
+            yield from self._settle(is_lost=True)
             self._expected.clear()
-            self.say(ROLLBACK)
-            yield from self.finish()
             self.say(_FORGET)  # what was prepared along with the error may not exist
             yield from self.finish()
             self._prepared.clear()
         except psycopg.Error:
             self.close()
+
+    def _spoil(self) -> None:
+        """Have the transaction fail, whatever went wrong, so that the mark does not commit it."""
+        self._pgconn.send_query_params(b"ROLLBACK", [])
+        self._sync()
 
     # --- results -----------------------------------------------------------------------------------------
 
@@ -143,7 +148,7 @@ class Channel:
                 raise error_from_result(result, encoding="utf-8")
             if not wanted:
                 continue
-            if result.status == ExecStatus.TUPLES_OK:
+            if result.ntuples:
                 self._transformer.set_pgresult(result, set_loaders=True, format=Format.BINARY)
                 heard.append(self._transformer.load_rows(0, result.ntuples, tuple))
             else:
@@ -154,11 +159,17 @@ class Channel:
         self._pgconn.pipeline_sync()
         self._syncs += 1
 
-    def _settle(self) -> Steps[None]:
-        """Read on until every sync has been answered."""
+    def _settle(self, *, is_lost: bool = False) -> Steps[None]:
+        """Read on until every sync has been answered; raises what the commit itself is refused with."""
+        refusal = None
         while self._syncs:
-            if (yield from self._result()).status == ExecStatus.PIPELINE_SYNC:
+            result = yield from self._result()
+            if result.status == ExecStatus.PIPELINE_SYNC:
                 self._syncs -= 1
+            elif result.status not in _OK and not is_lost:
+                refusal = refusal or error_from_result(result, encoding="utf-8")
+        if refusal is not None:
+            raise refusal
 
     def _result(self) -> Steps[Any]:
         """Wait for the next result, which may be the mark of a sync."""

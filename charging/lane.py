@@ -7,12 +7,10 @@ A request is read, becomes commands, waits for their commit, and is answered.
 import asyncio
 import gc
 import logging
-import sys
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from functools import lru_cache
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, NamedTuple, cast
 
 from django.conf import settings
 from prometheus_client import Counter
@@ -44,7 +42,7 @@ BODY_SECONDS_MAX = 30.0
 BODIES_BYTES_MAX = 64 * 2**20  # of bodies that have come in part, in one process
 DIRECTORY_THREADS = 2
 DIRECTORY_SECONDS_MAX = 8.0
-THREAD_SWITCH_SECONDS = 0.0002  # the server's own threads bring requests; they must not wait for a long turn of ours
+COUNT_EVERY_SECONDS = 1.0
 GC_ALLOCATIONS = 20_000  # containers made between two collections of the youngest
 
 REQUESTS = Counter("farthing_lane_requests", "Requests answered by the fast lane.", ["route", "status"])
@@ -52,24 +50,35 @@ REQUESTS = Counter("farthing_lane_requests", "Requests answered by the fast lane
 _JSON = (b"content-type", b"application/json")
 _REPLAYED = (b"idempotent-replayed", b"true")
 _CLOSE = (b"connection", b"close")  # the rest of the body is still on its way
-_TOO_SLOW = "the body did not arrive in time"
 
 
 class Request:
-    """One HTTP request, its headers by lower-case name; a header sent twice is joined by a comma."""
+    """One HTTP request, its headers by lower-case name; a header sent twice is joined by a comma.
 
-    __slots__ = ("headers", "id", "path", "receive", "scope")
+    ``whole`` is the body when it came along with the head; otherwise ``receive`` brings it.
+    """
+
+    __slots__ = ("headers", "id", "path", "query", "receive", "whole")
 
     gathered: ClassVar[int] = 0  # bytes of bodies, of all requests, that are not whole yet
 
-    def __init__(self, scope: Scope, receive: Receive) -> None:
-        self.scope = scope
+    def __init__(
+        self,
+        path: str,
+        headers: Iterable[tuple[bytes, bytes]],
+        *,
+        query: bytes = b"",
+        whole: bytes | None = None,
+        receive: Receive | None = None,
+    ) -> None:
+        self.path = path
+        self.query = query
+        self.whole = whole
         self.receive = receive
-        self.path: str = scope["path"]
-        headers: dict[bytes, bytes] = {}
-        for name, value in scope["headers"]:
-            headers[name] = headers[name] + b"," + value if name in headers else value
-        self.headers = headers
+        known: dict[bytes, bytes] = {}
+        for name, value in headers:
+            known[name] = known[name] + b"," + value if name in known else value
+        self.headers = known
         self.id = request_ids.accept(self.header(b"x-request-id"))
 
     def header(self, name: bytes) -> str | None:
@@ -77,29 +86,29 @@ class Request:
         value = self.headers.get(name)
         return None if value is None else value.decode("latin-1")
 
-    async def body(self, bytes_max: int) -> bytes:
-        """Read the whole body, of at most ``bytes_max`` bytes; raises ServiceError, or ConnectionResetError."""
+    def check_body(self, bytes_max: int) -> None:
+        """Refuse a body by what the headers say of it; raises ServiceError."""
         strict_json.check_headers(
             content_type=self.header(b"content-type") or "",
             content_encoding=self.header(b"content-encoding") or "",
             content_length=self.header(b"content-length"),
             bytes_max=bytes_max,
         )
-        task = cast("asyncio.Task[Any]", asyncio.current_task())
-        # asyncio.timeout does the same, at a cost that every request would feel.
-        alarm = asyncio.get_running_loop().call_later(BODY_SECONDS_MAX, task.cancel, _TOO_SLOW)
-        try:
-            return await self._whole(int(self.headers[b"content-length"]), bytes_max)
-        except asyncio.CancelledError as cancelled:
-            if cancelled.args != (_TOO_SLOW,):
-                raise
-            task.uncancel()
-            raise RequestTimeout() from None
-        finally:
-            alarm.cancel()
 
-    async def _whole(self, length: int, bytes_max: int) -> bytes:
-        message = await self.receive()
+    async def body(self, bytes_max: int) -> bytes:
+        """Read the whole body, of at most ``bytes_max`` bytes; raises ServiceError, or ConnectionResetError."""
+        self.check_body(bytes_max)
+        if self.whole is not None:
+            return self.whole
+        try:
+            async with asyncio.timeout(BODY_SECONDS_MAX):
+                return await self._gather(int(self.headers[b"content-length"]), bytes_max)
+        except TimeoutError:
+            raise RequestTimeout() from None
+
+    async def _gather(self, length: int, bytes_max: int) -> bytes:
+        receive = cast(Receive, self.receive)
+        message = await receive()
         part = _part(message)
         if len(part) == length or not message.get("more_body"):
             return part
@@ -109,7 +118,7 @@ class Request:
             while size != length and message.get("more_body"):
                 if Request.gathered > BODIES_BYTES_MAX:
                     raise TooManyRequests(code="OVERLOADED")
-                message = await self.receive()
+                message = await receive()
                 part = _part(message)
                 parts.append(part)
                 size += len(part)
@@ -129,15 +138,20 @@ def _part(message: MutableMapping[str, Any]) -> bytes:
     return body
 
 
-class Answer:
-    """A status and a JSON body."""
+class Answer(NamedTuple):
+    """A status and a JSON body, to be written out."""
 
-    __slots__ = ("body", "replayed", "status")
+    status: int
+    body: Any
+    replayed: bool = False
 
-    def __init__(self, status: int, body: Any, *, replayed: bool = False) -> None:
-        self.status = status
-        self.body = body
-        self.replayed = replayed
+
+class Response(NamedTuple):
+    """What goes over the wire."""
+
+    status: int
+    headers: list[tuple[bytes, bytes]]
+    body: bytes
 
 
 class Lane:
@@ -153,10 +167,12 @@ class Lane:
         self._directory = Directory(url=settings.DATABASE_URL)
         self._executor = ThreadPoolExecutor(DIRECTORY_THREADS, thread_name_prefix="directory")
         self._loop = asyncio.get_running_loop()
+        self._counting = self._loop.create_task(_count_now_and_then())
 
     async def close(self) -> None:
         """Finish what was accepted."""
         await self._coalescer.stop()
+        self._counting.cancel()
         self._executor.shutdown()
         self._directory.close()
 
@@ -168,7 +184,7 @@ class Lane:
         known, facts = self._directory.recall(header)
         if not known:
             facts = await self._ask(self._directory.look_up, header, datetime.now(UTC))
-        return self._directory.admit(facts, permission, datetime.now(UTC))
+        return self._directory.admit(facts, permission)
 
     async def _ask(self, question: Callable[..., Any], *arguments: Any) -> Any:
         asked = self._loop.run_in_executor(self._executor, question, *arguments)
@@ -260,9 +276,25 @@ def _is_regional(request: Request) -> bool:
     return regions.is_regional(region=region, edge=edge, known=settings.REGIONS)
 
 
-@lru_cache(maxsize=256)
-def _counted(route: str, status: int) -> Counter:
-    return REQUESTS.labels(route, str(status))
+# --- how often -------------------------------------------------------------------------------------------
+
+_answered: dict[tuple[str, int], int] = {}  # route, status: since they were last counted
+
+
+async def _count_now_and_then() -> None:
+    """Hand the counts to Prometheus; its counters, shared between processes, cost more than an answer."""
+    try:
+        while True:
+            await asyncio.sleep(COUNT_EVERY_SECONDS)
+            _count()
+    finally:
+        _count()
+
+
+def _count() -> None:
+    while _answered:
+        (route, status), times = _answered.popitem()
+        REQUESTS.labels(route, str(status)).inc(times)
 
 
 # --- the application -------------------------------------------------------------------------------------
@@ -277,7 +309,6 @@ async def startup() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(GC_ALLOCATIONS, 20, 50)
-    sys.setswitchinterval(THREAD_SWITCH_SECONDS)
     _lane = Lane()
 
 
@@ -298,36 +329,41 @@ _ROUTES: dict[str, tuple[str, Callable[[Lane, Request], Awaitable[Answer]]]] = {
 }
 
 
-async def application(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer one request of the lane's; config.asgi sends only those here."""
-    request = Request(scope, receive)
+async def respond(request: Request) -> Response:
+    """Answer one request of the lane's; raises ConnectionResetError where nobody waits for it any more."""
     route, handler = _ROUTES.get(request.path) or _ROUTES[request.path.rpartition("/")[2]]
-    extra: list[tuple[bytes, bytes]] = []
+    headers = [_JSON, (b"x-request-id", request.id.encode())]
     try:
         if _lane is None:
             raise Unavailable()
-        if scope["query_string"]:
+        if request.query:
             raise ValidationFailed("This request takes no query parameters.", field="query")
         answer = await handler(_lane, request)
         if answer.replayed:
-            extra.append(_REPLAYED)
-    except ConnectionResetError:
-        return
+            headers.append(_REPLAYED)
     except ServiceError as error:
         answer = Answer(error.status, envelope(error, request.id))
-        extra = [(name.lower().encode(), value.encode()) for name, value in error.headers.items()]
+        headers += [(name.lower().encode(), value.encode()) for name, value in error.headers.items()]
         if isinstance(error, RequestTimeout | PayloadTooLarge):
-            extra.append(_CLOSE)
+            headers.append(_CLOSE)
+    except ConnectionResetError:
+        raise
     except Exception:
         logger.exception("lane request failed", extra={"request_id": request.id})
         answer = Answer(500, envelope(ServiceError(), request.id))
-    _counted(route, answer.status).inc()
+    answered = (route, answer.status)
+    _answered[answered] = _answered.get(answered, 0) + 1
     body = answers.encode(answer.body)
-    headers = [
-        _JSON,
-        (b"content-length", str(len(body)).encode()),
-        (b"x-request-id", request.id.encode()),
-        *extra,
-    ]
-    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    headers.append((b"content-length", b"%d" % len(body)))
+    return Response(answer.status, headers, body)
+
+
+async def application(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer one request of the lane's over ASGI; config.asgi sends only those here."""
+    request = Request(scope["path"], scope["headers"], query=scope["query_string"], receive=receive)
+    try:
+        status, headers, body = await respond(request)
+    except ConnectionResetError:
+        return
+    await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

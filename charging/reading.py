@@ -6,18 +6,23 @@ from typing import NamedTuple
 
 from charging import assembly
 from charging.arrays import Array, Smallints, Texts, Times, Uuids
-from charging.assembly import Books, Row
+from charging.assembly import Books as Books
+from charging.assembly import Row
 from charging.book import Book, Writes
 from charging.channel import Answer, Statement
 from charging.commands import Command, Extend, RecordUsage, Release, Reserve
 from charging.commands import Refund as RefundUsage
 
 # uuid_send gives the same 16 bytes as a bytea, which psycopg reads without calling back into Python.
-# One row for each live subscription, or one with nulls: the clock, the book, the subscription and its two pots.
+# One row for each live subscription, or one with nulls: the clock, the book, the open reservations that are due, the
+# subscription and its two pots.
 _BOOKS = Statement(
     """
 SELECT clock_timestamp(), uuid_send(book.customer_id), uuid_send(book.merchant_id), book.tax_rates, book.test_clock,
        book.closed_at, merchant.platform_fee_rate,
+       (SELECT array_agg(r.id) FROM entitlements_reservation AS r
+        WHERE r.bucket = book.bucket AND r.customer_id = book.customer_id AND r.state = 'open'
+        AND r.expires_at <= coalesce(book.test_clock, statement_timestamp())),
        uuid_send(s.id), uuid_send(s.plan_version_id), s.status, s.timezone, s.started_at, s.ending_at,
        s.period_start, s.period_end, uuid_send(s.invoice_id), uuid_send(s.next_invoice_id), s.tax_exempt,
        uuid_send(p.id), p.currency, p.balance, p.spent, p.held, p.charge_seq, p.settled_seq,
@@ -70,19 +75,9 @@ _RESERVATION = """
 _ITS_WALLET = """
 JOIN billing_wallet AS w ON w.bucket = r.bucket AND w.customer_id = r.customer_id AND w.id = r.wallet_id"""
 
-# Open reservations that are due; those that commands name, whatever became of them; and those already made by a key.
+# Reservations that are due or that commands name, whatever became of them; and those already made by a key.
 # What is named by its id is asked for by nothing else, so that no other index fits (ADR 0010): it may turn out to be
 # another customer's.
-_DUE = Statement(
-    f"""
-SELECT {_RESERVATION}
-FROM unnest(?, ?) AS wanted (bucket, customer_id)
-JOIN customers_book AS book USING (bucket, customer_id)
-JOIN entitlements_reservation AS r ON r.bucket = wanted.bucket AND r.customer_id = wanted.customer_id
-    AND r.state = 'open' AND r.expires_at <= coalesce(book.test_clock, statement_timestamp()){_ITS_WALLET}""",
-    Smallints,
-    Uuids,
-)
 _NAMED = Statement(
     f"""
 SELECT {_RESERVATION}
@@ -104,26 +99,32 @@ JOIN entitlements_reservation AS r ON r.bucket = wanted.bucket AND r.customer_id
 
 _EVENT = """
        e.customer_id, e.id, e.merchant_id, e.subscription_id, e.idempotency_key, e.fingerprint, e.timestamp,
-       e.created_at, e.properties, e.metadata, e.reservation_id,
-       charged.currency, charged.invoice_id, charged.net, charged.tax, charged.gross"""
-_CHARGED = """
-JOIN LATERAL (
-    SELECT min(wallet.currency) AS currency, (array_agg(charge.invoice_id ORDER BY charge.position))[1] AS invoice_id,
-           sum(charge.net) AS net, sum(charge.tax) AS tax, sum(charge.gross) AS gross
-    FROM billing_charge AS charge
-    JOIN billing_wallet AS wallet ON wallet.bucket = charge.bucket AND wallet.id = charge.wallet_id
-    WHERE charge.bucket = e.bucket AND charge.source_id = e.id
-) AS charged ON true"""
+       e.created_at, e.properties, e.metadata, e.reservation_id"""
 _SEEN = Statement(
     f"""
 SELECT {_EVENT}
 FROM unnest(?, ?, ?) AS wanted (bucket, customer_id, key)
 JOIN metering_usageevent AS e ON e.bucket = wanted.bucket AND e.customer_id = wanted.customer_id
-    AND e.idempotency_key = wanted.key
-{_CHARGED}""",
+    AND e.idempotency_key = wanted.key""",
     Smallints,
     Uuids,
     Texts,
+)
+# What each of these events was charged.
+_SUMS = Statement(
+    """
+SELECT wanted.id, charged.customer_id, charged.currency, charged.invoice_id, charged.net, charged.tax, charged.gross
+FROM unnest(?, ?) AS wanted (bucket, id)
+JOIN LATERAL (
+    SELECT (array_agg(charge.customer_id))[1] AS customer_id, min(wallet.currency) AS currency,
+           (array_agg(charge.invoice_id ORDER BY charge.position))[1] AS invoice_id,
+           sum(charge.net) AS net, sum(charge.tax) AS tax, sum(charge.gross) AS gross
+    FROM billing_charge AS charge
+    JOIN billing_wallet AS wallet ON wallet.bucket = charge.bucket AND wallet.id = charge.wallet_id
+    WHERE charge.bucket = wanted.bucket AND charge.source_id = wanted.id
+) AS charged ON true""",
+    Smallints,
+    Uuids,
 )
 
 # For refunds: the event, its charges, and the refund that may already be there.
@@ -132,7 +133,6 @@ _REFUNDABLE = Statement(
 SELECT {_EVENT}, refund.id, refund.reason, refund.created_at
 FROM unnest(?, ?) AS wanted (bucket, id)
 JOIN metering_usageevent AS e ON e.bucket = wanted.bucket AND e.id = wanted.id
-{_CHARGED}
 LEFT JOIN billing_refund AS refund ON refund.bucket = e.bucket AND refund.usage_event_id = e.id""",
     Smallints,
     Uuids,
@@ -180,10 +180,7 @@ def questions(wanted: Sequence[bytes], commands: Sequence[Command]) -> list[Ques
     named.update(command.id for command in reserve if command.key is None)
 
     customers = _rows(wanted)
-    asked = [
-        Question(_BOOKS, customers, assembly.add_subscription),
-        Question(_DUE, customers, assembly.add_reservation),
-    ]
+    asked = [Question(_BOOKS, customers, assembly.add_subscription)]
     if usage:
         since: dict[bytes, datetime] = {}
         for command in usage:
@@ -211,14 +208,22 @@ def _rows(keys: Sequence[bytes]) -> list[Array]:
     return [Smallints([key[15] for key in keys]), Uuids(keys)]  # every id carries its customer's bucket
 
 
-def books(asked: Sequence[Question], answers: Sequence[Answer], writes: Writes) -> Books:
-    """Build the books from the answers; also of customers not locked, whose books must not be decided on."""
-    found: Books = {}
+def fill(books: Books, asked: Sequence[Question], answers: Sequence[Answer], writes: Writes) -> None:
+    """Build books from the answers; also of customers not locked, whose books must not be decided on."""
     for question, rows in zip(asked, answers, strict=True):
         add = question.add
         for row in rows:
-            add(found, row, writes)
-    return found
+            add(books, row, writes)
+
+
+def more_questions(books: Books) -> list[Question]:
+    """List what the answers themselves give reason to ask; nothing, but for replays and what has run out of time."""
+    due = [reservation_id for book in books.values() for reservation_id in book.due]
+    recorded = [event_id for book in books.values() for event_id in book.events]
+    asked = [Question(_NAMED, _rows(due), assembly.add_named)] if due else []
+    if recorded:
+        asked.append(Question(_SUMS, _rows(recorded), assembly.add_sums))
+    return asked
 
 
 def metrics(commands: Sequence[Command]) -> set[bytes]:

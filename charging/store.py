@@ -15,7 +15,7 @@ from psycopg import errors
 from charging import engine, reading, writing
 from charging.arrays import Smallints, Uuids
 from charging.book import Book, Writes
-from charging.channel import BEGIN, COMMIT, Channel, Statement, Steps
+from charging.channel import Channel, Statement, Steps
 from charging.commands import Command
 from charging.outcomes import Outcome, Refused
 from charging.plans import Plans
@@ -99,18 +99,21 @@ def _run(
     wanted = sorted({command.customer_id for command in commands}, key=lambda key: (key[15], key))
     writes = Writes()
     try:
-        channel.say(BEGIN)
         channel.say(_LOCK if wait else _LOCK_FREE, [Smallints([key[15] for key in wanted]), Uuids(wanted)])
         questions = reading.questions(wanted, commands)
         for question in questions:
             channel.say(question.statement, question.parameters)
-        _, locked, *answers = yield from channel.hear()
+        locked, *answers = yield from channel.hear()
         mine = {row[0] for row in locked}
-        books = reading.books(questions, answers, writes)
+        books: reading.Books = {}
+        reading.fill(books, questions, answers, writes)
+        if more := reading.more_questions(books):
+            for question in more:
+                channel.say(question.statement, question.parameters)
+            reading.fill(books, more, (yield from channel.hear()), writes)
         yield from catalogue.load(channel, reading.plan_versions(books), reading.metrics(commands))
         outcomes = [_decide(command, mine, books, catalogue) for command in commands]
         writing.say(channel, [books[customer_id] for customer_id in mine], writes)
-        channel.say(COMMIT)
         yield from channel.finish()
         return outcomes
     except GeneratorExit:

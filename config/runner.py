@@ -283,12 +283,11 @@ def _demo_file(options: Options) -> Path:
 def _children(options: Options, environment: dict[str, str]) -> list[Process]:
     """Describe the children in the order in which they are stopped; the web server lets its requests finish."""
     from_web_only = {name: value for name, value in environment.items() if name != "PROMETHEUS_MULTIPROC_DIR"}
-    web = ["granian", "--interface=asgi", f"--host={options.host}", f"--port={options.port}", "--http=1", "--no-ws"]
-    web += [f"--workers={options.workers}", "--respawn-failed-workers", "--workers-kill-timeout=20", "--backlog=2048"]
+    web = ["config.server", f"--host={options.host}", f"--port={options.port}", f"--workers={options.workers}"]
     celery = ["celery", "--app=config.celery"]
     worker = ["worker", "--queues=settlement,invoicing,sweeps", f"--concurrency={WORKER_PROCESSES}"]
     commands = {
-        "web": [*web, "config.asgi:application"],
+        "web": web,
         "worker": [*celery, *worker, "--without-gossip", "--without-mingle"],
         "beat": [*celery, "beat", "--pidfile="],
     }

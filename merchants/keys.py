@@ -93,6 +93,11 @@ class KeyFacts:
     revoked_at: datetime | None
     last_used_at: datetime | None
 
+    @property
+    def ends(self) -> bool:
+        """Whether there is a time at which the key stops, or stopped."""
+        return self.expires_at is not None or self.revoked_at is not None
+
     def check(self, now: datetime) -> None:
         """Refuse a key that is revoked or past its end.
 
@@ -157,12 +162,8 @@ class KeyCache:
 
     def get(self, digest: bytes) -> tuple[bool, KeyFacts | None]:
         """Return whether the digest was looked up lately, and what it was found to open."""
-        with self._lock:
-            for entries in (self._known, self._unknown):
-                entry = entries.get(digest)
-                if entry is not None and self._clock() < entry[0]:
-                    return True, entry[1]
-        return False, None
+        entry = self._known.get(digest) or self._unknown.get(digest)
+        return (True, entry[1]) if entry is not None and self._clock() < entry[0] else (False, None)
 
     def put(self, digest: bytes, found: KeyFacts | None) -> None:
         """Remember what a look-up gave."""

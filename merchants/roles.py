@@ -4,7 +4,7 @@ A permission reads like a key's scope, ``products:write``: the API and the dashb
 Writing includes reading.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection
 
 RESOURCES = (
     "products",
@@ -36,11 +36,12 @@ ROLES: dict[str, frozenset[str]] = {
 }
 
 
-def grants(held: Iterable[str], permission: str) -> bool:
+def grants(held: Collection[str], permission: str) -> bool:
     """Tell whether the scopes or permissions that someone holds include one."""
-    held = frozenset(held)
+    if EVERYTHING in held or permission in held:
+        return True
     resource, _, access = permission.partition(":")
-    return EVERYTHING in held or permission in held or (access == READ and f"{resource}:{WRITE}" in held)
+    return access == READ and f"{resource}:{WRITE}" in held
 
 
 def may(role: str, permission: str) -> bool:

@@ -212,7 +212,7 @@ def process_environment(django_db_setup: None) -> dict[str, str]:
 
 @pytest.fixture(scope="session")
 def served_url(process_environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The whole of Farthing as deployed, fast lane included: Granian in a process of its own."""
+    """The whole of Farthing as deployed, fast lane included: the web server in a process of its own."""
     directory = tmp_path_factory.mktemp("web")
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
@@ -226,7 +226,7 @@ def served_url(process_environment: dict[str, str], tmp_path_factory: pytest.Tem
     )
     web = Process(
         "web",
-        [sys.executable, "-m", "granian", "--interface", "asgi", "--port", str(port), "config.asgi:application"],
+        [sys.executable, "-m", "config.server", "--port", str(port)],
         log=directory / "web.log",
         environment=environment,
         directory=ROOT,

@@ -66,7 +66,7 @@ def served_naively(farthing: Farthing) -> Iterator[int]:
     port = free_port()
     web = Process(
         "naive",
-        [sys.executable, "-m", "granian", "--interface=asgi", f"--port={port}", "--workers=2", NAIVE],
+        [sys.executable, "-m", "uvicorn", f"--port={port}", "--workers=2", "--lifespan=on", NAIVE],
         log=farthing.directory / "naive.log",
         environment=farthing.environment(),
         directory=ROOT,
