@@ -11,6 +11,8 @@ from datetime import datetime
 from decimal import Decimal
 from typing import NamedTuple
 
+import msgspec
+
 from billing import plans, rating, taxes
 from billing.models import Charge, FeeOccurrence, Invoice, PlanVersion, Subscription, UnsettledWallet, Wallet
 from billing.prices import PlanVersion as PriceBook
@@ -200,7 +202,7 @@ def _charge(
         seq=wallet.charge_seq,
         invoice_id=_invoice(occurrence, subscription),
         quantity=Decimal(1),
-        **amounts._asdict(),
+        **msgspec.structs.asdict(amounts),
     )
     waiting = UnsettledWallet(**of_customer, wallet_id=wallet.id, since=now)
     UnsettledWallet.objects.bulk_create([waiting], ignore_conflicts=True)

@@ -9,7 +9,6 @@ Quantities and exact amounts are Decimals (amounts in major units, up to 18 deci
 
 from decimal import Decimal
 from functools import lru_cache
-from typing import NamedTuple
 
 import msgspec
 
@@ -32,14 +31,14 @@ class Usage(msgspec.Struct, frozen=True, gc=False):
     stated_price: Decimal | None = None
 
 
-class Accumulator(NamedTuple):
+class Accumulator(msgspec.Struct, frozen=True, gc=False):
     """A counter's exact running totals; ``amount`` is used by models that rate each event by itself, else zero."""
 
     quantity: Decimal = _ZERO
     amount: Decimal = _ZERO
 
 
-class Totals(NamedTuple):
+class Totals(msgspec.Struct, frozen=True, gc=False):
     """What a counter, or one charge, comes to in nanos: net + tax = gross; ``fee`` is the platform's part of net."""
 
     net: int = 0
@@ -101,7 +100,7 @@ def totals(exact: Decimal, tax_rate: Decimal, behavior: TaxBehavior, fee_rate: D
 
 def difference(new: Totals, old: Totals) -> Totals:
     """Return what is charged when a counter moves from its old totals to its new ones."""
-    return Totals(new[0] - old[0], new[1] - old[1], new[2] - old[2], new[3] - old[3])
+    return Totals(new.net - old.net, new.tax - old.tax, new.gross - old.gross, new.fee - old.fee)
 
 
 def ceiling_gross(

@@ -208,29 +208,56 @@ def complete(channel: Channel, steps: Steps[T]) -> T:
 
 async def complete_async(channel: Channel, steps: Steps[T]) -> T:
     """Run a conversation to its end without blocking the event loop; raises what it raises, OperationalError."""
-    loop = asyncio.get_running_loop()
+    watch: _Watch | None = None
     try:
-        async with asyncio.timeout(WAIT_SECONDS_MAX):
+        sending = next(steps)
+        watch = _Watch(channel.fileno())
+        while True:
+            await watch.ready(sending=sending)
             sending = next(steps)
-            while True:
-                await _ready(loop, channel.fileno(), sending=sending)
-                sending = next(steps)
     except StopIteration as end:
         value: T = end.value
         return value
     except TimeoutError:
         channel.close()
         raise OperationalError("the database did not answer in time") from None
-
-
-async def _ready(loop: asyncio.AbstractEventLoop, socket: int, *, sending: bool) -> None:
-    ready = asyncio.Event()
-    loop.add_reader(socket, ready.set)
-    if sending:
-        loop.add_writer(socket, ready.set)
-    try:
-        await ready.wait()
     finally:
-        loop.remove_reader(socket)
+        if watch is not None:
+            watch.end()
+
+
+class _Watch:
+    """Waits for one socket during one conversation: the event loop is told of it once, not at every wait."""
+
+    __slots__ = ("_alarm", "_loop", "_socket", "_waiter")
+
+    def __init__(self, socket: int) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._socket = socket
+        self._waiter: asyncio.Future[None] | None = None
+        self._alarm = self._loop.call_later(WAIT_SECONDS_MAX, self._lose_patience)
+        self._loop.add_reader(socket, self._wake)
+
+    async def ready(self, *, sending: bool) -> None:
+        """Return when there is something to read, or where to send; raises TimeoutError."""
+        self._waiter = self._loop.create_future()
         if sending:
-            loop.remove_writer(socket)
+            self._loop.add_writer(self._socket, self._wake)
+        try:
+            await self._waiter
+        finally:
+            if sending:
+                self._loop.remove_writer(self._socket)
+
+    def end(self) -> None:
+        """Look away."""
+        self._alarm.cancel()
+        self._loop.remove_reader(self._socket)
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def _lose_patience(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_exception(TimeoutError())

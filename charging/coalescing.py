@@ -24,7 +24,7 @@ from merchants.errors import ServiceError, TooManyRequests, Unavailable
 
 logger = logging.getLogger(__name__)
 
-BATCH_MAX = 256  # deciding this many holds the event loop for some tens of milliseconds
+BATCH_MAX = 1024  # deciding this many holds the event loop for some tens of milliseconds
 SKIPS_MAX = 3
 WAITS_MAX = 2  # of store.LOCK_TIMEOUT_MS each, before a customer is told to come again
 WAITERS = 2
@@ -34,7 +34,9 @@ OUTAGE_SECONDS_MAX = 5.0  # then the database is not about to come back, and a q
 STOP_SECONDS_MAX = 30.0
 
 BATCHES = Histogram(
-    "farthing_lane_batch_commands", "Commands in one transaction.", buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256)
+    "farthing_lane_batch_commands",
+    "Commands in one transaction.",
+    buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024),
 )
 BATCH_SECONDS = Histogram("farthing_lane_batch_seconds", "Time from the first statement of a batch to its commit.")
 WAITING = Gauge("farthing_lane_waiting_commands", "Commands accepted and not yet committed.", multiprocess_mode="sum")

@@ -1,7 +1,7 @@
 """What the lane looks up outside its transactions: whose a key is, and whose a reservation. Blocking, for a thread."""
 
 import threading
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -50,12 +50,11 @@ class Directory:
             self._fetch(_NOTE_USE, {"id": found.key_id, "now": now, "every": keys.USE_NOTED_EVERY})
         return found
 
-    def admit(self, found: KeyFacts | None, permission: str) -> bytes:
+    def admit(self, found: KeyFacts | None, permission: str, now: datetime) -> bytes:
         """Return the merchant that a key opens, if it may do this now; raises Unauthorized, Forbidden."""
         if found is None:
             raise keys.unknown_key()
-        if found.ends:
-            found.check(datetime.now(UTC))
+        found.check(now)
         if not found.allows(permission):
             message = f"This key lacks the scope {permission}."
             raise Forbidden(

@@ -99,7 +99,7 @@ def _hold(book: Book, terms: Terms, price: PriceVersion, command: Reserve, index
 
 def _highest_tax_rate(book: Book, terms: Terms, price: PriceVersion) -> Decimal:
     """Percent; a use may fall into this period, whose rate is pinned, or into the next one."""
-    counter = book.counters.get((terms.subscription.id, price.id, terms.period.end))
+    counter = book.counters.get((terms.subscription.id, price.id, terms.period_end))
     rate = tax_rate(book, terms, price)
     return rate if counter is None else max(rate, counter.tax_rate)
 

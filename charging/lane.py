@@ -10,8 +10,9 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from typing import Any, ClassVar, NamedTuple, cast
+from typing import Any, ClassVar, cast
 
+import msgspec
 from django.conf import settings
 from prometheus_client import Counter
 
@@ -138,7 +139,7 @@ def _part(message: MutableMapping[str, Any]) -> bytes:
     return body
 
 
-class Answer(NamedTuple):
+class Answer(msgspec.Struct, frozen=True):
     """A status and a JSON body, to be written out."""
 
     status: int
@@ -146,7 +147,7 @@ class Answer(NamedTuple):
     replayed: bool = False
 
 
-class Response(NamedTuple):
+class Response(msgspec.Struct, frozen=True):
     """What goes over the wire."""
 
     status: int
@@ -184,7 +185,7 @@ class Lane:
         known, facts = self._directory.recall(header)
         if not known:
             facts = await self._ask(self._directory.look_up, header, datetime.now(UTC))
-        return self._directory.admit(facts, permission)
+        return self._directory.admit(facts, permission, datetime.now(UTC))
 
     async def _ask(self, question: Callable[..., Any], *arguments: Any) -> Any:
         asked = self._loop.run_in_executor(self._executor, question, *arguments)
@@ -362,8 +363,8 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
     """Answer one request of the lane's over ASGI; config.asgi sends only those here."""
     request = Request(scope["path"], scope["headers"], query=scope["query_string"], receive=receive)
     try:
-        status, headers, body = await respond(request)
+        response = await respond(request)
     except ConnectionResetError:
         return
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+    await send({"type": "http.response.start", "status": response.status, "headers": response.headers})
+    await send({"type": "http.response.body", "body": response.body})

@@ -1,19 +1,19 @@
 """What becomes of a command. Pure."""
 
-from typing import NamedTuple
+import msgspec
 
 from charging.book import Event, Refund, Reservation
 from merchants.errors import ServiceError
 
 
-class Done(NamedTuple):
+class Done(msgspec.Struct, frozen=True, gc=False):
     """The command's effect is on the book, or was found there already."""
 
     answer: Event | Reservation | Refund
     replayed: bool = False
 
 
-class Refused(NamedTuple):
+class Refused(msgspec.Struct, frozen=True):
     """The command changed nothing."""
 
     error: ServiceError

@@ -6,8 +6,7 @@ from typing import NamedTuple
 
 from charging import assembly
 from charging.arrays import Array, Smallints, Texts, Times, Uuids
-from charging.assembly import Books as Books
-from charging.assembly import Row
+from charging.assembly import Books, Row
 from charging.book import Book, Writes
 from charging.channel import Answer, Statement
 from charging.commands import Command, Extend, RecordUsage, Release, Reserve

@@ -8,11 +8,14 @@ import struct
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import lru_cache
 
 import msgspec
 
 from charging.arrays import Array
 from charging.book import Charge, Counter, Event, Reservation, Wallet
+
+TIMES_KNOWN_MAX = 4096
 
 _FIELD = struct.Struct(">Ii")  # type, size
 _ARRAY = struct.Struct(">iiIii")  # dimensions, has nulls, element type, length, lower bound
@@ -29,7 +32,10 @@ _NO_TIME = _FIELD.pack(_TIMESTAMPTZ, -1)
 _NO_TEXT = _FIELD.pack(_TEXT, -1)
 _TEXTS = [_FIELD.pack(_TEXT, size) for size in range(512)]
 _SMALLINTS = [_S + number.to_bytes(2, "big") for number in range(1024)]
+_ZERO = _TEXTS[1] + b"0"
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
+
+_KINDS = {kind: _TEXTS[len(kind)] + kind.encode() for kind in ("usage", "fee", "refund")}
 
 _json = msgspec.json.Encoder().encode
 
@@ -56,8 +62,16 @@ def _text(value: str | bytes) -> bytes:
 
 
 def _number(value: int | Decimal) -> bytes:
-    data = (str(value) if type(value) is int else format(value, "f")).encode()
+    if not value:
+        return _ZERO
+    data = b"%d" % value if type(value) is int else format(value, "f").encode()
     return _TEXTS[len(data)] + data
+
+
+@lru_cache(maxsize=TIMES_KNOWN_MAX)
+def _known_time(value: datetime) -> bytes:
+    """Write an instant that many rows share."""
+    return _time(value)
 
 
 def _time(value: datetime) -> bytes:
@@ -90,7 +104,7 @@ def events(recorded: Sequence[Event]) -> Rows:
                     _FINGERPRINT,
                     e.fingerprint,
                     _time(e.timestamp),
-                    _time(e.created_at),
+                    _known_time(e.created_at),
                     _text(_json(e.properties)),
                     _NO_TEXT if e.metadata is None else _text(_json(e.metadata)),
                     _NO_UUID if e.reservation_id is None else _U + e.reservation_id,
@@ -115,7 +129,7 @@ def charges(made: Sequence[Charge]) -> Rows:
                     _U,
                     c.source_id,
                     _SMALLINTS[c.position],
-                    _text(c.kind),
+                    _KINDS[c.kind],
                     _U,
                     c.wallet_id,
                     _bigint(c.seq),
@@ -126,14 +140,14 @@ def charges(made: Sequence[Charge]) -> Rows:
                     _NO_UUID if c.metric_id is None else _U + c.metric_id,
                     _U,
                     c.invoice_id,
-                    _time(c.period_start),
+                    _known_time(c.period_start),
                     _number(c.quantity),
                     _number(c.net),
                     _number(c.tax),
                     _number(c.gross),
                     _number(c.fee),
                     _number(c.captured),
-                    _time(c.created_at),
+                    _known_time(c.created_at),
                 )
             )
             for c in made
@@ -168,8 +182,8 @@ def counters(changed: Sequence[tuple[bytes, Counter]]) -> Rows:
                     c.subscription_id,
                     _U,
                     c.price_version_id,
-                    _time(c.period_start),
-                    _time(c.period_end),
+                    _known_time(c.period_start),
+                    _known_time(c.period_end),
                     _number(c.tax_rate),
                     _number(c.fee_rate),
                     _number(c.accumulator.quantity),

@@ -105,7 +105,7 @@ def _run(
             channel.say(question.statement, question.parameters)
         locked, *answers = yield from channel.hear()
         mine = {row[0] for row in locked}
-        books: reading.Books = {}
+        books: dict[bytes, Book] = {}
         reading.fill(books, questions, answers, writes)
         if more := reading.more_questions(books):
             for question in more:

@@ -2,7 +2,8 @@
 
 from datetime import datetime
 from decimal import Decimal
-from typing import NamedTuple
+
+import msgspec
 
 from billing.money import from_nanos
 from billing.prices import PlanVersion, PriceVersion
@@ -12,12 +13,13 @@ from merchants.errors import InsufficientFunds, NotFound, Unprocessable
 from metering import periods
 
 
-class Terms(NamedTuple):
+class Terms(msgspec.Struct, frozen=True, gc=False):
     """Under which agreement, price book, period and invoice a command is charged."""
 
     subscription: Subscription
     plan: PlanVersion
-    period: periods.Period
+    period_start: datetime
+    period_end: datetime
     invoice_id: bytes
 
 
@@ -38,15 +40,15 @@ def terms_of(
         raise Unprocessable("The subscription has ended.", code="NO_ACTIVE_SUBSCRIPTION")
     invoice_id = subscription.invoice_id
     if subscription.period_start <= at < subscription.period_end:
-        period = periods.Period(subscription.period_start, subscription.period_end)
+        start, end = subscription.period_start, subscription.period_end
     else:
         cadence = periods.parse_cadence(plan.cadence)
-        period = periods.period_of(subscription.started_at, cadence, subscription.timezone, at)
+        start, end = periods.period_of(subscription.started_at, cadence, subscription.timezone, at)
         if at >= subscription.period_end:
             invoice_id = subscription.next_invoice_id or invoice_id
     if invoice_id is None:
         raise Unprocessable("The subscription has no open invoice.", code="NO_OPEN_INVOICE")
-    return Terms(subscription, plan, period, invoice_id)
+    return Terms(subscription, plan, start, end, invoice_id)
 
 
 def _subscription(

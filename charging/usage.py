@@ -2,7 +2,8 @@
 
 from datetime import timedelta
 from decimal import Decimal
-from typing import NamedTuple
+
+import msgspec
 
 from billing import rating
 from billing.prices import PriceVersion
@@ -15,11 +16,12 @@ from merchants.errors import IdempotencyConflict, Unprocessable
 
 FUTURE_SECONDS_MAX = 300
 
+_FUTURE = timedelta(seconds=FUTURE_SECONDS_MAX)
 _NOTHING = rating.Accumulator(Decimal(0), Decimal(0))
 _UNCHARGED = rating.Totals(0, 0, 0, 0)
 
 
-class _Rated(NamedTuple):
+class _Rated(msgspec.Struct, frozen=True, gc=False):
     """A property, rated: what its counter becomes, and what that costs."""
 
     counter: Counter
@@ -35,7 +37,7 @@ def record(book: Book, command: RecordUsage, catalogue: Catalogue) -> Done:
         if seen.fingerprint != command.fingerprint:
             raise IdempotencyConflict()
         return Done(seen, replayed=True)
-    if command.timestamp > book.now + timedelta(seconds=FUTURE_SECONDS_MAX):
+    if command.timestamp > book.now + _FUTURE:
         raise Unprocessable(
             f"timestamp lies more than {FUTURE_SECONDS_MAX} seconds in the future.", code="TIMESTAMP_IN_FUTURE"
         )
@@ -61,7 +63,7 @@ def _rate(
                 code="METRIC_NOT_RESERVED",
                 details={"index": index, "field": f"properties.{index}.billableMetricId"},
             )
-        key = (terms.subscription.id, price.id, terms.period.end)
+        key = (terms.subscription.id, price.id, terms.period_end)
         before = latest.get(key)
         if before is None:
             counter = book.counters.get(key) or _new_counter(book, terms, price)
@@ -82,8 +84,8 @@ def _new_counter(book: Book, terms: Terms, price: PriceVersion) -> Counter:
     return Counter(
         terms.subscription.id,
         price.id,
-        terms.period.start,
-        terms.period.end,
+        terms.period_start,
+        terms.period_end,
         tax_rate(book, terms, price),
         book.fee_rate,
         _NOTHING,
@@ -156,7 +158,7 @@ def _apply(
                 item.price.id,
                 used.metric_id,
                 terms.invoice_id,
-                terms.period.start,
+                terms.period_start,
                 used.quantity,
                 due.net,
                 due.tax,

@@ -16,7 +16,14 @@ LOG_BYTES_MAX = 50_000_000
 POLL_SECONDS = 0.02
 LEFTOVER_SECONDS_MAX = 15.0
 
+WEB_WORKERS_MAX = 4  # by default; each keeps connections to the database
+
 _PR_SET_PDEATHSIG = 1
+
+
+def web_workers() -> int:
+    """Return how many processes serve the web where nobody says: one for each core, up to a few."""
+    return min(len(os.sched_getaffinity(0)), WEB_WORKERS_MAX)
 
 
 class CannotStart(Exception):

@@ -25,7 +25,7 @@ from types import FrameType
 import psycopg
 
 from config import embedded, watching
-from config.processes import CannotStart, Process, stop_marked
+from config.processes import CannotStart, Process, stop_marked, web_workers
 
 ROOT = Path(__file__).resolve().parent.parent
 PYTHON = sys.executable
@@ -79,7 +79,8 @@ def _options() -> Options:
     parser.add_argument("--without-demo", action="store_true", help="make no demo merchant")
     given = parser.parse_args()
     try:
-        port, workers = int(os.environ.get("PORT") or 8000), int(os.environ.get("FARTHING_WEB_WORKERS") or 1)
+        port = int(os.environ.get("PORT") or 8000)
+        workers = int(os.environ.get("FARTHING_WEB_WORKERS") or web_workers())
     except ValueError:
         parser.error("PORT and FARTHING_WEB_WORKERS are whole numbers")
     if not 1 <= port <= 65535:

@@ -9,6 +9,7 @@ comes in parts, or is unusual in any way, takes the ordinary way (docs/adr/0011)
 
 import argparse
 import asyncio
+import json
 from http import HTTPStatus
 from typing import Any, cast
 
@@ -16,7 +17,11 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.supervisors import Multiprocess
 
-from config.asgi import lane
+import config.asgi  # noqa: F401 - sets Django up, which the lane needs
+from charging import lane
+from config.processes import web_workers
+from merchants import request_ids
+from merchants.errors import ValidationFailed, envelope
 
 APPLICATION = "config.asgi:application"
 BACKLOG = 2048
@@ -29,7 +34,6 @@ HEARTBEAT_SECONDS_MAX = 15  # a process that is silent for so long is replaced
 
 LANE_URLS = frozenset(path.encode() for path in ("/v0/usage", "/v0/usage/batch", "/v0/entitlements"))
 _LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
-_MALFORMED = b'{"error":"bad_request","message":"This is not a sound HTTP request.","code":"INVALID_REQUEST"}'
 
 
 class _Answering:
@@ -75,8 +79,10 @@ class Connection(HttpToolsProtocol):
         if self._in_head:
             self._head_bytes += len(data)
         super().data_received(data)
-        if self._held is not None:
-            held, self._held = self._held, None
+        held, self._held = self._held, None
+        if self.transport.is_closing():
+            return
+        if held is not None:
             super().on_headers_complete()
             for part in held:
                 super().on_body(part)
@@ -113,26 +119,30 @@ class Connection(HttpToolsProtocol):
     def _is_for_lane(self) -> bool:
         return (
             self.url in LANE_URLS
-            and (self.cycle is None or self.cycle.response_complete)
+            and self._is_free()
             and not self.expect_100_continue
             and self.parser.get_method() == b"POST"
             and self.parser.get_http_version() == "1.1"
             and not self.parser.should_upgrade()
         )
 
+    def _is_free(self) -> bool:
+        cycle = cast(RequestResponseCycle | None, self.cycle)
+        return cycle is None or cycle.response_complete
+
     # --- what leaves -------------------------------------------------------------------------------------
 
     async def _answer(self, cycle: _Answering, path: str, body: bytes) -> None:
-        status, headers, content = await lane.respond(lane.Request(path, self.headers, whole=body))
+        response = await lane.respond(lane.Request(path, self.headers, whole=body))
         if cycle.disconnected:
             return
-        lines = [_LINES[status]]
-        for name, value in headers:
+        lines = [_LINES[response.status]]
+        for name, value in response.headers:
             lines += (name, b": ", value, b"\r\n")
         for name, value in self.server_state.default_headers:
             lines += (name, b": ", value, b"\r\n")
         lines.append(b"\r\n" if cycle.keep_alive else b"connection: close\r\n\r\n")
-        lines.append(content)
+        lines.append(response.body)
         self.transport.write(b"".join(lines))
         cycle.response_complete = True
         if not cycle.keep_alive:
@@ -153,8 +163,11 @@ class Connection(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is no HTTP."""
-        about = b"content-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n" % len(_MALFORMED)
-        self.transport.write(_LINES[400] + about + _MALFORMED)
+        request_id = request_ids.accept(None)
+        refusal = ValidationFailed("This is not a sound HTTP request.", field="request", code="INVALID_REQUEST")
+        body = json.dumps(envelope(refusal, request_id)).encode()
+        about = f"content-type: application/json\r\ncontent-length: {len(body)}\r\nx-request-id: {request_id}\r\n"
+        self.transport.write(_LINES[400] + about.encode() + b"connection: close\r\n\r\n" + body)
         self.transport.close()
 
     def close_if_late(self, now: float) -> None:
@@ -175,7 +188,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8000)
-    parser.add_argument("--workers", type=int, default=1, help="processes that serve")
+    parser.add_argument("--workers", type=int, default=web_workers(), help="processes that serve")
     given = parser.parse_args()
     config = uvicorn.Config(
         APPLICATION,

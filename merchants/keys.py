@@ -93,11 +93,6 @@ class KeyFacts:
     revoked_at: datetime | None
     last_used_at: datetime | None
 
-    @property
-    def ends(self) -> bool:
-        """Whether there is a time at which the key stops, or stopped."""
-        return self.expires_at is not None or self.revoked_at is not None
-
     def check(self, now: datetime) -> None:
         """Refuse a key that is revoked or past its end.
 

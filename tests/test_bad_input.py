@@ -548,10 +548,14 @@ class TestPaths:
         assert raw(shop, "GET", "/v0/products/" + "a" * 60_000).status_code in (404, 414)
 
     def test_know_their_methods(self, subtests, shop):
-        for method in ["PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "BREW"]:
+        for method in ["PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"]:
             with subtests.test(method=str(method)[:24]):
                 check(raw(shop, method, "/v0/usage/batch"), (404, 405))
                 check(raw(shop, method, "/v0/products"), 405)
+
+    def test_refuse_methods_that_nobody_knows(self, shop):
+        check(raw(shop, "BREW", "/v0/usage/batch"), 400)
+        check(raw(shop, "BREW", "/v0/products"), 400)
 
 
 class TestAuthorization:

@@ -70,7 +70,8 @@ def _compare(counter: tuple[Any, ...], accumulator: rating.Accumulator) -> Itera
     subscription_id, version_id, start, tax_rate, fee_rate, quantity, amount, net, gross, fee, plan_version_id = counter
     behavior = plans.load_version(plan_version_id).tax_behavior
     totals = rating.totals(rating.total(_model(version_id), accumulator), tax_rate, behavior, fee_rate)
-    if (quantity, amount) != accumulator or (net, gross, fee) != (totals.net, totals.gross, totals.fee):
+    counted = quantity, amount, net, gross, fee
+    if counted != (accumulator.quantity, accumulator.amount, totals.net, totals.gross, totals.fee):
         yield (
             f"{ids.text('sub', subscription_id)}: {quantity.normalize():f} counted and {gross} charged, but events "
             f"come to {accumulator.quantity.normalize():f} and {totals.gross}, period from {start}"

@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from django.db import transaction
+from msgspec.structs import asdict
 
 from billing import money, plans, rating, settlement, subscriptions, taxes, topups, wallets
 from billing.models import Charge, Counter, Plan, PriceVersion, Refund, Subscription, UnsettledWallet, Wallet
@@ -145,7 +146,7 @@ def use(subscription: Subscription, price: PriceVersion, quantity: Decimal, at: 
         )
         exact = rating.total(rated.model, accumulator)
         totals = rating.totals(exact, counter.tax_rate, prices.tax_behavior, counter.fee_rate)
-        counter.quantity, counter.amount = accumulator
+        counter.quantity, counter.amount = accumulator.quantity, accumulator.amount
         counter.net, counter.gross, counter.fee = totals.net, totals.gross, totals.fee
         counter.save()
         event = _event(subscription, price, quantity, at, now)
@@ -229,7 +230,7 @@ def charge(subscription: Subscription, price: PriceVersion, amounts: rating.Tota
         seq=wallet.charge_seq,
         subscription_id=subscription.id,
         price_version_id=price.id,
-        **{**defaults, **amounts._asdict(), **columns},
+        **{**defaults, **asdict(amounts), **columns},
     )
 
 

@@ -4,6 +4,7 @@ from fractions import Fraction
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import astuple
 
 from billing import rating
 from billing.money import NANOS, AmountTooLarge
@@ -47,7 +48,7 @@ def history(model, uses, tax_rate=ZERO, behavior="exclusive", fee_rate=ZERO):
 
 
 def added(charges):
-    return Totals(*(sum(column) for column in zip(*charges, strict=True))) if charges else NOTHING
+    return Totals(*(sum(column) for column in zip(*map(astuple, charges), strict=True))) if charges else NOTHING
 
 
 class TestAccumulate:
@@ -81,7 +82,7 @@ class TestTotals:
     )
     def test_splits_by_the_rates(self, exact, tax_rate, behavior, fee_rate, expected):
         found = rating.totals(Decimal(exact), Decimal(tax_rate), behavior, Decimal(fee_rate))
-        assert found == tuple(int(Decimal(part) * NANOS) for part in expected)
+        assert found == Totals(*(int(Decimal(part) * NANOS) for part in expected))
 
     @given(st.decimals(-(10**9), 10**9, places=18), tax_rates, behaviors, fee_rates)
     def test_rounds_each_part_once(self, exact, tax_rate, behavior, fee_rate):
@@ -97,7 +98,7 @@ class TestTotals:
     def test_mirrors_a_credit(self, exact, tax_rate, behavior, fee_rate):
         charge = rating.totals(exact, tax_rate, behavior, fee_rate)
         credit = rating.totals(-exact, tax_rate, behavior, fee_rate)
-        assert credit == tuple(-part for part in charge)
+        assert credit == rating.difference(NOTHING, charge)
 
     def test_refuses_what_is_too_large(self):
         largest = rating.total(Standard(Decimal(10**12 - 1)), Accumulator(Decimal(10**14 - 1)))

@@ -69,7 +69,7 @@ class TestDueReservations:
         if is_known:
             admin_connection.execute("ANALYZE entitlements_reservation")
         found = plan(reading._BOOKS, str(_uuid(shop, 0).bytes[15]), str(_uuid(shop, 0)))
-        assert discarded(found) == 0, json.dumps(found, indent=1)
+        assert discarded(found) < MANY // 100, json.dumps(found, indent=1)
 
     def test_are_found_by_the_customers_clock(self) -> None:
         shop = seller(funds_nanos=10 * MILL)

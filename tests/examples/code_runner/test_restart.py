@@ -154,7 +154,7 @@ class TestStop:
         shop.send("import time; time.sleep(1)")
         assert shop._process
         shop._process.send_signal(signal.SIGTERM)
-        assert shop._process.wait(WAIT_SECONDS_MAX) == 0
+        assert shop._process.wait(WAIT_SECONDS_MAX) == -signal.SIGTERM  # as it was told to, and not before
         assert (len(fake.events), fake.holds) == (1, {})
 
 
