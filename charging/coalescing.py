@@ -9,7 +9,8 @@ for, by workers that do nothing else, so that nobody else waits with them.
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from prometheus_client import Gauge, Histogram
 from psycopg import Error as DatabaseError
@@ -43,13 +44,13 @@ WAITING = Gauge("farthing_lane_waiting_commands", "Commands accepted and not yet
 
 
 class Ticket:
-    """What one request asked for, and what has become of it so far; ``done`` is resolved with the last outcome."""
+    """What one request asked for, and what has become of it so far; ``done`` is called with the last outcome."""
 
     __slots__ = ("commands", "done", "outcomes", "remaining")
 
-    def __init__(self, commands: Sequence[Command], done: "asyncio.Future[None]") -> None:
+    def __init__(self, commands: Sequence[Command], done: Callable[[list[Outcome]], None]) -> None:
         self.commands = commands
-        self.outcomes: list[Outcome | None] = [None] * len(commands)
+        self.outcomes: list[Any] = [None] * len(commands)  # an Outcome each, in the end
         self.remaining = len(commands)
         self.done = done
 
@@ -128,8 +129,8 @@ class Coalescer:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def run(self, commands: Sequence[Command]) -> list[Outcome]:
-        """Carry out commands; every effect is durable on return.
+    def submit(self, commands: Sequence[Command], done: Callable[[list[Outcome]], None]) -> None:
+        """Have commands carried out, and ``done`` called with their outcomes when every effect is durable.
 
         Raises TooManyRequests when too much is waiting already, Unavailable when the process is stopping.
         """
@@ -137,12 +138,19 @@ class Coalescer:
             raise Unavailable("This server is shutting down; send the request again.")
         if self._waiting >= self._waiting_max:
             raise TooManyRequests(code="OVERLOADED")
-        ticket = Ticket(commands, asyncio.get_running_loop().create_future())
+        if not commands:
+            done([])
+            return
+        ticket = Ticket(commands, done)
         self._waiting += ticket.remaining
         self._queue.entries.extend([_Entry(ticket, index) for index in range(ticket.remaining)])
         self._queue.wake()
-        await ticket.done
-        return ticket.outcomes  # type: ignore[return-value]
+
+    async def run(self, commands: Sequence[Command]) -> list[Outcome]:
+        """Carry out commands like ``submit``, and wait for them."""
+        answered: asyncio.Future[list[Outcome]] = asyncio.get_running_loop().create_future()
+        self.submit(commands, lambda outcomes: None if answered.done() else answered.set_result(outcomes))
+        return await answered
 
     # --- one worker --------------------------------------------------------------------------------------
 
@@ -242,8 +250,11 @@ class Coalescer:
         ticket.outcomes[entry.index] = outcome
         ticket.remaining -= 1
         self._waiting -= 1
-        if not ticket.remaining and not ticket.done.done():
-            ticket.done.set_result(None)
+        if not ticket.remaining:
+            try:
+                ticket.done(ticket.outcomes)
+            except Exception:  # what became of one request must not keep the others waiting
+                logger.exception("an outcome could not be handed over")
 
     def _ask_again(self, customer_id: bytes, entries: list[_Entry]) -> None:
         """Put a held customer's commands back in line, or refuse them when that was done often enough."""

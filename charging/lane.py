@@ -7,10 +7,11 @@ A request is read, becomes commands, waits for their commit, and is answered.
 import asyncio
 import gc
 import logging
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from typing import Any, ClassVar, cast
+from functools import partial
+from typing import Any, cast
 
 import msgspec
 from django.conf import settings
@@ -21,26 +22,23 @@ from charging.book import Event, Reservation
 from charging.coalescing import Coalescer
 from charging.directory import Directory
 from charging.outcomes import Done, Outcome, Refused
-from merchants import fields, ids, regions, request_ids, strict_json
+from charging.requests import Answer, Receive, Request, Response
+from merchants import fields, ids, regions
 from merchants.errors import (
     NotFound,
     PayloadTooLarge,
     RequestTimeout,
     ServiceError,
-    TooManyRequests,
     Unavailable,
     ValidationFailed,
     envelope,
 )
 
 Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 logger = logging.getLogger(__name__)
 
-BODY_SECONDS_MAX = 30.0
-BODIES_BYTES_MAX = 64 * 2**20  # of bodies that have come in part, in one process
 DIRECTORY_THREADS = 2
 DIRECTORY_SECONDS_MAX = 8.0
 COUNT_EVERY_SECONDS = 1.0
@@ -51,108 +49,6 @@ REQUESTS = Counter("farthing_lane_requests", "Requests answered by the fast lane
 _JSON = (b"content-type", b"application/json")
 _REPLAYED = (b"idempotent-replayed", b"true")
 _CLOSE = (b"connection", b"close")  # the rest of the body is still on its way
-
-
-class Request:
-    """One HTTP request, its headers by lower-case name; a header sent twice is joined by a comma.
-
-    ``whole`` is the body when it came along with the head; otherwise ``receive`` brings it.
-    """
-
-    __slots__ = ("headers", "id", "path", "query", "receive", "whole")
-
-    gathered: ClassVar[int] = 0  # bytes of bodies, of all requests, that are not whole yet
-
-    def __init__(
-        self,
-        path: str,
-        headers: Iterable[tuple[bytes, bytes]],
-        *,
-        query: bytes = b"",
-        whole: bytes | None = None,
-        receive: Receive | None = None,
-    ) -> None:
-        self.path = path
-        self.query = query
-        self.whole = whole
-        self.receive = receive
-        known: dict[bytes, bytes] = {}
-        for name, value in headers:
-            known[name] = known[name] + b"," + value if name in known else value
-        self.headers = known
-        self.id = request_ids.accept(self.header(b"x-request-id"))
-
-    def header(self, name: bytes) -> str | None:
-        """Read a header's value; None where it was not sent."""
-        value = self.headers.get(name)
-        return None if value is None else value.decode("latin-1")
-
-    def check_body(self, bytes_max: int) -> None:
-        """Refuse a body by what the headers say of it; raises ServiceError."""
-        strict_json.check_headers(
-            content_type=self.header(b"content-type") or "",
-            content_encoding=self.header(b"content-encoding") or "",
-            content_length=self.header(b"content-length"),
-            bytes_max=bytes_max,
-        )
-
-    async def body(self, bytes_max: int) -> bytes:
-        """Read the whole body, of at most ``bytes_max`` bytes; raises ServiceError, or ConnectionResetError."""
-        self.check_body(bytes_max)
-        if self.whole is not None:
-            return self.whole
-        try:
-            async with asyncio.timeout(BODY_SECONDS_MAX):
-                return await self._gather(int(self.headers[b"content-length"]), bytes_max)
-        except TimeoutError:
-            raise RequestTimeout() from None
-
-    async def _gather(self, length: int, bytes_max: int) -> bytes:
-        receive = cast(Receive, self.receive)
-        message = await receive()
-        part = _part(message)
-        if len(part) == length or not message.get("more_body"):
-            return part
-        parts, size = [part], len(part)
-        Request.gathered += size
-        try:
-            while size != length and message.get("more_body"):
-                if Request.gathered > BODIES_BYTES_MAX:
-                    raise TooManyRequests(code="OVERLOADED")
-                message = await receive()
-                part = _part(message)
-                parts.append(part)
-                size += len(part)
-                Request.gathered += len(part)
-                if size > bytes_max:
-                    about = {"bytesMax": bytes_max}
-                    raise PayloadTooLarge(f"The body may have at most {bytes_max} bytes.", details=about)
-            return b"".join(parts)
-        finally:
-            Request.gathered -= size
-
-
-def _part(message: MutableMapping[str, Any]) -> bytes:
-    if message["type"] == "http.disconnect":
-        raise ConnectionResetError
-    body: bytes = message.get("body", b"")
-    return body
-
-
-class Answer(msgspec.Struct, frozen=True):
-    """A status and a JSON body, to be written out."""
-
-    status: int
-    body: Any
-    replayed: bool = False
-
-
-class Response(msgspec.Struct, frozen=True):
-    """What goes over the wire."""
-
-    status: int
-    headers: list[tuple[bytes, bytes]]
-    body: bytes
 
 
 class Lane:
@@ -196,59 +92,33 @@ class Lane:
 
     # --- what is asked -----------------------------------------------------------------------------------
 
-    async def run_one(self, command: commands.Command) -> Done:
-        """Carry out one command; raises the ServiceError that refused it."""
-        outcome = (await self._coalescer.run([command]))[0]
-        if isinstance(outcome, Refused):
-            raise outcome.error
-        return outcome
+    def known_merchant(self, request: Request, permission: str) -> bytes | None:
+        """Return the merchant like ``merchant``, but None where it would have to wait for the database."""
+        known, facts = self._directory.recall(request.header(b"authorization"))
+        return self._directory.admit(facts, permission, datetime.now(UTC)) if known else None
 
-    async def usage(self, request: Request) -> Answer:
-        merchant_id = await self.merchant(request, "usage:write")
-        _is_regional(request)
-        command = commands.parse_usage(await request.body(commands.BODY_BYTES_MAX), merchant_id)
-        done = await self.run_one(command)
-        return Answer(201, answers.usage_event(cast(Event, done.answer)), replayed=done.replayed)
+    def submit(self, wanted: list[commands.Command], done: Callable[[list[Outcome]], None]) -> None:
+        """Have commands carried out, and ``done`` called with what became of them; raises ServiceError."""
+        self._coalescer.submit(wanted, done)
 
-    async def batch(self, request: Request) -> Answer:
-        merchant_id = await self.merchant(request, "usage:write")
-        _is_regional(request)
-        body = await request.body(commands.BATCH_BODY_BYTES_MAX)
-        parsed = commands.parse_batch(body, merchant_id)
-        wanted: list[commands.Command] = [item for item in parsed if isinstance(item, commands.RecordUsage)]
-        ran = iter(await self._coalescer.run(wanted) if wanted else ())
-        outcomes: list[Outcome] = [
-            Refused(item.refusal) if isinstance(item, commands.RefusedEvent) else next(ran) for item in parsed
-        ]
-        return Answer(*answers.batch(parsed, outcomes))
-
-    async def reserve(self, request: Request) -> Answer:
-        merchant_id = await self.merchant(request, "entitlements:write")
-        key = request.header(b"idempotency-key")
-        command = commands.parse_reserve(
-            await request.body(commands.BODY_BYTES_MAX),
-            merchant_id,
-            key=None if key is None else fields.idempotency_key(key, "Idempotency-Key"),
-            is_regional=_is_regional(request),
-            ttl_default=settings.RESERVATION_TTL_SECONDS,
-            ttl_max=settings.RESERVATION_TTL_SECONDS_MAX,
-        )
-        done = await self.run_one(command)
-        granted = answers.granted(cast(Reservation, done.answer), command.customer_id)
-        return Answer(201, granted, replayed=done.replayed)
+    async def run(self, wanted: list[commands.Command]) -> list[Outcome]:
+        """Carry out commands; raises ServiceError."""
+        return await self._coalescer.run(wanted)
 
     async def release(self, request: Request) -> Answer:
+        """Answer ``POST /v0/entitlements/{id}/release``."""
         merchant_id, reservation_id, customer_id = await self._reservation(request)
         commands.parse_nothing(await self._optional_body(request))
-        done = await self.run_one(commands.Release(customer_id, merchant_id, reservation_id))
+        done = _only(await self.run([commands.Release(customer_id, merchant_id, reservation_id)]))
         released = answers.reservation(cast(Reservation, done.answer), customer_id)
         return Answer(200, released, replayed=done.replayed)
 
     async def extend(self, request: Request) -> Answer:
+        """Answer ``POST /v0/entitlements/{id}/extend``."""
         merchant_id, reservation_id, customer_id = await self._reservation(request)
         body = await request.body(commands.BODY_BYTES_MAX)
         ttl = commands.parse_extend(body, ttl_max=settings.RESERVATION_TTL_SECONDS_MAX)
-        done = await self.run_one(commands.Extend(customer_id, merchant_id, reservation_id, ttl))
+        done = _only(await self.run([commands.Extend(customer_id, merchant_id, reservation_id, ttl)]))
         return Answer(200, answers.reservation(cast(Reservation, done.answer), customer_id))
 
     async def _reservation(self, request: Request) -> tuple[bytes, bytes, bytes]:
@@ -268,6 +138,62 @@ class Lane:
         if request.headers.get(b"content-length", b"0") == b"0" and b"transfer-encoding" not in request.headers:
             return b""
         return await request.body(commands.BODY_BYTES_MAX)
+
+
+# --- commands from bodies, answers from outcomes ---------------------------------------------------------
+
+Conclude = Callable[[list[Outcome]], Answer]
+Asked = tuple[list[commands.Command], Conclude]
+
+
+def _only(outcomes: list[Outcome]) -> Done:
+    """Return what became of a single command; raises the ServiceError that refused it."""
+    [outcome] = outcomes
+    if isinstance(outcome, Refused):
+        raise outcome.error
+    return outcome
+
+
+def _usage(request: Request, merchant_id: bytes, body: bytes) -> Asked:
+    _is_regional(request)
+    return [commands.parse_usage(body, merchant_id)], _recorded
+
+
+def _recorded(outcomes: list[Outcome]) -> Answer:
+    done = _only(outcomes)
+    return Answer(201, answers.usage_event(cast(Event, done.answer)), replayed=done.replayed)
+
+
+def _batch(request: Request, merchant_id: bytes, body: bytes) -> Asked:
+    _is_regional(request)
+    parsed = commands.parse_batch(body, merchant_id)
+    return [item for item in parsed if isinstance(item, commands.RecordUsage)], partial(_recorded_batch, parsed)
+
+
+def _recorded_batch(parsed: list[commands.RecordUsage | commands.RefusedEvent], outcomes: list[Outcome]) -> Answer:
+    ran = iter(outcomes)
+    each: list[Outcome] = [
+        Refused(item.refusal) if isinstance(item, commands.RefusedEvent) else next(ran) for item in parsed
+    ]
+    return Answer(*answers.batch(parsed, each))
+
+
+def _reserve(request: Request, merchant_id: bytes, body: bytes) -> Asked:
+    key = request.header(b"idempotency-key")
+    command = commands.parse_reserve(
+        body,
+        merchant_id,
+        key=None if key is None else fields.idempotency_key(key, "Idempotency-Key"),
+        is_regional=_is_regional(request),
+        ttl_default=settings.RESERVATION_TTL_SECONDS,
+        ttl_max=settings.RESERVATION_TTL_SECONDS_MAX,
+    )
+    return [command], partial(_granted, command.customer_id)
+
+
+def _granted(customer_id: bytes, outcomes: list[Outcome]) -> Answer:
+    done = _only(outcomes)
+    return Answer(201, answers.granted(cast(Reservation, done.answer), customer_id), replayed=done.replayed)
 
 
 def _is_regional(request: Request) -> bool:
@@ -321,37 +247,89 @@ async def shutdown() -> None:
         _lane = None
 
 
-_ROUTES: dict[str, tuple[str, Callable[[Lane, Request], Awaitable[Answer]]]] = {
-    "/v0/usage": ("usage", Lane.usage),
-    "/v0/usage/batch": ("batch", Lane.batch),
-    "/v0/entitlements": ("reserve", Lane.reserve),
-    "release": ("release", Lane.release),
-    "extend": ("extend", Lane.extend),
+class Route(msgspec.Struct, frozen=True):
+    """A call whose commands are all in its body."""
+
+    name: str
+    permission: str
+    bytes_max: int
+    ask: Callable[[Request, bytes, bytes], Asked]
+
+
+ROUTES = {
+    "/v0/usage": Route("usage", "usage:write", commands.BODY_BYTES_MAX, _usage),
+    "/v0/usage/batch": Route("batch", "usage:write", commands.BATCH_BODY_BYTES_MAX, _batch),
+    "/v0/entitlements": Route("reserve", "entitlements:write", commands.BODY_BYTES_MAX, _reserve),
 }
+_VERBS: dict[str, Callable[[Lane, Request], Awaitable[Answer]]] = {"release": Lane.release, "extend": Lane.extend}
+
+
+def begin(request: Request, done: Callable[[Response], None]) -> bool:
+    """Take up a whole request and call ``done`` with its response, now or after the commit, without a task.
+
+    Returns False, and does nothing, where something else must be waited for: ``respond`` does that.
+    """
+    route = ROUTES.get(request.path)
+    if _lane is None or route is None or request.whole is None:
+        return False
+    try:
+        merchant_id = _lane.known_merchant(request, route.permission)
+        if merchant_id is None:
+            return False
+        request.check_body(route.bytes_max)
+        wanted, conclude = route.ask(request, merchant_id, request.whole)
+        _lane.submit(wanted, lambda outcomes: done(_concluded(request, route.name, conclude, outcomes)))
+    except Exception as error:  # every request is answered
+        done(_response(request, route.name, error))
+    return True
+
+
+def _concluded(request: Request, route: str, conclude: Conclude, outcomes: list[Outcome]) -> Response:
+    try:
+        return _response(request, route, conclude(outcomes))
+    except Exception as error:  # every request is answered
+        return _response(request, route, error)
 
 
 async def respond(request: Request) -> Response:
     """Answer one request of the lane's; raises ConnectionResetError where nobody waits for it any more."""
-    route, handler = _ROUTES.get(request.path) or _ROUTES[request.path.rpartition("/")[2]]
-    headers = [_JSON, (b"x-request-id", request.id.encode())]
+    route = ROUTES.get(request.path)
+    name = route.name if route else request.path.rpartition("/")[2]
     try:
-        if _lane is None:
-            raise Unavailable()
-        if request.query:
-            raise ValidationFailed("This request takes no query parameters.", field="query")
-        answer = await handler(_lane, request)
+        return _response(request, name, await _answer(request, route, name))
+    except ConnectionResetError:
+        raise
+    except Exception as error:  # every request is answered
+        return _response(request, name, error)
+
+
+async def _answer(request: Request, route: Route | None, name: str) -> Answer:
+    if _lane is None:
+        raise Unavailable()
+    if request.query:
+        raise ValidationFailed("This request takes no query parameters.", field="query")
+    if route is None:
+        return await _VERBS[name](_lane, request)
+    merchant_id = await _lane.merchant(request, route.permission)
+    wanted, conclude = route.ask(request, merchant_id, await request.body(route.bytes_max))
+    return conclude(await _lane.run(wanted))
+
+
+def _response(request: Request, route: str, answer: Answer | Exception) -> Response:
+    headers = [_JSON, (b"x-request-id", request.id.encode())]
+    if isinstance(answer, Answer):
         if answer.replayed:
             headers.append(_REPLAYED)
-    except ServiceError as error:
+    else:
+        if isinstance(answer, ServiceError):
+            error = answer
+        else:
+            logger.error("lane request failed", exc_info=answer, extra={"request_id": request.id})
+            error = ServiceError()
         answer = Answer(error.status, envelope(error, request.id))
         headers += [(name.lower().encode(), value.encode()) for name, value in error.headers.items()]
         if isinstance(error, RequestTimeout | PayloadTooLarge):
             headers.append(_CLOSE)
-    except ConnectionResetError:
-        raise
-    except Exception:
-        logger.exception("lane request failed", extra={"request_id": request.id})
-        answer = Answer(500, envelope(ServiceError(), request.id))
     answered = (route, answer.status)
     _answered[answered] = _answered.get(answered, 0) + 1
     body = answers.encode(answer.body)

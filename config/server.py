@@ -10,6 +10,7 @@ comes in parts, or is unusual in any way, takes the ordinary way (docs/adr/0011)
 import argparse
 import asyncio
 import json
+from functools import partial
 from http import HTTPStatus
 from typing import Any, cast
 
@@ -19,6 +20,7 @@ from uvicorn.supervisors import Multiprocess
 
 import config.asgi  # noqa: F401 - sets Django up, which the lane needs
 from charging import lane
+from charging.requests import Request, Response
 from config.processes import web_workers
 from merchants import request_ids
 from merchants.errors import ValidationFailed, envelope
@@ -83,7 +85,7 @@ class Connection(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         if held is not None:
-            super().on_headers_complete()
+            self._go_the_ordinary_way()
             for part in held:
                 super().on_body(part)
         elif self._in_head and self._head_bytes > HEAD_BYTES_MAX:
@@ -91,14 +93,22 @@ class Connection(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         self._in_head, self._is_idle, self._since = True, False, self.loop.time()
-        super().on_message_begin()
+        self.url, self.headers, self.expect_100_continue = b"", [], False
 
     def on_headers_complete(self) -> None:
         self._in_head, self._head_bytes = False, 0
         if self._is_for_lane():
             self._held = []
         else:
-            super().on_headers_complete()
+            self._go_the_ordinary_way()
+
+    def _go_the_ordinary_way(self) -> None:
+        """Make up for what uvicorn prepares at the beginning of each message: the scope."""
+        url, headers, expects = self.url, self.headers, self.expect_100_continue
+        super().on_message_begin()
+        self.url, self.expect_100_continue = url, expects
+        self.headers += headers  # the list is in the scope
+        super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
         if self._held is None:
@@ -114,7 +124,9 @@ class Connection(HttpToolsProtocol):
         body, self._held = b"".join(self._held), None
         cycle = _Answering(keep_alive=self.parser.should_keep_alive())
         self.cycle = cast(RequestResponseCycle, cycle)
-        cycle.task = self.loop.create_task(self._answer(cycle, self.url.decode("ascii"), body))
+        request = Request(self.url.decode("ascii"), self.headers, whole=body)
+        if not lane.begin(request, partial(self._answer, cycle)):
+            cycle.task = self.loop.create_task(self._respond(cycle, request))
 
     def _is_for_lane(self) -> bool:
         return (
@@ -132,8 +144,10 @@ class Connection(HttpToolsProtocol):
 
     # --- what leaves -------------------------------------------------------------------------------------
 
-    async def _answer(self, cycle: _Answering, path: str, body: bytes) -> None:
-        response = await lane.respond(lane.Request(path, self.headers, whole=body))
+    async def _respond(self, cycle: _Answering, request: Request) -> None:
+        self._answer(cycle, await lane.respond(request))
+
+    def _answer(self, cycle: _Answering, response: Response) -> None:
         if cycle.disconnected:
             return
         lines = [_LINES[response.status]]

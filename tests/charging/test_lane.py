@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from charging import lane
+from charging import lane, requests
 from metering.models import UsageEvent
 from tests.charging.sellers import Seller, json_bytes, seller
 
@@ -90,7 +90,7 @@ class TestBodies:
     @pytest.mark.parametrize("parts", [[], [b"{"]])
     def test_that_do_not_come_are_not_waited_for(self, parts: list[bytes], monkeypatch: pytest.MonkeyPatch) -> None:
         shop = seller()
-        monkeypatch.setattr(lane, "BODY_SECONDS_MAX", 0.05)
+        monkeypatch.setattr(requests, "BODY_SECONDS_MAX", 0.05)
 
         async def work() -> None:
             sender = Sender(shop, parts, length=100)
@@ -112,7 +112,7 @@ class TestBodies:
 
     def test_take_no_more_memory_than_there_is(self, monkeypatch: pytest.MonkeyPatch) -> None:
         shop = seller()
-        monkeypatch.setattr(lane, "BODIES_BYTES_MAX", 100_000)
+        monkeypatch.setattr(requests, "BODIES_BYTES_MAX", 100_000)
         body = json_bytes(shop.usage())
 
         async def work() -> None:
