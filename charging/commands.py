@@ -5,6 +5,7 @@ decided, so that running the same command twice can be told from asking the same
 """
 
 import re
+from contextlib import suppress
 from datetime import datetime
 from decimal import Decimal
 from hashlib import blake2b
@@ -112,7 +113,7 @@ Command = RecordUsage | Reserve | Release | Extend | Refund
 # --- what arrives on the wire ----------------------------------------------------------------------------
 
 
-class _Wire(msgspec.Struct, forbid_unknown_fields=True, rename="camel", gc=False):
+class _Wire(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, rename="camel", gc=False):
     """A body by type; what else it holds is refused."""
 
 
@@ -138,6 +139,12 @@ class _WireUsage(_Wire):
 
 class _WireBatch(_Wire):
     events: Annotated[list[Any], msgspec.Meta(min_length=1, max_length=BATCH_EVENTS_MAX)]
+
+
+class _WireSoundBatch(_Wire):
+    """A batch in which every event has the right shape."""
+
+    events: Annotated[list[_WireUsage], msgspec.Meta(min_length=1, max_length=BATCH_EVENTS_MAX)]
 
 
 class _WireLine(_Wire):
@@ -249,8 +256,15 @@ def _own_merchant(value: str, merchant_id: bytes) -> None:
         raise NotFound("merchantId names nothing that exists here.", details={"field": "merchantId"})
 
 
+_decode_usage = strict_json.decoder(_WireUsage)
+_decode_batch = strict_json.decoder(_WireSoundBatch)
+
+
 def parse_usage(body: bytes, merchant_id: bytes) -> RecordUsage:
     """Read the body of ``POST /v0/usage`` sent with a key of ``merchant_id``; raises ServiceError."""
+    if len(body) <= BODY_BYTES_MAX and (wire := strict_json.decode_shaped(body, _decode_usage)) is not None:
+        with suppress(ServiceError):  # the strict way says what is wrong
+            return _usage_command(wire, merchant_id)
     return _usage_command(_read(body, _WireUsage), merchant_id)
 
 
@@ -259,6 +273,9 @@ def parse_batch(body: bytes, merchant_id: bytes) -> list[RecordUsage | RefusedEv
 
     What is not sound JSON refuses the batch as a whole; raises ServiceError.
     """
+    if len(body) <= BATCH_BODY_BYTES_MAX and (wire := strict_json.decode_shaped(body, _decode_batch)) is not None:
+        with suppress(ServiceError):
+            return [_usage_command(event, merchant_id) for event in wire.events]
     parsed: list[RecordUsage | RefusedEvent] = []
     for event in _read(body, _WireBatch, BATCH_BODY_BYTES_MAX).events:
         try:
