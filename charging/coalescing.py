@@ -158,6 +158,7 @@ class Coalescer:
         channel: Channel | None = None
         try:
             while True:
+                await asyncio.sleep(0)  # whoever has arrived by now comes along
                 batches = self._take(line)
                 if not batches and not line.entries:
                     await line.rest()
@@ -215,6 +216,8 @@ class Coalescer:
                 await asyncio.sleep(BACKOFF_SECONDS * 2**attempt)
             except Exception:  # a bug must not take the worker, and every later request with it
                 logger.exception("lane batch failed")
+                if channel is not None:
+                    channel.close()
                 outcomes = [Refused(ServiceError()) for _ in entries]
                 break
         self._settle(entries, outcomes or [_unreachable() for _ in entries])
@@ -231,15 +234,16 @@ class Coalescer:
         skipped: dict[bytes, list[_Entry]] = {}
         for entry, outcome in zip(entries, outcomes, strict=True):
             customer_id = entry.command.customer_id
-            self._busy.discard(customer_id)
             if isinstance(outcome, Skipped):
                 skipped.setdefault(customer_id, []).append(entry)
             else:
                 self._answer(entry, outcome)
                 if self._skips:
                     self._skips.pop(customer_id, None)
+        for customer_id in {entry.command.customer_id for entry in entries}:
+            self._busy.discard(customer_id)
             if parked := self._parked.pop(customer_id, None):
-                skipped.get(customer_id, self._queue.entries).extend(parked)
+                skipped.get(customer_id, self._queue.entries).extend(parked)  # after those who came before them
         for customer_id, waiting in skipped.items():
             self._ask_again(customer_id, waiting)
         WAITING.set(self._waiting)

@@ -81,6 +81,14 @@ class Release(msgspec.Struct, gc=False):
     reservation_id: bytes
 
 
+class Resolve(msgspec.Struct, gc=False):
+    """Give back what a reservation holds if its time is up or its subscription has ended; our own sweep asks for it."""
+
+    customer_id: bytes
+    merchant_id: bytes
+    reservation_id: bytes
+
+
 class Extend(msgspec.Struct, gc=False):
     """Let a reservation live ``ttl_seconds`` from now."""
 
@@ -107,7 +115,7 @@ class RefusedEvent(msgspec.Struct, frozen=True):
     key: str | None
 
 
-Command = RecordUsage | Reserve | Release | Extend | Refund
+Command = RecordUsage | Reserve | Release | Resolve | Extend | Refund
 
 
 # --- what arrives on the wire ----------------------------------------------------------------------------

@@ -13,7 +13,7 @@ The rules, each because it was found to go wrong otherwise:
 
 from charging import holds, reversals, usage
 from charging.book import Book, Catalogue
-from charging.commands import Command, Extend, RecordUsage, Release, Reserve
+from charging.commands import Command, Extend, RecordUsage, Release, Reserve, Resolve
 from charging.outcomes import Outcome, Refused
 from charging.terms import nothing
 from merchants.errors import ServiceError
@@ -31,6 +31,8 @@ def decide(book: Book, command: Command, catalogue: Catalogue) -> Outcome:
             return holds.reserve(book, command, catalogue)
         if isinstance(command, Release):
             return holds.release(book, command)
+        if isinstance(command, Resolve):
+            return holds.resolve(book, command)
         if isinstance(command, Extend):
             return holds.extend(book, command)
         return reversals.refund(book, command)

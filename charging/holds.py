@@ -9,7 +9,7 @@ from billing import rating
 from billing.money import to_nanos
 from billing.prices import PriceVersion
 from charging.book import Book, Catalogue, Reservation
-from charging.commands import Extend, Release, Reserve, plain
+from charging.commands import Extend, Release, Reserve, Resolve, plain
 from charging.outcomes import Done
 from charging.terms import Terms, afford, nothing, pot, price_in, tax_rate, terms_of
 from merchants import regions
@@ -108,8 +108,9 @@ def use(book: Book, reservation: Reservation, captured: int, *, final: bool) -> 
     reservation.used_count += 1
     reservation.captured += captured
     reservation.held -= captured
-    book.wallets[reservation.wallet_id].held -= captured
-    reservation.changed = True
+    wallet = book.wallets[reservation.wallet_id]
+    wallet.held -= captured
+    wallet.changed = reservation.changed = True
     if final or reservation.used_count == reservation.max_uses:
         _close(book, reservation, "captured", book.now)
 
@@ -139,6 +140,14 @@ def release(book: Book, command: Release) -> Done:
         _close(book, reservation, "released", book.now)
         return Done(replace(reservation))
     return Done(replace(reservation), replayed=True)  # there is nothing left to give back, which is what was asked for
+
+
+def resolve(book: Book, command: Resolve) -> Done:
+    """Give back what an orphan holds; what is due was expired when the book was opened, and the rest stays."""
+    reservation = named(book, command.reservation_id, "id")
+    if reservation.open and all(each.id != reservation.subscription_id for each in book.subscriptions):
+        _close(book, reservation, "released", book.now)
+    return Done(replace(reservation))
 
 
 def extend(book: Book, command: Extend) -> Done:

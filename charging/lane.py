@@ -48,7 +48,7 @@ REQUESTS = Counter("farthing_lane_requests", "Requests answered by the fast lane
 
 _JSON = (b"content-type", b"application/json")
 _REPLAYED = (b"idempotent-replayed", b"true")
-_CLOSE = (b"connection", b"close")  # the rest of the body is still on its way
+CLOSE = (b"connection", b"close")  # the rest of the body is still on its way
 
 
 class Lane:
@@ -280,7 +280,10 @@ def begin(request: Request, done: Callable[[Response], None]) -> bool:
         wanted, conclude = route.ask(request, merchant_id, request.whole)
         _lane.submit(wanted, lambda outcomes: done(_concluded(request, route.name, conclude, outcomes)))
     except Exception as error:  # every request is answered
-        done(_response(request, route.name, error))
+        refused = _response(request, route.name, error)
+    else:
+        return True
+    done(refused)
     return True
 
 
@@ -329,7 +332,7 @@ def _response(request: Request, route: str, answer: Answer | Exception) -> Respo
         answer = Answer(error.status, envelope(error, request.id))
         headers += [(name.lower().encode(), value.encode()) for name, value in error.headers.items()]
         if isinstance(error, RequestTimeout | PayloadTooLarge):
-            headers.append(_CLOSE)
+            headers.append(CLOSE)
     answered = (route, answer.status)
     _answered[answered] = _answered.get(answered, 0) + 1
     body = answers.encode(answer.body)

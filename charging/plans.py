@@ -1,7 +1,7 @@
 """The immutable reference rows the engine needs, loaded once and kept: price books, and whose a metric is."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import NamedTuple, TypeVar
 
 from billing.prices import PlanVersion, PriceVersion, parse_model
 from charging.arrays import Uuids
@@ -9,6 +9,8 @@ from charging.channel import Channel, Statement, Steps
 
 PLANS_MAX = 20_000
 METRICS_MAX = 200_000
+
+T = TypeVar("T")
 
 _PLANS = Statement(
     """
@@ -31,40 +33,63 @@ ORDER BY p.id""",
 _METRICS = Statement("SELECT id, merchant_id FROM metering_billablemetric WHERE id = ANY(?)", Uuids)
 
 
+class View(NamedTuple):
+    """What one batch needs; a Catalogue."""
+
+    plans: dict[bytes, PlanVersion]
+    metric_merchants: dict[bytes, bytes]
+
+
 class Plans:
     """What has been loaded so far. Versions never change, so nothing here is ever stale; the oldest go first."""
 
     def __init__(self) -> None:
-        self.plans: dict[bytes, PlanVersion] = {}
-        self.metric_merchants: dict[bytes, bytes] = {}
+        self._plans: dict[bytes, PlanVersion] = {}
+        self._metric_merchants: dict[bytes, bytes] = {}
 
-    def load(self, channel: Channel, plan_version_ids: set[bytes], metric_ids: set[bytes]) -> Steps[None]:
-        """Read what is not here yet; a metric that does not exist is asked for again next time."""
-        if missing := plan_version_ids - self.plans.keys():
-            _forget(self.plans, PLANS_MAX)
-            yield from self._load_plans(channel, missing)
-        if missing := metric_ids - self.metric_merchants.keys():
-            _forget(self.metric_merchants, METRICS_MAX)
+    def load(self, channel: Channel, plan_version_ids: set[bytes], metric_ids: set[bytes]) -> Steps[View]:
+        """Return these versions and the owners of these metrics, read where they are not here yet.
+
+        A metric that does not exist is asked for again next time.
+        """
+        plans = _known(self._plans, plan_version_ids)
+        metrics = _known(self._metric_merchants, metric_ids)
+        if missing := plan_version_ids - plans.keys():
+            loaded = yield from _load_plans(channel, missing)
+            plans.update(loaded)
+            _remember(self._plans, loaded, PLANS_MAX)
+        if missing := metric_ids - metrics.keys():
             channel.say(_METRICS, [Uuids(list(missing))])
-            self.metric_merchants.update((yield from channel.hear())[0])
-
-    def _load_plans(self, channel: Channel, missing: Iterable[bytes]) -> Steps[None]:
-        wanted = [Uuids(list(missing))]
-        channel.say(_PLANS, wanted)
-        channel.say(_PRICES, wanted)
-        versions, listed = yield from channel.hear()
-        prices: dict[bytes, list[PriceVersion]] = {}
-        for plan_version_id, version_id, price_id, metric_id, fee_id, term, model, properties, cadence, name in listed:
-            charge_model = parse_model(model, properties)
-            price = PriceVersion(version_id, price_id, metric_id, fee_id, term, charge_model, cadence, name)
-            prices.setdefault(plan_version_id, []).append(price)
-        for version_id, plan_id, product_id, currency, cadence, behavior, tax_rate in versions:
-            its_prices = tuple(prices.get(version_id, ()))
-            self.plans[version_id] = PlanVersion(
-                version_id, plan_id, product_id, currency, cadence, behavior, tax_rate, its_prices
-            )
+            [rows] = yield from channel.hear()
+            metrics.update(rows)
+            _remember(self._metric_merchants, dict(rows), METRICS_MAX)
+        return View(plans, metrics)
 
 
-def _forget(cache: dict[bytes, Any], most: int) -> None:
-    while len(cache) >= most:
+def _load_plans(channel: Channel, missing: Iterable[bytes]) -> Steps[dict[bytes, PlanVersion]]:
+    wanted = [Uuids(list(missing))]
+    channel.say(_PLANS, wanted)
+    channel.say(_PRICES, wanted)
+    versions, listed = yield from channel.hear()
+    prices: dict[bytes, list[PriceVersion]] = {}
+    for plan_version_id, version_id, price_id, metric_id, fee_id, term, model, properties, cadence, name in listed:
+        charge_model = parse_model(model, properties)
+        price = PriceVersion(version_id, price_id, metric_id, fee_id, term, charge_model, cadence, name)
+        prices.setdefault(plan_version_id, []).append(price)
+    loaded: dict[bytes, PlanVersion] = {}
+    for version_id, plan_id, product_id, currency, cadence, behavior, tax_rate in versions:
+        its_prices = tuple(prices.get(version_id, ()))
+        loaded[version_id] = PlanVersion(
+            version_id, plan_id, product_id, currency, cadence, behavior, tax_rate, its_prices
+        )
+    return loaded
+
+
+def _known(cache: dict[bytes, T], wanted: set[bytes]) -> dict[bytes, T]:
+    return {key: cache[key] for key in wanted if key in cache}
+
+
+def _remember(cache: dict[bytes, T], loaded: dict[bytes, T], most: int) -> None:
+    cache.update(loaded)
+    while len(cache) > most:
         del cache[next(iter(cache))]

@@ -9,7 +9,7 @@ from charging.arrays import Array, Smallints, Texts, Times, Uuids
 from charging.assembly import Books, Row
 from charging.book import Book, Writes
 from charging.channel import Answer, Statement
-from charging.commands import Command, Extend, RecordUsage, Release, Reserve
+from charging.commands import Command, Extend, RecordUsage, Release, Reserve, Resolve
 from charging.commands import Refund as RefundUsage
 
 # uuid_send gives the same 16 bytes as a bytea, which psycopg reads without calling back into Python.
@@ -174,7 +174,7 @@ def questions(wanted: Sequence[bytes], commands: Sequence[Command]) -> list[Ques
     refunds = [command for command in commands if isinstance(command, RefundUsage)]
     keyed = [command for command in reserve if command.key is not None]
     named = {command.reservation_id for command in usage if command.reservation_id is not None}
-    named.update(command.reservation_id for command in commands if isinstance(command, Release | Extend))
+    named.update(command.reservation_id for command in commands if isinstance(command, Release | Resolve | Extend))
     # A reservation without a key may have been committed by a try whose answer was lost.
     named.update(command.id for command in reserve if command.key is None)
 

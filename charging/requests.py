@@ -16,7 +16,7 @@ BODIES_BYTES_MAX = 64 * 2**20  # of bodies that have come in part, in one proces
 
 
 class Request:
-    """One HTTP request, its headers by lower-case name; a header sent twice is joined by a comma.
+    """One HTTP request, its headers by lower-case name; a header sent twice is joined by a comma and a space.
 
     ``whole`` is the body when it came along with the head; otherwise ``receive`` brings it.
     """
@@ -40,7 +40,7 @@ class Request:
         self.receive = receive
         known: dict[bytes, bytes] = {}
         for name, value in headers:
-            known[name] = known[name] + b"," + value if name in known else value
+            known[name] = known[name] + b", " + value if name in known else value
         self.headers = known
         self.id = request_ids.accept(self.header(b"x-request-id"))
 

@@ -11,7 +11,7 @@ from django.db.models.functions import Coalesce
 
 from billing.models import Subscription
 from charging import execution
-from charging.commands import Release
+from charging.commands import Resolve
 from customers.models import Book
 from entitlements.models import Reservation
 
@@ -19,7 +19,10 @@ SWEEP_MAX = 500
 
 
 def free_reservations(now: datetime, limit: int = SWEEP_MAX) -> int:
-    """Resolve up to ``limit`` reservations that are due or orphaned; return how many were found."""
+    """Resolve up to ``limit`` reservations that seem to be due or orphaned; return how many were found.
+
+    Whether they are is decided again when their book is open, by its own clock: one may have been extended meanwhile.
+    """
     ended = Subscription.objects.filter(
         bucket=OuterRef("bucket"), id=OuterRef("subscription_id"), status=Subscription.Status.TERMINATED
     )
@@ -30,7 +33,7 @@ def free_reservations(now: datetime, limit: int = SWEEP_MAX) -> int:
         .order_by("expires_at")
         .values_list("customer_id", "merchant_id", "id")[:limit]
     )
-    commands = [Release(customer.bytes, merchant.bytes, reservation.bytes) for customer, merchant, reservation in found]
+    commands = [Resolve(customer.bytes, merchant.bytes, reservation.bytes) for customer, merchant, reservation in found]
     if commands:
         execution.execute(commands)
     return len(commands)

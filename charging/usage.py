@@ -36,7 +36,7 @@ def record(book: Book, command: RecordUsage, catalogue: Catalogue) -> Done:
     if (seen := book.seen.get(command.key)) is not None:
         if seen.fingerprint != command.fingerprint:
             raise IdempotencyConflict()
-        return Done(seen, replayed=True)
+        return Done(seen, replayed=seen.id != command.id)  # else this very command was committed by an earlier try
     if command.timestamp > book.now + _FUTURE:
         raise Unprocessable(
             f"timestamp lies more than {FUTURE_SECONDS_MAX} seconds in the future.", code="TIMESTAMP_IN_FUTURE"

@@ -14,6 +14,7 @@ from functools import partial
 from http import HTTPStatus
 from typing import Any, cast
 
+import httptools
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.supervisors import Multiprocess
@@ -28,12 +29,14 @@ from merchants.errors import ValidationFailed, envelope
 APPLICATION = "config.asgi:application"
 BACKLOG = 2048
 HEAD_BYTES_MAX = 64 * 1024
+WRITE_SECONDS_MAX = 60.0  # in which a client must begin to take what it asked for
 REQUEST_SECONDS_MAX = 60.0  # from the first byte of a request to its last; the doors allow a body less
 IDLE_SECONDS_MAX = 75.0  # more than a load balancer waits before it closes an idle connection itself
 LATE_EVERY_SECONDS = 1  # those who are late are looked for
 STOP_SECONDS_MAX = 20  # for requests that are being answered
 HEARTBEAT_SECONDS_MAX = 15  # a process that is silent for so long is replaced
 
+OFFERS = frozenset({b"upgrade", b"connection", b"http2-settings"})
 LANE_URLS = frozenset(path.encode() for path in ("/v0/usage", "/v0/usage/batch", "/v0/entitlements"))
 _LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
 
@@ -45,13 +48,11 @@ class _Answering:
         self.keep_alive = keep_alive
         self.response_complete = False
         self.disconnected = False
-        self.message_event = _NOBODY
+        self.message_event = _UNHEARD
         self.task: asyncio.Task[None] | None = None  # the event loop itself does not hold on to it
 
 
-_NOBODY = asyncio.Event()  # waits for what uvicorn's cycles wait for
-
-
+_UNHEARD = asyncio.Event()  # uvicorn sets a cycle's event; for a call of the lane nobody waits for it
 _open: set["Connection"] = set()
 
 
@@ -61,10 +62,11 @@ class Connection(HttpToolsProtocol):
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self._held: list[bytes] | None = None  # of a call of the lane whose end has not come yet
-        self._head_bytes = 0
-        self._in_head = True
-        self._since: float | None = self.loop.time()  # when a request, or the wait for one, began
-        self._is_idle = True
+        self._overhead = 0  # bytes since the last of a body: heads, trailers, the lines between chunks
+        self._is_in_head = True
+        self._upgrades = False
+        self._since: float | None = self.loop.time()  # when a request, the wait for one, or a stuck answer began
+        self._patience = IDLE_SECONDS_MAX
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(cast(asyncio.Transport, transport))
@@ -78,9 +80,14 @@ class Connection(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Feed the parser; a call of the lane that is not whole by then goes the ordinary way."""
-        if self._in_head:
-            self._head_bytes += len(data)
-        super().data_received(data)
+        self._overhead += len(data)
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._decline(data[upgrade.args[0] :])
+            return
+        except httptools.HttpParserError:
+            self.send_400_response("")
         held, self._held = self._held, None
         if self.transport.is_closing():
             return
@@ -88,38 +95,50 @@ class Connection(HttpToolsProtocol):
             self._go_the_ordinary_way()
             for part in held:
                 super().on_body(part)
-        elif self._in_head and self._head_bytes > HEAD_BYTES_MAX:
-            self.transport.close()
+        elif self._overhead > HEAD_BYTES_MAX:
+            self.transport.abort()
+
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """Let an answer that is under way leave for a client that has nothing more to say."""
+        if self._is_free():
+            return False
+        self.cycle.keep_alive = False
+        return True
 
     def on_message_begin(self) -> None:
-        self._in_head, self._is_idle, self._since = True, False, self.loop.time()
+        self._is_in_head, self._upgrades = True, False
+        self._wait(REQUEST_SECONDS_MAX)
         self.url, self.headers, self.expect_100_continue = b"", [], False
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._is_in_head:  # a trailer is no header (RFC 9110, 6.5.1)
+            super().on_header(name, value)
+
     def on_headers_complete(self) -> None:
-        self._in_head, self._head_bytes = False, 0
-        if self._is_for_lane():
+        self._is_in_head = False
+        if self.parser.should_upgrade():
+            self._upgrades = True
+        elif self._is_for_lane():
             self._held = []
         else:
             self._go_the_ordinary_way()
 
-    def _go_the_ordinary_way(self) -> None:
-        """Make up for what uvicorn prepares at the beginning of each message: the scope."""
-        url, headers, expects = self.url, self.headers, self.expect_100_continue
-        super().on_message_begin()
-        self.url, self.expect_100_continue = url, expects
-        self.headers += headers  # the list is in the scope
-        super().on_headers_complete()
-
     def on_body(self, body: bytes) -> None:
+        self._overhead = 0
         if self._held is None:
             super().on_body(body)
         else:
             self._held.append(body)
 
     def on_message_complete(self) -> None:
+        if self._upgrades:
+            return
+        self._overhead = 0
         self._since = None
         if self._held is None:
             super().on_message_complete()
+            if self._is_free():  # it was refused by its head
+                self._wait(IDLE_SECONDS_MAX)
             return
         body, self._held = b"".join(self._held), None
         cycle = _Answering(keep_alive=self.parser.should_keep_alive())
@@ -132,15 +151,30 @@ class Connection(HttpToolsProtocol):
         return (
             self.url in LANE_URLS
             and self._is_free()
+            and not self.flow.write_paused
             and not self.expect_100_continue
             and self.parser.get_method() == b"POST"
             and self.parser.get_http_version() == "1.1"
-            and not self.parser.should_upgrade()
         )
 
     def _is_free(self) -> bool:
         cycle = cast(RequestResponseCycle | None, self.cycle)
         return cycle is None or cycle.response_complete
+
+    def _go_the_ordinary_way(self) -> None:
+        """Make up for what uvicorn prepares at the beginning of each message: the scope."""
+        url, headers, expects = self.url, self.headers, self.expect_100_continue
+        super().on_message_begin()
+        self.url, self.expect_100_continue = url, expects
+        self.headers += headers  # the list is in the scope
+        super().on_headers_complete()
+
+    def _decline(self, rest: bytes) -> None:
+        """Go on in HTTP/1.1 where a client offers another protocol (as Java's does): the same request without offer."""
+        lines = [self.parser.get_method() + b" " + self.url + b" HTTP/1.1"]
+        lines += [name + b": " + value for name, value in self.headers if name not in OFFERS]
+        self.parser = httptools.HttpRequestParser(self)
+        self.data_received(b"\r\n".join(lines) + b"\r\n\r\n" + rest)
 
     # --- what leaves -------------------------------------------------------------------------------------
 
@@ -148,14 +182,16 @@ class Connection(HttpToolsProtocol):
         self._answer(cycle, await lane.respond(request))
 
     def _answer(self, cycle: _Answering, response: Response) -> None:
-        if cycle.disconnected:
+        if self.transport.is_closing():
             return
         lines = [_LINES[response.status]]
         for name, value in response.headers:
             lines += (name, b": ", value, b"\r\n")
+            if name == b"connection":
+                cycle.keep_alive = False
         for name, value in self.server_state.default_headers:
             lines += (name, b": ", value, b"\r\n")
-        lines.append(b"\r\n" if cycle.keep_alive else b"connection: close\r\n\r\n")
+        lines.append(b"\r\n" if cycle.keep_alive or lane.CLOSE in response.headers else b"connection: close\r\n\r\n")
         lines.append(response.body)
         self.transport.write(b"".join(lines))
         cycle.response_complete = True
@@ -173,10 +209,14 @@ class Connection(HttpToolsProtocol):
             cycle, application = self.pipeline.pop()
             self._start_asgi_task(cycle, application)
         elif self._since is None:
-            self._is_idle, self._since = True, self.loop.time()
+            self._wait(IDLE_SECONDS_MAX)
 
     def send_400_response(self, msg: str) -> None:
-        """Answer what is no HTTP."""
+        """Answer what is no HTTP, or only hang up after the answer that is under way."""
+        if not self._is_free():
+            self.cycle.keep_alive = False
+            self.transport.pause_reading()
+            return
         request_id = request_ids.accept(None)
         refusal = ValidationFailed("This is not a sound HTTP request.", field="request", code="INVALID_REQUEST")
         body = json.dumps(envelope(refusal, request_id)).encode()
@@ -184,10 +224,26 @@ class Connection(HttpToolsProtocol):
         self.transport.write(_LINES[400] + about.encode() + b"connection: close\r\n\r\n" + body)
         self.transport.close()
 
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._wait(WRITE_SECONDS_MAX)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._is_free():
+            self._wait(IDLE_SECONDS_MAX)
+        else:
+            self._since = None
+
+    # --- who is late -------------------------------------------------------------------------------------
+
+    def _wait(self, seconds: float) -> None:
+        self._since, self._patience = self.loop.time(), seconds
+
     def close_if_late(self, now: float) -> None:
-        """Hang up on a client that has sent nothing, or half a request, for too long."""
-        if self._since is not None and now - self._since > (IDLE_SECONDS_MAX if self._is_idle else REQUEST_SECONDS_MAX):
-            self.transport.close()
+        """Hang up on a client that sends nothing, or half a request, or takes no answer, for too long."""
+        if self._since is not None and now - self._since > self._patience:
+            self.transport.abort()
 
 
 async def close_late_ones() -> None:

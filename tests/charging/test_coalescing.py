@@ -4,11 +4,13 @@ import asyncio
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from typing import Any
+from unittest.mock import patch
 
 import psycopg
 import pytest
 
-from charging import coalescing, execution, store
+from charging import coalescing, engine, execution, store
 from charging.channel import Channel
 from charging.coalescing import Coalescer
 from charging.outcomes import Done, Refused
@@ -132,6 +134,29 @@ class TestCustomersHeldElsewhere:
                 assert isinstance((await coalescer.run([shop.record()]))[0], Done)
 
         on_a_loop(work)
+
+    def test_keep_their_order(self) -> None:
+        shop = seller()
+        order: list[str] = []
+        decide = engine.decide
+
+        def note(book: Any, command: Any, catalogue: Any) -> Any:
+            order.append(command.key)
+            return decide(book, command, catalogue)
+
+        async def work() -> None:
+            async with coalescing_over() as coalescer:
+                with held(shop, 0):
+                    tasks = [asyncio.create_task(coalescer.run([shop.record() for _ in range(3)]))]
+                    await until_somebody_waits()
+                    tasks.append(asyncio.create_task(coalescer.run([shop.record() for _ in range(2)])))
+                    await asyncio.sleep(0.05)
+                await asyncio.gather(*tasks)
+
+        with patch.object(engine, "decide", note):
+            on_a_loop(work)
+        assert order == sorted(order, key=lambda key: int(key.rpartition("-")[2]))
+        assert len(order) == 5
 
     def test_are_served_when_only_others_stay_held(self) -> None:
         shop = seller(customers=2)

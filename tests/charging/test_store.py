@@ -11,7 +11,8 @@ import pytest
 from django.db.models import Sum
 
 from billing.models import Charge, Counter, UnsettledWallet
-from charging import answers, execution, store
+from charging import answers, commands, engine, execution, plans, store
+from charging.arrays import Smallints, Uuids
 from charging.book import Event, Reservation
 from charging.channel import Channel, complete
 from charging.commands import Command
@@ -22,7 +23,7 @@ from entitlements.models import Reservation as ReservationRow
 from metering.models import UsageEvent
 from tests import parallel
 from tests.charging.books import DOLLAR
-from tests.charging.sellers import Seller, seller
+from tests.charging.sellers import Seller, json_bytes, seller
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -90,18 +91,17 @@ class TestRun:
 
     def test_answers_a_replay_byte_for_byte(self, channel: Channel) -> None:
         shop = seller()
-        command = shop.record(quantity="3", metadata={"b": "2", "a": "1"})
-        [first] = run(channel, command)
-        [again] = run(channel, command)
+        body = json_bytes(shop.usage(quantity="3", metadata={"b": "2", "a": "1"}))
+        [first] = run(channel, commands.parse_usage(body, shop.merchant_id))
+        [again] = run(channel, commands.parse_usage(body, shop.merchant_id))
         assert again.replayed
         assert answers.encode(answers.usage_event(again.answer)) == answers.encode(answers.usage_event(first.answer))
         assert Charge.objects.count() == 1
 
     def test_finds_the_same_key_twice_in_one_batch(self, channel: Channel) -> None:
         shop = seller()
-        event = shop.usage()
-        command = shop.record(idempotencyKey=event["idempotencyKey"])
-        first, again = run(channel, command, command)
+        body = json_bytes(shop.usage())
+        first, again = run(channel, *(commands.parse_usage(body, shop.merchant_id) for _ in range(2)))
         assert not first.replayed
         assert again.replayed
 
@@ -289,3 +289,79 @@ def _uuid(key: bytes) -> Any:
     import uuid
 
     return uuid.UUID(bytes=key)
+
+
+class TestWhatGoesWrong:
+    def test_with_one_command_does_not_fail_its_neighbours(
+        self, channel: Channel, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        shop = seller(customers=2)
+        bad, decide = shop.record(0), engine.decide
+
+        def decide_or_fail(book: Any, command: Any, catalogue: Any) -> Any:
+            if command is bad:
+                raise KeyError("a bug")
+            return decide(book, command, catalogue)
+
+        monkeypatch.setattr(engine, "decide", decide_or_fail)
+        outcomes = run(channel, shop.record(1), bad, shop.record(1))
+        assert [type(outcome) for outcome in outcomes] == [Done, Refused, Done]
+        assert outcomes[1].error.status == 500
+        assert UsageEvent.objects.count() == 2
+
+    def test_at_the_commit_is_seen_and_leaves_nothing_behind(self, channel: Channel, admin_connection: Any) -> None:
+        shop = seller(customers=2)
+        poison = shop.record(0)
+        admin_connection.execute(
+            "CREATE FUNCTION refuse_late() RETURNS trigger LANGUAGE plpgsql AS "
+            f"$$ BEGIN IF NEW.idempotency_key = '{poison.key}' THEN RAISE 'late'; END IF; RETURN NULL; END $$;"
+            "CREATE CONSTRAINT TRIGGER refuse_late AFTER INSERT ON metering_usageevent DEFERRABLE INITIALLY DEFERRED "
+            "FOR EACH ROW EXECUTE FUNCTION refuse_late()"
+        )
+        try:
+            outcomes = run(channel, shop.record(1), poison)
+        finally:
+            admin_connection.execute("DROP TRIGGER refuse_late ON metering_usageevent; DROP FUNCTION refuse_late")
+        assert [type(outcome) for outcome in outcomes] == [Done, Refused]
+        assert (UsageEvent.objects.count(), Charge.objects.count()) == (1, 1)
+        assert isinstance(run(channel, shop.record(0))[0], Done)
+
+    def test_with_a_process_that_stands_still_frees_its_customers(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        if not _has_transaction_timeout():
+            pytest.skip("PostgreSQL 17 and newer end a transaction that takes too long")
+        shortly = store.SESSION.replace(str(store.TRANSACTION_TIMEOUT_MS), "300")
+        monkeypatch.setattr(store, "SESSION", shortly)
+        shop = seller()
+        frozen = store.connect(execution.database_url())
+        key = shop.record().customer_id
+        frozen.say(store._LOCK, [Smallints([key[15]]), Uuids([key])])
+        complete(frozen, frozen.hear())
+        monkeypatch.undo()
+        other = store.connect(execution.database_url())
+        try:
+            assert isinstance(run(other, shop.record())[0], Done)  # the lock's own timeout is longer
+        finally:
+            frozen.close()
+            other.close()
+
+    def test_with_the_memory_of_price_books_is_nothing(self, channel: Channel, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(plans, "PLANS_MAX", 1)
+        monkeypatch.setattr(plans, "METRICS_MAX", 1)
+        first, second, known = seller(), seller(), Plans()
+        for wanted in ([first.record()], [first.record(), second.record()], [first.record()]):
+            outcomes = complete(channel, store.run(channel, wanted, known))
+            assert {type(outcome) for outcome in outcomes} == {Done}
+
+
+def _has_transaction_timeout() -> bool:
+    with psycopg.connect(execution.database_url()) as connection:
+        return connection.info.server_version >= 170_000
+
+
+class TestReplays:
+    def test_of_the_same_try_are_no_replays(self, channel: Channel) -> None:
+        """The answer to a commit may be lost: then the batch runs again, and this is its first answer."""
+        shop = seller()
+        event, hold = shop.record(), shop.hold()
+        run(channel, event, hold)
+        assert [outcome.replayed for outcome in run(channel, event, hold)] == [False, False]

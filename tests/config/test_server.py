@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import socket
+import time
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
@@ -120,6 +121,57 @@ class TestConnections:
         client.say(request(shop, json_bytes(shop.usage()), path="/v0/usage?a=1"))
         assert client.hear()[0] == 400
 
+    def test_keep_the_headers_of_what_is_sent_ahead_apart(self, client: Client) -> None:
+        shop, other = seller(), seller()
+        first = request(shop, json_bytes(shop.usage()), **{"X-Request-Id": "request-a"})
+        bare = request(shop, json_bytes(shop.usage())).replace(f"Authorization: Bearer {shop.secret}\r\n".encode(), b"")
+        last = request(other, json_bytes(other.usage()), **{"X-Request-Id": "request-b"})
+        client.say(bare + first + bare + last)
+        said = [client.hear() for _ in range(4)]
+        assert [status for status, _, _ in said] == [401, 201, 401, 201]
+        assert said[1][1]["x-request-id"] == "request-a"
+        assert said[3][1]["x-request-id"] == "request-b"
+
+    def test_take_no_trailer_for_a_header(self, client: Client) -> None:
+        shop = seller()
+        head = b"GET /v0/customers HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n"
+        client.say(head + f"Authorization: Bearer {shop.secret}\r\n\r\n".encode())
+        assert client.hear()[0] == 401
+
+    @pytest.mark.parametrize("offer", [{"Connection": "Upgrade, HTTP2-Settings", "Upgrade": "h2c"}])
+    @pytest.mark.parametrize("cut", [None, -30])
+    def test_go_on_where_another_protocol_is_offered(
+        self, client: Client, offer: dict[str, str], cut: int | None
+    ) -> None:
+        shop = seller()
+        whole = request(shop, json_bytes(shop.usage()), **offer)
+        client.say(whole[:cut])
+        if cut:
+            time.sleep(0.2)
+            client.say(whole[cut:])
+        assert client.hear()[0] == 201
+
+    def test_answer_before_they_refuse_nonsense(self, client: Client) -> None:
+        shop = seller()
+        client.say(request(shop, json_bytes(shop.usage())))
+        client.hear()
+        client.say(request(shop, json_bytes(shop.usage())) + b"NONSENSE\r\n\r\n")
+        assert client.hear()[0] == 201
+        assert client.hears_nothing_more()
+
+    def test_answer_a_client_that_has_nothing_more_to_say(self, client: Client) -> None:
+        shop = seller()
+        client.say(request(shop, json_bytes(shop.usage())))
+        client.socket.shutdown(socket.SHUT_WR)
+        assert client.hear()[0] == 201
+        assert client.hears_nothing_more()
+
+    def test_refuse_a_key_that_is_sent_twice(self, client: Client) -> None:
+        shop = seller()
+        twice = {"Idempotency-Key": "a\r\nIdempotency-Key: b"}
+        client.say(request(shop, json_bytes(shop.reserve()), path="/v0/entitlements", **twice))
+        assert client.hear()[2]["code"] == "INVALID_IDEMPOTENCY_KEY"
+
     @pytest.mark.parametrize(
         "nonsense",
         [
@@ -137,8 +189,9 @@ class TestConnections:
         assert (said["code"], said["requestId"]) == ("INVALID_REQUEST", headers["x-request-id"])
         assert client.hears_nothing_more()
 
-    def test_end_at_a_head_without_end(self, client: Client) -> None:
-        client.say(b"POST /v0/usage HTTP/1.1\r\n")
+    @pytest.mark.parametrize("beginning", [b"", b"Host: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n"])
+    def test_end_at_a_head_or_trailers_without_end(self, client: Client, beginning: bytes) -> None:
+        client.say(b"POST /v0/usage HTTP/1.1\r\n" + beginning)
         ended = False
         with contextlib.suppress(OSError):  # a reset, or a broken pipe, as it happens
             for _ in range(4 * server.HEAD_BYTES_MAX // 1000):
@@ -161,6 +214,9 @@ class _Transport(asyncio.Transport):
         self.closed = False
 
     def close(self) -> None:
+        self.closed = True
+
+    def abort(self) -> None:
         self.closed = True
 
     def is_closing(self) -> bool:
