@@ -11,7 +11,7 @@ from billing.prices import PriceVersion
 from charging.book import Book, Catalogue, Reservation
 from charging.commands import Extend, Release, Reserve, Resolve, plain
 from charging.outcomes import Done
-from charging.terms import Terms, afford, nothing, pot, price_in, tax_rate, terms_of
+from charging.terms import Terms, afford, new_counter, nothing, pot, price_in, tax_rate, terms_of
 from merchants import regions
 from merchants.errors import Conflict, IdempotencyConflict, Unprocessable
 
@@ -33,6 +33,7 @@ def reserve(book: Book, command: Reserve, catalogue: Catalogue) -> Done:
     terms = terms_of(book, command.lines[0].metric_id, book.now, catalogue)
     wallet = pot(book, terms.subscription, price_in(book, terms.plan, command.lines[0].metric_id, 0, catalogue))
     lines: list[list[object]] = []
+    prices: list[PriceVersion] = []
     total = 0
     for index, line in enumerate(command.lines):
         price = price_in(book, terms.plan, line.metric_id, index, catalogue)
@@ -42,10 +43,13 @@ def reserve(book: Book, command: Reserve, catalogue: Catalogue) -> Done:
                 code="MIXED_PAYMENT_TERMS",
                 details={"index": index},
             )
+        prices.append(price)
         amount = _hold(book, terms, price, command, index)
         lines.append([line.metric_id.hex(), plain(line.quantity), plain(line.price), amount])
         total += amount
     afford(wallet, total)
+    for price in prices:
+        _pin_rates(book, terms, price)
     wallet.held += total
     wallet.changed = True
     reservation = Reservation(
@@ -95,6 +99,14 @@ def _hold(book: Book, terms: Terms, price: PriceVersion, command: Reserve, index
             details={"index": index, "field": f"entitlementData.{index}.amount"},
         )
     return most
+
+
+def _pin_rates(book: Book, terms: Terms, price: PriceVersion) -> None:
+    """Have this period's use taxed as it is today, so that the hold covers it (docs/adr/0012)."""
+    key = (terms.subscription.id, price.id, terms.period_end)
+    if key not in book.counters:
+        book.counters[key] = new_counter(book, terms, price)
+        book.counters[key].changed = True
 
 
 def _highest_tax_rate(book: Book, terms: Terms, price: PriceVersion) -> Decimal:

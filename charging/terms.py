@@ -7,10 +7,14 @@ import msgspec
 
 from billing.money import from_nanos
 from billing.prices import PlanVersion, PriceVersion
-from charging.book import Book, Catalogue, Charge, Reservation, Subscription, Wallet
+from billing.rating import Accumulator, Totals
+from charging.book import Book, Catalogue, Charge, Counter, Reservation, Subscription, Wallet
 from merchants import ids
 from merchants.errors import InsufficientFunds, NotFound, Unprocessable
 from metering import periods
+
+_NOTHING = Accumulator(Decimal(0), Decimal(0))
+_UNCHARGED = Totals(0, 0, 0, 0)
 
 
 class Terms(msgspec.Struct, frozen=True, gc=False):
@@ -99,6 +103,20 @@ def tax_rate(book: Book, terms: Terms, price: PriceVersion) -> Decimal:
             if name in rates:
                 return Decimal(rates[name])
     return terms.plan.default_tax_rate
+
+
+def new_counter(book: Book, terms: Terms, price: PriceVersion) -> Counter:
+    """Open the counter of a price in a period: from now on its rates are what they are today."""
+    return Counter(
+        terms.subscription.id,
+        price.id,
+        terms.period_start,
+        terms.period_end,
+        tax_rate(book, terms, price),
+        book.fee_rate,
+        _NOTHING,
+        _UNCHARGED,
+    )
 
 
 def afford(wallet: Wallet, amount: int) -> None:

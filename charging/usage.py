@@ -1,7 +1,6 @@
 """Record usage: rate every property, check the funds, and write event and charges, or nothing. Pure."""
 
 from datetime import timedelta
-from decimal import Decimal
 
 import msgspec
 
@@ -11,14 +10,12 @@ from charging import holds
 from charging.book import Book, Catalogue, Charge, Counter, CounterKey, Event, Reservation, Wallet
 from charging.commands import RecordUsage, plain
 from charging.outcomes import Done
-from charging.terms import Terms, afford, post, pot, price_in, tax_rate, terms_of
+from charging.terms import Terms, afford, new_counter, post, pot, price_in, terms_of
 from merchants.errors import IdempotencyConflict, Unprocessable
 
 FUTURE_SECONDS_MAX = 300
 
 _FUTURE = timedelta(seconds=FUTURE_SECONDS_MAX)
-_NOTHING = rating.Accumulator(Decimal(0), Decimal(0))
-_UNCHARGED = rating.Totals(0, 0, 0, 0)
 
 
 class _Rated(msgspec.Struct, frozen=True, gc=False):
@@ -66,7 +63,7 @@ def _rate(
         key = (terms.subscription.id, price.id, terms.period_end)
         before = latest.get(key)
         if before is None:
-            counter = book.counters.get(key) or _new_counter(book, terms, price)
+            counter = book.counters.get(key) or new_counter(book, terms, price)
             accumulator, charged = counter.accumulator, counter.charged
         else:
             counter, accumulator, charged = before.counter, before.accumulator, before.totals
@@ -78,19 +75,6 @@ def _rate(
         latest[key] = _Rated(counter, accumulator, totals, due, price, pot(book, terms.subscription, price))
         rated.append(latest[key])
     return rated
-
-
-def _new_counter(book: Book, terms: Terms, price: PriceVersion) -> Counter:
-    return Counter(
-        terms.subscription.id,
-        price.id,
-        terms.period_start,
-        terms.period_end,
-        tax_rate(book, terms, price),
-        book.fee_rate,
-        _NOTHING,
-        _UNCHARGED,
-    )
 
 
 def _check_funds(rated: list[_Rated], reservation: Reservation | None) -> int:

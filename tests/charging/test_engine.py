@@ -268,6 +268,18 @@ class TestCapture:
     def test_is_refused_for_a_reservation_that_is_not_there(self) -> None:
         assert refused(decide(book(), usage("a", reservation_id=key(88)), CATALOGUE)) == "NOT_FOUND"
 
+    def test_is_covered_though_the_tax_rate_has_risen_since(self) -> None:
+        customer = book(balance=110 * DOLLAR // 100, tax_rates={"default": "10"})
+        held = granted(decide(customer, reserve(None, (CALLS, "100")), CATALOGUE))
+        customer.tax_rates = {"default": "30"}
+        used = event(decide(customer, usage("a", (CALLS, "100"), reservation_id=held.id, final=True), CATALOGUE))
+        assert used.gross == 110 * DOLLAR // 100
+
+    def test_opens_no_counter_when_it_is_refused(self) -> None:
+        customer = book(balance=0)
+        assert refused(decide(customer, reserve(None, (CALLS, "1")), CATALOGUE)) == "INSUFFICIENT_FUNDS"
+        assert customer.counters == {}
+
 
 class TestRelease:
     def test_gives_back_what_is_held_and_is_content_the_second_time(self) -> None:

@@ -23,6 +23,7 @@ EVERYTHING = (
     nemesis.kill_pool_process,
     nemesis.kill_everything,
     nemesis.kill_supervisor,
+    nemesis.hang_web,
     nemesis.hang_worker,
     nemesis.hang_redis,
     nemesis.forget_redis,

@@ -105,6 +105,14 @@ def kill_supervisor(farthing: Farthing, rng: random.Random) -> None:
 # --- illnesses -------------------------------------------------------------------------------------------
 
 
+def hang_web(farthing: Farthing, rng: random.Random) -> None:
+    """The web server stands still with books in its hands, and then goes on as if nothing had been."""
+    pids = farthing.processes("web")
+    send(pids, signal.SIGSTOP)
+    time.sleep(HUNG_SECONDS)
+    send(pids, signal.SIGCONT)
+
+
 def hang_worker(farthing: Farthing, rng: random.Random) -> None:
     """The worker and its pool stand still for a while, and then go on as if nothing had been."""
     pids = farthing.processes("worker")
