@@ -12,7 +12,7 @@ from charging.book import Book, Catalogue, Reservation
 from charging.commands import Extend, Release, Reserve, Resolve, plain
 from charging.outcomes import Done
 from charging.terms import Terms, afford, new_counter, nothing, pot, price_in, tax_rate, terms_of
-from merchants import regions
+from merchants import ids, regions
 from merchants.errors import Conflict, IdempotencyConflict, Unprocessable
 
 
@@ -26,7 +26,7 @@ def named(book: Book, reservation_id: bytes, field: str) -> Reservation:
 def reserve(book: Book, command: Reserve, catalogue: Catalogue) -> Done:
     if command.key is not None and (seen := book.reserved.get(command.key)) is not None:
         if seen.fingerprint != command.fingerprint:
-            raise IdempotencyConflict()
+            raise IdempotencyConflict(details={"id": ids.text("com", seen.id)})
         return Done(seen, replayed=True)
     if (mine := book.reservations.get(command.id)) is not None:
         return Done(mine)  # this very command was committed by an earlier try

@@ -1,6 +1,7 @@
 """Record usage: rate every property, check the funds, and write event and charges, or nothing. Pure."""
 
 from datetime import timedelta
+from typing import Any
 
 import msgspec
 
@@ -11,6 +12,7 @@ from charging.book import Book, Catalogue, Charge, Counter, CounterKey, Event, R
 from charging.commands import RecordUsage, plain
 from charging.outcomes import Done
 from charging.terms import Terms, afford, new_counter, post, pot, price_in, terms_of
+from merchants import ids
 from merchants.errors import IdempotencyConflict, Unprocessable
 
 FUTURE_SECONDS_MAX = 300
@@ -32,7 +34,7 @@ class _Rated(msgspec.Struct, frozen=True, gc=False):
 def record(book: Book, command: RecordUsage, catalogue: Catalogue) -> Done:
     if (seen := book.seen.get(command.key)) is not None:
         if seen.fingerprint != command.fingerprint:
-            raise IdempotencyConflict()
+            raise IdempotencyConflict(details={"id": ids.text("usg", seen.id), "differs": _differences(seen, command)})
         return Done(seen, replayed=seen.id != command.id)  # else this very command was committed by an earlier try
     if command.timestamp > book.now + _FUTURE:
         raise Unprocessable(
@@ -43,6 +45,21 @@ def record(book: Book, command: RecordUsage, catalogue: Catalogue) -> Done:
     rated = _rate(book, command, terms, catalogue, reservation)
     captured = _check_funds(rated, reservation)
     return Done(_apply(book, command, terms, rated, reservation, captured))
+
+
+def _differences(seen: Event, command: RecordUsage) -> list[str]:
+    """Name the fields in which a request is not the one that its key was first used for."""
+    fields = {
+        "timestamp": seen.timestamp != command.timestamp,
+        "properties": seen.properties != _properties(command),
+        "metadata": (seen.metadata or None) != (command.metadata or None),
+        "entitlementId": seen.reservation_id != command.reservation_id,
+    }
+    return [name for name, differs in fields.items() if differs] or ["final"]
+
+
+def _properties(command: RecordUsage) -> list[list[Any]]:
+    return [[item.metric_id.hex(), plain(item.quantity), plain(item.price)] for item in command.properties]
 
 
 def _rate(
@@ -110,7 +127,7 @@ def _apply(
         command.fingerprint,
         command.timestamp,
         book.now,
-        [[item.metric_id.hex(), plain(item.quantity), plain(item.price)] for item in command.properties],
+        _properties(command),
         command.metadata,
         command.reservation_id,
         terms.plan.currency,

@@ -82,7 +82,7 @@ def _options() -> Options:
         port = int(os.environ.get("PORT") or 8000)
         workers = int(os.environ.get("FARTHING_WEB_WORKERS") or web_workers())
     except ValueError:
-        parser.error("PORT and FARTHING_WEB_WORKERS are whole numbers")
+        parser.error("PORT and FARTHING_WEB_WORKERS must be whole numbers")
     if not 1 <= port <= 65535:
         parser.error(f"PORT is {port}; ports go from 1 to 65535")
     return Options(

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from billing.models import Plan, Subscription
+from billing.models import Plan, Subscription, Wallet
 from merchants import ids
 from merchants.models import Merchant, Mode, Product
 from metering.models import BillableMetric
@@ -42,6 +42,13 @@ def steps(*, merchant: Merchant, link: Callable[[str], str], url: str, secret: s
         .order_by("created_at")
         .first()
     )
+    funding = (
+        "Give them test money",
+        "On the customer's page.",
+        "Open customers",
+        "customers",
+        _has_funds(subscription),
+    )
     rows = [
         ("Create your organization", "", "", "", True),
         ("Create a product", "What you sell: an API, a model, a service.", "Create product", "product-new", product),
@@ -61,12 +68,13 @@ def steps(*, merchant: Merchant, link: Callable[[str], str], url: str, secret: s
         ),
         (
             "Subscribe a customer",
-            "Add a customer, subscribe them to the plan"
-            + (", and give them test money." if is_test else ". Prepaid plans start when a balance is paid in."),
+            "Add a customer and subscribe them to the plan."
+            + ("" if is_test else " Prepaid plans start when a balance is paid in."),
             "Add customer",
             "customer-new",
             subscription,
         ),
+        *([funding] if is_test else []),
         ("Send your first usage event", "This page turns into your overview when it arrives.", "", "", False),
     ]
     next_at = next(at for at, row in enumerate(rows) if not row[4])
@@ -83,6 +91,13 @@ def steps(*, merchant: Merchant, link: Callable[[str], str], url: str, secret: s
         )
         for at, (title, text, verb, page, done) in enumerate(rows)
     ]
+
+
+def _has_funds(subscription: Subscription | None) -> bool:
+    if subscription is None:
+        return False
+    pot = Wallet.objects.filter(bucket=subscription.bucket, id=subscription.prepaid_wallet_id)
+    return pot.filter(balance__gt=0).exists()
 
 
 def _request(url: str, secret: str, subscription: Subscription, metric: BillableMetric) -> str:

@@ -68,9 +68,14 @@ def symbol(currency: str) -> str:
 
 
 def money(nanos: int, currency: str, *, signed: bool = False) -> str:
-    """An amount in whole minor units, for rows, totals and invoices: ``$4,821.07``, ``−$200.00``."""
+    """An amount in whole minor units, for rows, totals and invoices: ``$4,821.07``, ``−$200.00``.
+
+    One too small for that is printed as a charge is: it never looks like nothing.
+    """
     text = _fixed(nanos, decimals(currency))
     nothing = not text.strip("0.,")
+    if nothing and nanos and not signed:
+        return charge(nanos, currency)
     sign = MINUS if nanos < 0 and not nothing else "+" if signed and nanos > 0 and not nothing else ""
     return f"{sign}{symbol(currency)}{text}"
 

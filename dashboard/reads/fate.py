@@ -85,15 +85,15 @@ def of(event: UsageEvent) -> Fate:
 
 
 def _received(event: UsageEvent) -> dict[str, Any]:
-    """The event as the API shows it, with nothing left out."""
+    """The event as it is kept, in the API's words."""
     said = {
         "id": ids.text(events.ID_PREFIX, event.id),
-        "object": "usage",
+        "object": "usageEvent",
         "customerId": ids.text("cus", event.customer_id),
         "subscriptionId": ids.text("sub", event.subscription_id),
         "idempotencyKey": event.idempotency_key,
-        "timestamp": event.timestamp.isoformat(),
-        "createdAt": event.created_at.isoformat(),
+        "timestamp": event.timestamp.isoformat().replace("+00:00", "Z"),
+        "createdAt": event.created_at.isoformat().replace("+00:00", "Z"),
         "properties": [_property(line) for line in event.properties],
     }
     if event.reservation_id:

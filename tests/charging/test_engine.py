@@ -83,7 +83,11 @@ class TestRecordUsage:
     def test_refuses_another_payload_under_a_used_key(self) -> None:
         customer = book()
         decide(customer, usage("a"), CATALOGUE)
-        assert refused(decide(customer, usage("a", (CALLS, "2")), CATALOGUE)) == "IDEMPOTENCY_CONFLICT"
+        conflict = decide(customer, usage("a", (CALLS, "2")), CATALOGUE)
+        assert refused(conflict) == "IDEMPOTENCY_CONFLICT"
+        assert conflict.error.details["differs"] == ["properties"]  # type: ignore[union-attr]
+        later = decide(customer, usage("a", (CALLS, "1"), at=NOW - timedelta(seconds=1)), CATALOGUE)
+        assert later.error.details["differs"] == ["timestamp"]  # type: ignore[union-attr]
 
     def test_leaves_everything_as_it_was_when_funds_are_short_and_the_key_unused(self) -> None:
         customer = book(balance=DOLLAR)

@@ -71,7 +71,7 @@ class TestEventExplorer:
         opener = browser_page.locator(".row-open").first
         opener.click()
         detail = browser_page.locator("tr.detail")
-        detail.get_by_text("As received").wait_for()
+        detail.get_by_text("As recorded").wait_for()
         assert opener.get_attribute("aria-expanded") == "true"
         assert not browsing.faults(browser_page)
         opener.click()

@@ -27,8 +27,9 @@ class TestMoney:
             (1_234_500_000, "KWD", "KWD\u00a01.235"),
             (0, "EUR", "€0.00"),
             (5_000_000, "USD", "$0.01"),
-            (4_999_999, "USD", "$0.00"),
-            (-4_999_999, "USD", "$0.00"),
+            (4_999_999, "USD", "$0.005"),
+            (-20_000, "USD", "−$0.00002"),
+            (1, "USD", "<$0.000001"),
         ],
     )
     def test_prints_whole_minor_units(self, nanos: int, currency: str, text: str) -> None:
@@ -40,8 +41,11 @@ class TestMoney:
 
     @given(amounts)
     def test_is_never_more_than_half_a_cent_off(self, nanos: int) -> None:
-        cents = int(str(read_back(fmt.money(nanos, "USD"))).replace(".", ""))
-        assert abs(cents * 10**7 - nanos) <= 5 * 10**6
+        assert abs(read_back(fmt.money(nanos, "USD").lstrip("<>")) * NANOS - nanos) <= 5 * 10**6
+
+    @given(amounts)
+    def test_never_looks_like_nothing(self, nanos: int) -> None:
+        assert (fmt.money(nanos, "USD") == "$0.00") == (nanos == 0)
 
 
 class TestExact:

@@ -38,6 +38,7 @@ class Command(BaseCommand):
             done = {name: _run_dry(name) for name in BEAT}
             self.stdout.write(", ".join([f"{name}: {count}" for name, count in done.items()]))
             return
+        self.stdout.write("Settling, invoicing and sweeping; Ctrl-C ends it.")
         stop = threading.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stop.set())

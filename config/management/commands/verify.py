@@ -6,7 +6,8 @@ import time
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
+from django.db import OperationalError
 
 import billing.verification
 import entitlements.verification
@@ -35,7 +36,10 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, json: bool, wait: float | None, **options: Any) -> None:
         """Check, wait where asked to, and report."""
-        results = merchants.verification.run(CHECKS)
+        try:
+            results = merchants.verification.run(CHECKS)
+        except OperationalError as error:
+            raise CommandError(f"The database cannot be reached; is Farthing running (make run)?\n{error}") from None
         deadline = time.monotonic() + (wait or 0)
         while any(result.is_late for result in results) and time.monotonic() < deadline:
             time.sleep(POLL_SECONDS)

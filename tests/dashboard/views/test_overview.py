@@ -18,7 +18,7 @@ class TestShow:
         assert "Create product" in live
         assert live.count("btn primary") == 1
         test = client.get("/judgebox/test/").content.decode()
-        assert "4 of 6 done" in test
+        assert "4 of 7 done" in test
         assert "Add customer" in test
 
     def test_hands_over_a_request_that_can_be_sent_as_it_is(self, scene: scenes.Scene, owner: Client) -> None:
