@@ -134,7 +134,7 @@ def _describe(stack: Stack, generator: str) -> dict[str, Any]:
         "postgres": found["server_version"],
         **{name: found[name] for name in ("fsync", "synchronous_commit", "full_page_writes", "shared_buffers")},
         "disk": machine.file_system(stack.data),
-        "web_workers": len(web) - 1,  # the other one watches over them
+        "web_workers": sum("multiprocessing.spawn" in each.command for each in web) or 1,  # or the one that was started
         "generator": generator,
     }
 

@@ -256,7 +256,7 @@ SPECTACULAR_SETTINGS = {
 
 # --- charging --------------------------------------------------------------------------------------------
 
-LANE_WORKERS = _number("FARTHING_LANE_WORKERS", 1)  # transactions in flight at once in one web process
+LANE_WORKERS = _number("FARTHING_LANE_WORKERS", 2)  # transactions in flight at once in one web process
 LANE_BUCKET_GROUPS = _number("FARTHING_LANE_BUCKET_GROUPS", 1)  # transactions a batch is split into; 256 on a cluster
 LANE_QUEUE_MAX = _number("FARTHING_LANE_QUEUE_MAX", 4_096)  # requests waiting for a transaction before 429
 RESERVATION_TTL_SECONDS = _number("FARTHING_RESERVATION_TTL", 900)
