@@ -47,7 +47,7 @@ bench: $(VENV)/dev.stamp ## Measure the engine against bare PostgreSQL, on this 
 	@exec $(BIN)/python -m benchmarks $(ARGS)
 
 .PHONY: faults
-faults: $(VENV)/dev.stamp ## Kill, hang, starve and flood a running Farthing, for a quarter of an hour
+faults: $(VENV)/dev.stamp ## Kill, hang, starve and flood a running Farthing, for ten minutes
 	$(BIN)/python -m pytest tests/faults tests/faults/matrix.py $(ARGS)
 
 .PHONY: clean
