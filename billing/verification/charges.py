@@ -88,7 +88,8 @@ CHECKS = (
             FROM billing_charge WHERE kind = 'usage'
             GROUP BY bucket, customer_id, subscription_id, price_version_id, period_start
         ) c USING (bucket, customer_id, subscription_id, price_version_id, period_start)
-        WHERE (k.net, k.gross, k.fee) IS DISTINCT FROM (c.net, c.gross, c.fee)
+        WHERE (k.net, k.gross, k.fee)
+            IS DISTINCT FROM (coalesce(c.net, 0), coalesce(c.gross, 0), coalesce(c.fee, 0))
         """,
     ),
     rule(

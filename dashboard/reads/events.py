@@ -114,10 +114,8 @@ def stamp(rows: Sequence[EventRow]) -> str:
 def described(events: Sequence[UsageEvent], merchant_id: UUID, by: str = RECORDED) -> list[EventRow]:
     """Say of each event who, what, how much and what became of it, in five queries however many there are."""
     gross: dict[UUID, int] = defaultdict(int)
-    captured: dict[UUID, int] = defaultdict(int)
-    for source_id, amount, part in _charges(events).values_list("source_id", "gross", "captured"):
+    for source_id, amount in _charges(events).values_list("source_id", "gross"):
         gross[source_id] += int(amount)
-        captured[source_id] += int(part)
     refunded = set(_refunds(events).values_list("usage_event_id", flat=True))
     currencies = currencies_of(events)
     names = dict(
@@ -135,18 +133,18 @@ def described(events: Sequence[UsageEvent], merchant_id: UUID, by: str = RECORDE
             uses=[_use(line, metrics) for line in event.properties],
             gross=gross[event.id],
             currency=currencies.get(event.subscription_id, ""),
-            status=status(gross[event.id], captured[event.id], is_refunded=event.id in refunded),
+            status=status(event, gross[event.id], is_refunded=event.id in refunded),
         )
         for event in events
     ]
     return _aligned(rows)
 
 
-def status(gross: int, captured: int, *, is_refunded: bool) -> str:
-    """Name an event's fate; use that names a reservation which was closed by then is charged like any other."""
+def status(event: UsageEvent, gross: int, *, is_refunded: bool) -> str:
+    """Name an event's fate."""
     if is_refunded:
         return "refunded"
-    if captured:
+    if event.reservation_id:
         return "reservation"
     return "charged" if gross else "included"
 

@@ -5,15 +5,15 @@ import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
-from unittest.mock import patch
 
 import psycopg
 import pytest
 
-from charging import coalescing, engine, execution, store
+from charging import coalescing, execution, store
 from charging.channel import Channel
 from charging.coalescing import Coalescer
 from charging.outcomes import Done, Refused
+from charging.store import Skipped
 from merchants.errors import TooManyRequests, Unavailable
 from metering.models import UsageEvent
 from tests.charging.sellers import Seller, seller
@@ -52,6 +52,11 @@ def held(shop: Seller, *customers: int) -> Iterator[psycopg.Connection]:
     with psycopg.connect(execution.database_url()) as other:
         other.execute("SELECT FROM customers_book WHERE customer_id = ANY(%s) FOR NO KEY UPDATE", [keys])
         yield other
+
+
+def _entries(commands: list[Any]) -> list[Any]:
+    ticket = coalescing.Ticket(commands, lambda outcomes: None)
+    return [coalescing._Entry(ticket, index) for index in range(len(commands))]
 
 
 async def until_somebody_waits() -> None:
@@ -137,26 +142,20 @@ class TestCustomersHeldElsewhere:
 
     def test_keep_their_order(self) -> None:
         shop = seller()
-        order: list[str] = []
-        decide = engine.decide
-
-        def note(book: Any, command: Any, catalogue: Any) -> Any:
-            order.append(command.key)
-            return decide(book, command, catalogue)
 
         async def work() -> None:
             async with coalescing_over() as coalescer:
-                with held(shop, 0):
-                    tasks = [asyncio.create_task(coalescer.run([shop.record() for _ in range(3)]))]
-                    await until_somebody_waits()
-                    tasks.append(asyncio.create_task(coalescer.run([shop.record() for _ in range(2)])))
-                    await asyncio.sleep(0.05)
-                await asyncio.gather(*tasks)
+                first, later = [shop.record() for _ in range(3)], [shop.record() for _ in range(2)]
+                taken, parked = (_entries(each) for each in (first, later))
+                coalescer._busy.add(first[0].customer_id)
+                coalescer._parked[first[0].customer_id] = parked
+                coalescer._waiting += 5
+                coalescer._settle(taken, [Skipped()] * 3)
+                assert [entry.command for entry in coalescer._queue.entries] == [*first, *later]
+                while coalescer._waiting:
+                    await asyncio.sleep(0.01)
 
-        with patch.object(engine, "decide", note):
-            on_a_loop(work)
-        assert order == sorted(order, key=lambda key: int(key.rpartition("-")[2]))
-        assert len(order) == 5
+        on_a_loop(work)
 
     def test_are_served_when_only_others_stay_held(self) -> None:
         shop = seller(customers=2)
