@@ -83,6 +83,10 @@ class _Line:
                 rest.set_result(None)
                 return
 
+    def put_first(self, entries: list[_Entry]) -> None:
+        """Put entries before what has arrived since, which may be for the same customers."""
+        self.entries.extendleft(reversed(entries))
+
     def without(self, customer_id: bytes) -> list[_Entry]:
         """Take out all that waits for a customer."""
         taken = [entry for entry in self.entries if entry.command.customer_id == customer_id]
@@ -243,7 +247,10 @@ class Coalescer:
         for customer_id in {entry.command.customer_id for entry in entries}:
             self._busy.discard(customer_id)
             if parked := self._parked.pop(customer_id, None):
-                skipped.get(customer_id, self._queue.entries).extend(parked)  # after those who came before them
+                if customer_id in skipped:
+                    skipped[customer_id].extend(parked)  # after those who came before them
+                else:
+                    self._queue.put_first(parked)
         for customer_id, waiting in skipped.items():
             self._ask_again(customer_id, waiting)
         WAITING.set(self._waiting)
@@ -264,7 +271,10 @@ class Coalescer:
         """Put a held customer's commands back in line, or refuse them when that was done often enough."""
         skips = self._skips[customer_id] = self._skips.get(customer_id, 0) + 1
         if skips < SKIPS_MAX + WAITS_MAX:
-            (self._held if skips >= SKIPS_MAX else self._queue).entries.extend(entries)
+            if skips >= SKIPS_MAX:
+                self._held.entries.extend(entries)
+            else:
+                self._queue.put_first(entries)
             return
         del self._skips[customer_id]
         for entry in entries + self._held.without(customer_id):

@@ -145,13 +145,14 @@ class TestCustomersHeldElsewhere:
 
         async def work() -> None:
             async with coalescing_over() as coalescer:
-                first, later = [shop.record() for _ in range(3)], [shop.record() for _ in range(2)]
-                taken, parked = (_entries(each) for each in (first, later))
+                first, later, last = ([shop.record() for _ in range(count)] for count in (3, 2, 1))
+                taken, parked, arrived = (_entries(each) for each in (first, later, last))
                 coalescer._busy.add(first[0].customer_id)
                 coalescer._parked[first[0].customer_id] = parked
-                coalescer._waiting += 5
+                coalescer._queue.entries.extend(arrived)
+                coalescer._waiting += 6
                 coalescer._settle(taken, [Skipped()] * 3)
-                assert [entry.command for entry in coalescer._queue.entries] == [*first, *later]
+                assert [entry.command for entry in coalescer._queue.entries] == [*first, *later, *last]
                 while coalescer._waiting:
                     await asyncio.sleep(0.01)
 
