@@ -13,8 +13,8 @@ from merchants import ids
 from merchants.errors import InsufficientFunds, NotFound, Unprocessable
 from metering import periods
 
-_NOTHING = Accumulator(Decimal(0), Decimal(0))
-_UNCHARGED = Totals(0, 0, 0, 0)
+_NOTHING = Accumulator()
+_UNCHARGED = Totals()
 
 
 class Terms(msgspec.Struct, frozen=True, gc=False):

@@ -13,7 +13,6 @@ Send = Callable[[Mapping[str, Any]], Awaitable[None]]
 
 logger = logging.getLogger(__name__)
 
-LANE_PATHS = frozenset({"/v0/usage", "/v0/usage/batch", "/v0/entitlements"})
 LANE_VERBS = ("/release", "/extend")
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
@@ -21,6 +20,8 @@ django = get_asgi_application()
 
 from charging import lane  # noqa: E402 (Django is set up above)
 from config import bodies  # noqa: E402
+
+LANE_PATHS = frozenset(lane.ROUTES)
 
 
 async def application(scope: Scope, receive: Receive, send: Send) -> None:

@@ -19,7 +19,7 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.supervisors import Multiprocess
 
-import config.asgi  # noqa: F401 - sets Django up, which the lane needs
+import config.asgi  # sets Django up, which the lane needs
 from charging import lane
 from charging.requests import Request, Response
 from config.processes import web_workers
@@ -37,7 +37,7 @@ STOP_SECONDS_MAX = 20  # for requests that are being answered
 HEARTBEAT_SECONDS_MAX = 15  # a process that is silent for so long is replaced
 
 OFFERS = frozenset({b"upgrade", b"connection", b"http2-settings"})
-LANE_URLS = frozenset(path.encode() for path in ("/v0/usage", "/v0/usage/batch", "/v0/entitlements"))
+LANE_URLS = frozenset(path.encode() for path in config.asgi.LANE_PATHS)
 _LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
 
 
@@ -47,7 +47,6 @@ class _Answering:
     def __init__(self, *, keep_alive: bool) -> None:
         self.keep_alive = keep_alive
         self.response_complete = False
-        self.disconnected = False
         self.message_event = _UNHEARD
         self.task: asyncio.Task[None] | None = None  # the event loop itself does not hold on to it
 
@@ -187,11 +186,13 @@ class Connection(HttpToolsProtocol):
         lines = [_LINES[response.status]]
         for name, value in response.headers:
             lines += (name, b": ", value, b"\r\n")
-            if name == b"connection":
-                cycle.keep_alive = False
         for name, value in self.server_state.default_headers:
             lines += (name, b": ", value, b"\r\n")
-        lines.append(b"\r\n" if cycle.keep_alive or lane.CLOSE in response.headers else b"connection: close\r\n\r\n")
+        if lane.CLOSE in response.headers:
+            cycle.keep_alive = False
+        elif not cycle.keep_alive:
+            lines.append(b"connection: close\r\n")
+        lines.append(b"\r\n")
         lines.append(response.body)
         self.transport.write(b"".join(lines))
         cycle.response_complete = True

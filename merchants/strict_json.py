@@ -90,23 +90,10 @@ def decoder(shape: type[T]) -> Callable[[bytes], T]:
 
 
 def decode_shaped(body: bytes, decode: Callable[[bytes], T]) -> T | None:
-    """Return what a body of a known shape holds, or None where ``decode`` must look at it.
+    """Return what a body of a known shape holds, or None where it may hold anything the strict decoder refuses.
 
-    The shape is a Struct without defaults in its output (``omit_defaults``) that knows all of its members, so that
-    what is written again has as many colons as there were. How deep a member of type Any goes is not looked at.
-    """
-    if b"\\" in body and (b"\\u0000" in body or b"\\u003" in body):
-        return None
-    try:
-        value = decode(body)
-        again = _encode_any(value)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, _Refused):
-        return None
-    return value if again.count(b":") == body.count(b":") else None
-
-
-def _decode_swiftly(body: bytes, depth_max: int) -> dict[str, Any] | None:
-    """Return the object, or None where it may hold anything the strict decoder refuses.
+    The shape is a Struct without defaults in its output (``omit_defaults``) that knows all of its members. How deep a
+    member of type Any goes is not looked at.
 
     A repeated key loses its earlier member, and a member has a colon of its own: so an object without repeated keys
     has as many colons when it is written again as it had before, and any other has fewer. Inside strings
@@ -115,11 +102,16 @@ def _decode_swiftly(body: bytes, depth_max: int) -> dict[str, Any] | None:
     if b"\\" in body and (b"\\u0000" in body or b"\\u003" in body):
         return None
     try:
-        value = _decode_any(body)
+        value = decode(body)
         again = _encode_any(value)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, _Refused):
         return None  # the strict decoder will say what is wrong
-    if type(value) is not dict or again.count(b":") != body.count(b":"):
+    return value if again.count(b":") == body.count(b":") else None
+
+
+def _decode_swiftly(body: bytes, depth_max: int) -> dict[str, Any] | None:
+    value = decode_shaped(body, _decode_any)
+    if type(value) is not dict:
         return None
     if body.count(b"{") + body.count(b"[") > depth_max and _is_deeper(value, depth_max):
         return None

@@ -107,23 +107,21 @@ def kill_supervisor(farthing: Farthing, rng: random.Random) -> None:
 
 def hang_web(farthing: Farthing, rng: random.Random) -> None:
     """The web server stands still with books in its hands, and then goes on as if nothing had been."""
-    pids = farthing.processes("web")
-    send(pids, signal.SIGSTOP)
-    time.sleep(HUNG_SECONDS)
-    send(pids, signal.SIGCONT)
+    _hang(farthing, "web")
 
 
 def hang_worker(farthing: Farthing, rng: random.Random) -> None:
     """The worker and its pool stand still for a while, and then go on as if nothing had been."""
-    pids = farthing.processes("worker")
-    send(pids, signal.SIGSTOP)
-    time.sleep(HUNG_SECONDS)
-    send(pids, signal.SIGCONT)
+    _hang(farthing, "worker")
 
 
 def hang_redis(farthing: Farthing, rng: random.Random) -> None:
     """Redis accepts, and says nothing."""
-    pids = farthing.processes("redis")
+    _hang(farthing, "redis")
+
+
+def _hang(farthing: Farthing, name: str) -> None:
+    pids = farthing.processes(name)
     send(pids, signal.SIGSTOP)
     time.sleep(HUNG_SECONDS)
     send(pids, signal.SIGCONT)
