@@ -66,6 +66,32 @@ class _Entry:
         self.command = ticket.commands[index]
 
 
+class _Turn:
+    """A worker's right to take what has arrived. It ends when the batch is decided and only its commit is waited for.
+
+    So one batch is read and decided while the one before it reaches the disk, and what arrives meanwhile goes together:
+    two that were read at the same time would each be half as large, and cost nearly as much.
+    """
+
+    __slots__ = ("_has", "_lock")
+
+    def __init__(self, lock: asyncio.Lock | None) -> None:
+        self._lock = lock  # None: it is always this worker's turn
+        self._has = False
+
+    async def take(self) -> None:
+        """Wait for it."""
+        if self._lock is not None and not self._has:
+            await self._lock.acquire()
+            self._has = True
+
+    def end(self) -> None:
+        """Let another worker have it."""
+        if self._lock is not None and self._has:
+            self._has = False
+            self._lock.release()
+
+
 class _Line:
     """What waits to be taken, and the workers that rest until something does."""
 
@@ -114,6 +140,7 @@ class Coalescer:
         self._catalogue = Plans()
         self._queue = _Line()
         self._held = _Line()  # of customers that other processes hold
+        self._turns = asyncio.Lock()
         self._busy: set[bytes] = set()
         self._parked: dict[bytes, list[_Entry]] = {}
         self._skips: dict[bytes, int] = {}  # how often in a row a customer was found held
@@ -160,15 +187,20 @@ class Coalescer:
 
     async def _work(self, line: _Line) -> None:
         channel: Channel | None = None
+        turn = _Turn(None if line is self._held else self._turns)
         try:
             while True:
+                await turn.take()
                 await asyncio.sleep(0)  # whoever has arrived by now comes along
                 batches = self._take(line)
                 if not batches and not line.entries:
+                    turn.end()
                     await line.rest()
                 for entries in batches:
-                    channel = await self._serve(channel, entries, wait=line is self._held)
+                    channel = await self._serve(channel, entries, turn, wait=line is self._held)
+                    turn.end()
         finally:
+            turn.end()
             if channel is not None:
                 channel.close()
 
@@ -197,7 +229,9 @@ class Coalescer:
             if line.entries:
                 line.wake()
 
-    async def _serve(self, channel: Channel | None, entries: list[_Entry], *, wait: bool) -> Channel | None:
+    async def _serve(
+        self, channel: Channel | None, entries: list[_Entry], turn: _Turn, *, wait: bool
+    ) -> Channel | None:
         """Run one batch to its end, whatever happens to the connection on the way."""
         commands = [entry.command for entry in entries]
         BATCHES.observe(len(commands))
@@ -207,7 +241,8 @@ class Coalescer:
                 if channel is None or channel.closed:
                     channel = await asyncio.to_thread(store.connect, self._url)
                 with BATCH_SECONDS.time():
-                    outcomes = await complete_async(channel, store.run(channel, commands, self._catalogue, wait=wait))
+                    steps = store.run(channel, commands, self._catalogue, wait=wait, decided=turn.end)
+                    outcomes = await complete_async(channel, steps)
                 self._lost_at = None
                 break
             except (Transient, DatabaseError) as error:

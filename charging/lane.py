@@ -22,7 +22,7 @@ from charging.book import Event, Reservation
 from charging.coalescing import Coalescer
 from charging.directory import Directory
 from charging.outcomes import Done, Outcome, Refused
-from charging.requests import Answer, Receive, Request, Response
+from charging.requests import Answer, Receive, Request, Response, by_name
 from merchants import fields, ids, regions
 from merchants.errors import (
     NotFound,
@@ -342,7 +342,7 @@ def _response(request: Request, route: str, answer: Answer | Exception) -> Respo
 
 async def application(scope: Scope, receive: Receive, send: Send) -> None:
     """Answer one request of the lane's over ASGI; config.asgi sends only those here."""
-    request = Request(scope["path"], scope["headers"], query=scope["query_string"], receive=receive)
+    request = Request(scope["path"], by_name(scope["headers"]), query=scope["query_string"], receive=receive)
     try:
         response = await respond(request)
     except ConnectionResetError:

@@ -1,7 +1,7 @@
 """One HTTP request to the fast lane, and what goes back: no framework, little work."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from typing import Any, ClassVar, cast
 
 import msgspec
@@ -15,33 +15,41 @@ BODY_SECONDS_MAX = 30.0
 BODIES_BYTES_MAX = 64 * 2**20  # of bodies that have come in part, in one process
 
 
-class Request:
-    """One HTTP request, its headers by lower-case name; a header sent twice is joined by a comma and a space.
+def by_name(headers: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+    """Gather headers; one that was sent twice is joined by a comma and a space."""
+    known: dict[bytes, bytes] = {}
+    for name, value in headers:
+        known[name] = known[name] + b", " + value if name in known else value
+    return known
 
-    ``whole`` is the body when it came along with the head; otherwise ``receive`` brings it.
+
+class Request:
+    """One HTTP request, its headers by lower-case name, as ``by_name`` joins them.
+
+    ``whole`` is the body when it came along with the head; otherwise ``receive`` brings it. ``is_checked``: the headers
+    are known to say nothing against the body.
     """
 
-    __slots__ = ("headers", "id", "path", "query", "receive", "whole")
+    __slots__ = ("headers", "id", "is_checked", "path", "query", "receive", "whole")
 
     gathered: ClassVar[int] = 0  # bytes of bodies, of all requests, that are not whole yet
 
     def __init__(
         self,
         path: str,
-        headers: Iterable[tuple[bytes, bytes]],
+        headers: Mapping[bytes, bytes],
         *,
         query: bytes = b"",
         whole: bytes | None = None,
         receive: Receive | None = None,
+        is_checked: bool = False,
     ) -> None:
         self.path = path
         self.query = query
         self.whole = whole
         self.receive = receive
-        known: dict[bytes, bytes] = {}
-        for name, value in headers:
-            known[name] = known[name] + b", " + value if name in known else value
-        self.headers = known
+        self.is_checked = is_checked
+        self.headers = headers
         self.id = request_ids.accept(self.header(b"x-request-id"))
 
     def header(self, name: bytes) -> str | None:
@@ -51,6 +59,8 @@ class Request:
 
     def check_body(self, bytes_max: int) -> None:
         """Refuse a body by what the headers say of it; raises ServiceError."""
+        if self.is_checked:
+            return
         strict_json.check_headers(
             content_type=self.header(b"content-type") or "",
             content_encoding=self.header(b"content-encoding") or "",

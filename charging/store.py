@@ -6,7 +6,7 @@ Round trip two writes everything the batch changed and commits. Every statement 
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import psycopg
@@ -67,17 +67,23 @@ def connect(url: str) -> Channel:
 
 
 def run(
-    channel: Channel, commands: Sequence[Command], catalogue: Plans, *, wait: bool = True
+    channel: Channel,
+    commands: Sequence[Command],
+    catalogue: Plans,
+    *,
+    wait: bool = True,
+    decided: Callable[[], None] | None = None,
 ) -> Steps[list[Outcome | Skipped]]:
     """Carry out commands in order, all durable on return; one outcome each.
 
     Customers that another transaction holds are skipped: at once, or with ``wait`` after the lock's timeout. A refused
-    command never fails its neighbours; when a batch fails, each command is tried by itself.
+    command never fails its neighbours; when a batch fails, each command is tried by itself. ``decided`` is called when
+    there is nothing left to do but to wait for the commit.
 
     Raises Transient when the connection is lost: whether the batch was committed is then not known.
     """
     try:
-        return (yield from _run(channel, commands, catalogue, wait=wait))
+        return (yield from _run(channel, commands, catalogue, wait=wait, decided=decided))
     except (errors.SerializationFailure, errors.DeadlockDetected, errors.LockNotAvailable):
         if not wait:
             return [Skipped() for _ in commands]
@@ -96,7 +102,7 @@ def run(
 
 
 def _run(
-    channel: Channel, commands: Sequence[Command], catalogue: Plans, *, wait: bool
+    channel: Channel, commands: Sequence[Command], catalogue: Plans, *, wait: bool, decided: Callable[[], None] | None
 ) -> Steps[list[Outcome | Skipped]]:
     """Run one transaction; an exception on the way leaves nothing behind."""
     wanted = sorted({command.customer_id for command in commands}, key=lambda key: (key[15], key))
@@ -117,6 +123,8 @@ def _run(
         view = yield from catalogue.load(channel, reading.plan_versions(books), reading.metrics(commands))
         outcomes = [_decide(command, mine, books, view) for command in commands]
         writing.say(channel, [books[customer_id] for customer_id in mine], writes)
+        if decided is not None:
+            decided()
         yield from channel.finish()
         return outcomes
     except GeneratorExit:

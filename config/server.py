@@ -21,7 +21,8 @@ from uvicorn.supervisors import Multiprocess
 
 import config.asgi  # sets Django up, which the lane needs
 from charging import lane
-from charging.requests import Request, Response
+from charging.requests import Request, Response, by_name
+from config.heads import Heads
 from config.processes import web_workers
 from merchants import request_ids
 from merchants.errors import ValidationFailed, envelope
@@ -53,6 +54,7 @@ class _Answering:
 
 _UNHEARD = asyncio.Event()  # uvicorn sets a cycle's event; for a call of the lane nobody waits for it
 _open: set["Connection"] = set()
+_heads = Heads()
 
 
 class Connection(HttpToolsProtocol):
@@ -63,6 +65,8 @@ class Connection(HttpToolsProtocol):
         self._held: list[bytes] | None = None  # of a call of the lane whose end has not come yet
         self._overhead = 0  # bytes since the last of a body: heads, trailers, the lines between chunks
         self._is_in_head = True
+        self._is_between = True  # whole messages have come, and nothing of another
+        self._calls: list[Request] = []  # of the lane's, that the data at hand held
         self._upgrades = False
         self._since: float | None = self.loop.time()  # when a request, the wait for one, or a stuck answer began
         self._patience = IDLE_SECONDS_MAX
@@ -78,7 +82,16 @@ class Connection(HttpToolsProtocol):
     # --- what arrives ------------------------------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
-        """Feed the parser; a call of the lane that is not whole by then goes the ordinary way."""
+        """Take a call of the lane whose head is known as it is; anything else is for the parser to read.
+
+        A call of the lane that is not whole when the parser has read all there is goes the ordinary way.
+        """
+        alone = self._is_between
+        if alone and self._is_ready() and (request := _heads.request(data)) is not None:
+            self._since = None
+            self._begin(request, keep_alive=True)
+            return
+        self._calls.clear()
         self._overhead += len(data)
         try:
             self.parser.feed_data(data)
@@ -96,6 +109,8 @@ class Connection(HttpToolsProtocol):
                 super().on_body(part)
         elif self._overhead > HEAD_BYTES_MAX:
             self.transport.abort()
+        elif alone and self._is_between and len(self._calls) == 1:
+            _heads.learn(data, self._calls[0])
 
     def eof_received(self) -> bool:  # type: ignore[override]
         """Let an answer that is under way leave for a client that has nothing more to say."""
@@ -105,7 +120,7 @@ class Connection(HttpToolsProtocol):
         return True
 
     def on_message_begin(self) -> None:
-        self._is_in_head, self._upgrades = True, False
+        self._is_in_head, self._upgrades, self._is_between = True, False, False
         self._wait(REQUEST_SECONDS_MAX)
         self.url, self.headers, self.expect_100_continue = b"", [], False
 
@@ -132,6 +147,7 @@ class Connection(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         if self._upgrades:
             return
+        self._is_between = True
         self._overhead = 0
         self._since = None
         if self._held is None:
@@ -140,21 +156,29 @@ class Connection(HttpToolsProtocol):
                 self._wait(IDLE_SECONDS_MAX)
             return
         body, self._held = b"".join(self._held), None
-        cycle = _Answering(keep_alive=self.parser.should_keep_alive())
+        request = Request(self.url.decode("ascii"), by_name(self.headers), whole=body)
+        keep_alive = self.parser.should_keep_alive()
+        if keep_alive:
+            self._calls.append(request)
+        self._begin(request, keep_alive=keep_alive)
+
+    def _begin(self, request: Request, *, keep_alive: bool) -> None:
+        cycle = _Answering(keep_alive=keep_alive)
         self.cycle = cast(RequestResponseCycle, cycle)
-        request = Request(self.url.decode("ascii"), self.headers, whole=body)
         if not lane.begin(request, partial(self._answer, cycle)):
             cycle.task = self.loop.create_task(self._respond(cycle, request))
 
     def _is_for_lane(self) -> bool:
         return (
             self.url in LANE_URLS
-            and self._is_free()
-            and not self.flow.write_paused
+            and self._is_ready()
             and not self.expect_100_continue
             and self.parser.get_method() == b"POST"
             and self.parser.get_http_version() == "1.1"
         )
+
+    def _is_ready(self) -> bool:
+        return self._is_free() and not self.flow.write_paused and not self.transport.is_closing()
 
     def _is_free(self) -> bool:
         cycle = cast(RequestResponseCycle | None, self.cycle)

@@ -15,7 +15,7 @@ class Owned(models.Model):
 
     table_class = TableClass.OWNED
 
-    bucket = models.PositiveSmallIntegerField()
+    bucket = models.SmallIntegerField()
     customer_id = models.UUIDField()
 
     class Meta:
@@ -28,7 +28,7 @@ class Customer(models.Model):
     table_class = TableClass.OWNED
 
     pk = models.CompositePrimaryKey("bucket", "id")
-    bucket = models.PositiveSmallIntegerField()
+    bucket = models.SmallIntegerField()
     id = models.UUIDField(default=ids.new)
     merchant = models.ForeignKey(Merchant, on_delete=models.PROTECT, related_name="customers")
     # The buyer across merchants. A merchant that creates its own customers manages a consumer of its own for each.
@@ -76,7 +76,7 @@ class Book(models.Model):
     table_class = TableClass.OWNED
 
     pk = models.CompositePrimaryKey("bucket", "customer_id")
-    bucket = models.PositiveSmallIntegerField()
+    bucket = models.SmallIntegerField()
     customer_id = models.UUIDField()
     merchant = models.ForeignKey(Merchant, on_delete=models.PROTECT, db_constraint=False)
     # {"default" | plan id | metric id: percent as a decimal string}; ids in public form.

@@ -68,6 +68,7 @@ class Invoice(Owned):
                 "paid_amount",
                 "unpaid_amount",
                 "rounding",
+                may_be_null=True,
             ),
         ]
         indexes = [models.Index(fields=["merchant_id", "created_at"], name="invoice_by_merchant")]

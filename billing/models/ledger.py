@@ -99,7 +99,7 @@ class UnsettledWallet(models.Model):
     table_class = TableClass.QUEUE
 
     pk = models.CompositePrimaryKey("bucket", "wallet_id")
-    bucket = models.PositiveSmallIntegerField()
+    bucket = models.SmallIntegerField()
     wallet_id = models.UUIDField()
     customer_id = models.UUIDField()
     since = models.DateTimeField()
@@ -109,7 +109,7 @@ class UnsettledWallet(models.Model):
 class Rollup(models.Model):
     """Sums of settled charges by the hour they were charged in; equal to the ledger at every instant."""
 
-    bucket = models.PositiveSmallIntegerField()
+    bucket = models.SmallIntegerField()
     merchant_id = models.UUIDField()
     hour = models.DateTimeField()
     currency = models.CharField(max_length=3)

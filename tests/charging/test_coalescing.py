@@ -216,6 +216,40 @@ class TestWithoutDatabase:
         on_a_loop(work)
 
 
+class TestTurns:
+    def test_let_one_batch_be_read_while_others_wait_for_their_commit(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        shop = seller(customers=30)
+        reading: list[int] = []  # how many batches were being read when another one began
+        run, under_way = store.run, 0
+
+        def watched(*arguments: Any, decided: Callable[[], None], **named: Any) -> Any:
+            nonlocal under_way
+            reading.append(under_way)
+            under_way += 1
+
+            def leave() -> None:
+                nonlocal under_way
+                under_way -= 1
+                decided()
+
+            return run(*arguments, decided=leave, **named)
+
+        monkeypatch.setattr(store, "run", watched)
+
+        async def work() -> None:
+            async with coalescing_over(workers=3) as coalescer:
+                calls = []
+                for customer in range(30):
+                    calls.append(asyncio.create_task(coalescer.run([shop.record(customer)])))
+                    await asyncio.sleep(0.002)
+                await asyncio.gather(*calls)
+
+        on_a_loop(work)
+        assert len(reading) > 1
+        assert not any(reading)
+        assert UsageEvent.objects.count() == 30
+
+
 class TestOneBusyCustomer:
     def test_does_not_stand_in_the_way_of_others(self) -> None:
         shop = seller(customers=2)

@@ -6,12 +6,15 @@ import json
 import socket
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 
 from config import server
+from merchants import keys
+from merchants.models import ApiKey
 from tests.charging.sellers import Seller, json_bytes, seller
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -68,6 +71,31 @@ class TestConnections:
             assert headers["content-type"] == "application/json"
             assert headers["x-request-id"]
             assert headers["date"]
+
+    def test_hold_every_call_against_its_key_whether_or_not_its_head_is_known(self, client: Client) -> None:
+        shop = seller()
+        for _ in range(2):
+            client.say(request(shop, json_bytes(shop.usage())))
+            assert client.hear()[0] == 201
+        ApiKey.objects.filter(merchant_id=shop.seeded.merchant.id).update(revoked_at=datetime.now(UTC))
+        deadline = time.monotonic() + keys.CACHE_SECONDS + 1
+        status = 201
+        while status == 201 and time.monotonic() < deadline:
+            time.sleep(0.1)
+            client.say(request(shop, json_bytes(shop.usage())))
+            status, _, said = client.hear()
+        assert (status, said["code"]) == (401, "API_KEY_REVOKED")
+
+    def test_read_on_after_calls_whose_heads_are_known(self, client: Client) -> None:
+        shop = seller()
+        whole = request(shop, json_bytes(shop.usage()))
+        client.say(whole)
+        client.say(whole)  # the same head, and the same event
+        client.say(whole[:60])
+        client.say(whole[60:] + whole)
+        said = [client.hear() for _ in range(4)]
+        assert [status for status, _, _ in said] == [201] * 4
+        assert ["idempotent-replayed" in headers for _, headers, _ in said] == [False, True, True, True]
 
     @pytest.mark.parametrize("cut", [1, 40, -40, -1])
     def test_answer_what_comes_in_two_parts(self, client: Client, cut: int) -> None:
