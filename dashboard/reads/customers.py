@@ -220,7 +220,7 @@ def _spend_by_day(customer: Customer, span: Span, currency: str) -> list[int]:
 
 def _subscriptions(customer: Customer) -> list[SubscriptionRow]:
     rows = (
-        Subscription.objects.filter(bucket=customer.bucket, customer_id=customer.id)
+        Subscription.objects.filter(bucket=customer.bucket, customer_id=customer.id, merchant_id=customer.merchant_id)
         .select_related("plan")
         .order_by("status", "-created_at")
     )
