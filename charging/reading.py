@@ -109,17 +109,18 @@ JOIN metering_usageevent AS e ON e.bucket = wanted.bucket AND e.customer_id = wa
     Uuids,
     Texts,
 )
-# What each of these events was charged.
+# What each of these events was charged. As a join, wallets might be read first: all of the bucket.
 _SUMS = Statement(
     """
 SELECT wanted.id, charged.customer_id, charged.currency, charged.invoice_id, charged.net, charged.tax, charged.gross
 FROM unnest(?, ?) AS wanted (bucket, id)
 JOIN LATERAL (
-    SELECT (array_agg(charge.customer_id))[1] AS customer_id, min(wallet.currency) AS currency,
+    SELECT (array_agg(charge.customer_id))[1] AS customer_id,
+           min((SELECT currency FROM billing_wallet AS w WHERE w.bucket = charge.bucket AND w.id = charge.wallet_id))
+               AS currency,
            (array_agg(charge.invoice_id ORDER BY charge.position))[1] AS invoice_id,
            sum(charge.net) AS net, sum(charge.tax) AS tax, sum(charge.gross) AS gross
     FROM billing_charge AS charge
-    JOIN billing_wallet AS wallet ON wallet.bucket = charge.bucket AND wallet.id = charge.wallet_id
     WHERE charge.bucket = wanted.bucket AND charge.source_id = wanted.id
 ) AS charged ON true""",
     Smallints,

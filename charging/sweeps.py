@@ -28,7 +28,7 @@ def free_reservations(now: datetime, limit: int = SWEEP_MAX) -> int:
     )
     clock = Book.objects.filter(bucket=OuterRef("bucket"), customer_id=OuterRef("customer_id")).values("test_clock")
     found = (
-        Reservation.objects.filter(state=Reservation.State.OPEN)
+        Reservation.objects.filter(state=Reservation.State.OPEN, closed_at=None)
         .filter(Q(expires_at__lte=Coalesce(Subquery(clock), now)) | Exists(ended))
         .order_by("expires_at")
         .values_list("customer_id", "merchant_id", "id")[:limit]

@@ -7,6 +7,7 @@ from typing import Any
 from django.core.exceptions import PermissionDenied
 from django.db import DatabaseError, DataError, IntegrityError, InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.views.decorators.csrf import csrf_exempt
 from psycopg.errors import DeadlockDetected, LockNotAvailable, SerializationFailure
 from rest_framework import exceptions
 from rest_framework.response import Response
@@ -15,7 +16,7 @@ from merchants import errors, request_ids
 from merchants.errors import FieldError, ServiceError
 from ui import views as pages
 
-API_PATHS = ("/v0/", "/v1/", "/v2/")
+API_ROOTS = {"v0", "v1", "v2"}
 BUSY_RETRY_SECONDS = 1
 DOWN_RETRY_SECONDS = 5
 WHOLE_BODY = "body"
@@ -80,8 +81,14 @@ def _of_database(error: Exception) -> ServiceError:
 def _invalid(faults: list[FieldError]) -> errors.ValidationFailed:
     first = faults[0] if faults else None
     more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
-    message = f"{first['field']}: {first['message']}{more}" if first else None
-    return errors.ValidationFailed(message, errors=faults)
+    return errors.ValidationFailed(f"{_sentence(first)}{more}" if first else None, errors=faults)
+
+
+def _sentence(fault: FieldError) -> str:
+    """Say of which field a fault is; our own messages begin with its name, if not with where that is."""
+    path, message = fault["field"], fault["message"]
+    name = path.rpartition(".")[2]
+    return path + message.removeprefix(name) if message.startswith(f"{name} ") else f"{path}: {message}"
 
 
 def _flatten(detail: Any, path: str = "") -> Iterator[FieldError]:
@@ -118,6 +125,12 @@ def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     """Answer a path that leads nowhere."""
     if not is_api(request):
         return pages.not_found(request, exception)
+    return no_route(request)
+
+
+@csrf_exempt
+def no_route(request: HttpRequest) -> HttpResponse:
+    """Answer a path of the API that leads nowhere, whatever the method."""
     return _json(errors.NotFound("There is no such route.", code="ROUTE_NOT_FOUND"))
 
 
@@ -128,7 +141,7 @@ def server_error(request: HttpRequest) -> HttpResponse:
 
 def is_api(request: HttpRequest) -> bool:
     """Tell whether a path is the API's, where every answer is JSON."""
-    return request.path_info.startswith(API_PATHS)
+    return request.path_info.split("/", 2)[1] in API_ROOTS
 
 
 def _json(refusal: ServiceError) -> JsonResponse:

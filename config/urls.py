@@ -1,6 +1,6 @@
 """The whole HTTP surface on one screen."""
 
-from django.urls import URLPattern, URLResolver, include, path
+from django.urls import URLPattern, URLResolver, include, path, re_path
 
 import billing.api
 import charging.api
@@ -10,7 +10,7 @@ import merchants.api
 import metering.api
 import portal.views
 import ui.views
-from config import metrics, openapi, probes
+from config import errors, metrics, openapi, probes
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("healthz", probes.healthz),
@@ -25,6 +25,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("v0/", include(customers.api)),
     path("v0/", include(charging.api)),
     path("v2/", include(billing.api.urlpatterns_v2)),
+    re_path(rf"^(?:{'|'.join(sorted(errors.API_ROOTS))})(?:/|$)", errors.no_route),  # no organization has such a name
     path("theme", ui.views.set_theme, name="theme"),
     path("portal/", include(portal.views)),
     path("", include(dashboard.views)),

@@ -1,12 +1,15 @@
 """Postal addresses: which parts they have, and whether tax can be computed from them."""
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from merchants import fields
 from merchants.errors import ValidationFailed
 
 LENGTH_MAX = {"line1": 200, "line2": 200, "city": 100, "state": 100, "country": 2, "zipCode": 20}
+_TOWN_STATE_CODE = {"AU", "CA", "US"}
+_TOWN_THEN_CODE = {"GB", "IE", "IN", "NZ", "SG", "ZA"}
 _COUNTRIES_TAXED_BY_STATE = {"CA", "US"}
 _is_country = re.compile(r"[A-Z]{2}").fullmatch
 
@@ -32,6 +35,23 @@ def parse(value: object, field: str) -> dict[str, str]:
             message = f"{field}.country must be a country code of two letters (ISO 3166-1)."
             raise ValidationFailed(message, field=f"{field}.country", code="INVALID_COUNTRY")
     return address
+
+
+def lines(address: Mapping[str, str]) -> list[str]:
+    """Return the lines of an address as its country writes them, the country's code last; parts not given are left out.
+
+    Orders by the Universal Postal Union's addressing standard (S42): the postal code before the town, but for the few.
+    """
+    town, state, code = (address.get(part, "") for part in ("city", "state", "zipCode"))
+    country = address.get("country", "")
+    if country in _TOWN_STATE_CODE:
+        comma = "," if country == "US" and town and state else ""
+        area = [" ".join(filter(None, [town + comma, state, code]))]
+    elif country in _TOWN_THEN_CODE:
+        area = [town, state, code]
+    else:
+        area = [" ".join(filter(None, [code, town])), state]
+    return [line for line in (address.get("line1", ""), address.get("line2", ""), *area, country) if line]
 
 
 def tax_verdict(address: dict[str, str]) -> dict[str, Any]:

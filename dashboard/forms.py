@@ -103,6 +103,10 @@ class TopUp(forms.Form):
     amount = forms.DecimalField(label="Amount", min_value=0, max_digits=12, decimal_places=3)
     key = forms.CharField(max_length=64, widget=forms.HiddenInput)  # a form sent twice adds once
 
+    def __init__(self, data: Any = None, *, currency: str, **options: Any) -> None:
+        super().__init__(data, **options)
+        self.fields["amount"].label = f"Amount in {currency}"
+
 
 class PortalLink(forms.Form):
     """How long a link to a customer's portal works."""

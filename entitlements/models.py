@@ -41,8 +41,11 @@ class Reservation(Owned):
 
     class Meta:
         constraints = [
+            # Only of those with a key: it would fit the question for those that are due as well (ADR 0010).
             models.UniqueConstraint(
-                fields=["customer_id", "idempotency_key", "bucket"], name="reservation_once_per_key"
+                fields=["customer_id", "idempotency_key", "bucket"],
+                condition=Q(idempotency_key__isnull=False),
+                name="reservation_once_per_key",
             ),
             models.CheckConstraint(
                 condition=Q(granted=F("captured") + F("released") + F("held")), name="reservation_adds_up"
@@ -59,6 +62,9 @@ class Reservation(Owned):
             models.Index(
                 fields=["bucket", "customer_id", "expires_at"], condition=Q(state="open"), name="reservation_open"
             ),
-            models.Index(fields=["expires_at"], condition=Q(state="open"), name="reservation_due"),
+            # Every open one has no closed_at, but only the sweep says so: the lane must not look through everybody's.
+            models.Index(
+                fields=["expires_at"], condition=Q(state="open", closed_at__isnull=True), name="reservation_due"
+            ),
             models.Index(fields=["merchant_id", "created_at"], name="reservation_by_merchant"),
         ]

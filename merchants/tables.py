@@ -81,6 +81,17 @@ def for_app_role(statement: str) -> str:
     )
 
 
+def key_ends_with_bucket(table: str, *columns: str) -> str:
+    """Write the SQL that puts the bucket last in a table's primary key, of which these are the other columns.
+
+    What the lane looks up by another key is then not looked up by the primary key as well (docs/adr/0010).
+    """
+    key = f"{table}_pkey"
+    return (
+        f"ALTER TABLE {table} DROP CONSTRAINT {key}, ADD CONSTRAINT {key} PRIMARY KEY ({', '.join(columns)}, bucket);"
+    )
+
+
 def belongs_to_book(*tables: str) -> str:
     """Write the SQL of the composite foreign keys that tie owned tables to their customer's book."""
     return "\n".join(

@@ -45,6 +45,7 @@ METRICS = [
 ]
 DAYS = 40
 EVENTS_PER_CUSTOMER = 8
+CAPTURING, TOO_LATE = 5, 7  # events that name a reservation: the second is charged to the free balance
 START_BALANCE = 500 * NANOS
 
 
@@ -215,13 +216,13 @@ def _recent(scene: Scene, buyer: Buyer, place: int) -> None:
             **shared, id=ids.new(bucket), merchant_id=scene.test.id, subscription_id=buyer.subscription.id,
             idempotency_key=f"job-{place}-{seq}", fingerprint=bytes(16), timestamp=at, created_at=at,
             properties=[[metric.id.hex, str(quantity), None]], metadata={"job": f"{place}-{seq}"},
-            reservation_id=reservation.id if seq == 5 else None,
+            reservation_id=reservation.id if seq in {CAPTURING, TOO_LATE} else None,
         )  # fmt: skip
         Charge.objects.create(
             **shared, source_id=event.id, position=0, kind=Charge.Kind.USAGE, wallet_id=buyer.wallet.id, seq=seq,
             subscription_id=buyer.subscription.id, price_version_id=price.id, metric_id=metric.id,
             invoice_id=buyer.invoice.id, period_start=buyer.subscription.period_start, quantity=quantity, net=net,
-            tax=0, gross=net, fee=net // 50, created_at=at,
+            tax=0, gross=net, fee=net // 50, captured=net if seq == CAPTURING else 0, created_at=at,
         )  # fmt: skip
         spent += net if seq > settled else 0
         buyer.events.append(event)

@@ -38,6 +38,8 @@ NO_DECIMALS = frozenset(
     ]
 )
 THREE_DECIMALS = frozenset(["BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"])
+WORD_LENGTH_MIN = 3
+ABBREVIATIONS = frozenset(["bps", "fps", "kib", "kwh", "mib", "gib", "tib", "min", "mol", "ppm", "rpm", "sec"])
 SCALES = ((9, "B"), (6, "M"), (3, "k"))
 
 
@@ -136,6 +138,22 @@ def qty(value: Decimal | int) -> str:
     return f"{MINUS if value < 0 else ''}{text}"
 
 
+def units(quantity: Decimal | int, unit: str) -> str:
+    """What so many of a unit are called: ``1 submission``, ``2 submissions``, ``5 ms``; just the word."""
+    return one(unit) if abs(quantity) == 1 else _plural(one(unit))
+
+
+def one(unit: str) -> str:
+    """What one of a unit is called, whichever way its merchant put it: a price is per ``submission``."""
+    lead, space, word = unit.rpartition(" ")
+    if not _is_word(word) or not word.endswith("s") or word.endswith(("ss", "us", "is")):
+        return unit
+    if word.endswith("ies"):
+        return f"{lead}{space}{word[:-3]}y"
+    cut = 2 if word.endswith(("sses", "xes", "ches", "shes")) and word != "caches" else 1
+    return f"{lead}{space}{word[:-cut]}"
+
+
 def delta(current: int | Decimal, previous: int | Decimal) -> Delta:
     """The change from one span to the next: ``+30.1%``, ``−46.6%``, ``New`` when there was nothing before."""
     if not previous:
@@ -193,7 +211,27 @@ def ago(when: datetime, now: datetime) -> str:
 
 
 def _several(count: int, unit: str) -> str:
-    return f"{count:,} {unit}" if count == 1 else f"{count:,} {unit}s"
+    return f"{count:,} {units(count, unit)}"
+
+
+def _is_word(unit: str) -> bool:
+    """Tell an English noun from a symbol, which is never inflected: ``ms``, ``GB``, ``tokens/s``, ``kWh``."""
+    return (
+        len(unit) >= WORD_LENGTH_MIN
+        and unit.isascii()
+        and unit.isalpha()
+        and unit[1:].islower()
+        and (unit.lower() not in ABBREVIATIONS)
+    )
+
+
+def _plural(unit: str) -> str:
+    word = unit.rpartition(" ")[2]
+    if not _is_word(word):
+        return unit
+    if word.endswith("y") and word[-2] not in "aeiou":
+        return f"{unit[:-1]}ies"
+    return f"{unit}es" if word.endswith(("s", "x", "z", "ch", "sh")) else f"{unit}s"
 
 
 def _fixed(nanos: int, places: int) -> str:

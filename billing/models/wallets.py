@@ -33,7 +33,7 @@ class Wallet(Owned):
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(fields=["bucket", "customer_id", "currency", "kind"], name="one_wallet_per_pot"),
+            models.UniqueConstraint(fields=["customer_id", "currency", "kind", "bucket"], name="one_wallet_per_pot"),
             models.CheckConstraint(
                 condition=~Q(kind="prepaid") | Q(balance__gte=F("spent") + F("held")), name="prepaid_never_overspent"
             ),

@@ -10,6 +10,7 @@ from uuid import UUID
 from django.db.models import Q, QuerySet, Sum
 
 from billing.models import CustomerRollup, Subscription, TopUp, Wallet
+from customers import addresses
 from customers.models import Customer
 from entitlements.models import Reservation
 from merchants import ids
@@ -158,7 +159,7 @@ def profile(*, customer: Customer, span: Span) -> Profile:
         currency=currency,
         spend=spend,
         spend_total=sum(spend),
-        address=[part for part in customer.address.values() if part],
+        address=addresses.lines(customer.address),
     )
 
 
@@ -220,7 +221,7 @@ def _spend_by_day(customer: Customer, span: Span, currency: str) -> list[int]:
 
 def _subscriptions(customer: Customer) -> list[SubscriptionRow]:
     rows = (
-        Subscription.objects.filter(bucket=customer.bucket, customer_id=customer.id)
+        Subscription.objects.filter(bucket=customer.bucket, customer_id=customer.id, merchant_id=customer.merchant_id)
         .select_related("plan")
         .order_by("status", "-created_at")
     )

@@ -114,8 +114,10 @@ def stamp(rows: Sequence[EventRow]) -> str:
 def described(events: Sequence[UsageEvent], merchant_id: UUID, by: str = RECORDED) -> list[EventRow]:
     """Say of each event who, what, how much and what became of it, in five queries however many there are."""
     gross: dict[UUID, int] = defaultdict(int)
-    for source_id, amount in _charges(events).values_list("source_id", "gross"):
+    captured: dict[UUID, int] = defaultdict(int)
+    for source_id, amount, part in _charges(events).values_list("source_id", "gross", "captured"):
         gross[source_id] += int(amount)
+        captured[source_id] += int(part)
     refunded = set(_refunds(events).values_list("usage_event_id", flat=True))
     currencies = currencies_of(events)
     names = dict(
@@ -133,18 +135,18 @@ def described(events: Sequence[UsageEvent], merchant_id: UUID, by: str = RECORDE
             uses=[_use(line, metrics) for line in event.properties],
             gross=gross[event.id],
             currency=currencies.get(event.subscription_id, ""),
-            status=status(event, gross[event.id], is_refunded=event.id in refunded),
+            status=status(gross[event.id], captured[event.id], is_refunded=event.id in refunded),
         )
         for event in events
     ]
     return _aligned(rows)
 
 
-def status(event: UsageEvent, gross: int, *, is_refunded: bool) -> str:
-    """Name an event's fate."""
+def status(gross: int, captured: int, *, is_refunded: bool) -> str:
+    """Name an event's fate. One that names a reservation which was closed by then drew on the free balance."""
     if is_refunded:
         return "refunded"
-    if event.reservation_id:
+    if captured:
         return "reservation"
     return "charged" if gross else "included"
 
@@ -195,10 +197,12 @@ def _with_status(events: QuerySet[UsageEvent], wanted: str) -> QuerySet[UsageEve
     if wanted == "refunded":
         return events.filter(refunds)
     events = events.filter(~refunds)
+    charges = Charge.objects.filter(bucket=OuterRef("bucket"), source_id=OuterRef("id"))
+    captures = Q(reservation_id__isnull=False) & Exists(charges.exclude(captured=0))
     if wanted == "reservation":
-        return events.filter(reservation_id__isnull=False)
-    costs = Exists(Charge.objects.filter(bucket=OuterRef("bucket"), source_id=OuterRef("id")).exclude(gross=0))
-    return events.filter(costs if wanted == "charged" else ~costs, reservation_id__isnull=True)
+        return events.filter(captures)
+    costs = Exists(charges.exclude(gross=0))
+    return events.filter(~captures, costs if wanted == "charged" else ~costs)
 
 
 def _charges(events: Sequence[UsageEvent]) -> QuerySet[Charge]:

@@ -56,6 +56,11 @@ class Fate:
         return self.row.customer_id
 
     @property
+    def is_captured(self) -> bool:
+        """Whether the reservation that the event names paid for any of it."""
+        return any(charge.captured for charge in self.charges)
+
+    @property
     def is_settled(self) -> bool:
         return all(charge.entry_id for charge in self.charges)
 

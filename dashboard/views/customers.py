@@ -121,7 +121,11 @@ def top_up(request: SeatedRequest, customer_id: str, wallet_id: str) -> HttpResp
     wallet = wallets.find(merchant_id=request.seat.merchant.id, wallet_id=public_id("acc", wallet_id))
     if wallet.customer_id != customer.id:
         raise Http404
-    form = forms.TopUp(request.POST if request.method == "POST" else None, initial={"key": secrets.token_hex(16)})
+    form = forms.TopUp(
+        request.POST if request.method == "POST" else None,
+        currency=wallet.currency,
+        initial={"key": secrets.token_hex(16)},
+    )
     if form.is_valid():
         try:
             made, _ = topups.top_up(

@@ -9,17 +9,20 @@ from typing import Any
 import psycopg
 import pytest
 
-from charging import execution, reading, store
+from charging import commands, execution, reading, store
+from charging.arrays import Array, Smallints, Texts, Times, Uuids
 from charging.channel import Statement
 from charging.outcomes import Done, Refused
 from customers.models import Book
 from entitlements.models import Reservation
+from merchants import ids
 from tests.charging.sellers import Seller, seller
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 MILL = 1_000_000  # nanos; the price of a unit
 MANY = 300
+KINDS: dict[type[Array], str] = {Smallints: "smallint[]", Uuids: "uuid[]", Texts: "text[]", Times: "timestamptz[]"}
 
 
 @pytest.fixture(autouse=True)
@@ -39,6 +42,54 @@ def plan(statement: Statement, *parameters: str) -> dict[str, Any]:
     assert row is not None
     found: dict[str, Any] = row[0][0]["Plan"]
     return found
+
+
+# What a question of the lane may look up, however little PostgreSQL knows of the tables (ADR 0010). Whose wallets or
+# whose wallet is one question: both indexes answer it with a handful of rows.
+BOOKS = {"customers_book_pkey"}
+RESERVATION_BY_ID, WALLET_BY_ID = {"entitlements_reservation_pkey"}, {"billing_wallet_pkey"}
+WALLET_BY_ID_AND_CUSTOMER = WALLET_BY_ID | {"one_wallet_per_pot"}
+EVENT_BY_ID, CHARGES_BY_SOURCE, COUNTERS = (
+    {"metering_usageevent_pkey"},
+    {"billing_charge_pkey"},
+    {"billing_counter_pkey"},
+)
+FITTING: dict[str, dict[str, set[str]]] = {
+    "_BOOKS": {
+        "customers_book": BOOKS,
+        "merchants_merchant": {"merchants_merchant_pkey"},
+        "entitlements_reservation": {"reservation_open"},
+        "billing_subscription": {"one_live_subscription_per_product"},
+        "billing_wallet": WALLET_BY_ID,
+    },
+    "_COUNTERS": {"billing_counter": COUNTERS},
+    "_CURRENT_COUNTERS": {"customers_book": BOOKS, "billing_counter": COUNTERS},
+    "_NAMED": {"entitlements_reservation": RESERVATION_BY_ID, "billing_wallet": WALLET_BY_ID_AND_CUSTOMER},
+    "_RESERVED": {
+        "entitlements_reservation": {"reservation_once_per_key"},
+        "billing_wallet": WALLET_BY_ID_AND_CUSTOMER,
+    },
+    "_SEEN": {"metering_usageevent": {"usage_event_once_per_key"}},
+    "_SUMS": {"billing_charge": CHARGES_BY_SOURCE, "billing_wallet": WALLET_BY_ID},
+    "_REFUNDABLE": {"metering_usageevent": EVENT_BY_ID, "billing_refund": {"usage_event_refunded_once"}},
+    "_CHARGES": {"billing_charge": CHARGES_BY_SOURCE},
+    "_WALLETS": {"billing_wallet": {"one_wallet_per_pot"}},
+}
+TABLES = sorted({table for fitting in FITTING.values() for table in fitting})
+
+
+def know(admin: Any, *, is_known: bool) -> None:
+    """Let PostgreSQL learn what the tables hold, or forget that it ever looked."""
+    for table in TABLES:
+        if is_known:
+            admin.execute(f"ANALYZE {table}")
+        else:
+            admin.execute("DELETE FROM pg_statistic WHERE starelid = %s::regclass", [table])
+            admin.execute(
+                "UPDATE pg_class SET reltuples = -1, relpages = 0 WHERE oid = %s::regclass "
+                "OR oid IN (SELECT indexrelid FROM pg_index WHERE indrelid = %s::regclass)",
+                [table, table],
+            )
 
 
 def nodes(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -66,8 +117,7 @@ class TestDueReservations:
         admin_connection.execute(
             "UPDATE entitlements_reservation SET expires_at = clock_timestamp() WHERE id = %s", [due.id]
         )
-        if is_known:
-            admin_connection.execute("ANALYZE entitlements_reservation")
+        know(admin_connection, is_known=is_known)
         found = plan(reading._BOOKS, str(_uuid(shop, 0).bytes[15]), str(_uuid(shop, 0)))
         assert discarded(found) < MANY // 100, json.dumps(found, indent=1)
 
@@ -89,6 +139,52 @@ class TestDueReservations:
         book.update(test_clock=now - timedelta(hours=1))
         execution.execute([shop.hold(quantity=10, expiresIn=60)])
         assert isinstance(execution.execute([shop.record(quantity=10)])[0], Refused)
+
+
+class TestEachQuestion:
+    @pytest.mark.parametrize("is_known", [False, True])
+    def test_has_one_index_whatever_the_statistics_say(self, is_known: bool, admin_connection: Any) -> None:
+        know(admin_connection, is_known=False)
+        assert {name: used(name) for name in FITTING} == FITTING  # when nothing is there yet
+        shop = seller(customers=100)
+        for customer in (0, 1):
+            execution.execute([shop.hold(customer) for _ in range(MANY)])
+            recorded = [shop.record(customer) for _ in range(MANY)]
+            execution.execute(recorded)
+            execution.execute([refund(command) for command in recorded[:40]])
+        know(admin_connection, is_known=is_known)
+        assert {name: used(name) for name in FITTING} == FITTING
+
+    def test_is_asked_here(self) -> None:
+        assert {name for name, value in vars(reading).items() if isinstance(value, Statement)} == set(FITTING)
+
+
+def refund(command: commands.RecordUsage) -> commands.Refund:
+    return commands.Refund(
+        ids.new_raw(command.customer_id[15]), command.customer_id, command.merchant_id, command.id, "sorry"
+    )
+
+
+def used(name: str) -> dict[str, set[str]]:
+    """The indexes that a question looks up in each table; all that fit, where nothing else is looked up."""
+    found, fitting = indexes(getattr(reading, name)), FITTING[name]
+    return {table: fitting[table] if names <= fitting.get(table, set()) else names for table, names in found.items()}
+
+
+def indexes(statement: Statement) -> dict[str, set[str]]:
+    """Name the indexes that a statement of the lane looks up in each table."""
+    kinds = ", ".join(KINDS[kind] for kind in statement.kinds)
+    values = ", ".join("NULL" for _ in statement.kinds)
+    with psycopg.connect(execution.database_url(), autocommit=True) as connection:
+        connection.execute(store.SESSION)
+        connection.execute(f"PREPARE asked ({kinds}) AS {statement.sql.decode()}")
+        row = connection.execute(f"EXPLAIN (FORMAT JSON) EXECUTE asked ({values})").fetchone()
+    assert row is not None
+    found: dict[str, set[str]] = {}
+    for node in nodes(row[0][0]["Plan"]):
+        if "Relation Name" in node:
+            found.setdefault(node["Relation Name"], set()).add(node.get("Index Name", node["Node Type"]))
+    return found
 
 
 class TestCurrentCounters:
@@ -123,8 +219,7 @@ class TestKeysSeen:
     ) -> None:
         shop = seller(customers=100)
         admin_connection.execute(MANY_EVENTS)
-        if is_known:
-            admin_connection.execute("ANALYZE metering_usageevent")
+        know(admin_connection, is_known=is_known)
         found = plan(reading._SEEN, str(_uuid(shop, 0).bytes[15]), str(_uuid(shop, 0)), "old-7")
         assert found["Actual Rows"] == 1
         assert "usage_event_once_per_key" in {node.get("Index Name") for node in nodes(found)}

@@ -59,17 +59,34 @@ class TestTranslate:
 
         assert [fault["field"] for fault in faults] == ["consumer.email", "items.1.quantity", "body"]
 
+    @pytest.mark.parametrize(
+        ("detail", "message"),
+        [
+            ({"items": [{"quantity": ["quantity must be whole."]}]}, "items.0.quantity must be whole."),
+            ({"quantity": ["quantity must be whole."]}, "quantity must be whole."),
+            ({"quantity": ["This field is required."]}, "quantity: This field is required."),
+            ({"unit": ["units are not known."]}, "unit: units are not known."),
+        ],
+    )
+    def test_names_the_field_once(self, detail, message):
+        assert errors.translate(exceptions.ValidationError(detail)).message == message
+
 
 class TestWhatDjangoAnswersByItself:
-    @pytest.mark.parametrize("path", ["/v0/none", "/v1/none", "/v2/none", "/v0/products/%00", "/v0/products/../x"])
-    def test_is_json_under_the_api(self, path):
-        answer = Client().get(path)
+    @pytest.mark.parametrize("method", ["get", "post"])
+    @pytest.mark.parametrize(
+        "path", ["/v0", "/v0/", "/v1", "/v2/", "/v0/none", "/v1/none", "/v2/none", "/v1/customers", "/v0/products/../x"]
+    )
+    def test_is_json_under_the_api(self, path, method):
+        answer = getattr(Client(enforce_csrf_checks=True), method)(path)
 
-        assert answer["Content-Type"] == "application/json"
+        assert (answer.status_code, answer["Content-Type"]) == (404, "application/json")
+        assert answer.json()["code"] == "ROUTE_NOT_FOUND"
         assert answer.json()["requestId"]
 
-    def test_is_a_page_elsewhere(self):
-        assert Client().get("/none")["Content-Type"].startswith("text/html")
+    @pytest.mark.parametrize("path", ["/none", "/v0none", "/v00/none"])
+    def test_is_a_page_elsewhere(self, path):
+        assert Client().get(path)["Content-Type"].startswith("text/html")
 
     @pytest.mark.parametrize(
         ("handler", "status"),

@@ -173,6 +173,34 @@ class TestDelta:
         assert fmt.delta(current, previous) == expected
 
 
+class TestUnits:
+    @pytest.mark.parametrize(
+        ("one", "more"),
+        [
+            ("submission", "submissions"),
+            ("query", "queries"),
+            ("day", "days"),
+            ("box", "boxes"),
+            ("batch", "batches"),
+            ("cache", "caches"),
+            ("image", "images"),
+            ("address", "addresses"),
+            ("API call", "API calls"),
+            ("ms", "ms"),
+            ("GB", "GB"),
+            ("kWh", "kWh"),
+            ("tokens/s", "tokens/s"),
+            ("min", "min"),
+            ("", ""),
+        ],
+    )
+    def test_follow_their_number_however_the_merchant_put_them(self, one: str, more: str) -> None:
+        assert [fmt.units(Decimal(1), unit) for unit in (one, more)] == [one, one]
+        assert [fmt.units(Decimal(2), unit) for unit in (one, more)] == [more, more]
+        assert fmt.units(Decimal("0.5"), one) == fmt.units(0, one) == more
+        assert [fmt.one(unit) for unit in (one, more)] == [one, one]
+
+
 class TestTimes:
     WHEN = datetime(2026, 11, 1, 5, 9, 7, tzinfo=UTC)
 

@@ -33,6 +33,8 @@ register.filter("exact", fmt.exact)
 register.filter("stat", fmt.stat)
 register.filter("price", fmt.price)
 register.filter("qty", fmt.qty)
+register.filter("units", fmt.units)
+register.filter("one", fmt.one)
 
 
 @lru_cache(maxsize=256)

@@ -98,6 +98,12 @@ class TestFate:
     def test_of_a_new_charge_has_no_entry_yet(self, scene: scenes.Scene) -> None:
         assert not fate.of(scene.buyers[0].events[-1]).is_settled
 
+    def test_tells_a_capture_from_a_reservation_that_is_only_named(self, scene: scenes.Scene) -> None:
+        capturing, late = (fate.of(scene.buyers[0].events[seq - 1]) for seq in (scenes.CAPTURING, scenes.TOO_LATE))
+        assert capturing.reservation_id == late.reservation_id
+        assert (capturing.row.status, capturing.is_captured) == ("reservation", True)
+        assert (late.row.status, late.is_captured) == ("charged", False)
+
     def test_names_the_reservation_and_the_refund(self, scene: scenes.Scene) -> None:
         assert fate.of(scene.buyers[0].events[4]).reservation_id.startswith("com_")
         refund = fate.of(scene.buyers[0].events[1]).refund

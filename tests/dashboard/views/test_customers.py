@@ -28,6 +28,12 @@ class TestListing:
             assert "Northwind Labs" in content
             assert "Quantile AI" not in content
 
+    def test_prints_balances_as_the_customers_page_does(self, owner: Client, scene: scenes.Scene) -> None:
+        wallet = scene.buyers[0].wallet
+        Wallet.objects.filter(bucket=wallet.bucket, id=wallet.id).update(balance=12_345_678_000, spent=0, held=0)
+        for url in (f"/{scene.slug}/test/customers", path(scene)):
+            assert b"$12.345678" in owner.get(url).content
+
     def test_says_when_nobody_matches(self, owner: Client, scene: scenes.Scene) -> None:
         content = owner.get(f"/{scene.slug}/test/customers", {"q": "<zz>"}).content.decode()
         assert "No customer matches" in content
@@ -50,6 +56,12 @@ class TestShow:
         assert f"${left:,.2f}" in content
         assert "$10.00 of it held" in content
         assert "Open reservations" in content
+
+    def test_writes_the_address_as_its_country_does(self, owner: Client, scene: scenes.Scene) -> None:
+        customer = scene.buyers[0].customer
+        address = {"country": "US", "zipCode": "98101", "state": "WA", "city": "Seattle", "line1": "500 Lakeside Ave"}
+        Customer.objects.filter(bucket=customer.bucket, id=customer.id).update(address=address)
+        assert b"500 Lakeside Ave<br>Seattle, WA 98101<br>US" in owner.get(path(scene)).content
 
     def test_takes_a_bounded_number_of_queries(
         self, owner: Client, scene: scenes.Scene, django_assert_max_num_queries: object
@@ -113,6 +125,9 @@ class TestTopUp:
             owner.post(self.url(scene), {"amount": "25.50", "key": "once"})
         made = TopUp.objects.get()
         assert (made.amount, made.status) == (25_500_000_000, "success")
+
+    def test_names_the_currency(self, owner: Client, scene: scenes.Scene) -> None:
+        assert b"Amount in USD" in owner.get(self.url(scene)).content
 
     @pytest.mark.parametrize("amount", ["0", "-5", "0.001", "many"])
     def test_refuses_what_cannot_be_paid(self, owner: Client, scene: scenes.Scene, amount: str) -> None:

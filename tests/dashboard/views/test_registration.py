@@ -69,6 +69,11 @@ class TestSignUp:
         assert Organization.objects.get().slug.startswith("portal-")
 
 
+@pytest.mark.parametrize("page", ["login", "signup"])
+def test_the_first_pages_name_the_product(page: str) -> None:
+    assert b"</span>Farthing</p>" in Client().get(f"/accounts/{page}/").content
+
+
 class TestStart:
     def test_leads_to_the_sign_in_page(self) -> None:
         assert Client().get("/")["Location"] == "/accounts/login/"

@@ -3,7 +3,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("metering", "0003_one_index_per_question"),
+        ("metering", "0004_one_fitting_index"),
     ]
 
     operations = [

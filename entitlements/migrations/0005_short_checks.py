@@ -4,7 +4,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("entitlements", "0003_one_index_per_question"),
+        ("entitlements", "0004_one_fitting_index"),
     ]
 
     operations = [

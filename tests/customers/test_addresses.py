@@ -1,0 +1,27 @@
+"""Postal addresses."""
+
+import pytest
+
+from customers import addresses
+
+STREET = {"line1": "1 High Street", "line2": "Unit 2"}
+
+
+class TestLines:
+    @pytest.mark.parametrize(
+        ("address", "area"),
+        [
+            ({"city": "Seattle", "state": "WA", "country": "US", "zipCode": "98101"}, ["Seattle, WA 98101", "US"]),
+            ({"city": "Toronto", "state": "ON", "country": "CA", "zipCode": "M5V 2T6"}, ["Toronto ON M5V 2T6", "CA"]),
+            ({"city": "Berlin", "country": "DE", "zipCode": "10115"}, ["10115 Berlin", "DE"]),
+            ({"city": "London", "country": "GB", "zipCode": "SW1A 1AA"}, ["London", "SW1A 1AA", "GB"]),
+            ({"state": "WA", "country": "US"}, ["WA", "US"]),
+            ({"city": "Berlin"}, ["Berlin"]),
+        ],
+    )
+    def test_are_in_the_order_of_their_country(self, address: dict[str, str], area: list[str]) -> None:
+        backwards = dict(reversed((STREET | address).items()))
+        assert addresses.lines(backwards) == ["1 High Street", "Unit 2", *area]
+
+    def test_of_nothing_are_none(self) -> None:
+        assert addresses.lines({}) == []
