@@ -120,21 +120,22 @@ def load_version(plan_version_id: UUID) -> prices.PlanVersion:
         cadence=version.billing_cadence,
         tax_behavior=version.tax_behavior,  # type: ignore[arg-type]
         default_tax_rate=version.default_tax_rate,
-        prices=tuple(_compiled(price) for price in version.prices.select_related("price").order_by("id")),
+        prices=tuple(_compiled(price) for price in version.prices.select_related(*_OF_PRODUCT).order_by("id")),
     )
 
 
 def _compiled(version: PriceVersion) -> prices.PriceVersion:
-    metric_id, fee_id = version.price.billable_metric_id, version.price.fee_id
+    metric, fee_id = version.price.billable_metric, version.price.fee_id
     return prices.PriceVersion(
         id=version.id.bytes,
         price_id=version.price_id.bytes,
-        metric_id=metric_id.bytes if metric_id else None,
+        metric_id=metric.id.bytes if metric else None,
         fee_id=fee_id.bytes if fee_id else None,
         term=version.payment_term,  # type: ignore[arg-type]
         model=prices.parse_model(version.model, version.properties),
         cadence=version.billing_cadence,
         display_name=version.display_name,
+        aggregation=metric.aggregation if metric else "SUM",  # type: ignore[arg-type]
     )
 
 
