@@ -74,7 +74,7 @@ def describe(model: ChargeModel) -> dict[str, Any]:
             return {"default": _plain(model.default), "parameters": parameters}
         case Percentage():
             fixed = {"fixedFee": _plain(model.fixed_fee)} if model.fixed_fee else {}
-            least = {"minCharge": _plain(model.least)} if model.least else {}
+            least = {"minCharge": _plain(model.least)}
             most = {} if model.most is None else {"maxCharge": _plain(model.most)}
             return {"percentage": _plain(model.fraction), **fixed, **least, **most}
         case Dynamic():
