@@ -7,20 +7,23 @@ at it (``plans.follow``); what was charged or agreed before keeps its own.
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 from django.db import transaction
 from django.db.models import Exists, OuterRef, QuerySet
 
-from billing import plans, prices, taxes
+from billing import money, plans, prices, rating, taxes
 from billing.models import Fee, PaymentTerm, Price, PriceVersion, Subscription
 from billing.plans import CADENCES, ONE_TIME
+from billing.prices import Adjusted, ChargeModel, Percentage, Standard
 from customers.models import Book
 from merchants import audit, ids, products
 from merchants.audit import Actor
-from merchants.errors import Conflict, NotFound, ValidationFailed
+from merchants.errors import Conflict, NotFound, Unprocessable, ValidationFailed
 from metering import metrics
+from metering.aggregation import Aggregation
+from metering.models import BillableMetric
 
 BLOCKERS_SHOWN_MAX = 10
 
@@ -185,16 +188,18 @@ def create_price(*, merchant_id: UUID, new: NewPrice, actor: Actor, now: datetim
     Raises:
         NotFound: the merchant has no such metric or fee.
         ValidationFailed: model, properties, term or cadence do not fit.
+        Unprocessable: the model makes no sense for this metric.
     """
+    metric = None
     with transaction.atomic():
         if new.metric_id is not None and new.fee_id is None:
-            metrics.get(merchant_id=merchant_id, metric_id=new.metric_id)
+            metric = metrics.get(merchant_id=merchant_id, metric_id=new.metric_id)
         elif new.fee_id is not None and new.metric_id is None:
             _lock_fee(merchant_id, new.fee_id)  # it may be deleted at this moment
         else:
             message = "A price needs a billableMetricId or a feeId, and not both."
             raise ValidationFailed(message, field="billableMetricId", code="METRIC_OR_FEE")
-        terms = _terms(new)
+        terms = _terms(new, metric)
         price = Price.objects.create(
             merchant_id=merchant_id, billable_metric_id=new.metric_id, fee_id=new.fee_id, created_at=now, updated_at=now
         )
@@ -213,6 +218,7 @@ def update_price(
     Raises:
         NotFound: the merchant has no such price.
         ValidationFailed: what comes out does not fit, by itself or into one of the plans.
+        Unprocessable: the model makes no sense for this metric.
     """
     with transaction.atomic():
         price = _lock_price(merchant_id, price_id)
@@ -225,7 +231,7 @@ def update_price(
                 metrics.get(merchant_id=merchant_id, metric_id=wanted.metric_id)
             message = "A price stays with its metric; make a new price for another one."
             raise ValidationFailed(message, field="billableMetricId", code="PRICE_STAYS")
-        terms = _terms(wanted)
+        terms = _terms(wanted, price.billable_metric)
         if terms == before:
             return version
         replacement = PriceVersion.objects.create(price=price, number=version.number + 1, created_at=now, **terms)
@@ -256,10 +262,14 @@ def delete_price(*, merchant_id: UUID, price_id: UUID, actor: Actor, now: dateti
 _TERMS = ("display_name", "model", "properties", "payment_term", "billing_cadence")
 
 
-def _terms(new: NewPrice) -> dict[str, Any]:
-    """Check the terms of a price, and return them as they are stored."""
+def _terms(new: NewPrice, metric: BillableMetric | None) -> dict[str, Any]:
+    """Check the terms of a price of a metric, or else of a fee, and return them as they are stored."""
     model = prices.parse_model(new.model, new.properties)
-    is_fee = new.fee_id is not None
+    is_fee = metric is None
+    if metric is None:
+        _check_fee_model(model)
+    else:
+        _check_fit(model, metric)
     allowed = FEE_TERMS if is_fee else METRIC_TERMS
     if new.payment_term not in allowed:
         message = f"paymentTerm of a {'fee' if is_fee else 'metric'} must be {' or '.join(allowed)}."
@@ -276,6 +286,25 @@ def _terms(new: NewPrice) -> dict[str, Any]:
         "payment_term": new.payment_term,
         "billing_cadence": new.billing_cadence,
     }
+
+
+def _check_fee_model(model: ChargeModel) -> None:
+    if not isinstance(model, Standard):
+        message = "A fee is one amount: its model must be standard, with a unitPrice and nothing else."
+        raise ValidationFailed(message, field="model", code="INVALID_FEE_MODEL")
+
+
+def _check_fit(model: ChargeModel, metric: BillableMetric) -> None:
+    """Refuse a model that cannot rate a metric; raises Unprocessable."""
+    reason = rating.misfit(model, cast(Aggregation, metric.aggregation))
+    if reason is not None:
+        raise Unprocessable(reason, code="MODEL_DOES_NOT_FIT", details={"field": "model"})
+    if isinstance(prices.plain_of(model), Percentage) and metric.unit not in money.EXPONENTS:
+        message = f"A percentage is of an amount of money: the metric's unit must be a currency, not {metric.unit}."
+        raise Unprocessable(message, code="UNIT_IS_NO_CURRENCY", details={"field": "billableMetricId"})
+    if isinstance(model, Adjusted) and model.minimum:
+        message = "A minimumCharge is not charged yet; leave it out."
+        raise Unprocessable(message, code="MINIMUM_NOT_CHARGED", details={"field": "properties.minimumCharge"})
 
 
 def _lock_price(merchant_id: UUID, price_id: UUID) -> Price:

@@ -110,6 +110,11 @@ def scaled(number: Decimal, places: int) -> int:
     return int(EXACT.to_integral_exact(EXACT.scaleb(number, places)))
 
 
+def rounded(number: Decimal, places: int) -> Decimal:
+    """Return a number rounded half away from zero to so many decimals, for what has more than can be kept."""
+    return number.quantize(Decimal(1).scaleb(-places), context=_HALF_UP)
+
+
 def bounded(nanos: int) -> int:
     """Return nanos as they are; raises AmountTooLarge beyond what is kept as money."""
     if -NANOS_MAX <= nanos <= NANOS_MAX:

@@ -120,21 +120,22 @@ def load_version(plan_version_id: UUID) -> prices.PlanVersion:
         cadence=version.billing_cadence,
         tax_behavior=version.tax_behavior,  # type: ignore[arg-type]
         default_tax_rate=version.default_tax_rate,
-        prices=tuple(_compiled(price) for price in version.prices.select_related("price").order_by("id")),
+        prices=tuple(_compiled(price) for price in version.prices.select_related(*_OF_PRODUCT).order_by("id")),
     )
 
 
 def _compiled(version: PriceVersion) -> prices.PriceVersion:
-    metric_id, fee_id = version.price.billable_metric_id, version.price.fee_id
+    metric, fee_id = version.price.billable_metric, version.price.fee_id
     return prices.PriceVersion(
         id=version.id.bytes,
         price_id=version.price_id.bytes,
-        metric_id=metric_id.bytes if metric_id else None,
+        metric_id=metric.id.bytes if metric else None,
         fee_id=fee_id.bytes if fee_id else None,
         term=version.payment_term,  # type: ignore[arg-type]
         model=prices.parse_model(version.model, version.properties),
         cadence=version.billing_cadence,
         display_name=version.display_name,
+        aggregation=metric.aggregation if metric else "SUM",  # type: ignore[arg-type]
     )
 
 
@@ -151,7 +152,7 @@ def create(*, merchant_id: UUID, new: NewPlan, actor: Actor, now: datetime) -> P
     with transaction.atomic():
         sold = _lock_prices(merchant_id, new.prices)
         product_id = _product(merchant_id, new.product_id, sold)
-        _check(sold, product_id, new.billing_cadence)
+        _check(sold, product_id, new.billing_cadence, new.currency)
         plan = Plan.objects.create(
             merchant_id=merchant_id,
             product_id=product_id,
@@ -185,7 +186,7 @@ def update(*, merchant_id: UUID, plan_id: UUID, changes: dict[str, Any], actor: 
         was_sold = list(version.prices.all())
         if after != before or (sold is not None and {p.id for p in sold} != {p.id for p in was_sold}):
             number = version.number + 1
-            _check(was_sold if sold is None else sold, plan.product_id, after["billing_cadence"])
+            _check(was_sold if sold is None else sold, plan.product_id, after["billing_cadence"], version.currency)
             _write_version(
                 plan, number, was_sold if sold is None else sold, currency=version.currency, now=now, **after
             )
@@ -203,7 +204,7 @@ def follow(*, price_id: UUID, replacement: PriceVersion, actor: Actor, now: date
         sold = [replacement if price.price_id == price_id else price for price in version.prices.all()]
         if replacement not in sold:  # taken out of the plan just before we had its lock
             continue
-        _check(sold, plan.product_id, version.billing_cadence)
+        _check(sold, plan.product_id, version.billing_cadence, version.currency)
         terms = {name: getattr(version, name) for name in VERSION_CHANGES}
         _write_version(plan, version.number + 1, sold, currency=version.currency, now=now, **terms)
         Plan.objects.filter(id=plan.id).update(updated_at=now)
@@ -245,7 +246,7 @@ def _product_of(version: PriceVersion) -> UUID:
     return metric.product_id if metric else cast(Fee, fee).product_id  # a CHECK keeps it one or the other
 
 
-def _check(sold: Sequence[PriceVersion], product_id: UUID | None, cadence: str) -> None:
+def _check(sold: Sequence[PriceVersion], product_id: UUID | None, cadence: str, currency: str) -> None:
     """Refuse prices that cannot stand in one plan, naming each."""
     faults: list[FieldError] = []
     seen: set[UUID | None] = set()
@@ -259,6 +260,10 @@ def _check(sold: Sequence[PriceVersion], product_id: UUID | None, cadence: str) 
         # Fees fall due at their own cadence; use is counted in the periods of the plan.
         if price.billable_metric_id and version.billing_cadence not in (None, cadence):
             faults.append(_fault("CADENCE_MISMATCH", f"{name} is counted in {version.billing_cadence}, not {cadence}."))
+        # A percentage of dollars is dollars.
+        metric = price.billable_metric
+        if version.model == "percentage" and metric and metric.unit != currency:
+            faults.append(_fault("CURRENCY_MISMATCH", f"{name} takes a part of {metric.unit}, not of {currency}."))
         seen.add(price.billable_metric_id or price.fee_id)
     if faults:
         raise ValidationFailed(faults[0]["message"], errors=faults)

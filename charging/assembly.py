@@ -100,8 +100,8 @@ def add_wallet(books: Books, row: Row, writes: Writes) -> None:
 
 def add_counter(books: Books, row: Row, writes: Writes) -> None:
     """Put a counter into its book."""
-    customer_id, subscription_id, version_id, start, end, tax_rate, fee_rate, quantity, amount, net, gross, fee = row
-    net, gross = int(net), int(gross)
+    customer_id, subscription_id, version_id, start, end, tax_rate, fee_rate, quantity, amount, *charged, state = row
+    net, gross, fee = map(int, charged)
     books[customer_id].counters.setdefault(
         (subscription_id, version_id, end),
         Counter(
@@ -111,8 +111,8 @@ def add_counter(books: Books, row: Row, writes: Writes) -> None:
             end,
             tax_rate,
             fee_rate,
-            Accumulator(quantity, amount),
-            Totals(net, gross - net, gross, int(fee)),
+            Accumulator(quantity, amount, state),
+            Totals(net, gross - net, gross, fee),
             stored=True,
         ),
     )

@@ -11,7 +11,7 @@ from billing.prices import PriceVersion
 from charging.book import Book, Catalogue, Reservation
 from charging.commands import Extend, Release, Reserve, Resolve, plain
 from charging.outcomes import Done
-from charging.terms import Terms, afford, new_counter, nothing, pot, price_in, tax_rate, terms_of
+from charging.terms import Terms, afford, new_counter, nothing, pot, price_in, tax_rate, terms_of, unratable
 from merchants import ids, regions
 from merchants.errors import Conflict, IdempotencyConflict, Unprocessable
 
@@ -85,13 +85,17 @@ def _hold(book: Book, terms: Terms, price: PriceVersion, command: Reserve, index
     line = command.lines[index]
     if line.quantity is None:
         return to_nanos(line.amount or Decimal(0))
-    most = rating.ceiling_gross(
-        price.model,
-        rating.Usage(line.quantity, line.price),
-        _highest_tax_rate(book, terms, price),
-        terms.plan.tax_behavior,
-        command.max_uses,
-    )
+    try:
+        most = rating.ceiling_gross(
+            price.model,
+            rating.Usage(line.quantity, line.price),
+            _highest_tax_rate(book, terms, price),
+            terms.plan.tax_behavior,
+            command.max_uses,
+            price.aggregation,
+        )
+    except rating.Unratable as refusal:
+        raise unratable(refusal, f"entitlementData.{index}", index) from None
     if most is None:
         raise Unprocessable(
             "This price has no upper bound: reserve an amount instead of a quantity.",

@@ -22,10 +22,11 @@ WHERE v.id = ANY(?)""",
 _PRICES = Statement(
     """
 SELECT of_plan.plan_version_id, p.id, p.price_id, price.billable_metric_id, price.fee_id, p.payment_term, p.model,
-       p.properties, p.billing_cadence, p.display_name
+       p.properties, p.billing_cadence, p.display_name, metric.aggregation
 FROM billing_planversionprice AS of_plan
 JOIN billing_priceversion AS p ON p.id = of_plan.price_version_id
 JOIN billing_price AS price ON price.id = p.price_id
+LEFT JOIN metering_billablemetric AS metric ON metric.id = price.billable_metric_id
 WHERE of_plan.plan_version_id = ANY(?)
 ORDER BY p.id""",
     Uuids,
@@ -72,9 +73,9 @@ def _load_plans(channel: Channel, missing: Iterable[bytes]) -> Steps[dict[bytes,
     channel.say(_PRICES, wanted)
     versions, listed = yield from channel.hear()
     prices: dict[bytes, list[PriceVersion]] = {}
-    for plan_version_id, version_id, price_id, metric_id, fee_id, term, model, properties, cadence, name in listed:
+    for plan_version_id, version_id, price_id, metric_id, fee_id, term, model, properties, cadence, name, way in listed:
         charge_model = parse_model(model, properties)
-        price = PriceVersion(version_id, price_id, metric_id, fee_id, term, charge_model, cadence, name)
+        price = PriceVersion(version_id, price_id, metric_id, fee_id, term, charge_model, cadence, name, way or "SUM")
         prices.setdefault(plan_version_id, []).append(price)
     loaded: dict[bytes, PlanVersion] = {}
     for version_id, plan_id, product_id, currency, cadence, behavior, tax_rate in versions:

@@ -168,10 +168,10 @@ def wallets(changed: Sequence[Wallet]) -> Rows:
 
 
 def counters(changed: Sequence[tuple[bytes, Counter]]) -> Rows:
-    """Rows of lane_counter, from customers and their counters."""
+    """Rows of lane_counter_2, from customers and their counters."""
     return Rows(
-        "lane_counter",
-        13,
+        "lane_counter_2",
+        14,
         [
             b"".join(
                 (
@@ -191,6 +191,7 @@ def counters(changed: Sequence[tuple[bytes, Counter]]) -> Rows:
                     _number(c.charged.net),
                     _number(c.charged.gross),
                     _number(c.charged.fee),
+                    _NO_TEXT if c.accumulator.state is None else _text(c.accumulator.state),
                 )
             )
             for customer_id, c in changed

@@ -5,6 +5,7 @@ from decimal import Decimal
 
 import msgspec
 
+from billing import rating
 from billing.money import from_nanos
 from billing.prices import PlanVersion, PriceVersion
 from billing.rating import Accumulator, Totals
@@ -29,6 +30,12 @@ class Terms(msgspec.Struct, frozen=True, gc=False):
 
 def nothing(field: str) -> NotFound:
     return NotFound(f"{field} names nothing that exists here.", details={"field": field})
+
+
+def unratable(refusal: rating.Unratable, at: str, index: int) -> Unprocessable:
+    """Say where in a request the use is that has no price: a price stands with its quantity, metadata for them all."""
+    field = f"{at}.price" if refusal.member == "price" else refusal.member
+    return Unprocessable(refusal.message, code=refusal.code, details={"index": index, "field": field})
 
 
 def terms_of(

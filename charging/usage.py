@@ -11,7 +11,7 @@ from charging import holds
 from charging.book import Book, Catalogue, Charge, Counter, CounterKey, Event, Reservation, Wallet
 from charging.commands import RecordUsage, plain
 from charging.outcomes import Done
-from charging.terms import Terms, afford, new_counter, post, pot, price_in, terms_of
+from charging.terms import Terms, afford, new_counter, post, pot, price_in, terms_of, unratable
 from merchants import ids
 from merchants.errors import IdempotencyConflict, Unprocessable
 
@@ -84,7 +84,11 @@ def _rate(
             accumulator, charged = counter.accumulator, counter.charged
         else:
             counter, accumulator, charged = before.counter, before.accumulator, before.totals
-        accumulator = rating.accumulate(price.model, accumulator, rating.Usage(item.quantity, item.price))
+        usage = rating.Usage(item.quantity, item.price, command.timestamp, command.key, command.metadata)
+        try:
+            accumulator = rating.accumulate(price.model, accumulator, usage, price.aggregation)
+        except rating.Unratable as refusal:
+            raise unratable(refusal, f"properties.{index}", index) from None
         totals = rating.totals(
             rating.total(price.model, accumulator), counter.tax_rate, terms.plan.tax_behavior, counter.fee_rate
         )

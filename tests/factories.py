@@ -34,14 +34,16 @@ def product(*, merchant: Merchant, name: str = "Inference API") -> Product:
     return Product.objects.create(merchant=merchant, name=name, created_at=NOW, updated_at=NOW)
 
 
-def metric(*, product: Product, name: str = "Requests", unit: str = "request") -> BillableMetric:
-    """A metric that sums."""
+def metric(
+    *, product: Product, name: str = "Requests", unit: str = "request", aggregation: str = Aggregation.SUM
+) -> BillableMetric:
+    """A metric, by default one that sums."""
     return BillableMetric.objects.create(
         merchant=product.merchant,
         product=product,
         name=name,
         unit=unit,
-        aggregation=Aggregation.SUM,
+        aggregation=aggregation,
         created_at=NOW,
         updated_at=NOW,
     )

@@ -3,12 +3,13 @@
 from typing import Any
 
 from django.urls import path
-from drf_spectacular.utils import extend_schema, extend_schema_field
+from drf_spectacular.utils import OpenApiExample, extend_schema, extend_schema_field
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from billing import catalogue, prices
+from billing.api import price_schemas
 from billing.catalogue import NewPrice
 from billing.models import PaymentTerm, PriceVersion
 from billing.plans import CADENCES, ONE_TIME
@@ -21,6 +22,7 @@ from merchants.serializers import (
     PageSerializer,
     StrictField,
     TextField,
+    example_id,
     page_of,
 )
 from merchants.tenancy import TenantView
@@ -29,16 +31,22 @@ from metering import metrics
 NAME_LENGTH_MAX = 200
 FEE_MODEL = "standard"  # the only one that fees have, so it need not be said
 
-_STANDARD = {
-    "type": "object",
-    "description": "What the model needs; for `standard` the price of one unit in major units.",
-    "required": ["unitPrice"],
-    "properties": {"unitPrice": {"type": "string", "pattern": r"^[0-9]{1,12}(\.[0-9]{1,9})?$", "example": "0.0025"}},
-    "additionalProperties": False,
-}
+
+def _example(name: str, model: str, properties: dict[str, Any]) -> OpenApiExample:
+    body = {
+        "billableMetricId": example_id("bm"),
+        "invoiceDisplayName": name,
+        "model": model,
+        "properties": properties,
+        "paymentTerm": "instant",
+    }
+    return OpenApiExample(name, body, request_only=True)
 
 
-@extend_schema_field(_STANDARD)
+EXAMPLES = [_example(*each) for each in price_schemas.EXAMPLES]
+
+
+@extend_schema_field(price_schemas.PROPERTIES)
 class PropertiesField(StrictField):
     """The numbers of a price model; ``billing.prices`` reads them once the model is known."""
 
@@ -69,7 +77,9 @@ class CreatePriceSerializer(BodySerializer):
     billableMetricId = IdField("bm", source="metric_id", required=False, help_text="This or feeId.")
     feeId = IdField("fee", source="fee_id", required=False, help_text="This or billableMetricId.")
     invoiceDisplayName = TextField(source="display_name", length_max=NAME_LENGTH_MAX)
-    model = TextField(required=False, help_text="`standard`; required for metrics.")
+    model = TextField(
+        required=False, help_text=f"One of {', '.join(prices.MODELS)}; required for metrics. Fees are `standard`."
+    )
     properties = PropertiesField()
     paymentTerm = ChoiceField(source="payment_term", choices=PaymentTerm.choices)
     billingCadence = ChoiceField(
@@ -117,9 +127,19 @@ class Prices(TenantView):
             rows = rows.filter(price__billable_metric=metric)
         return self.page(rows, query, PriceSerializer)
 
-    @extend_schema(operation_id="createPrice", request=CreatePriceSerializer, responses={201: PriceSerializer})
+    @extend_schema(
+        operation_id="createPrice",
+        request=CreatePriceSerializer,
+        responses={201: PriceSerializer},
+        examples=EXAMPLES,
+    )
     def post(self, request: Request) -> Response:
-        """Price a metric or a fee."""
+        """Price a metric or a fee.
+
+        Use is charged as the difference that it makes to the total of its period, so a charge may be below zero where
+        the total falls. A model must go with the metric's aggregation: `percentage` with SUM; `dynamic`, `matrix` and
+        the older form of `volume` with SUM or COUNT; the others also with MIN, MAX, AVG and LATEST.
+        """
         body = self.read_body(CreatePriceSerializer)
         new = NewPrice(**{"model": FEE_MODEL, **body})
 

@@ -48,7 +48,7 @@ class Charge(Owned):
 
 
 class Counter(Owned):
-    """The running accumulator of one price in one period: what has been used, and what was charged for it.
+    """The running accumulator of one price in one period: what use has come to, and what was charged for it.
 
     Keyed by the period's end so that "everything current" is one index range. ``tax_rate`` and ``fee_rate`` are
     pinned when the counter opens: a rate change starts with the next period.
@@ -62,7 +62,8 @@ class Counter(Owned):
     tax_rate = models.DecimalField(max_digits=7, decimal_places=4)  # percent
     fee_rate = models.DecimalField(max_digits=7, decimal_places=6)  # fraction
     quantity = QuantityField(default=0)
-    amount = QuantityField(default=0)  # exact amounts, for models that clamp each event
+    amount = QuantityField(default=0)  # exact amounts, for models that rate each event by itself
+    state = models.TextField(null=True)  # what the metric's aggregation needs besides the quantity to go on
     net = NanosField(default=0)
     gross = NanosField(default=0)
     fee = NanosField(default=0)

@@ -1,34 +1,47 @@
 """Every amount again, from what was reported: events through the rating that charged them."""
 
+import json
 import uuid
 from collections.abc import Iterator
+from contextlib import suppress
 from decimal import Decimal
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple, cast
 
 from billing import plans, rating
 from billing.models import PriceVersion
 from billing.prices import ChargeModel, parse_model
 from merchants import ids
 from merchants.verification import Check, collect, stream
+from metering.aggregation import Aggregation
 
 # Equal uses of one counter come once, with their number: what a use adds does not depend on where the counter stands.
+# What makes uses differ is only looked at where it matters: when and by which event, for the latest of them; what the
+# event says of its dimensions, for prices that go by these.
 _USES = """
-SELECT k.subscription_id, k.price_version_id, k.period_start, k.tax_rate, k.fee_rate, k.quantity, k.amount, k.net,
-       k.gross, k.fee, s.plan_version_id, u.quantity, u.stated, coalesce(u.count, 0)
+SELECT k.subscription_id, k.price_version_id, k.period_start, k.tax_rate, k.fee_rate, k.quantity, k.amount, k.state,
+       k.net, k.gross, k.fee, s.plan_version_id,
+       u.quantity, u.stated, u.at, u.key, u.said, coalesce(u.count, 0)
 FROM billing_counter k
 LEFT JOIN billing_subscription s ON s.bucket = k.bucket AND s.id = k.subscription_id
 LEFT JOIN (
     SELECT c.bucket, c.customer_id, c.subscription_id, c.price_version_id, c.period_start,
            (e.properties -> c.position ->> 1)::numeric AS quantity,
-           (e.properties -> c.position ->> 2)::numeric AS stated, count(*)
+           (e.properties -> c.position ->> 2)::numeric AS stated,
+           CASE WHEN m.aggregation = 'LATEST' THEN e.timestamp END AS at,
+           CASE WHEN m.aggregation = 'LATEST' THEN e.idempotency_key END AS key,
+           CASE WHEN m.aggregation = 'LATEST' THEN c.position END AS position,
+           CASE WHEN v.model = 'matrix' THEN e.metadata END AS said, count(*)
     FROM billing_charge c
     JOIN metering_usageevent e ON e.bucket = c.bucket AND e.id = c.source_id
+    LEFT JOIN billing_priceversion v ON v.id = c.price_version_id
+    LEFT JOIN billing_price p ON p.id = v.price_id
+    LEFT JOIN metering_billablemetric m ON m.id = p.billable_metric_id
     WHERE c.kind = 'usage'
-    GROUP BY 1, 2, 3, 4, 5, 6, 7
+    GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11
 ) u ON u.bucket = k.bucket AND u.customer_id = k.customer_id AND u.subscription_id = k.subscription_id
     AND u.price_version_id = k.price_version_id AND u.period_start = k.period_start
-ORDER BY k.bucket, k.customer_id, k.subscription_id, k.price_version_id, k.period_start
+ORDER BY k.bucket, k.customer_id, k.subscription_id, k.price_version_id, k.period_start, u.position
 """
 
 _FEES = """
@@ -42,47 +55,62 @@ JOIN billing_subscription s ON s.bucket = f.bucket AND s.id = f.subscription_id
 _NOTHING = rating.Accumulator()
 
 
+class _Price(NamedTuple):
+    model: ChargeModel
+    aggregation: Aggregation
+
+
 @lru_cache(maxsize=10_000)
-def _model(price_version_id: uuid.UUID) -> ChargeModel:
-    version = PriceVersion.objects.get(id=price_version_id)
-    return parse_model(version.model, version.properties)
+def _price(price_version_id: uuid.UUID) -> _Price:
+    version = PriceVersion.objects.select_related("price__billable_metric").get(id=price_version_id)
+    metric = version.price.billable_metric
+    model = parse_model(version.model, version.properties)
+    return _Price(model, cast(Aggregation, metric.aggregation) if metric else "SUM")
 
 
 def _differing_counters() -> Iterator[str]:
     counter: tuple[Any, ...] | None = None
     accumulator = _NOTHING
     for row in stream(_USES):
-        stands, (quantity, stated, count) = row[:11], row[11:]
+        stands, (quantity, stated, at, key, said, count) = row[:12], row[12:]
         if stands != counter:
             if counter is not None:
                 yield from _compare(counter, accumulator)
             counter, accumulator = stands, _NOTHING
         if quantity is not None:  # null: nothing was used, or events_charged names the event that lacks it
-            once = rating.accumulate(_model(row[1]), _NOTHING, rating.Usage(quantity, stated))
-            accumulator = rating.Accumulator(
-                accumulator.quantity + once.quantity * count, accumulator.amount + once.amount * count
-            )
+            usage = rating.Usage(quantity, stated, at, key or "", said if said is None else _notes(said))
+            with suppress(rating.Unratable):  # then the counter will differ
+                accumulator = rating.accumulate(
+                    _price(row[1]).model, accumulator, usage, _price(row[1]).aggregation, count
+                )
     if counter is not None:
         yield from _compare(counter, accumulator)
 
 
+def _notes(said: str) -> dict[str, str]:
+    """Read an event's metadata, which the cursor gives as it is stored."""
+    notes: dict[str, str] = json.loads(said)
+    return notes
+
+
 def _compare(counter: tuple[Any, ...], accumulator: rating.Accumulator) -> Iterator[str]:
-    subscription_id, version_id, start, tax_rate, fee_rate, quantity, amount, net, gross, fee, plan_version_id = counter
+    subscription_id, version_id, start, tax_rate, fee_rate, quantity, amount, state, *charged, plan_version_id = counter
     behavior = plans.load_version(plan_version_id).tax_behavior
-    totals = rating.totals(rating.total(_model(version_id), accumulator), tax_rate, behavior, fee_rate)
-    counted = quantity, amount, net, gross, fee
-    if counted != (accumulator.quantity, accumulator.amount, totals.net, totals.gross, totals.fee):
+    totals = rating.totals(rating.total(_price(version_id).model, accumulator), tax_rate, behavior, fee_rate)
+    counted = rating.Accumulator(quantity, amount, state)
+    if counted != accumulator or charged != [totals.net, totals.gross, totals.fee]:
         yield (
-            f"{ids.text('sub', subscription_id)}: {quantity.normalize():f} counted and {gross} charged, but events "
-            f"come to {accumulator.quantity.normalize():f} and {totals.gross}, period from {start}"
+            f"{ids.text('sub', subscription_id)}: {quantity.normalize():f} counted and {charged[1]} charged, but "
+            f"events come to {accumulator.quantity.normalize():f} and {totals.gross}, period from {start}"
         )
 
 
 def _differing_fees() -> Iterator[str]:
     for subscription_id, version_id, start, tax_rate, fee_rate, plan_version_id, quantity, *charged in stream(_FEES):
-        once = rating.accumulate(_model(version_id), _NOTHING, rating.Usage(Decimal(1)))
+        model = _price(version_id).model
+        once = rating.accumulate(model, _NOTHING, rating.Usage(Decimal(1)))
         behavior = plans.load_version(plan_version_id).tax_behavior
-        totals = rating.totals(rating.total(_model(version_id), once), tax_rate, behavior, fee_rate)
+        totals = rating.totals(rating.total(model, once), tax_rate, behavior, fee_rate)
         if quantity != 1 or charged != [totals.net, totals.gross, totals.fee]:
             yield f"{ids.text('sub', subscription_id)}: charged {charged[1]}, price {totals.gross}, period from {start}"
 

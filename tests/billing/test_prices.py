@@ -1,13 +1,24 @@
+import json
 from decimal import Decimal
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from billing import prices
-from billing.prices import PlanVersion, PriceVersion, Standard
+from billing.prices import Adjusted, LinearVolume, PlanVersion, PriceVersion, Standard, Tier, Volume
 from merchants.errors import ValidationFailed
+from tests.billing import charge_models as drawn
+
+TIER = {"upTo": "10", "unitPrice": "1"}
+LAST = {"upTo": None, "unitPrice": "2"}
+LINEAR = {"function": "linear", "gradient": "-0.01", "min": "1", "max": "9"}
+CELL = {"values": ["fast", "eu"], "unitPrice": "1"}
+
+
+def matrix(*cells, **more):
+    return {"dimensions": ["model", "region"], "cells": list(cells), **more}
 
 
 def price(number: int, *, metric_id: bytes | None, fee_id: bytes | None = None) -> PriceVersion:
@@ -75,6 +86,83 @@ class TestParseModel:
             prices.parse_model(model, {"unitPrice": "1"})
         assert refusal.value.errors[0]["field"] == "model"
 
+    @pytest.mark.parametrize(
+        ("model", "properties", "field"),
+        [
+            ("package", {}, "packageSize"),
+            ("package", {"packageSize": 0, "packagePrice": "1"}, "packageSize"),
+            ("package", {"packageSize": 10}, "packagePrice"),
+            ("package", {"packageSize": 10, "packagePrice": "1", "freeUnits": 3}, "freeUnits"),
+            ("graduated", {}, "tiers"),
+            ("graduated", {"tiers": {}}, "tiers"),
+            ("graduated", {"tiers": []}, "tiers"),
+            ("graduated", {"tiers": [{"upTo": n, "unitPrice": "1"} for n in range(1, 101)] + [LAST]}, "tiers"),
+            ("graduated", {"tiers": ["1"]}, "tiers.0"),
+            ("graduated", {"tiers": [TIER]}, "tiers.0.upTo"),
+            ("graduated", {"tiers": [LAST, LAST]}, "tiers.0.upTo"),
+            ("graduated", {"tiers": [TIER, TIER, LAST]}, "tiers.1.upTo"),
+            ("graduated", {"tiers": [TIER, {**TIER, "upTo": "9.5"}, LAST]}, "tiers.1.upTo"),
+            ("graduated", {"tiers": [{**TIER, "upTo": "0"}, LAST]}, "tiers.0.upTo"),
+            ("graduated", {"tiers": [{**TIER, "upTo": "-1"}, LAST]}, "tiers.0.upTo"),
+            ("graduated", {"tiers": [TIER, {"upTo": None}]}, "tiers.1.unitPrice"),
+            ("graduated", {"tiers": [{**TIER, "flatFee": "x"}, LAST]}, "tiers.0.flatFee"),
+            ("graduated", {"tiers": [{**TIER, "from": "0"}, LAST]}, "tiers.0.from"),
+            ("volume", {"tiers": [LAST], "default": "1"}, "default"),
+            ("volume", {"default": "1"}, "parameters"),
+            ("volume", {"default": "1", "parameters": {**LINEAR, "function": "cubic"}}, "parameters.function"),
+            ("volume", {"default": "1", "parameters": {**LINEAR, "gradient": 1}}, "parameters.gradient"),
+            ("volume", {"default": "1", "parameters": {**LINEAR, "max": "0.5"}}, "parameters.max"),
+            ("volume", {"default": "1", "parameters": {**LINEAR, "base": "0.5"}}, "parameters.base"),
+            ("volume", {"parameters": LINEAR}, "default"),
+            *[
+                ("percentage", {"percentage": value}, "percentage")
+                for value in (None, 0.029, "10.0001", "11", "0.00001", "-0.1", "2.9%")
+            ],
+            ("percentage", {"percentage": "0.029", "minCharge": "2", "maxCharge": "1"}, "maxCharge"),
+            ("percentage", {"percentage": "0.029", "includedUnits": 5}, "includedUnits"),
+            ("dynamic", {"minPrice": "2", "maxPrice": "1"}, "maxPrice"),
+            ("dynamic", {"minPrice": 2}, "minPrice"),
+            ("matrix", {"cells": []}, "dimensions"),
+            ("matrix", {"dimensions": list("abcd"), "cells": [CELL]}, "dimensions"),
+            ("matrix", {"dimensions": ["a", "a"], "cells": [CELL]}, "dimensions"),
+            ("matrix", {"dimensions": ["a\n"], "cells": [CELL]}, "dimensions.0"),
+            ("matrix", matrix(), "cells"),
+            ("matrix", matrix(*[CELL] * 1_001), "cells"),
+            ("matrix", matrix(CELL, CELL), "cells.1.values"),
+            ("matrix", matrix({**CELL, "values": ["fast"]}), "cells.0.values"),
+            ("matrix", matrix({**CELL, "values": ["fast", 3]}), "cells.0.values.1"),
+            ("matrix", matrix({**CELL, "price": "3"}), "cells.0.price"),
+            ("matrix", matrix(CELL, defaultUnitPrice="-3"), "defaultUnitPrice"),
+            ("standard", {"unitPrice": "1", "includedUnits": "-3"}, "includedUnits"),
+            ("standard", {"unitPrice": "1", "minimumCharge": 3}, "minimumCharge"),
+            ("standard", {"unitPrice": "1", "minimumCharge": "3", "maximumCharge": "2"}, "maximumCharge"),
+        ],
+    )
+    def test_names_the_property_of_any_model_at_fault(self, model, properties, field):
+        with pytest.raises(ValidationFailed) as refusal:
+            prices.parse_model(model, properties)
+        assert [fault["field"] for fault in refusal.value.errors] == [f"properties.{field}"]
+
+    def test_reads_a_hundred_tiers_and_a_thousand_cells(self):
+        tiers = [{"upTo": n, "unitPrice": "1"} for n in range(1, 100)] + [LAST]
+        assert len(prices.parse_model("volume", {"tiers": tiers}).tiers) == 100
+        cells = [{"values": ["fast", str(n)], "unitPrice": "1"} for n in range(1_000)]
+        assert len(prices.parse_model("matrix", matrix(*cells)).cells) == 1_000
+
+    def test_reads_both_forms_of_volume(self):
+        tiers = (Tier(Decimal(10), Decimal(1)), Tier(None, Decimal(2)))
+        assert prices.parse_model("volume", {"tiers": [TIER, LAST]}) == Volume(tiers)
+        linear = prices.parse_model("volume", {"default": "10", "parameters": LINEAR})
+        assert linear == LinearVolume(Decimal(10), Decimal("-0.01"), Decimal(1), Decimal(9))
+        assert prices.model_name(linear) == "volume"
+
+    def test_takes_what_any_model_may_have_from_around_it(self):
+        read = prices.parse_model(
+            "standard", {"unitPrice": "1", "includedUnits": 100, "minimumCharge": "5", "maximumCharge": "90"}
+        )
+        assert read == Adjusted(Standard(Decimal(1)), Decimal(100), Decimal(5), Decimal(90))
+        assert prices.model_name(read) == "standard"
+
     def test_names_properties_by_where_the_caller_has_them(self):
         with pytest.raises(ValidationFailed) as refusal:
             prices.parse_model("standard", {}, "prices.0.properties")
@@ -86,6 +174,17 @@ class TestDescribe:
     def test_gives_what_parse_model_reads(self, unit_price):
         model = Standard(unit_price)
         assert prices.parse_model(prices.model_name(model), prices.describe(model)) == model
+
+    @settings(deadline=None)
+    @given(drawn.adjusted(st.one_of(drawn.of_sums, drawn.of_events)))
+    def test_gives_what_parse_model_reads_of_any_model(self, model):
+        properties = prices.describe(model)
+        assert prices.parse_model(prices.model_name(model), properties) == model
+        assert prices.parse_model(prices.model_name(model), json.loads(json.dumps(properties))) == model
+
+    def test_writes_the_last_tier_open(self):
+        properties = {"tiers": [{**TIER, "flatFee": "3"}, LAST]}
+        assert prices.describe(prices.parse_model("graduated", properties)) == properties
 
     def test_keeps_the_digits_as_they_were_given(self):
         assert prices.describe(prices.parse_model("standard", {"unitPrice": "0.10"})) == {"unitPrice": "0.10"}
@@ -112,6 +211,7 @@ class TestPlanVersion:
         with pytest.raises(AttributeError):
             plan().currency = "EUR"
 
-    def test_comes_back_from_json(self):
-        book = plan(price(1, metric_id=b"a" * 16))
+    @given(drawn.adjusted(st.one_of(drawn.of_sums, drawn.of_events)))
+    def test_comes_back_from_json(self, model):
+        book = plan(msgspec.structs.replace(price(1, metric_id=b"a" * 16), model=model, aggregation="LATEST"))
         assert msgspec.json.decode(msgspec.json.encode(book), type=PlanVersion) == book

@@ -1,9 +1,13 @@
 """Prices over HTTP."""
 
+import jsonschema
 import pytest
 
+from billing.api import price_schemas
 from billing.models import PlanVersion
 from merchants import ids
+from metering.aggregation import IN_COUNTER
+from metering.models import Aggregation
 from tests import callers
 from tests.callers import Caller, caller
 
@@ -49,7 +53,7 @@ class TestCreate:
         assert price["properties"] == {"unitPrice": "0.010"}
         assert (price["billableMetricId"], price["feeId"], price["billingCadence"]) == (metric_id, None, None)
 
-    @pytest.mark.parametrize("model", ["volume", "percentage", "dynamic", "graduated", "", 1])
+    @pytest.mark.parametrize("model", ["formula", "tiered", "linear_volume", "adjusted", "", 1])
     def test_names_the_models_there_are(self, seller, metric_id, model):
         answer = seller.post("/v0/prices", of_metric(metric_id, model=model))
 
@@ -57,9 +61,69 @@ class TestCreate:
         assert answer.json()["errors"][0]["field"] == "model"
 
     def test_says_which_models_it_knows(self, seller, metric_id):
-        answer = seller.post("/v0/prices", of_metric(metric_id, model="volume"))
+        answer = seller.post("/v0/prices", of_metric(metric_id, model="tiered"))
 
-        assert "standard" in answer.json()["message"]
+        assert all(name in answer.json()["message"] for name in ("standard", "graduated", "matrix"))
+
+    @pytest.mark.parametrize(("name", "model", "properties"), price_schemas.EXAMPLES)
+    def test_takes_every_model_as_the_description_shows_it(self, seller, product_id, name, model, properties):
+        metric_id = callers.metric(seller, product_id, unit="USD")["id"]
+        price = callers.made(seller.post("/v0/prices", of_metric(metric_id, model=model, properties=properties)))
+
+        assert (price["model"], price["properties"]) == (model, properties)
+        assert seller.get(f"/v0/prices/{price['id']}").json() == price
+        jsonschema.validate(price["properties"], price_schemas.PROPERTIES)
+
+    @pytest.mark.parametrize(
+        ("model", "properties", "aggregation", "field"),
+        [
+            *[
+                ("standard", {"unitPrice": "1"}, aggregation, "model")
+                for aggregation in Aggregation.values
+                if aggregation not in IN_COUNTER
+            ],
+            ("percentage", {"percentage": "0.1"}, "COUNT", "model"),
+            ("percentage", {"percentage": "0.1"}, "SUM", "billableMetricId"),  # of requests
+            ("dynamic", {"minPrice": "1"}, "MAX", "model"),
+            ("standard", {"unitPrice": "1", "minimumCharge": "5"}, "SUM", "properties.minimumCharge"),
+        ],
+    )
+    def test_refuses_what_makes_no_sense(self, seller, product_id, model, properties, aggregation, field):
+        metric_id = callers.metric(seller, product_id, aggregation=aggregation)["id"]
+
+        answer = seller.post("/v0/prices", of_metric(metric_id, model=model, properties=properties))
+
+        assert (answer.status_code, answer.json()["details"]) == (422, {"field": field})
+        assert seller.get("/v0/prices").json()["pagination"]["total"] == 0
+
+    @pytest.mark.parametrize("aggregation", IN_COUNTER)
+    def test_prices_metrics_of_any_aggregation_that_counts_as_used(self, seller, product_id, aggregation):
+        metric_id = callers.metric(seller, product_id, aggregation=aggregation)["id"]
+
+        assert seller.post("/v0/prices", of_metric(metric_id)).status_code == 201
+
+    @pytest.mark.parametrize(
+        ("model", "properties"),
+        [
+            ("volume", {"tiers": [{"upTo": None, "unitPrice": "1"}]}),
+            ("standard", {"unitPrice": "1", "includedUnits": "1"}),
+        ],
+    )
+    def test_charges_a_fee_by_nothing_but_its_amount(self, seller, product_id, model, properties):
+        fee_id = callers.fee(seller, product_id)["id"]
+        body = {"feeId": fee_id, "invoiceDisplayName": "A", "billingCadence": "P1M", "paymentTerm": "in_advance"}
+
+        answer = seller.post("/v0/prices", {**body, "model": model, "properties": properties})
+
+        assert refusal(answer) == (400, "model", "INVALID_FEE_MODEL")
+
+    def test_takes_a_part_of_the_plans_currency_only(self, seller, product_id):
+        metric_id = callers.metric(seller, product_id, unit="EUR")["id"]
+        price = callers.price(seller, metric_id=metric_id, model="percentage", properties={"percentage": "0.1"})
+        body = {"merchantId": seller.merchant_id, "name": "A", "prices": [price["id"]]}
+
+        assert refusal(seller.post("/v0/plans", {**body, "currency": "USD"})) == (400, "prices", "CURRENCY_MISMATCH")
+        assert seller.post("/v0/plans", {**body, "currency": "EUR"}).status_code == 201
 
     @pytest.mark.parametrize("unit_price", ["-1", "1e5", "NaN", "0.0000000001", ".5", "١", "1_0", " 1", 1, None, ["1"]])
     def test_refuses_what_is_no_plain_decimal_string(self, seller, metric_id, unit_price):
@@ -117,6 +181,19 @@ class TestUpdate:
 
         pinned = PlanVersion.objects.get(plan_id=plan_id, number=1)
         assert [version.properties for version in pinned.prices.all()] == [{"unitPrice": "0.0025"}]
+
+    def test_changes_the_model(self, seller, metric_id):
+        price_id = callers.price(seller, metric_id=metric_id)["id"]
+        tiers = {"tiers": [{"upTo": "10", "unitPrice": "1"}, {"upTo": None, "unitPrice": "0.5"}]}
+
+        changed = seller.patch(f"/v0/prices/{price_id}", {"model": "graduated", "properties": tiers})
+
+        assert (changed.status_code, changed.json()["properties"]) == (200, tiers)
+        fault = seller.patch(f"/v0/prices/{price_id}", {"properties": {"tiers": [tiers["tiers"][0]]}})
+        assert refusal(fault) == (400, "properties.tiers.0.upTo", "INVALID_PRICE")
+        misfit = seller.patch(f"/v0/prices/{price_id}", {"model": "percentage", "properties": {"percentage": "0.1"}})
+        assert (misfit.status_code, misfit.json()["code"]) == (422, "UNIT_IS_NO_CURRENCY")
+        assert seller.get(f"/v0/prices/{price_id}").json() == changed.json()
 
     def test_makes_no_version_of_what_stays_the_same(self, seller, metric_id):
         price_id = callers.price(seller, metric_id=metric_id)["id"]

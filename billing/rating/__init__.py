@@ -1,0 +1,223 @@
+"""What usage costs: exact totals first, rounded totals second, the difference last.
+
+A counter keeps the exact running total of one price in one period. An event moves it on; its charge is the rounded new
+total less what was charged before. So however usage is chopped or ordered, what has been charged is always the rounded
+cost of all of it: sub-cent prices neither drift nor double. Where a total falls, as one of a mean or of a volume price
+may, the charge is below zero.
+
+Quantities and exact amounts are Decimals (amounts in major units, up to 18 decimals); what is charged is int nanos.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from decimal import Decimal
+from functools import lru_cache
+
+import msgspec
+
+from billing.money import EXACT, bounded, ceil_ratio, round_ratio, scaled
+from billing.prices import TaxBehavior
+from billing.prices.shapes import (
+    BY_EVENT,
+    Adjusted,
+    ChargeModel,
+    LinearVolume,
+    Percentage,
+    Plain,
+    Standard,
+    plain_of,
+)
+from billing.rating import ceilings, costs
+from billing.rating.costs import AMOUNT_DECIMALS_MAX, Unratable
+from metering import aggregation as counted
+from metering.aggregation import Aggregation
+
+__all__ = [
+    "AMOUNT_DECIMALS_MAX",
+    "Accumulator",
+    "Totals",
+    "Unratable",
+    "Usage",
+    "accumulate",
+    "ceiling",
+    "ceiling_gross",
+    "difference",
+    "misfit",
+    "shortfall",
+    "total",
+    "totals",
+]
+
+TAX_RATE_DECIMALS_MAX = 4  # of a percentage
+FEE_RATE_DECIMALS_MAX = 6  # of a fraction
+
+_ZERO = Decimal(0)
+_ONE = 10**6  # both rates, as fractions, in millionths
+_EXACT_NANO = 10 ** (AMOUNT_DECIMALS_MAX - 9)  # an exact amount counts 10⁻¹⁸ of a major unit
+
+
+class Usage(msgspec.Struct, frozen=True, gc=False):
+    """One property of one event: how much, and what some prices need to know besides.
+
+    That is the unit price stated with it; when it was used, and under which key; and the event's own notes, in which
+    a matrix finds its dimensions.
+    """
+
+    quantity: Decimal
+    stated_price: Decimal | None = None
+    at: datetime | None = None
+    key: str = ""
+    dimensions: Mapping[str, str] | None = None
+
+
+class Accumulator(msgspec.Struct, frozen=True, gc=False):
+    """A counter's exact running totals.
+
+    ``quantity`` is what the metric's aggregation has come to; ``amount`` the cost so far, by models that rate each
+    event by itself, else zero; ``state`` what the aggregation needs to go on, if more than the quantity.
+    """
+
+    quantity: Decimal = _ZERO
+    amount: Decimal = _ZERO
+    state: str | None = None
+
+
+class Totals(msgspec.Struct, frozen=True, gc=False):
+    """What a counter, or one charge, comes to in nanos: net + tax = gross; ``fee`` is the platform's part of net."""
+
+    net: int = 0
+    tax: int = 0
+    gross: int = 0
+    fee: int = 0
+
+
+def accumulate(
+    model: ChargeModel, accumulator: Accumulator, usage: Usage, aggregation: Aggregation = "SUM", times: int = 1
+) -> Accumulator:
+    """Return the counter's running totals after one more use, or after ``times`` that are equal.
+
+    Raises:
+        Unratable: the use states no price that it may have.
+    """
+    if type(model) is Standard and aggregation == "SUM" and times == 1:  # the way of almost every use
+        return Accumulator(EXACT.add(accumulator.quantity, usage.quantity), accumulator.amount)
+    amount = accumulator.amount
+    plain = plain_of(model)
+    if isinstance(plain, BY_EVENT):
+        quantity = Decimal(1) if aggregation == "COUNT" else usage.quantity
+        once = costs.of_event(plain, quantity, usage.stated_price, usage.dimensions)
+        amount = EXACT.add(amount, EXACT.multiply(once, Decimal(times)))
+    quantity, state = counted.advance(
+        aggregation, accumulator.quantity, accumulator.state, usage.quantity, usage.at, usage.key, times
+    )
+    return Accumulator(quantity, amount, state)
+
+
+def total(model: ChargeModel, accumulator: Accumulator) -> Decimal:
+    """Return the exact cost in major units of everything a counter has seen."""
+    if type(model) is Standard:
+        return EXACT.multiply(accumulator.quantity, model.unit_price)
+    if isinstance(model, Adjusted):
+        exact = _plain_total(model.plain, accumulator, model.included)
+        return exact if model.maximum is None else min(exact, model.maximum)
+    return _plain_total(model, accumulator, _ZERO)
+
+
+def _plain_total(plain: Plain, accumulator: Accumulator, included: Decimal) -> Decimal:
+    if isinstance(plain, BY_EVENT):
+        return accumulator.amount
+    quantity = accumulator.quantity
+    if included:
+        quantity = max(_ZERO, EXACT.subtract(quantity, included))
+    return costs.of_quantity(plain, quantity)
+
+
+def shortfall(model: ChargeModel, accumulator: Accumulator) -> Decimal:
+    """Return what is due at the end of a period over the cost of its use, so that it comes to the agreed minimum."""
+    if not isinstance(model, Adjusted) or model.minimum is None:
+        return _ZERO
+    return max(_ZERO, EXACT.subtract(model.minimum, total(model, accumulator)))
+
+
+def misfit(model: ChargeModel, aggregation: Aggregation) -> str | None:
+    """Say why a model cannot price a metric of this aggregation; None where it can."""
+    if aggregation not in counted.IN_COUNTER:
+        return f"Metrics of {aggregation} cannot be priced yet: they are counted when a period is over, not as used."
+    plain = plain_of(model)
+    if isinstance(plain, Percentage) and aggregation != "SUM":
+        return f"A percentage is of an amount of each event: its metric must be a SUM, not {aggregation}."
+    if isinstance(plain, (*BY_EVENT, LinearVolume)) and aggregation not in ("SUM", "COUNT"):
+        return f"This model needs a metric that adds up, a SUM or COUNT: it cannot price one of {aggregation}."
+    return None
+
+
+def ceiling(model: ChargeModel, usage: Usage, uses: int = 1, aggregation: Aggregation = "SUM") -> Decimal | None:
+    """Return the largest exact cost of these units in up to ``uses`` parts, wherever the counter then stands.
+
+    None where there is no such bound: the caller must then state a maximum.
+
+    Raises:
+        Unratable: the usage states a price that it may not have.
+    """
+    return ceilings.ceiling(model, usage.quantity, usage.stated_price, uses, aggregation)
+
+
+def totals(exact: Decimal, tax_rate: Decimal, behavior: TaxBehavior, fee_rate: Decimal = _ZERO) -> Totals:
+    """Return the rounded totals of a counter whose exact cost is ``exact``.
+
+    Net, gross and fee are each rounded from their exact value; tax is what lies between the first two. The difference
+    of two totals can therefore carry one nano of tax with the opposite sign.
+
+    Args:
+        exact: in major units; the net where tax is exclusive, the gross where it is inclusive.
+        tax_rate: in percent, from 0 to 100.
+        fee_rate: the platform's part of net, as a fraction from 0 to 1.
+    Raises:
+        AmountTooLarge: a total is beyond what is kept as money.
+    """
+    amount = scaled(exact, AMOUNT_DECIMALS_MAX)
+    fee_part = _millionths(fee_rate, FEE_RATE_DECIMALS_MAX)
+    taxed = _ONE + _millionths(tax_rate, TAX_RATE_DECIMALS_MAX)
+    if behavior == "exclusive":
+        net = round_ratio(amount, _EXACT_NANO)
+        gross = round_ratio(amount * taxed, _EXACT_NANO * _ONE)
+        fee = round_ratio(amount * fee_part, _EXACT_NANO * _ONE)
+    else:
+        net = round_ratio(amount * _ONE, _EXACT_NANO * taxed)
+        gross = round_ratio(amount, _EXACT_NANO)
+        fee = round_ratio(amount * fee_part, _EXACT_NANO * taxed)
+    return Totals(net, gross - net, bounded(gross), fee)
+
+
+def difference(new: Totals, old: Totals) -> Totals:
+    """Return what is charged when a counter moves from its old totals to its new ones."""
+    return Totals(new.net - old.net, new.tax - old.tax, new.gross - old.gross, new.fee - old.fee)
+
+
+def ceiling_gross(
+    model: ChargeModel,
+    usage: Usage,
+    tax_rate: Decimal,
+    behavior: TaxBehavior,
+    uses: int = 1,
+    aggregation: Aggregation = "SUM",
+) -> int | None:
+    """Return the most nanos, tax included, that these units can cost in up to ``uses`` captures; None if unbounded.
+
+    It holds at any position of any counter, with other usage in between. Each capture may be the one that tips a
+    rounding, which adds less than a nano to its exact cost.
+    """
+    exact = ceiling(model, usage, uses, aggregation)
+    if exact is None:
+        return None
+    amount = scaled(exact, AMOUNT_DECIMALS_MAX)
+    if not amount:
+        return 0
+    taxed = _ONE + _millionths(tax_rate, TAX_RATE_DECIMALS_MAX) if behavior == "exclusive" else _ONE
+    return bounded(ceil_ratio(amount * taxed, _EXACT_NANO * _ONE) + uses - 1)
+
+
+@lru_cache(maxsize=1024)
+def _millionths(rate: Decimal, decimals_max: int) -> int:
+    # A percentage with 4 decimals and a fraction with 6 both come to millionths of one.
+    return scaled(rate, decimals_max)

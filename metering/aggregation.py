@@ -1,0 +1,113 @@
+"""How the uses of a metric come to one quantity. Pure.
+
+Some aggregations are kept up to date use by use: a counter holds what they have come to, and beside it, in ``state``,
+the little more that the next use needs. Whatever the order in which uses arrive, the same uses come to the same. The
+others need every use of a period at once and are functions of a list.
+
+A quantity is a Decimal of up to nine decimals. A mean or a weighted sum that has more is rounded to nine, half away
+from zero, each time from its exact value.
+"""
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from decimal import Context, Decimal, DivisionByZero, Inexact, InvalidOperation, Overflow
+from typing import Literal
+
+QUANTITY_PLACES = 9
+
+Aggregation = Literal["SUM", "COUNT", "MIN", "MAX", "AVG", "LATEST", "UNIQUE_COUNT", "PERCENTILE", "TIME_WEIGHTED_SUM"]
+IN_COUNTER: tuple[Aggregation, ...] = ("SUM", "COUNT", "MIN", "MAX", "AVG", "LATEST")
+OVER_ALL_USES: tuple[Aggregation, ...] = ("UNIQUE_COUNT", "PERCENTILE", "TIME_WEIGHTED_SUM")
+
+_EXACT = Context(prec=80, traps=[InvalidOperation, DivisionByZero, Overflow, Inexact])
+_SEEN = "1"  # a least or a largest quantity of zero is not the same as none
+_MICROSECOND = timedelta(microseconds=1)
+
+
+def advance(
+    aggregation: Aggregation,
+    quantity: Decimal,
+    state: str | None,
+    used: Decimal,
+    at: datetime | None = None,
+    key: str = "",
+    times: int = 1,
+) -> tuple[Decimal, str | None]:
+    """Return what a counter's quantity and state become with one more use, or with ``times`` uses that are equal.
+
+    A counter begins at zero without state.
+
+    Args:
+        at: when it was used, and ``key`` the key of its event: the latest is told by them, in this order. Of several
+            uses in one event the one that comes later is the latest.
+    Raises:
+        ValueError: this aggregation is not kept use by use.
+    """
+    match aggregation:
+        case "SUM":
+            return _EXACT.add(quantity, used if times == 1 else _EXACT.multiply(used, Decimal(times))), None
+        case "COUNT":
+            return _EXACT.add(quantity, Decimal(times)), None
+        case "MIN":
+            return used if state is None else min(quantity, used), _SEEN
+        case "MAX":
+            return used if state is None else max(quantity, used), _SEEN
+        case "AVG":
+            return _averaged(state, used, times)
+        case "LATEST":
+            if at is None:
+                raise ValueError("the latest of uses without a time")
+            seen = f"{at.astimezone(UTC).isoformat(timespec='microseconds')} {key}"
+            return (used, seen) if state is None or seen >= state else (quantity, state)
+    raise ValueError(f"{aggregation} is not kept use by use")
+
+
+def _averaged(state: str | None, used: Decimal, times: int) -> tuple[Decimal, str]:
+    """The mean, and what it is the mean of: how many uses, and their sum."""
+    number, _, added = (state or "0 0").partition(" ")
+    count = int(number) + times
+    whole = _EXACT.add(Decimal(added), _EXACT.multiply(used, Decimal(times)))
+    return _ratio(whole, count), f"{count} {_EXACT.normalize(whole):f}"
+
+
+def unique_count(values: Iterable[str]) -> Decimal:
+    """Return how many different values there are."""
+    return Decimal(len(set(values)))
+
+
+def percentile(quantities: Iterable[Decimal], rank: Decimal) -> Decimal:
+    """Return the least quantity that at least ``rank`` percent of them do not exceed (nearest rank); zero for none.
+
+    Args:
+        rank: above 0, up to 100; 95 is what bandwidth is mostly sold by.
+    """
+    if not 0 < rank <= 100:
+        raise ValueError("a percentile lies above 0 and up to 100")
+    in_order = sorted(quantities)
+    if not in_order:
+        return Decimal(0)
+    numerator, denominator = rank.as_integer_ratio()
+    place = -(-numerator * len(in_order) // (denominator * 100))
+    return in_order[place - 1]
+
+
+def time_weighted_sum(changes: Sequence[tuple[datetime, Decimal]], start: datetime, end: datetime) -> Decimal:
+    """Return what was held on average in a period, given when how much was added, or, below zero, taken away.
+
+    What was added before the period counts from its start, what comes after its end not at all. So a disk of 100 GB
+    that is added halfway counts as 50.
+    """
+    if end <= start:
+        raise ValueError("a period ends after it starts")
+    held = Decimal(0)
+    for at, change in changes:
+        if at < end:
+            held = _EXACT.add(held, _EXACT.multiply(change, Decimal((end - max(at, start)) // _MICROSECOND)))
+    return _ratio(held, (end - start) // _MICROSECOND)
+
+
+def _ratio(amount: Decimal, by: int) -> Decimal:
+    """Divide, and round half away from zero to the decimals of a quantity."""
+    units = int(_EXACT.to_integral_exact(_EXACT.scaleb(amount, QUANTITY_PLACES)))
+    rounded = (2 * abs(units) + by) // (2 * by)
+    return _EXACT.scaleb(Decimal(rounded if units >= 0 else -rounded), -QUANTITY_PLACES)

@@ -1,0 +1,106 @@
+"""Every model and aggregation through the engine and the database, and all of it again from the events alone."""
+
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+
+from billing.models import Charge, Counter
+from billing.verification.recomputation import CHECKS
+from charging import execution
+from charging.commands import Property, RecordUsage
+from charging.outcomes import Done
+from config.management.commands import verify
+from merchants import ids, verification
+from tests import factories
+from tests.billing import buyers
+from tests.billing.buyers import NOW, Buyer
+from tests.billing.worlds import refund
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+TIERS = {"tiers": [{"upTo": "5", "unitPrice": "1.5"}, {"upTo": None, "unitPrice": "0.333333333", "flatFee": "2"}]}
+PRICES = [
+    *[("standard", {"unitPrice": "0.000333333"}, way) for way in ("SUM", "COUNT", "MIN", "MAX", "AVG", "LATEST")],
+    ("standard", {"unitPrice": "3", "includedUnits": "4", "minimumCharge": "1", "maximumCharge": "9.5"}, "SUM"),
+    ("package", {"packageSize": "3", "packagePrice": "0.7"}, "SUM"),
+    *[("graduated", TIERS, way) for way in ("SUM", "AVG")],
+    *[("volume", TIERS, way) for way in ("SUM", "LATEST")],
+    (
+        "volume",
+        {"default": "2", "parameters": {"function": "linear", "gradient": "-0.1", "min": "1", "max": "9"}},
+        "SUM",
+    ),
+    ("percentage", {"percentage": "0.029", "fixedFee": "0.3", "minCharge": "0.35", "maxCharge": "0.5"}, "SUM"),
+    *[("dynamic", {"minPrice": "0.1", "maxPrice": "7"}, way) for way in ("SUM", "COUNT")],
+    (
+        "matrix",
+        {"dimensions": ["size"], "cells": [{"values": ["l"], "unitPrice": "2"}], "defaultUnitPrice": "1"},
+        "SUM",
+    ),
+]
+# quantity, minutes ago, metadata; not in the order of their times, and two of the same minute
+USES = [("4.5", 5, {"size": "l"}), ("1", 1, None), ("7.000000001", 3, {"size": "s"}), ("1", 2, None), ("2", 2, None)]
+
+
+@pytest.fixture
+def buyer():
+    product = factories.product(merchant=factories.merchant(fee_rate="0.025"))
+    prices = [
+        factories.price(
+            metric=factories.metric(product=product, name=f"{model} {way} {place}", aggregation=way),
+            model=model,
+            properties=properties,
+            term="in_arrears" if place % 2 else "instant",
+        )
+        for place, (model, properties, way) in enumerate(PRICES)
+    ]
+    made = buyers.buyer(*prices, balance="1000", started_at=NOW - timedelta(days=1), default_tax_rate=Decimal("7.7"))
+    yield made
+    execution.hang_up()
+
+
+def record(buyer: Buyer, name: str, quantity: str, minutes_ago: int, metadata: dict[str, str] | None) -> bytes:
+    """Use every metric of the plan in one event."""
+    event_id = ids.new_raw(buyer.bucket)
+    versions = buyer.plan.versions.get().prices.select_related("price").order_by("id")
+    properties = tuple(
+        Property(version.price.billable_metric_id.bytes, Decimal(quantity), Decimal("1.23")) for version in versions
+    )
+    command = RecordUsage(
+        event_id,
+        buyer.customer.id.bytes,
+        buyer.merchant.id.bytes,
+        name,
+        b"0" * 16,
+        NOW - timedelta(minutes=minutes_ago),
+        properties,
+        metadata=metadata,
+    )
+    (outcome,) = execution.execute([command])
+    assert isinstance(outcome, Done), outcome
+    return event_id
+
+
+def broken(checks=CHECKS) -> dict[str, list[str]]:
+    return {result.check.name: result.found.culprits for result in verification.run(checks) if result.is_broken}
+
+
+class TestVerify:
+    def test_comes_to_what_was_charged_and_notices_what_was_not(self, buyer, admin_connection):
+        buyer.set_clock(NOW)
+        # Each by itself, so that counters are read back in between.
+        events = [record(buyer, f"event-{place}", *use) for place, use in enumerate(USES)]
+        refund(buyer, events[0])
+        buyers.settle()
+        assert broken(verify.CHECKS) == {}
+
+        counters = Counter.objects.filter(customer_id=buyer.customer.id)
+        assert counters.count() == len(PRICES)
+        assert counters.exclude(state=None).count() == sum(way not in ("SUM", "COUNT") for _, _, way in PRICES)
+        assert Charge.objects.filter(kind="usage", gross__lt=0).exists()  # some totals fell
+        admin_connection.execute("SET session_replication_role = replica")
+        for column in ("quantity = quantity + 1", "amount = amount + 1", "state = 'x'"):
+            admin_connection.execute(f"UPDATE billing_counter SET {column}")
+            assert set(broken()) == {"usage_recomputed"}
+            admin_connection.execute(f"UPDATE billing_counter SET {column.replace('+ 1', '- 1')}")
