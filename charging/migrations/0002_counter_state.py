@@ -10,5 +10,5 @@ CREATE TYPE lane_counter_2 AS (bucket smallint, customer_id uuid, subscription_i
 
 
 class Migration(migrations.Migration):
-    dependencies = [("charging", "0001_rows"), ("billing", "0011_counter_state")]
+    dependencies = [("charging", "0001_rows"), ("billing", "0013_counter_state")]
     operations = [migrations.RunSQL(TYPES, migrations.RunSQL.noop)]

@@ -4,7 +4,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("billing", "0010_one_index_per_question"),
+        ("billing", "0011_one_fitting_index"),
     ]
 
     operations = [
