@@ -17,27 +17,23 @@ encode = msgspec.json.Encoder(decimal_format="number").encode
 
 
 def usage_event(event: Event) -> dict[str, Any]:
-    """Write a usage event and what it was charged; ``billing`` amounts are nanos."""
+    """Write a usage event and what it was charged; ``billing`` amounts are nanos, and null where nothing was priced."""
     event_id = ids.text("usg", event.id)
     answer: dict[str, Any] = {
         "id": event_id,
         "object": "usageEvent",
         "customerId": ids.known_text("cus", event.customer_id),
         "merchantId": ids.known_text("org", event.merchant_id),
-        "subscriptionId": ids.known_text("sub", event.subscription_id),
+        "subscriptionId": ids.known_text("sub", event.subscription_id) if event.subscription_id else None,
         "idempotencyKey": event.key,
         "timestamp": event.timestamp,
         "createdAt": event.created_at,
         "properties": [_property(item) for item in event.properties],
-        "billing": {
-            "billingEventId": "bev" + event_id[3:],
-            "currency": event.currency,
-            "invoiceId": ids.known_text("inv", event.invoice_id),
-            "price": event.net,
-            "totalTax": event.tax,
-            "totalAmount": event.gross,
-        },
+        "billing": _billing(event, event_id),
     }
+    if event.meter is not None:
+        meter = event.meter
+        answer |= {"type": meter.type, "source": meter.source, "subject": meter.subject, "data": meter.data}
     if event.reservation_id is not None:
         answer["entitlementId"] = ids.text("com", event.reservation_id)
     if event.metadata is not None:
@@ -45,11 +41,26 @@ def usage_event(event: Event) -> dict[str, Any]:
     return answer
 
 
+def _billing(event: Event, event_id: str) -> dict[str, Any] | None:
+    if not event.subscription_id:
+        return None
+    return {
+        "billingEventId": "bev" + event_id[3:],
+        "currency": event.currency,
+        "invoiceId": ids.known_text("inv", event.invoice_id),
+        "price": event.net,
+        "totalTax": event.tax,
+        "totalAmount": event.gross,
+    }
+
+
 def _property(item: Sequence[Any]) -> dict[str, Any]:
     metric, quantity, price = item[:3]
     answer = {"billableMetricId": ids.known_text("bm", bytes.fromhex(metric)), "quantity": Decimal(quantity)}
     if price is not None:
         answer["price"] = price
+    if len(item) > 3:
+        answer |= item[3]
     return answer
 
 

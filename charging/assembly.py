@@ -4,6 +4,7 @@ from typing import Any
 
 from billing.rating import Accumulator, Totals
 from charging.book import Book, Charge, Counter, Event, Refund, Reservation, Subscription, Wallet, Writes
+from charging.commands import MeterEvent
 
 Books = dict[bytes, Book]
 Row = Any  # a tuple of what the statement selects
@@ -205,6 +206,8 @@ def add_refundable(books: Books, row: Row, writes: Writes) -> None:
 def add_sums(books: Books, row: Row, writes: Writes) -> None:
     """Tell an event what it was charged, in all."""
     event_id, customer_id, currency, invoice_id, net, tax, gross = row
+    if customer_id is None:
+        return  # it was metered, not charged
     event = books[customer_id].events[event_id]
     event.currency, event.invoice_id = currency, invoice_id
     event.net, event.tax, event.gross = int(net), int(tax), int(gross)
@@ -224,12 +227,14 @@ def _event(row: Row) -> Event:
         properties,
         metadata,
         reservation_id,
+        type_,
+        source,
     ) = row
     return Event(
         event_id,
         customer_id,
         merchant_id,
-        subscription_id,
+        subscription_id or b"",
         key,
         fingerprint,
         timestamp,
@@ -242,6 +247,7 @@ def _event(row: Row) -> Event:
         0,
         0,
         0,
+        None if type_ is None else MeterEvent(type_, source, "", None),
     )
 
 

@@ -13,6 +13,7 @@ import msgspec
 
 from billing.prices import PlanVersion
 from billing.rating import Accumulator, Totals
+from charging.commands import MeterEvent
 
 
 class Wallet(msgspec.Struct, gc=False):
@@ -111,17 +112,17 @@ class Reservation(msgspec.Struct, gc=False):
 
 
 class Event(msgspec.Struct, gc=False):
-    """A usage event as it is recorded, with the sum of what it was charged."""
+    """A usage event as it is recorded, with the sum of what it was charged; a metered one was not charged."""
 
     id: bytes
     customer_id: bytes
     merchant_id: bytes
-    subscription_id: bytes
+    subscription_id: bytes  # empty: nothing of it was priced
     key: str
     fingerprint: bytes
     timestamp: datetime
     created_at: datetime
-    properties: list[list[Any]]  # [metric id (hex), quantity, stated price or None]
+    properties: list[list[Any]]  # [metric id (hex), quantity, stated price or None]; see metering.models
     metadata: dict[str, str] | None
     reservation_id: bytes | None
     currency: str
@@ -129,6 +130,7 @@ class Event(msgspec.Struct, gc=False):
     net: int
     tax: int
     gross: int
+    meter: MeterEvent | None = None
 
 
 class Charge(msgspec.Struct, gc=False):
@@ -169,6 +171,7 @@ class Writes:
 
     def __init__(self) -> None:
         self.events: list[Event] = []
+        self.meter_events: list[Event] = []
         self.charges: list[Charge] = []
         self.refunds: list[Refund] = []
         self.unsettled: list[tuple[bytes, bytes, datetime]] = []  # wallet, customer, since

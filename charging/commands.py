@@ -29,11 +29,37 @@ TTL_SECONDS_MIN = 1
 
 
 class Property(msgspec.Struct, frozen=True, gc=False):
-    """A quantity of one metric; ``price`` is the unit price the caller states, for models that take one."""
+    """A quantity of one metric; ``price`` is the unit price the caller states, for models that take one.
+
+    ``groups`` and ``value`` were read from a meter event: its dimensions, and what a unique count counts once.
+    """
 
     metric_id: bytes
     quantity: Decimal
     price: Decimal | None = None
+    groups: dict[str, str] | None = None
+    value: str | None = None
+
+
+class MeterEvent(msgspec.Struct, frozen=True, gc=False):
+    """What a meter event says besides its properties; ``data`` is JSON as it is stored, or as it was read back."""
+
+    type: str
+    source: str
+    subject: str
+    data: Any
+
+
+class Metering(msgspec.Struct, frozen=True):
+    """What makes a usage event a meter event.
+
+    Its properties were read from its data; ``refusal`` is why they could not be. That is only said of an event that
+    has not been recorded before: definitions may have changed since. An event that is ``untimed`` happens now.
+    """
+
+    event: MeterEvent
+    untimed: bool = False
+    refusal: ServiceError | None = None
 
 
 class RecordUsage(msgspec.Struct, gc=False):
@@ -49,6 +75,7 @@ class RecordUsage(msgspec.Struct, gc=False):
     reservation_id: bytes | None = None
     final: bool = False
     metadata: dict[str, str] | None = None
+    metering: Metering | None = None
 
 
 class Line(msgspec.Struct, frozen=True, gc=False):

@@ -11,7 +11,7 @@ The rules, each because it was found to go wrong otherwise:
 - a reservation that is due has stopped counting, whether or not a sweep has been by.
 """
 
-from charging import holds, reversals, usage
+from charging import holds, metered, reversals, usage
 from charging.book import Book, Catalogue
 from charging.commands import Command, Extend, RecordUsage, Release, Reserve, Resolve
 from charging.outcomes import Outcome, Refused
@@ -26,6 +26,8 @@ def decide(book: Book, command: Command, catalogue: Catalogue) -> Outcome:
         if book.closed or command.merchant_id != book.merchant_id:
             raise nothing("customerId")
         if isinstance(command, RecordUsage):
+            if command.metering is not None:
+                return metered.record(book, command, command.metering, catalogue)
             return usage.record(book, command, catalogue)
         if isinstance(command, Reserve):
             return holds.reserve(book, command, catalogue)

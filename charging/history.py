@@ -11,6 +11,7 @@ from django.db.models import QuerySet
 
 from billing import subscription_reads
 from charging.book import Event, Refund
+from charging.commands import MeterEvent
 from charging.usage import FUTURE_SECONDS_MAX
 from customers import books
 from merchants import ids
@@ -125,7 +126,7 @@ def _one(row: UsageEvent, charged: Sequence[Any]) -> Recorded:
         id=row.id.bytes,
         customer_id=row.customer_id.bytes,
         merchant_id=row.merchant_id.bytes,
-        subscription_id=row.subscription_id.bytes,
+        subscription_id=b"" if row.subscription_id is None else row.subscription_id.bytes,
         key=row.idempotency_key,
         fingerprint=bytes(row.fingerprint),
         timestamp=row.timestamp,
@@ -133,11 +134,12 @@ def _one(row: UsageEvent, charged: Sequence[Any]) -> Recorded:
         properties=row.properties,
         metadata=row.metadata,
         reservation_id=None if row.reservation_id is None else row.reservation_id.bytes,
-        currency=currency,
-        invoice_id=invoice_id.bytes,
-        net=int(net),
-        tax=int(tax),
-        gross=int(gross),
+        currency=currency or "",
+        invoice_id=b"" if invoice_id is None else invoice_id.bytes,
+        net=int(net or 0),
+        tax=int(tax or 0),
+        gross=int(gross or 0),
+        meter=None if row.type is None else MeterEvent(row.type, row.source or "", row.subject or "", row.data),
     )
     refund = Refund(refund_id.bytes, event.customer_id, event, reason, refunded_at) if refund_id else None
     return Recorded(event, refund)

@@ -98,7 +98,7 @@ JOIN entitlements_reservation AS r ON r.bucket = wanted.bucket AND r.customer_id
 
 _EVENT = """
        e.customer_id, e.id, e.merchant_id, e.subscription_id, e.idempotency_key, e.fingerprint, e.timestamp,
-       e.created_at, e.properties, e.metadata, e.reservation_id"""
+       e.created_at, e.properties, e.metadata, e.reservation_id, e.type, e.source"""
 _SEEN = Statement(
     f"""
 SELECT {_EVENT}
@@ -189,8 +189,10 @@ def questions(wanted: Sequence[bytes], commands: Sequence[Command]) -> list[Ques
         asked.append(Question(_COUNTERS, periods, assembly.add_counter))
         keys = [*_rows([c.customer_id for c in usage]), Texts([c.key for c in usage])]
         asked.append(Question(_SEEN, keys, assembly.add_seen))
-    if reserve:
-        asked.append(Question(_CURRENT_COUNTERS, _rows([c.customer_id for c in reserve]), assembly.add_counter))
+    current = [command.customer_id for command in reserve]
+    current += [c.customer_id for c in usage if c.metering is not None and c.metering.untimed]
+    if current:
+        asked.append(Question(_CURRENT_COUNTERS, _rows(current), assembly.add_counter))
     if named:
         asked.append(Question(_NAMED, _rows(list(named)), assembly.add_named))
     if keyed:

@@ -16,6 +16,8 @@ def refund(book: Book, command: RefundUsage) -> Done:
         if before.id == command.id:
             return Done(before)  # this very command was committed by an earlier try
         raise Unprocessable("This usage event was refunded before.", code="ALREADY_REFUNDED")
+    if not event.subscription_id:
+        raise Unprocessable("This event was metered, not charged: there is nothing to return.", code="NOT_CHARGED")
     made = Refund(command.id, book.customer_id, event, command.reason, book.now)
     for position, charge in enumerate(book.charges_of[command.event_id]):
         wallet = book.wallets[charge.wallet_id]

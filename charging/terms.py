@@ -43,6 +43,11 @@ def terms_of(
 ) -> Terms:
     """Find the one subscription that sells a metric, and where in its life an instant falls."""
     subscription, plan = _subscription(book, metric_id, catalogue, reservation)
+    return terms_in(book, subscription, plan, at)
+
+
+def terms_in(book: Book, subscription: Subscription, plan: PlanVersion, at: datetime) -> Terms:
+    """Find where in a subscription's life an instant falls."""
     if subscription.status != "active":
         raise Unprocessable("The subscription waits for its first payment.", code="SUBSCRIPTION_NOT_ACTIVE")
     if at < subscription.started_at:

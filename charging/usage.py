@@ -1,5 +1,6 @@
 """Record usage: rate every property, check the funds, and write event and charges, or nothing. Pure."""
 
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
 
@@ -9,7 +10,7 @@ from billing import rating
 from billing.prices import PriceVersion
 from charging import holds
 from charging.book import Book, Catalogue, Charge, Counter, CounterKey, Event, Reservation, Wallet
-from charging.commands import RecordUsage, plain
+from charging.commands import Property, RecordUsage, plain
 from charging.outcomes import Done
 from charging.terms import Terms, afford, new_counter, post, pot, price_in, terms_of, unratable
 from merchants import ids
@@ -32,23 +33,44 @@ class _Rated(msgspec.Struct, frozen=True, gc=False):
 
 
 def record(book: Book, command: RecordUsage, catalogue: Catalogue) -> Done:
-    if (seen := book.seen.get(command.key)) is not None:
-        if seen.fingerprint != command.fingerprint:
-            raise IdempotencyConflict(details={"id": ids.text("usg", seen.id), "differs": _differences(seen, command)})
-        return Done(seen, replayed=seen.id != command.id)  # else this very command was committed by an earlier try
+    if (done := recorded_before(book, command)) is not None:
+        return done
+    check_time(book, command)
+    reservation = holds.named(book, command.reservation_id, "entitlementId") if command.reservation_id else None
+    terms = terms_of(book, command.properties[0].metric_id, command.timestamp, catalogue, reservation)
+    return Done(charge(book, command, terms, catalogue, reservation))
+
+
+def recorded_before(book: Book, command: RecordUsage) -> Done | None:
+    """Answer an event whose key was used; raises IdempotencyConflict where it was used for another."""
+    if (seen := book.seen.get(command.key)) is None:
+        return None
+    if seen.fingerprint != command.fingerprint:
+        raise IdempotencyConflict(details={"id": ids.text("usg", seen.id), "differs": _differences(seen, command)})
+    return Done(seen, replayed=seen.id != command.id)  # else this very command was committed by an earlier try
+
+
+def check_time(book: Book, command: RecordUsage) -> None:
+    """Refuse what is said to happen later than clocks can differ; raises Unprocessable."""
     if command.timestamp > book.now + _FUTURE:
         raise Unprocessable(
             f"timestamp lies more than {FUTURE_SECONDS_MAX} seconds in the future.", code="TIMESTAMP_IN_FUTURE"
         )
-    reservation = holds.named(book, command.reservation_id, "entitlementId") if command.reservation_id else None
-    terms = terms_of(book, command.properties[0].metric_id, command.timestamp, catalogue, reservation)
+
+
+def charge(
+    book: Book, command: RecordUsage, terms: Terms, catalogue: Catalogue, reservation: Reservation | None = None
+) -> Event:
+    """Rate and charge every property, or none; raises ServiceError."""
     rated = _rate(book, command, terms, catalogue, reservation)
     captured = _check_funds(rated, reservation)
-    return Done(_apply(book, command, terms, rated, reservation, captured))
+    return _apply(book, command, terms, rated, reservation, captured)
 
 
 def _differences(seen: Event, command: RecordUsage) -> list[str]:
     """Name the fields in which a request is not the one that its key was first used for."""
+    if command.metering is not None or seen.meter is not None:
+        return _differences_of_meter_events(seen, command)
     fields = {
         "timestamp": seen.timestamp != command.timestamp,
         "properties": seen.properties != _properties(command),
@@ -58,8 +80,31 @@ def _differences(seen: Event, command: RecordUsage) -> list[str]:
     return [name for name, differs in fields.items() if differs] or ["final"]
 
 
+def _differences_of_meter_events(seen: Event, command: RecordUsage) -> list[str]:
+    if command.metering is None or seen.meter is None:  # one came to the one door, one to the other
+        return ["properties" if command.metering is None else "type"]
+    said = command.metering.event
+    fields = {
+        "type": seen.meter.type != said.type,
+        "source": seen.meter.source != said.source,
+        "timestamp": not command.metering.untimed and seen.timestamp != command.timestamp,
+        "metadata": (seen.metadata or None) != (command.metadata or None),
+    }
+    return [name for name, differs in fields.items() if differs] or ["data"]
+
+
 def _properties(command: RecordUsage) -> list[list[Any]]:
     return [[item.metric_id.hex(), plain(item.quantity), plain(item.price)] for item in command.properties]
+
+
+def lines(properties: Iterable[Property], *, metered: bool = False) -> list[list[Any]]:
+    """Write properties that were read from a meter event as they are stored; see ``metering.models``."""
+    written = []
+    for item in properties:
+        about = {"groups": item.groups, "value": item.value, "metered": metered or None}
+        read = {name: said for name, said in about.items() if said is not None}
+        written.append([item.metric_id.hex(), plain(item.quantity), plain(item.price), *([read] if read else [])])
+    return written
 
 
 def _rate(
@@ -131,7 +176,7 @@ def _apply(
         command.fingerprint,
         command.timestamp,
         book.now,
-        _properties(command),
+        _properties(command) if command.metering is None else lines(command.properties),
         command.metadata,
         command.reservation_id,
         terms.plan.currency,
@@ -139,6 +184,7 @@ def _apply(
         0,
         0,
         0,
+        None if command.metering is None else command.metering.event,
     )
     uncaptured = captured
     for position, (item, used) in enumerate(zip(rated, command.properties, strict=True)):
@@ -178,6 +224,11 @@ def _apply(
         event.gross += due.gross
     if reservation is not None and reservation.open:
         holds.use(book, reservation, captured, final=command.final)
-    book.writes.events.append(event)
-    book.seen[command.key] = event
+    write(book, event)
     return event
+
+
+def write(book: Book, event: Event) -> None:
+    """Have an event recorded."""
+    (book.writes.events if event.meter is None else book.writes.meter_events).append(event)
+    book.seen[event.key] = event

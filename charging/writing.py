@@ -1,11 +1,17 @@
 """Write back what a batch changed: one set-based statement for each table."""
 
 from collections.abc import Sequence
+from typing import cast
+
+import msgspec
 
 from charging import rows
 from charging.arrays import Array, Smallints, Texts, Times, Uuids
-from charging.book import Book, Counter, Refund, Writes
+from charging.book import Book, Counter, Event, Refund, Writes
 from charging.channel import Channel, Statement
+from charging.commands import MeterEvent
+
+_json = msgspec.json.Encoder().encode
 
 _EVENTS = Statement("""
 INSERT INTO metering_usageevent (bucket, customer_id, id, merchant_id, subscription_id, idempotency_key, fingerprint,
@@ -13,6 +19,17 @@ INSERT INTO metering_usageevent (bucket, customer_id, id, merchant_id, subscript
 SELECT bucket, customer_id, id, merchant_id, subscription_id, idempotency_key, fingerprint, timestamp, created_at,
     properties::jsonb, metadata::jsonb, reservation_id
 FROM unnest(?::lane_event[])""")
+
+_METER_EVENTS = Statement(
+    """
+INSERT INTO metering_usageevent (bucket, customer_id, id, merchant_id, subscription_id, idempotency_key, fingerprint,
+    timestamp, created_at, properties, metadata, type, source, subject, data)
+SELECT new.* FROM unnest(?) AS line (event)
+CROSS JOIN LATERAL json_to_record(line.event::json) AS new (bucket smallint, customer_id uuid, id uuid,
+    merchant_id uuid, subscription_id uuid, idempotency_key text, fingerprint bytea, timestamp timestamptz,
+    created_at timestamptz, properties jsonb, metadata jsonb, type text, source text, subject text, data jsonb)""",
+    Texts,
+)
 
 _CHARGES = Statement("""
 INSERT INTO billing_charge (bucket, customer_id, source_id, position, kind, wallet_id, seq, subscription_id,
@@ -87,6 +104,8 @@ def say(channel: Channel, books: Sequence[Book], writes: Writes) -> None:
     """Queue the statements that write every change."""
     if writes.events:
         channel.say(_EVENTS, [rows.events(writes.events)])
+    if writes.meter_events:
+        channel.say(_METER_EVENTS, [Texts([_meter_event(event) for event in writes.meter_events])])
     if writes.refunds:
         channel.say(_REFUNDS, _refunds(writes.refunds))
     if writes.charges:
@@ -119,6 +138,30 @@ def _say_reservations(channel: Channel, books: Sequence[Book]) -> None:
         channel.say(_NEW_RESERVATIONS, [rows.reservations(granted)])
     if moved := [pair for pair in changed if pair[1].stored]:
         channel.say(_RESERVATIONS, [rows.reservations(moved)])
+
+
+def _meter_event(event: Event) -> bytes:
+    """Write an event as JSON, with its data as it came; the columns are those of _METER_EVENTS."""
+    meter = cast(MeterEvent, event.meter)
+    return _json(
+        {
+            "bucket": event.id[15],
+            "customer_id": event.customer_id.hex(),
+            "id": event.id.hex(),
+            "merchant_id": event.merchant_id.hex(),
+            "subscription_id": event.subscription_id.hex() or None,
+            "idempotency_key": event.key,
+            "fingerprint": "\\x" + event.fingerprint.hex(),
+            "timestamp": event.timestamp,
+            "created_at": event.created_at,
+            "properties": event.properties,
+            "metadata": event.metadata,
+            "type": meter.type,
+            "source": meter.source,
+            "subject": meter.subject,
+            "data": msgspec.Raw(meter.data),
+        }
+    )
 
 
 def _buckets(keys: Sequence[bytes]) -> Smallints:

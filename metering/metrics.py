@@ -2,18 +2,21 @@
 
 from collections.abc import Iterable
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
 from django.db import transaction
 
 from merchants import products
-from merchants.errors import NotFound
-from metering.models import BillableMetric
+from merchants.errors import NotFound, ValidationFailed
+from metering.models import Aggregation, BillableMetric
 
-CHANGEABLE = frozenset({"name", "description", "unit", "event_type", "value_property", "group_by", "event_from"})
+CHANGEABLE = frozenset(
+    {"name", "description", "unit", "event_type", "value_property", "group_by", "filters", "event_from"}
+)
 
-_CLEARED: dict[str, Any] = {"event_type": "", "value_property": "", "group_by": {}}
+_CLEARED: dict[str, Any] = {"event_type": "", "value_property": "", "group_by": {}, "filters": []}
 
 
 def create(
@@ -27,16 +30,23 @@ def create(
     event_type: str = "",
     value_property: str = "",
     group_by: dict[str, str] | None = None,
+    filters: list[dict[str, Any]] | None = None,
+    percentile: Decimal | None = None,
     event_from: datetime | None = None,
     now: datetime,
 ) -> BillableMetric:
-    """Add a metric to a product.
+    """Add a metric to a product; paths and filters are those that ``metering.matching`` has read.
 
     Raises:
         NotFound: the merchant has no such product.
+        ValidationFailed: it listens to events but does not say which value it counts; or it is of no percentile, or
+            of one that it has no use for.
     """
     product = products.get(merchant_id=merchant_id, product_id=product_id)
-    return BillableMetric.objects.create(
+    if (percentile is not None) != (aggregation == Aggregation.PERCENTILE):
+        message = "percentile goes with the aggregation PERCENTILE, and only with it."
+        raise ValidationFailed(message, field="percentile", code="INVALID_PERCENTILE")
+    metric = BillableMetric(
         merchant_id=merchant_id,
         product=product,
         name=name,
@@ -46,17 +56,25 @@ def create(
         event_type=event_type,
         value_property=value_property,
         group_by=group_by or {},
+        filters=filters or [],
+        percentile=percentile,
         event_from=event_from,
         created_at=now,
         updated_at=now,
     )
+    _check_readable(metric)
+    metric.save(force_insert=True)
+    return metric
 
 
 def update(*, merchant_id: UUID, metric_id: UUID, changes: dict[str, Any], now: datetime) -> BillableMetric:
-    """Change what is given of a metric, None clearing it; what is counted, and for which product, stays.
+    """Change what is given of a metric, None clearing it; how it aggregates, and for which product, stays.
+
+    What events were counted for stays as well: a change applies to those that arrive later.
 
     Raises:
         NotFound: the merchant has no such metric.
+        ValidationFailed: it listens to events but does not say which value it counts.
     """
     with transaction.atomic():
         metrics = BillableMetric.objects.select_for_update(no_key=True)
@@ -65,9 +83,16 @@ def update(*, merchant_id: UUID, metric_id: UUID, changes: dict[str, Any], now: 
             raise NotFound()
         for name in CHANGEABLE & changes.keys():
             setattr(metric, name, _CLEARED.get(name) if changes[name] is None else changes[name])
+        _check_readable(metric)
         metric.updated_at = now
         metric.save(update_fields=[*(CHANGEABLE & changes.keys()), "updated_at"])
     return metric
+
+
+def _check_readable(metric: BillableMetric) -> None:
+    if metric.event_type and not metric.value_property and metric.aggregation != Aggregation.COUNT:
+        message = f"valueProperty is needed to read events for {metric.aggregation}."
+        raise ValidationFailed(message, field="valueProperty", code="VALUE_PROPERTY_REQUIRED")
 
 
 def get(*, merchant_id: UUID, metric_id: UUID) -> BillableMetric:

@@ -1,5 +1,9 @@
 """Billable metrics and usage events."""
 
+import json
+from decimal import Decimal
+from typing import Any
+
 from django.db import models
 
 from customers.models import Owned
@@ -16,10 +20,16 @@ class Aggregation(models.TextChoices):
     MAX = "MAX"
     UNIQUE_COUNT = "UNIQUE_COUNT"
     LATEST = "LATEST"
+    TIME_WEIGHTED_SUM = "TIME_WEIGHTED_SUM"
+    PERCENTILE = "PERCENTILE"
 
 
 class BillableMetric(models.Model):
-    """Something that is counted for a product: requests, tokens, milliseconds."""
+    """Something that is counted for a product: requests, tokens, milliseconds.
+
+    How it reads events of its type is looked at when they arrive, and what was read is stored with each
+    (``metering.matching``): a change applies to later events only.
+    """
 
     table_class = TableClass.REFERENCE
 
@@ -32,7 +42,9 @@ class BillableMetric(models.Model):
     aggregation = models.CharField(max_length=20, choices=Aggregation)
     event_type = models.CharField(max_length=120, blank=True)
     value_property = models.CharField(max_length=200, blank=True)
-    group_by = models.JSONField(default=dict)
+    group_by = models.JSONField(default=dict)  # {name of a dimension: path}
+    filters = models.JSONField(default=list)  # [{"property": path, "operator": …, "values": [text, …]}, …]
+    percentile = models.DecimalField(max_digits=7, decimal_places=4, null=True)  # from 0 to 100
     event_from = models.DateTimeField(null=True)
     created_at = models.DateTimeField()
     updated_at = models.DateTimeField()
@@ -41,8 +53,18 @@ class BillableMetric(models.Model):
         indexes = [models.Index(fields=["merchant", "created_at"], name="metric_by_merchant")]
 
 
+class ExactDecoder(json.JSONDecoder):
+    """Reads the numbers of an event's data as they were written."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{**options, "parse_float": Decimal})
+
+
 class UsageEvent(Owned):
     """One report of use, as the merchant sent it. What it cost is in its charges; the row never changes.
+
+    A meter event came with data, from which its properties were read; the others came as properties. One that no
+    subscription of the customer's priced is metered and not charged.
 
     No foreign keys: they halve the insert rate. The engine validates, ``manage.py verify`` finds orphans.
     """
@@ -50,15 +72,22 @@ class UsageEvent(Owned):
     pk = models.CompositePrimaryKey("bucket", "id")
     id = models.UUIDField()
     merchant_id = models.UUIDField()
-    subscription_id = models.UUIDField()
+    subscription_id = models.UUIDField(null=True)  # null: nothing of it was priced
     idempotency_key = models.CharField(max_length=255)
     fingerprint = models.BinaryField(max_length=16)
     timestamp = models.DateTimeField()  # when it happened, by the merchant's word
     created_at = models.DateTimeField()  # when it was recorded, by the database's clock
-    # [[metric id (hex), quantity (decimal string), stated price (decimal string) or null], …]
+    # [[metric id (hex), quantity (decimal string), stated price (decimal string) or null], …]. Those of a meter event
+    # have a fourth member, {"groups": {name: text}, "value": text, "metered": true}: the dimensions, what a unique
+    # count counts once, and that it was not priced; each where there is such a thing. Those priced come first.
     properties = models.JSONField()
     metadata = models.JSONField(null=True)
     reservation_id = models.UUIDField(null=True)
+    # Of meter events only; null in all others.
+    type = models.TextField(null=True)
+    source = models.TextField(null=True)
+    subject = models.TextField(null=True)
+    data = models.JSONField(null=True, decoder=ExactDecoder)
 
     class Meta:
         constraints = [

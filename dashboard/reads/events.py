@@ -151,9 +151,9 @@ def status(gross: int, captured: int, *, is_refunded: bool) -> str:
     return "charged" if gross else "included"
 
 
-def currencies_of(events: Iterable[UsageEvent]) -> dict[UUID, str]:
+def currencies_of(events: Iterable[UsageEvent]) -> dict[UUID | None, str]:
     """Return the currency of each subscription that events belong to, by its id."""
-    keys = list({(event.bucket, event.subscription_id) for event in events})
+    keys = list({(event.bucket, event.subscription_id) for event in events if event.subscription_id})
     return dict(Subscription.objects.filter(pk__in=keys).values_list("id", "currency"))
 
 

@@ -41,7 +41,7 @@ class Fate:
 
     row: events.EventRow
     event: UsageEvent
-    subscription: Subscription
+    subscription: Subscription | None  # None: metered, not priced
     subscription_id: str
     charges: list[ChargeLine]
     reservation: Reservation | None
@@ -69,7 +69,10 @@ def of(event: UsageEvent) -> Fate:
     """Gather the fate of one event."""
     bucket = event.bucket
     charges = list(Charge.objects.filter(bucket=bucket, source_id=event.id).order_by("position"))
-    subscription = Subscription.objects.select_related("plan", "product").get(bucket=bucket, id=event.subscription_id)
+    subscriptions = Subscription.objects.select_related("plan", "product")
+    subscription = (
+        subscriptions.get(bucket=bucket, id=event.subscription_id) if event.subscription_id is not None else None
+    )
     reservation = (
         Reservation.objects.filter(bucket=bucket, id=event.reservation_id).first() if event.reservation_id else None
     )
@@ -78,7 +81,7 @@ def of(event: UsageEvent) -> Fate:
         row=events.described([event], event.merchant_id)[0],
         event=event,
         subscription=subscription,
-        subscription_id=ids.text("sub", subscription.id),
+        subscription_id=ids.text("sub", subscription.id) if subscription else "",
         charges=_lines(charges, event.merchant_id),
         reservation=reservation,
         reservation_id=ids.text("com", reservation.id) if reservation else "",
@@ -91,11 +94,11 @@ def of(event: UsageEvent) -> Fate:
 
 def _received(event: UsageEvent) -> dict[str, Any]:
     """The event as it is kept, in the API's words."""
-    said = {
+    said: dict[str, Any] = {
         "id": ids.text(events.ID_PREFIX, event.id),
         "object": "usageEvent",
         "customerId": ids.text("cus", event.customer_id),
-        "subscriptionId": ids.text("sub", event.subscription_id),
+        "subscriptionId": ids.text("sub", event.subscription_id) if event.subscription_id else None,
         "idempotencyKey": event.idempotency_key,
         "timestamp": event.timestamp.isoformat().replace("+00:00", "Z"),
         "createdAt": event.created_at.isoformat().replace("+00:00", "Z"),
@@ -105,13 +108,17 @@ def _received(event: UsageEvent) -> dict[str, Any]:
         said["entitlementId"] = ids.text("com", event.reservation_id)
     if event.metadata:
         said["metadata"] = event.metadata
+    if event.type is not None:
+        said |= {"type": event.type, "source": event.source, "subject": event.subject, "data": event.data}
     return said
 
 
 def _property(line: list[Any]) -> dict[str, Any]:
-    metric_id, quantity, stated = line
+    metric_id, quantity, stated, *read = line
     said = {"billableMetricId": ids.text("bm", UUID(hex=metric_id)), "quantity": quantity}
-    return said if stated is None else {**said, "price": stated}
+    if stated is not None:
+        said["price"] = stated
+    return {**said, **read[0]} if read else said
 
 
 def _lines(charges: list[Charge], merchant_id: UUID) -> list[ChargeLine]:

@@ -1,12 +1,12 @@
 """The words every template speaks: icons, badges, money, times, cards, pagers. A built-in library: never loaded."""
 
-import json
 from datetime import datetime
 from functools import lru_cache
 from html import unescape
 from typing import Any
 
 import lucide
+import msgspec
 from django import template
 from django.http import HttpRequest
 from django.utils import timezone
@@ -17,6 +17,8 @@ from ui import fmt
 from ui.paging import Page
 
 register = template.Library()
+
+_encode = msgspec.json.Encoder(decimal_format="number", enc_hook=str).encode
 
 THEMES = ("light", "dark")
 TONES = {
@@ -112,8 +114,8 @@ def code(content: str, label: str) -> SafeString:
 
 @register.filter
 def as_json(value: Any) -> str:
-    """Indented JSON for people to read."""
-    return json.dumps(value, indent=2, ensure_ascii=False, default=str)
+    """Indented JSON for people to read, numbers as they are."""
+    return msgspec.json.format(_encode(value), indent=2).decode()
 
 
 @register.simple_block_tag

@@ -1,4 +1,4 @@
-"""Billable metrics over HTTP."""
+"""Billable metrics over HTTP: what is counted, and how it is read from events."""
 
 from typing import Any
 
@@ -9,54 +9,61 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from merchants import products
-from merchants.errors import ValidationFailed
 from merchants.serializers import (
     BodySerializer,
     ChoiceField,
     ConstantField,
     IdField,
     InstantField,
-    MetadataField,
     OwnMerchantField,
     PageSerializer,
+    PercentField,
+    StrictField,
     TextField,
     page_of,
 )
 from merchants.tenancy import TenantView
-from metering import metrics
+from metering import matching, metrics, paths
 from metering.models import Aggregation, BillableMetric
 
 NAME_LENGTH_MAX = 200
 DESCRIPTION_LENGTH_MAX = 2_000
 UNIT_LENGTH_MAX = 40
 EVENT_TYPE_LENGTH_MAX = 120
-PATH_LENGTH_MAX = 200
-DIMENSIONS_MAX = 10
 
 
-class JsonPathField(TextField):
-    """Where in an event's data a value is found."""
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(length_max=PATH_LENGTH_MAX, **options)
+@extend_schema_field(
+    {"type": "string", "maxLength": paths.LENGTH_MAX, "example": "$.usage.tokens"},
+)
+class JsonPathField(StrictField):
+    """Where in an event's data a value is found: members and places in lists, like $.usage.tokens[0]['cached']."""
 
     def read(self, value: Any, name: str) -> str:
-        path = super().read(value, name)
-        if not path.startswith("$."):
-            raise ValidationFailed(f"{name} must be a JSONPath that begins with $.", field=name, code="INVALID_PATH")
-        return path
+        return matching.read_path(value, name)
 
 
 @extend_schema_field({"type": "object", "additionalProperties": {"type": "string"}, "example": {"model": "$.model"}})
-class DimensionsField(MetadataField):
+class DimensionsField(StrictField):
     """Names of dimensions and where in an event's data each is found."""
 
     def read(self, value: Any, name: str) -> dict[str, str]:
-        dimensions = super().read(value, name)
-        if len(dimensions) > DIMENSIONS_MAX or not all(path.startswith("$.") for path in dimensions.values()):
-            message = f"{name} must map at most {DIMENSIONS_MAX} names to JSONPaths that begin with $."
-            raise ValidationFailed(message, field=name, code="INVALID_PATH")
-        return dimensions
+        return matching.read_dimensions(value, name)
+
+
+class FilterSerializer(serializers.Serializer[Any]):
+    """A condition on an event's data. Scalars are compared as text; the orders compare numbers."""
+
+    property = TextField()
+    operator = ChoiceField(choices=matching.OPERATORS)
+    values = serializers.ListField(child=TextField())
+
+
+@extend_schema_field(FilterSerializer(many=True))
+class FiltersField(StrictField):
+    """Conditions that an event must meet, all of them, to be counted."""
+
+    def read(self, value: Any, name: str) -> list[dict[str, Any]]:
+        return matching.read_filters(value, name)
 
 
 class BillableMetricSerializer(serializers.Serializer[BillableMetric]):
@@ -73,6 +80,8 @@ class BillableMetricSerializer(serializers.Serializer[BillableMetric]):
     eventType = TextField(source="event_type", allow_null=True)
     valueProperty = TextField(source="value_property", allow_null=True)
     groupBy = DimensionsField(source="group_by", allow_null=True)
+    filters = FiltersField()
+    percentile = PercentField(allow_null=True)
     eventFrom = InstantField(source="event_from", allow_null=True)
     createdAt = InstantField(source="created_at")
     updatedAt = InstantField(source="updated_at")
@@ -87,9 +96,18 @@ class CreateBillableMetricSerializer(BodySerializer):
     description = TextField(length_min=0, length_max=DESCRIPTION_LENGTH_MAX)
     unit = TextField(length_max=UNIT_LENGTH_MAX)
     aggregation = ChoiceField(choices=Aggregation.choices)
-    eventType = TextField(source="event_type", length_max=EVENT_TYPE_LENGTH_MAX, required=False)
-    valueProperty = JsonPathField(source="value_property", required=False)
+    eventType = TextField(
+        source="event_type",
+        length_max=EVENT_TYPE_LENGTH_MAX,
+        required=False,
+        help_text="The type of the events it counts, exactly.",
+    )
+    valueProperty = JsonPathField(
+        source="value_property", required=False, help_text="Required with eventType, except for COUNT."
+    )
     groupBy = DimensionsField(source="group_by", required=False)
+    filters = FiltersField(required=False)
+    percentile = PercentField(required=False, help_text="Of PERCENTILE, like 95; with no other aggregation.")
     eventFrom = InstantField(source="event_from", required=False)
 
 
@@ -102,6 +120,7 @@ class UpdateBillableMetricSerializer(BodySerializer):
     eventType = TextField(source="event_type", length_max=EVENT_TYPE_LENGTH_MAX, required=False, allow_null=True)
     valueProperty = JsonPathField(source="value_property", required=False, allow_null=True)
     groupBy = DimensionsField(source="group_by", required=False, allow_null=True)
+    filters = FiltersField(required=False, allow_null=True)
     eventFrom = InstantField(source="event_from", required=False, allow_null=True)
 
 
@@ -154,7 +173,12 @@ class BillableMetricById(TenantView):
         responses=BillableMetricSerializer,
     )
     def patch(self, request: Request, id: str) -> Response:
-        """Change a billable metric; what it counts, and for which product, stays."""
+        """Change a billable metric.
+
+        Its aggregation and its product stay. How it reads events (eventType, valueProperty, groupBy, filters,
+        eventFrom) changes for events that arrive from now on; those recorded before keep what they were counted for,
+        in charges, invoices and meter queries alike. Within two seconds every server knows of the change.
+        """
         metric_id, changes = self.path_id("bm", id), self.read_body(UpdateBillableMetricSerializer)
         changed = metrics.update(merchant_id=self.merchant_id, metric_id=metric_id, changes=changes, now=self.now)
         return self.answer(BillableMetricSerializer, changed)

@@ -1,0 +1,7 @@
+"""Metering over HTTP."""
+
+from django.urls import URLPattern
+
+from metering.api import metrics
+
+urlpatterns: list[URLPattern] = [*metrics.urlpatterns]

@@ -1,0 +1,167 @@
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from merchants.errors import Unprocessable, ValidationFailed
+from metering import matching
+from metering.matching import Definition, Filter
+
+NOW = datetime(2026, 11, 15, 12, tzinfo=UTC)
+METRIC = bytes(15) + b"\x07"
+DATA: dict[str, Any] = {
+    "tokens": Decimal("1500.5"),
+    "zero": 0,
+    "text": "12",
+    "model": "large",
+    "tier": 2,
+    "cached": True,
+    "none": None,
+    "list": [1],
+}
+
+
+def counted(data: dict[str, Any] = DATA, *, at: datetime = NOW, **definition: Any) -> list[matching.Match]:
+    members = {"aggregation": "SUM", "value_property": "$.tokens", **definition}
+    return matching.match([Definition(METRIC, **members)], data, at)
+
+
+class TestQuantities:
+    @pytest.mark.parametrize(
+        ("path", "quantity"), [("$.tokens", "1500.5"), ("$.zero", "0"), ("$.text", "12"), ("$.list[0]", "1")]
+    )
+    def test_are_read_exactly(self, path, quantity):
+        [found] = counted(value_property=path)
+
+        assert (found.quantity, found.value, found.groups) == (Decimal(quantity), None, None)
+
+    def test_are_one_for_each_event_that_is_counted(self):
+        assert [each.quantity for each in counted(aggregation="COUNT", value_property="")] == [1]
+
+    @pytest.mark.parametrize(("path", "value"), [("$.model", "large"), ("$.tier", "2"), ("$.tokens", "1500.5")])
+    def test_of_unique_counts_carry_what_is_counted_once(self, path, value):
+        [found] = counted(aggregation="UNIQUE_COUNT", value_property=path)
+
+        assert (found.quantity, found.value) == (1, value)
+
+    @pytest.mark.parametrize(
+        ("aggregation", "path", "code"),
+        [
+            ("SUM", "$.nothing", "EVENT_VALUE_MISSING"),
+            ("SUM", "$.none", "EVENT_VALUE_MISSING"),
+            ("SUM", "", "INVALID_METRIC_DEFINITION"),
+            ("SUM", "$.*", "INVALID_METRIC_DEFINITION"),
+            ("SUM", "$.model", "INVALID_EVENT_VALUE"),
+            ("MAX", "$.cached", "INVALID_EVENT_VALUE"),
+            ("SUM", "$.list", "INVALID_EVENT_VALUE"),
+            ("UNIQUE_COUNT", "$.list", "INVALID_EVENT_VALUE"),
+            ("UNIQUE_COUNT", "$.nothing", "EVENT_VALUE_MISSING"),
+        ],
+    )
+    def test_that_cannot_be_read_name_metric_and_path(self, aggregation, path, code):
+        with pytest.raises(Unprocessable) as refused:
+            counted(aggregation=aggregation, value_property=path)
+
+        assert refused.value.code == code
+        assert refused.value.details == {"billableMetricId": "bm_" + "0" * 25 + "7", "path": path}
+
+    @pytest.mark.parametrize("value", [-1, Decimal("-0.5"), Decimal("0.0000000001"), 10**14, "1e3", "x" * 20])
+    def test_have_the_bounds_of_all_usage(self, value):
+        with pytest.raises(Unprocessable) as refused:
+            counted({"tokens": value})
+
+        assert refused.value.code == "INVALID_EVENT_VALUE"
+
+
+class TestGroups:
+    def test_are_text(self):
+        paths = {"model": "$.model", "tier": "$.tier", "cached": "$.cached", "none": "$.none", "list": "$.list"}
+
+        [found] = counted(group_by=paths)
+
+        assert found.groups == {"model": "large", "tier": "2", "cached": "true"}
+
+    def test_are_short(self):
+        with pytest.raises(Unprocessable):
+            counted({**DATA, "model": "x" * 256}, group_by={"model": "$.model"})
+
+
+class TestFilters:
+    @pytest.mark.parametrize(
+        ("path", "operator", "values", "passes"),
+        [
+            ("$.model", "equals", ["large"], True),
+            ("$.model", "equals", ["small"], False),
+            ("$.tier", "equals", ["2"], True),
+            ("$.cached", "equals", ["true"], True),
+            ("$.nothing", "equals", ["x"], False),
+            ("$.model", "notEquals", ["small"], True),
+            ("$.nothing", "notEquals", ["small"], True),
+            ("$.model", "in", ["small", "large"], True),
+            ("$.model", "notIn", ["small", "large"], False),
+            ("$.list", "notIn", ["small"], True),
+            ("$.model", "exists", [], True),
+            ("$.none", "exists", ["true"], False),
+            ("$.nothing", "exists", ["false"], True),
+            ("$.tokens", "gt", ["1500.5"], False),
+            ("$.tokens", "gte", ["1500.5"], True),
+            ("$.tokens", "lt", ["1500.50001"], True),
+            ("$.tokens", "lte", ["-1"], False),
+            ("$.text", "gt", ["9"], True),
+            ("$.cached", "gte", ["0"], False),
+            ("$.model", "gt", ["0"], False),
+            ("$.nothing", "lt", ["9"], False),
+        ],
+    )
+    def test_let_through_what_they_describe(self, path, operator, values, passes):
+        assert bool(counted(filters=(Filter(path, operator, tuple(values)),))) == passes
+
+    def test_must_all_be_passed(self):
+        large, cheap = Filter("$.model", "equals", ("large",)), Filter("$.tier", "lt", ("2",))
+
+        assert counted(filters=(large,))
+        assert not counted(filters=(large, cheap))
+
+    def test_keep_what_cannot_be_counted_from_being_refused(self):
+        assert counted(value_property="$.nothing", filters=(Filter("$.nothing", "exists"),)) == []
+
+    def test_of_time_begin_with_their_instant(self):
+        assert counted(event_from=NOW)
+        assert not counted(event_from=NOW, at=NOW - timedelta(microseconds=1))
+
+
+class TestReadFilters:
+    def test_keeps_values_as_text(self):
+        given = [{"property": "$.a", "operator": "in", "values": [1, "b", True, Decimal("1.50")]}]
+
+        assert matching.read_filters(given, "filters")[0]["values"] == ["1", "b", "true", "1.5"]
+
+    @pytest.mark.parametrize(
+        "given",
+        [
+            {},
+            [[]],
+            [{"property": "$.a"}],
+            [{"property": "$.a", "operator": "matches", "values": ["a"]}],
+            [{"property": "$.a", "operator": ["in"], "values": ["a"]}],
+            [{"property": "$.*", "operator": "exists"}],
+            [{"property": 1, "operator": "exists"}],
+            [{"property": "$.a", "operator": "in", "values": []}],
+            [{"property": "$.a", "operator": "in", "values": "a"}],
+            [{"property": "$.a", "operator": "in", "values": [None]}],
+            [{"property": "$.a", "operator": "in", "values": [""]}],
+            [{"property": "$.a", "operator": "in", "values": ["x"] * 51}],
+            [{"property": "$.a", "operator": "equals", "values": ["a", "b"]}],
+            [{"property": "$.a", "operator": "gt", "values": ["many"]}],
+            [{"property": "$.a", "operator": "gt"}],
+            [{"property": "$.a", "operator": "exists", "values": ["maybe"]}],
+            [{"property": "$.a", "operator": "exists", "values": [], "more": 1}],
+            [{"property": "$.a", "operator": "exists"}] * 11,
+        ],
+    )
+    def test_refuses_what_is_not_sound(self, given):
+        with pytest.raises(ValidationFailed) as refused:
+            matching.read_filters(given, "filters")
+
+        assert refused.value.errors[0]["field"] == "filters"
