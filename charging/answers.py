@@ -1,6 +1,6 @@
 """How events, batches and reservations read in JSON: Paygentic's shapes, with our additions in the same style. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from charging.book import Event, Refund, Reservation
-from charging.commands import RecordUsage, RefusedEvent
+from charging.commands import MeterEvent, RecordUsage, RefusedEvent
 from charging.outcomes import Done, Refused
 from merchants import ids
 
@@ -72,15 +72,52 @@ def refunded_event(refund: Refund) -> dict[str, Any]:
     return {**usage_event(refund.event), "refund": given}
 
 
+def meter_event(event: Event, command: Any) -> dict[str, Any]:
+    """Write a meter event as its command has it, and what became of it; ``billing`` is null where it was metered."""
+    said: MeterEvent = command.metering.event
+    event_id = ids.text("usg", event.id)
+    return {
+        "id": event_id,
+        "object": "event",
+        "type": said.type,
+        "source": said.source,
+        "subject": said.subject,
+        "namespace": ids.known_text("org", event.merchant_id),
+        "timestamp": event.timestamp,
+        "idempotencyKey": event.key,
+        "customerId": ids.known_text("cus", event.customer_id),
+        "properties": [_property(item) for item in event.properties],
+        "billing": _billing(event, event_id),
+    }
+
+
 def batch(
     commands: Sequence[RecordUsage | RefusedEvent], outcomes: Sequence[Done | Refused]
 ) -> tuple[int, dict[str, Any]]:
-    """Write the answer to a batch, and its status: 201 when all went well, else 207."""
+    """Write the answer to a batch of usage events, and its status: 201 when all went well, else 207."""
+    status, answer = _batch(commands, outcomes, lambda command, event: usage_event(event))
+    return status or 201, {"object": "batchUsageEvents", **answer}
+
+
+def meter_event_batch(
+    commands: Sequence[RecordUsage | RefusedEvent], outcomes: Sequence[Done | Refused]
+) -> tuple[int, dict[str, Any]]:
+    """Write the answer to a batch of meter events, and its status: 202 when all went well, else 207."""
+    status, answer = _batch(commands, outcomes, lambda command, event: meter_event(event, command))
+    return status or 202, {"object": "batchEvents", **answer}
+
+
+def _batch(
+    commands: Sequence[RecordUsage | RefusedEvent],
+    outcomes: Sequence[Done | Refused],
+    write: Callable[[Any, Any], dict[str, Any]],
+) -> tuple[int, dict[str, Any]]:
+    """Write what became of each; the status is 207 where some failed, else 0."""
     successful: list[dict[str, Any]] = []
     failed: list[dict[str, Any]] = []
     for index, (command, outcome) in enumerate(zip(commands, outcomes, strict=True)):
         if isinstance(outcome, Done):
-            successful.append(usage_event(outcome.answer))  # type: ignore[arg-type]
+            successful.append(write(command, outcome.answer))
             continue
         error = outcome.error
         failure = {"index": index, "idempotencyKey": command.key or "", "error": error.message, "code": error.code}
@@ -89,8 +126,7 @@ def batch(
         if errors := getattr(error, "errors", None):
             failure["errors"] = errors
         failed.append(failure)
-    return (207 if failed else 201), {
-        "object": "batchUsageEvents",
+    return (207 if failed else 0), {
         "successful": successful,
         "failed": failed,
         "summary": {"total": len(commands), "successful": len(successful), "failed": len(failed)},

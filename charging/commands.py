@@ -148,20 +148,20 @@ Command = RecordUsage | Reserve | Release | Resolve | Extend | Refund
 # --- what arrives on the wire ----------------------------------------------------------------------------
 
 
-class _Wire(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, rename="camel", gc=False):
+class Wire(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, rename="camel", gc=False):
     """A body by type; what else it holds is refused."""
 
 
-_WireT = TypeVar("_WireT", bound=_Wire)
+_WireT = TypeVar("_WireT", bound=Wire)
 
 
-class _WireProperty(_Wire):
+class _WireProperty(Wire):
     billable_metric_id: str
     quantity: Any
     price: str | None = None
 
 
-class _WireUsage(_Wire):
+class _WireUsage(Wire):
     idempotency_key: str
     customer_id: str
     merchant_id: str
@@ -172,24 +172,24 @@ class _WireUsage(_Wire):
     metadata: dict[str, str] | None = None
 
 
-class _WireBatch(_Wire):
+class _WireBatch(Wire):
     events: Annotated[list[Any], msgspec.Meta(min_length=1, max_length=BATCH_EVENTS_MAX)]
 
 
-class _WireSoundBatch(_Wire):
+class _WireSoundBatch(Wire):
     """A batch in which every event has the right shape."""
 
     events: Annotated[list[_WireUsage], msgspec.Meta(min_length=1, max_length=BATCH_EVENTS_MAX)]
 
 
-class _WireLine(_Wire):
+class _WireLine(Wire):
     billable_metric_id: str
     quantity: Any = msgspec.UNSET
     amount: str | None = None
     price: str | None = None
 
 
-class _WireReserve(_Wire):
+class _WireReserve(Wire):
     merchant_id: str
     customer_id: str
     entitlement_data: Annotated[list[_WireLine], msgspec.Meta(min_length=1, max_length=LINES_MAX)]
@@ -197,11 +197,11 @@ class _WireReserve(_Wire):
     expires_in: int | None = None  # seconds; ours
 
 
-class _WireExtend(_Wire):
+class _WireExtend(Wire):
     expires_in: int
 
 
-class _WireNothing(_Wire):
+class _WireNothing(Wire):
     pass
 
 
@@ -209,7 +209,7 @@ _encoder = msgspec.json.Encoder(order="deterministic")
 _FIELD = re.compile(r"`\$\.?(?P<path>[^`]*)`$")
 
 
-def _convert(value: Any, wire: type[_WireT]) -> _WireT:
+def convert(value: Any, wire: type[_WireT]) -> _WireT:
     """Fit a decoded value to its type; raises ValidationFailed naming the field at fault."""
     try:
         return msgspec.convert(value, wire)
@@ -223,7 +223,7 @@ def _convert(value: Any, wire: type[_WireT]) -> _WireT:
 
 
 def _read(body: bytes, wire: type[_WireT], bytes_max: int = BODY_BYTES_MAX) -> _WireT:
-    return _convert(strict_json.decode(body, bytes_max=bytes_max, depth_max=DEPTH_MAX), wire)
+    return convert(strict_json.decode(body, bytes_max=bytes_max, depth_max=DEPTH_MAX), wire)
 
 
 def _id(prefix: str, value: str, field: str) -> bytes:
@@ -239,13 +239,14 @@ def plain(number: Decimal | None) -> str | None:
     return None if number is None else format(number.normalize(), "f")
 
 
-def _fingerprint(*parts: Any) -> bytes:
+def fingerprint_of(*parts: Any) -> bytes:
+    """Return what tells two requests under one key apart."""
     return blake2b(_encoder.encode(parts), digest_size=16).digest()
 
 
 def _usage_command(wire: _WireUsage, merchant_id: bytes) -> RecordUsage:
     customer_id = _id("cus", wire.customer_id, "customerId")
-    _own_merchant(wire.merchant_id, merchant_id)
+    own_merchant(wire.merchant_id, merchant_id)
     properties = tuple(
         [
             Property(
@@ -270,7 +271,7 @@ def _usage_command(wire: _WireUsage, merchant_id: bytes) -> RecordUsage:
         customer_id,
         merchant_id,
         fields.idempotency_key(wire.idempotency_key),
-        _fingerprint(
+        fingerprint_of(
             wire.customer_id,
             timestamp,
             [(item.metric_id, plain(item.quantity), plain(item.price)) for item in properties],
@@ -286,9 +287,10 @@ def _usage_command(wire: _WireUsage, merchant_id: bytes) -> RecordUsage:
     )
 
 
-def _own_merchant(value: str, merchant_id: bytes) -> None:
-    if _id("org", value, "merchantId") != merchant_id:
-        raise NotFound("merchantId names nothing that exists here.", details={"field": "merchantId"})
+def own_merchant(value: str, merchant_id: bytes, field: str = "merchantId") -> None:
+    """Refuse what is said of another merchant, as if that did not exist; raises NotFound."""
+    if _id("org", value, field) != merchant_id:
+        raise NotFound(f"{field} names nothing that exists here.", details={"field": field})
 
 
 _decode_usage = strict_json.decoder(_WireUsage)
@@ -314,7 +316,7 @@ def parse_batch(body: bytes, merchant_id: bytes) -> list[RecordUsage | RefusedEv
     parsed: list[RecordUsage | RefusedEvent] = []
     for event in _read(body, _WireBatch, BATCH_BODY_BYTES_MAX).events:
         try:
-            parsed.append(_usage_command(_convert(event, _WireUsage), merchant_id))
+            parsed.append(_usage_command(convert(event, _WireUsage), merchant_id))
         except ServiceError as refusal:
             key = event.get("idempotencyKey") if isinstance(event, dict) else None
             parsed.append(RefusedEvent(refusal, key if isinstance(key, str) else None))
@@ -326,7 +328,7 @@ def parse_reserve(
 ) -> Reserve:
     """Read the body of ``POST /v0/entitlements``; a request for a region has another default of maxUses."""
     wire = _read(body, _WireReserve)
-    _own_merchant(wire.merchant_id, merchant_id)
+    own_merchant(wire.merchant_id, merchant_id)
     customer_id = _id("cus", wire.customer_id, "customerId")
     lines = tuple([_line(item, f"entitlementData.{index}") for index, item in enumerate(wire.entitlement_data)])
     max_uses = wire.max_uses
@@ -335,7 +337,7 @@ def parse_reserve(
     fields.integer(max_uses, "maxUses", least=1, most=USES_MAX)
     ttl = ttl_default if wire.expires_in is None else wire.expires_in
     fields.integer(ttl, "expiresIn", least=TTL_SECONDS_MIN, most=ttl_max)
-    fingerprint = _fingerprint(
+    fingerprint = fingerprint_of(
         wire.customer_id,
         [(item.metric_id, plain(item.quantity), plain(item.amount), plain(item.price)) for item in lines],
         max_uses,

@@ -1,6 +1,7 @@
 """The door of the fast lane: an ASGI application without a framework on the path.
 
-``POST /v0/usage``, ``/v0/usage/batch``, ``/v0/entitlements`` and ``/v0/entitlements/{id}/release`` and ``/extend``.
+``POST /v0/usage``, ``/v0/usage/batch``, ``/v0/events``, ``/v0/entitlements`` and ``/v0/entitlements/{id}/release`` and
+``/extend``.
 A request is read, becomes commands, waits for their commit, and is answered.
 """
 
@@ -17,13 +18,14 @@ import msgspec
 from django.conf import settings
 from prometheus_client import Counter
 
-from charging import answers, commands
+from charging import answers, commands, meter_events
 from charging.book import Event, Reservation
 from charging.coalescing import Coalescer
 from charging.directory import Directory
+from charging.meter_events import NotKnown, Parsed
 from charging.outcomes import Done, Outcome, Refused
 from charging.requests import Answer, Receive, Request, Response, by_name
-from merchants import fields, ids, regions
+from merchants import fields, ids, regions, strict_json
 from merchants.errors import (
     NotFound,
     PayloadTooLarge,
@@ -41,6 +43,7 @@ logger = logging.getLogger(__name__)
 
 DIRECTORY_THREADS = 2
 DIRECTORY_SECONDS_MAX = 8.0
+LOOK_UPS_MAX = 3  # of one request, each of which is good for two seconds
 COUNT_EVERY_SECONDS = 1.0
 GC_ALLOCATIONS = 20_000  # containers made between two collections of the youngest
 
@@ -100,6 +103,15 @@ class Lane:
     def submit(self, wanted: list[commands.Command], done: Callable[[list[Outcome]], None]) -> None:
         """Have commands carried out, and ``done`` called with what became of them; raises ServiceError."""
         self._coalescer.submit(wanted, done)
+
+    def record(self, reports: meter_events.Reports, merchant_id: bytes) -> list[Parsed]:
+        """Make the commands that record meter events; raises NotKnown."""
+        known = self._directory
+        return meter_events.record(reports, merchant_id, known.definitions, known.subjects, datetime.now(UTC))
+
+    async def learn(self, merchant_id: bytes, missing: NotKnown) -> None:
+        """Ask the database what commands cannot be made without."""
+        await self._ask(self._directory.learn, merchant_id, missing.subjects)
 
     async def run(self, wanted: list[commands.Command]) -> list[Outcome]:
         """Carry out commands; raises ServiceError."""
@@ -178,6 +190,25 @@ def _recorded_batch(parsed: list[commands.RecordUsage | commands.RefusedEvent], 
     return Answer(*answers.batch(parsed, each))
 
 
+def _events(request: Request, merchant_id: bytes, body: bytes) -> Asked:
+    _is_regional(request)
+    if _lane is None:
+        raise Unavailable()
+    reports = meter_events.parse(body, request.headers, merchant_id)
+    parsed = _lane.record(reports, merchant_id)
+    wanted: list[commands.Command] = [item for item in parsed if isinstance(item, commands.RecordUsage)]
+    return wanted, partial(_metered_batch if reports.is_batch else _metered, parsed)
+
+
+def _metered(parsed: list[Parsed], outcomes: list[Outcome]) -> Answer:
+    done = _only(meter_events.of_each(parsed, outcomes))
+    return Answer(202, answers.meter_event(cast(Event, done.answer), parsed[0]), replayed=done.replayed)
+
+
+def _metered_batch(parsed: list[Parsed], outcomes: list[Outcome]) -> Answer:
+    return Answer(*answers.meter_event_batch(parsed, meter_events.of_each(parsed, outcomes)))
+
+
 def _reserve(request: Request, merchant_id: bytes, body: bytes) -> Asked:
     key = request.header(b"idempotency-key")
     command = commands.parse_reserve(
@@ -253,12 +284,14 @@ class Route(msgspec.Struct, frozen=True):
     name: str
     permission: str
     bytes_max: int
-    ask: Callable[[Request, bytes, bytes], Asked]
+    ask: Callable[[Request, bytes, bytes], Asked]  # raises ServiceError, and NotKnown where it must wait
+    media_types: tuple[str, ...] = strict_json.JSON
 
 
 ROUTES = {
     "/v0/usage": Route("usage", "usage:write", commands.BODY_BYTES_MAX, _usage),
     "/v0/usage/batch": Route("batch", "usage:write", commands.BATCH_BODY_BYTES_MAX, _batch),
+    "/v0/events": Route("events", "usage:write", commands.BATCH_BODY_BYTES_MAX, _events, meter_events.MEDIA_TYPES),
     "/v0/entitlements": Route("reserve", "entitlements:write", commands.BODY_BYTES_MAX, _reserve),
 }
 _VERBS: dict[str, Callable[[Lane, Request], Awaitable[Answer]]] = {"release": Lane.release, "extend": Lane.extend}
@@ -276,9 +309,11 @@ def begin(request: Request, done: Callable[[Response], None]) -> bool:
         merchant_id = _lane.known_merchant(request, route.permission)
         if merchant_id is None:
             return False
-        request.check_body(route.bytes_max)
+        request.check_body(route.bytes_max, route.media_types)
         wanted, conclude = route.ask(request, merchant_id, request.whole)
         _lane.submit(wanted, lambda outcomes: done(_concluded(request, route.name, conclude, outcomes)))
+    except NotKnown:
+        return False
     except Exception as error:  # every request is answered
         refused = _response(request, route.name, error)
     else:
@@ -314,8 +349,18 @@ async def _answer(request: Request, route: Route | None, name: str) -> Answer:
     if route is None:
         return await _VERBS[name](_lane, request)
     merchant_id = await _lane.merchant(request, route.permission)
-    wanted, conclude = route.ask(request, merchant_id, await request.body(route.bytes_max))
+    body = await request.body(route.bytes_max, route.media_types)
+    wanted, conclude = await _asked(_lane, route, request, merchant_id, body)
     return conclude(await _lane.run(wanted))
+
+
+async def _asked(lane: Lane, route: Route, request: Request, merchant_id: bytes, body: bytes) -> Asked:
+    for _ in range(LOOK_UPS_MAX):
+        try:
+            return route.ask(request, merchant_id, body)
+        except NotKnown as missing:
+            await lane.learn(merchant_id, missing)
+    raise Unavailable()
 
 
 def _response(request: Request, route: str, answer: Answer | Exception) -> Response:

@@ -57,7 +57,7 @@ class Request:
         value = self.headers.get(name)
         return None if value is None else value.decode("latin-1")
 
-    def check_body(self, bytes_max: int) -> None:
+    def check_body(self, bytes_max: int, media_types: tuple[str, ...] = strict_json.JSON) -> None:
         """Refuse a body by what the headers say of it; raises ServiceError."""
         if self.is_checked:
             return
@@ -66,11 +66,12 @@ class Request:
             content_encoding=self.header(b"content-encoding") or "",
             content_length=self.header(b"content-length"),
             bytes_max=bytes_max,
+            media_types=media_types,
         )
 
-    async def body(self, bytes_max: int) -> bytes:
+    async def body(self, bytes_max: int, media_types: tuple[str, ...] = strict_json.JSON) -> bytes:
         """Read the whole body, of at most ``bytes_max`` bytes; raises ServiceError, or ConnectionResetError."""
-        self.check_body(bytes_max)
+        self.check_body(bytes_max, media_types)
         if self.whole is not None:
             return self.whole
         try:

@@ -62,7 +62,8 @@ class Heads:
         if at < len(END) or not headers.keys() <= STEADY or data.count(b"\r\n", 0, at) != len(headers) + 2:
             return  # the last: a header came twice, or in several lines
         try:
-            request.check_body(lane.ROUTES[request.path].bytes_max)
+            route = lane.ROUTES[request.path]
+            request.check_body(route.bytes_max, route.media_types)
         except ServiceError:
             return
         length = int(headers[b"content-length"])

@@ -21,6 +21,7 @@ from merchants.errors import LengthRequired, PayloadTooLarge, UnsupportedMediaTy
 
 DEPTH_MAX = 8
 DECIMAL_CHARS_MAX = 64
+JSON = ("application/json",)
 
 _WHOLE_BODY = "body"
 
@@ -44,16 +45,40 @@ def decode(body: bytes, *, bytes_max: int, depth_max: int = DEPTH_MAX) -> dict[s
     return decode_strictly(body, depth_max=depth_max) if value is None else value
 
 
-def check_headers(*, content_type: str, content_encoding: str = "", content_length: str | None, bytes_max: int) -> None:
+def decode_list(body: bytes, *, bytes_max: int, depth_max: int = DEPTH_MAX) -> list[Any]:
+    """Return the JSON array in a request's body, as strict as ``decode``.
+
+    Raises:
+        PayloadTooLarge: it is longer than bytes_max.
+        ValidationFailed: it is anything but one sound JSON array; the code names the fault.
+    """
+    if len(body) > bytes_max:
+        raise PayloadTooLarge(f"The body may have at most {bytes_max} bytes.", details={"bytesMax": bytes_max})
+    value = decode_shaped(body, _decode_any)
+    if type(value) is list and not _is_deeper(value, depth_max):
+        return value
+    strictly: list[Any] = _decode_strictly(body, list, depth_max)
+    return strictly
+
+
+def check_headers(
+    *,
+    content_type: str,
+    content_encoding: str = "",
+    content_length: str | None,
+    bytes_max: int,
+    media_types: tuple[str, ...] = JSON,
+) -> None:
     """Refuse a body by its headers, before a byte of it is read.
 
     Raises:
-        UnsupportedMediaType: it is compressed, not JSON, or in a charset other than UTF-8.
+        UnsupportedMediaType: it is compressed, of none of these kinds of JSON, or in a charset other than UTF-8.
         LengthRequired: it does not say how long it is.
         PayloadTooLarge: it says it is longer than bytes_max.
     """
-    if content_encoding.strip().lower() not in ("", "identity") or not _is_json(content_type):
-        raise UnsupportedMediaType()
+    if content_encoding.strip().lower() not in ("", "identity") or media_type(content_type) not in media_types:
+        kinds = " or ".join(media_types)
+        raise UnsupportedMediaType(f"Send the body as {kinds} in UTF-8, not compressed.")
     if content_length is None:
         raise LengthRequired()
     if not (content_length.isascii() and content_length.isdigit() and len(content_length) < 20):
@@ -63,10 +88,11 @@ def check_headers(*, content_type: str, content_encoding: str = "", content_leng
 
 
 @lru_cache(maxsize=128)
-def _is_json(content_type: str) -> bool:
-    media_type, *parameters = (part.strip().lower() for part in content_type.split(";"))
+def media_type(content_type: str) -> str:
+    """Return the kind of body that a Content-Type names, in small letters; empty in a charset other than UTF-8."""
+    named, *parameters = (part.strip().lower() for part in content_type.split(";"))
     charsets = [value.strip('" ') for name, _, value in (p.partition("=") for p in parameters) if name == "charset"]
-    return media_type == "application/json" and all(charset in ("utf-8", "utf8") for charset in charsets)
+    return named if all(charset in ("utf-8", "utf8") for charset in charsets) else ""
 
 
 # --- the swift decoder -----------------------------------------------------------------------------------
@@ -145,6 +171,11 @@ def decode_strictly(body: bytes, *, depth_max: int = DEPTH_MAX) -> dict[str, Any
     Raises:
         ValidationFailed: it is anything but one sound JSON object; the code names the fault.
     """
+    value: dict[str, Any] = _decode_strictly(body, dict, depth_max)
+    return value
+
+
+def _decode_strictly(body: bytes, kind: type, depth_max: int) -> Any:
     try:
         text = body.decode("utf-8")
         _check_depth(text, depth_max)
@@ -154,6 +185,7 @@ def decode_strictly(body: bytes, *, depth_max: int = DEPTH_MAX) -> dict[str, Any
             parse_float=_plain_number,
             parse_constant=_no_constant,
         )
+        _check_storable(value)
     except _Refused as refused:
         code, message = refused.args
     except UnicodeDecodeError as error:
@@ -163,9 +195,13 @@ def decode_strictly(body: bytes, *, depth_max: int = DEPTH_MAX) -> dict[str, Any
     except ValueError:  # Python reads no integer of more than 4,300 digits
         code, message = "NUMBER_TOO_LONG", "A number has too many digits."
     else:
-        if type(value) is dict:
+        if type(value) is kind:
             return value
-        code, message = "NOT_AN_OBJECT", "The body must be a JSON object."
+        code, message = (
+            ("NOT_AN_OBJECT", "The body must be a JSON object.")
+            if kind is dict
+            else ("NOT_AN_ARRAY", "The body must be a JSON array.")
+        )
     raise ValidationFailed(message, field=_WHOLE_BODY, code=code)
 
 
