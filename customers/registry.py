@@ -106,6 +106,25 @@ def search(
     return query.order_by("-created_at", "id")
 
 
+def named(*, merchant_id: uuid.UUID, subject: str) -> uuid.UUID:
+    """Return the customer whom an event's subject names: by the id, or else by the external id.
+
+    A customer struck off is still known by the id.
+
+    Raises:
+        NotFound: the merchant has no such customer.
+    """
+    try:
+        customer_id = ids.parse("cus", subject)
+    except ids.InvalidId:
+        owner = _claimed_by(merchant_id, CustomerClaim.Kind.EXTERNAL_ID, subject)
+        if owner is None:
+            raise NotFound("There is no such customer.") from None
+        return owner
+    books.check_owner(merchant_id=merchant_id, customer_id=customer_id)
+    return customer_id
+
+
 def enter(*, merchant_id: uuid.UUID, new: NewCustomer, now: datetime) -> tuple[Customer, bool]:
     """Enter a customer with an empty book, or find the one who has the e-mail address already.
 

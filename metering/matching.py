@@ -22,7 +22,7 @@ FILTER_VALUES_MAX = 50
 VALUE_LENGTH_MAX = 255
 DIMENSIONS_MAX = 10
 
-COUNT, UNIQUE_COUNT = "COUNT", "UNIQUE_COUNT"
+COUNT, UNIQUE_COUNT, TIME_WEIGHTED_SUM = "COUNT", "UNIQUE_COUNT", "TIME_WEIGHTED_SUM"
 
 OPERATORS = ("in", "notIn", "equals", "notEquals", "exists", "gt", "gte", "lt", "lte")
 _ORDERS = {"gt": gt, "gte": ge, "lt": lt, "lte": le}
@@ -108,11 +108,17 @@ def _counted(definition: Definition, data: dict[str, Any]) -> tuple[Decimal, dic
             message = f"The value at {definition.value_property} must have 1 to {VALUE_LENGTH_MAX} characters."
             raise _refused(definition, message, "INVALID_EVENT_VALUE")
         return _ONE, groups or None, value
+    taken = definition.aggregation == TIME_WEIGHTED_SUM and (text_of(found) or "").startswith("-")
     try:
-        quantity = fields.quantity(found, f"The value at {definition.value_property}", zero=True)
+        given = _without_sign(found) if taken else found
+        quantity = fields.quantity(given, f"The value at {definition.value_property}", zero=True)
     except ValidationFailed as refused:
         raise _refused(definition, refused.message, "INVALID_EVENT_VALUE") from None
-    return quantity, groups or None, None
+    return -quantity if taken else quantity, groups or None, None
+
+
+def _without_sign(value: Any) -> Any:
+    return value[1:] if type(value) is str else -value
 
 
 def _find(definition: Definition, path: str, data: dict[str, Any]) -> Any:

@@ -43,8 +43,8 @@ def create(
             of one that it has no use for.
     """
     product = products.get(merchant_id=merchant_id, product_id=product_id)
-    if (percentile is not None) != (aggregation == Aggregation.PERCENTILE):
-        message = "percentile goes with the aggregation PERCENTILE, and only with it."
+    if (percentile is not None) != (aggregation == Aggregation.PERCENTILE) or percentile == 0:
+        message = "percentile is above 0; it goes with the aggregation PERCENTILE, and only with it."
         raise ValidationFailed(message, field="percentile", code="INVALID_PERCENTILE")
     metric = BillableMetric(
         merchant_id=merchant_id,

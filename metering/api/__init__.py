@@ -2,6 +2,6 @@
 
 from django.urls import URLPattern
 
-from metering.api import metrics
+from metering.api import meters, metrics
 
-urlpatterns: list[URLPattern] = [*metrics.urlpatterns]
+urlpatterns: list[URLPattern] = [*metrics.urlpatterns, *meters.urlpatterns]

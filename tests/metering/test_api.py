@@ -73,6 +73,7 @@ class TestCreate:
             ("percentile", {"percentile": 95}),
             ("percentile", {"aggregation": "PERCENTILE"}),
             ("percentile", {"aggregation": "PERCENTILE", "percentile": 101}),
+            ("percentile", {"aggregation": "PERCENTILE", "percentile": 0}),
         ],
     )
     def test_refuses_definitions_that_cannot_count(self, seller, product_id, field, members):

@@ -73,6 +73,16 @@ class TestQuantities:
 
         assert refused.value.code == "INVALID_EVENT_VALUE"
 
+    def test_may_be_taken_away_of_what_is_held(self):
+        held = {"aggregation": "TIME_WEIGHTED_SUM"}
+
+        taken = [counted({"tokens": value}, **held)[0].quantity for value in (-2, Decimal("-0.5"), "-1.5", 3)]
+
+        assert taken == [Decimal(-2), Decimal("-0.5"), Decimal("-1.5"), Decimal(3)]
+        for value in ("--1", "-", "-1e3", -(10**14)):
+            with pytest.raises(Unprocessable):
+                counted({"tokens": value}, **held)
+
 
 class TestGroups:
     def test_are_text(self):
