@@ -121,7 +121,16 @@ class Matrix(msgspec.Struct, frozen=True, dict=True, tag="matrix", tag_field="mo
     @cached_property
     def highest(self) -> Decimal:
         """The most that one unit costs."""
-        return max([cell.unit_price for cell in self.cells] + ([] if self.default is None else [self.default]))
+        return max(self._unit_prices)
+
+    @cached_property
+    def lowest(self) -> Decimal:
+        """The least that one unit costs."""
+        return min(self._unit_prices)
+
+    @property
+    def _unit_prices(self) -> list[Decimal]:
+        return [cell.unit_price for cell in self.cells] + ([] if self.default is None else [self.default])
 
 
 Tiered = Graduated | Volume

@@ -1,0 +1,171 @@
+"""Prices in words, and what they come to: what a plan's page and a customer's portal say of a charge model. Pure.
+
+How money, quantities and units are printed is the pages' business: they hand in a Voice.
+"""
+
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+from typing import NamedTuple
+
+from billing import rating
+from billing.money import EXACT, round_nanos
+from billing.prices import (
+    BY_EVENT,
+    Adjusted,
+    ChargeModel,
+    Dynamic,
+    Graduated,
+    LinearVolume,
+    Matrix,
+    Package,
+    Percentage,
+    Standard,
+    Tier,
+    Volume,
+    plain_of,
+)
+from metering.aggregation import Aggregation
+
+CELLS_NAMED_MAX = 4
+EXAMPLES_MAX = 8
+
+_ZERO, _ONE = Decimal(0), Decimal(1)
+_USUAL = (_ONE, Decimal(100), Decimal(10_000), Decimal(1_000_000))
+_WHICH: dict[Aggregation, str] = {
+    "MIN": "the lowest value of the period",
+    "MAX": "the highest value of the period",
+    "AVG": "the average of the period",
+    "LATEST": "the latest value of the period",
+}
+
+
+class Voice(NamedTuple):
+    """How a page prints an amount of money, a number, one unit, and so many of them."""
+
+    price: Callable[[Decimal], str]
+    number: Callable[[Decimal], str]
+    unit: str
+    units: Callable[[Decimal], str]
+
+
+class Example(NamedTuple):
+    """What a quantity costs in nanos: from ``least`` to ``most``, which is None where there is no such bound."""
+
+    quantity: Decimal
+    least: int
+    most: int | None
+
+
+def in_words(model: ChargeModel, voice: Voice, aggregation: Aggregation = "SUM") -> str:
+    """Say a model in a sentence without a full stop: ``$0.01 per request for the first 1,000, then $0.008``."""
+    said = _plain(model, voice)
+    if isinstance(model, Adjusted):
+        if model.included:
+            said = f"{voice.units(model.included)} free, then {said}"
+        if model.minimum:
+            said += f"; at least {voice.price(model.minimum)} a period"
+        if model.maximum is not None:
+            said += f"; at most {voice.price(model.maximum)} a period"
+    return f"{said}; counts {_WHICH[aggregation]}" if aggregation in _WHICH else said
+
+
+def _plain(model: ChargeModel, voice: Voice) -> str:
+    per = f"per {voice.unit}"
+    match plain_of(model):
+        case Standard(unit_price=unit_price):
+            return f"{voice.price(unit_price)} {per}"
+        case Package(size=size, price=price):
+            return f"{voice.price(price)} for each {voice.units(size)} begun"
+        case Graduated(tiers=tiers):
+            return _tiers(tiers, voice, "for the first", "")
+        case Volume(tiers=tiers):
+            return _tiers(tiers, voice, "up to", "all at ")
+        case LinearVolume() as linear:
+            way = "less" if linear.gradient < 0 else "more"
+            step = voice.price(abs(linear.gradient))
+            ends = f"from {voice.price(linear.least)} to {voice.price(linear.most)}"
+            return f"{voice.price(linear.default)} {per} for all, {step} {way} with each, {ends}"
+        case Percentage() as percentage:
+            return _percentage(percentage, voice)
+        case Dynamic(least=least, most=most):
+            ends = f"at least {voice.price(least)}" if most is None else f"{voice.price(least)} to {voice.price(most)}"
+            return f"{ends} {per}, as stated with each use"
+        case Matrix() as matrix:
+            return _matrix(matrix, voice)
+
+
+def _tiers(tiers: Sequence[Tier], voice: Voice, first: str, lead: str) -> str:
+    parts = []
+    for place, tier in enumerate(tiers):
+        said = lead + voice.price(tier.unit_price)
+        if not place:
+            said += f" per {voice.unit}"
+        if tier.up_to is not None:
+            said += f" {'up to' if place else first} {voice.number(tier.up_to)}"
+        parts.append(said + _flat(tier, voice))
+    return ", then ".join(parts)
+
+
+def _flat(tier: Tier, voice: Voice) -> str:
+    return f" plus {voice.price(tier.flat_fee)}" if tier.flat_fee else ""
+
+
+def _percentage(model: Percentage, voice: Voice) -> str:
+    said = f"{voice.number(model.fraction * 100)}% of each amount"
+    if model.fixed_fee:
+        said += f" plus {voice.price(model.fixed_fee)}"
+    if model.least:
+        said += f", at least {voice.price(model.least)}"
+    return said if model.most is None else f"{said}, at most {voice.price(model.most)}"
+
+
+def _matrix(model: Matrix, voice: Voice) -> str:
+    cells = [f"{' / '.join(cell.values)} {voice.price(cell.unit_price)}" for cell in model.cells[:CELLS_NAMED_MAX]]
+    if len(model.cells) > CELLS_NAMED_MAX:
+        cells.append(f"{len(model.cells) - CELLS_NAMED_MAX} more")
+    others = "others refused" if model.default is None else f"others {voice.price(model.default)}"
+    return f"By {' and '.join(model.dimensions)}, per {voice.unit}: {', '.join([*cells, others])}"
+
+
+def examples(model: ChargeModel, quantities: Sequence[Decimal] = ()) -> list[Example]:
+    """Say what quantities cost, each used at once in a period of its own; by default some at which something happens.
+
+    It is a range where the price goes by more than the quantity.
+    """
+    return [Example(quantity, *_costs(model, quantity)) for quantity in quantities or _telling(model)]
+
+
+def _costs(model: ChargeModel, quantity: Decimal) -> tuple[int, int | None]:
+    match plain_of(model):
+        case Dynamic(least=low, most=high):
+            return _once(model, quantity, low), None if high is None else _once(model, quantity, high)
+        case Matrix() as matrix:
+            return _once(model, quantity, matrix.lowest), _once(model, quantity, matrix.highest)
+    accumulator = rating.accumulate(model, rating.Accumulator(), rating.Usage(quantity))
+    cost = round_nanos(rating.total(model, accumulator))
+    return cost, cost
+
+
+def _once(model: ChargeModel, quantity: Decimal, unit_price: Decimal) -> int:
+    """What one use costs whose unit price is this."""
+    return round_nanos(rating.total(model, rating.Accumulator(amount=EXACT.multiply(quantity, unit_price))))
+
+
+def _telling(model: ChargeModel) -> list[Decimal]:
+    """Quantities at which something happens; in a plain price nothing does."""
+    plain = plain_of(model)
+    included = model.included if isinstance(model, Adjusted) else _ZERO
+    match plain:
+        case Graduated() | Volume():
+            corners = [each for bound in plain.bounds for each in (bound, bound + 1)]
+            corners += [plain.bounds[-1] * 10] if plain.bounds else []
+        case Package(size=size):
+            corners = [_ONE, size, size + 1, size * 10]
+        case _:
+            corners = []
+    found = {*(included + corner for corner in corners)} if corners else {*_USUAL}
+    if included:
+        found |= {included}
+    if isinstance(plain, BY_EVENT):
+        found = {*_USUAL}
+    return sorted(found)[:EXAMPLES_MAX]
