@@ -379,7 +379,7 @@ CONTROLS: dict[str, tuple[str, set[str]]] = {
         {"keys_once"},
     ),
     "a guard of reservations dropped": (
-        "ALTER TABLE entitlements_reservation DROP CONSTRAINT reservation_once_per_key",
+        "DROP INDEX reservation_once_per_key",
         {"reservation_keys_once"},
     ),
 }
