@@ -169,7 +169,7 @@ def _reservation(reservation: Reservation, customer_id: bytes) -> dict[str, Any]
         if price is not None:
             line["price"] = price
         metrics.append(line)
-    return {
+    answer = {
         "id": ids.text("com", reservation.id),
         "object": "entitlement",
         "merchantId": ids.known_text("org", reservation.merchant_id),
@@ -181,3 +181,6 @@ def _reservation(reservation: Reservation, customer_id: bytes) -> dict[str, Any]
         "grantedAmount": str(reservation.granted),
         "region": reservation.region,
     }
+    if reservation.metadata is not None:
+        answer["metadata"] = dict(sorted(reservation.metadata.items()))  # the database keeps no order
+    return answer

@@ -109,6 +109,7 @@ class EntitlementSerializer(serializers.Serializer[Any]):
     releasedAmount = serializers.CharField()
     remainingBalance = serializers.CharField()
     region = serializers.CharField()
+    metadata = MetadataField(required=False)
     status = ChoiceField(choices=Reservation.State.choices)
 
 
@@ -301,6 +302,7 @@ _SAME = (
     "expires_at",
     "ttl_seconds",
     "closed_at",
+    "metadata",
 )
 
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from billing.rating import Accumulator, Totals
-from charging.book import Book, Charge, Counter, Event, Refund, Reservation, Subscription, Wallet, Writes
+from charging.book import Book, Charge, Counter, Event, Refund, Reservation, Subscription, Tally, Wallet, Writes
 from charging.commands import MeterEvent
 
 Books = dict[bytes, Book]
@@ -12,7 +12,7 @@ Row = Any  # a tuple of what the statement selects
 
 def add_subscription(books: Books, row: Row, writes: Writes) -> None:
     """Open a customer's book, and put one live subscription and its two pots into it, if there is one."""
-    clock, customer_id, merchant_id, tax_rates, test_clock, closed_at, fee_rate, due, *of_subscription = row
+    clock, customer_id, merchant_id, tax_rates, test_clock, closed_at, version, fee_rate, due, *of_subscription = row
     book = books.get(customer_id)
     if book is None:
         book = books[customer_id] = Book(
@@ -24,6 +24,7 @@ def add_subscription(books: Books, row: Row, writes: Writes) -> None:
             tax_rates=tax_rates,
             closed=closed_at is not None,
             due=due or (),
+            budget_version=version,
         )
     if of_subscription[0] is None:
         return
@@ -119,10 +120,18 @@ def add_counter(books: Books, row: Row, writes: Writes) -> None:
     )
 
 
+def add_tally(books: Books, row: Row, writes: Writes) -> None:
+    """Put a tally into its book, unless that is not there."""
+    customer_id, budget_id, value, start, end, spent, held, crossed_at = row
+    if (book := books.get(customer_id)) is not None:
+        tally = Tally(budget_id, value, start, end, int(spent), int(held), crossed_at, stored=True)
+        book.tallies.setdefault((budget_id, value), tally)
+
+
 def add_reservation(books: Books, row: Row, writes: Writes) -> Reservation:
     """Put a reservation, and the pot that funds it, into its book; one that is there already is the one."""
     customer_id, reservation_id = row[0], row[1]
-    add_wallet(books, (customer_id, *row[21:]), writes)
+    add_wallet(books, (customer_id, *row[23:]), writes)
     book = books[customer_id]
     if (known := book.reservations.get(reservation_id)) is not None:
         return known
@@ -146,7 +155,9 @@ def add_reservation(books: Books, row: Row, writes: Writes) -> Reservation:
         expires_at,
         ttl_seconds,
         closed_at,
-    ) = row[2:21]
+        metadata,
+        earmarks,
+    ) = row[2:23]
     reservation = book.reservations[reservation_id] = Reservation(
         reservation_id,
         merchant_id,
@@ -168,6 +179,8 @@ def add_reservation(books: Books, row: Row, writes: Writes) -> Reservation:
         expires_at,
         ttl_seconds,
         closed_at,
+        metadata,
+        earmarks,
         stored=True,
     )
     return reservation

@@ -14,6 +14,7 @@ import msgspec
 from billing.prices import PlanVersion
 from billing.rating import Accumulator, Totals
 from charging.commands import MeterEvent
+from metering import periods
 
 
 class Wallet(msgspec.Struct, gc=False):
@@ -76,6 +77,44 @@ class Counter(msgspec.Struct, gc=False):
 CounterKey = tuple[bytes, bytes, datetime]  # subscription, price version, period end
 
 
+class Budget(msgspec.Struct, frozen=True, gc=False):
+    """A spending limit, as it is until the book's budget version changes.
+
+    It watches what is charged to calls with an attribute: of one value, or with a tally for each value where ``value``
+    is None. With a currency it counts nanos of gross charges, without one 10⁻⁹ of a unit of its metric.
+    """
+
+    id: bytes
+    name: str
+    attribute: str | None  # None: every call of the customer's
+    value: str | None
+    product_id: bytes | None
+    metric_id: bytes | None
+    currency: str | None
+    window: str
+    timezone: str
+    limit: int
+    refuses: bool
+    since: Mapping[bytes, int]  # by wallet, the last charge before the budget was set
+
+
+class Tally(msgspec.Struct, gc=False):
+    """How far a budget is used in the present window; what is held stays held when a window ends."""
+
+    budget_id: bytes
+    value: str  # "" but for budgets with a tally for each value
+    start: datetime = periods.EVER.start
+    end: datetime = periods.EVER.start
+    spent: int = 0
+    held: int = 0
+    crossed_at: datetime | None = None  # when it was last spent beyond the limit, which only some budgets refuse
+    stored: bool = False
+    changed: bool = False
+
+
+TallyKey = tuple[bytes, str]  # budget, value
+
+
 class Reservation(msgspec.Struct, gc=False):
     """Funds held. granted = captured + released + held."""
 
@@ -99,6 +138,8 @@ class Reservation(msgspec.Struct, gc=False):
     expires_at: datetime
     ttl_seconds: int
     closed_at: datetime | None = None
+    metadata: dict[str, str] | None = None
+    earmarks: dict[str, str] | None = None  # budget id -> the units it still holds there, in billionths
     stored: bool = False
     changed: bool = False
 
@@ -191,6 +232,8 @@ class Book:
     """One customer's state within one batch."""
 
     __slots__ = (
+        "budget_version",
+        "budgets",
         "charges_of",
         "closed",
         "counters",
@@ -200,11 +243,13 @@ class Book:
         "fee_rate",
         "merchant_id",
         "now",
+        "products",
         "refunds",
         "reservations",
         "reserved",
         "seen",
         "subscriptions",
+        "tallies",
         "tax_rates",
         "wallets",
         "writes",
@@ -221,6 +266,7 @@ class Book:
         tax_rates: Mapping[str, str] | None = None,
         closed: bool = False,
         due: Sequence[bytes] = (),
+        budget_version: int = 0,
     ) -> None:
         self.customer_id = customer_id
         self.merchant_id = merchant_id
@@ -230,6 +276,10 @@ class Book:
         self.tax_rates = tax_rates
         self.closed = closed
         self.due = due  # reservations whose time is up, and which nobody has resolved yet
+        self.budget_version = budget_version
+        self.budgets: Sequence[Budget] = ()
+        self.tallies: dict[TallyKey, Tally] = {}  # of every value that commands, reservations and refunds name
+        self.products: Mapping[bytes, bytes] = {}  # by metric, where a budget is for one product
         self.wallets: dict[bytes, Wallet] = {}
         self.subscriptions: list[Subscription] = []
         self.counters: dict[CounterKey, Counter] = {}

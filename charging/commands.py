@@ -98,6 +98,7 @@ class Reserve(msgspec.Struct, gc=False):
     lines: tuple[Line, ...]
     max_uses: int
     ttl_seconds: int
+    metadata: dict[str, str] | None = None
 
 
 class Release(msgspec.Struct, gc=False):
@@ -195,6 +196,7 @@ class _WireReserve(Wire):
     entitlement_data: Annotated[list[_WireLine], msgspec.Meta(min_length=1, max_length=LINES_MAX)]
     max_uses: int | None = None
     expires_in: int | None = None  # seconds; ours
+    metadata: dict[str, str] | None = None  # ours
 
 
 class _WireExtend(Wire):
@@ -337,14 +339,16 @@ def parse_reserve(
     fields.integer(max_uses, "maxUses", least=1, most=USES_MAX)
     ttl = ttl_default if wire.expires_in is None else wire.expires_in
     fields.integer(ttl, "expiresIn", least=TTL_SECONDS_MIN, most=ttl_max)
+    metadata = fields.metadata(wire.metadata) if wire.metadata else None
     fingerprint = fingerprint_of(
         wire.customer_id,
         [(item.metric_id, plain(item.quantity), plain(item.amount), plain(item.price)) for item in lines],
         max_uses,
         wire.expires_in,
+        *([metadata] if metadata else []),  # requests without metadata keep the fingerprints they always had
     )
     new_id = ids.new_raw(customer_id[15])
-    return Reserve(new_id, customer_id, merchant_id, key, fingerprint, lines, max_uses, ttl)
+    return Reserve(new_id, customer_id, merchant_id, key, fingerprint, lines, max_uses, ttl, metadata)
 
 
 def _line(wire: _WireLine, at: str) -> Line:

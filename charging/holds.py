@@ -1,13 +1,16 @@
 """Reserve, use, extend, release and expire: what happens to reservations. Pure."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 from msgspec.structs import replace
 
 from billing import rating
 from billing.money import to_nanos
 from billing.prices import PriceVersion
+from charging import limits
 from charging.book import Book, Catalogue, Reservation
 from charging.commands import Extend, Release, Reserve, Resolve, plain
 from charging.outcomes import Done
@@ -48,6 +51,7 @@ def reserve(book: Book, command: Reserve, catalogue: Catalogue) -> Done:
         lines.append([line.metric_id.hex(), plain(line.quantity), plain(line.price), amount])
         total += amount
     afford(wallet, total)
+    moves = _room(book, command, terms, lines) if book.budgets else []
     for price in prices:
         _pin_rates(book, terms, price)
     wallet.held += total
@@ -72,12 +76,22 @@ def reserve(book: Book, command: Reserve, catalogue: Catalogue) -> Done:
         book.now,
         book.now + timedelta(seconds=command.ttl_seconds),
         command.ttl_seconds,
+        metadata=command.metadata,
         changed=True,
     )
+    limits.apply(book, moves, reservation)
     book.reservations[reservation.id] = reservation
     if command.key is not None:
         book.reserved[command.key] = reservation
     return Done(reservation)
+
+
+def _room(book: Book, command: Reserve, terms: Terms, held: Sequence[Sequence[Any]]) -> list[limits.Move]:
+    uses = [
+        limits.Use(line.metric_id, line.quantity or Decimal(0), amount)
+        for line, (_, _, _, amount) in zip(command.lines, held, strict=True)
+    ]
+    return limits.room_for_hold(book, command.metadata, terms.plan.currency, uses)
 
 
 def _hold(book: Book, terms: Terms, price: PriceVersion, command: Reserve, index: int) -> int:
@@ -133,6 +147,8 @@ def use(book: Book, reservation: Reservation, captured: int, *, final: bool) -> 
 
 def _close(book: Book, reservation: Reservation, state: str, at: datetime) -> None:
     """Give back what is still held, and resolve the reservation for good."""
+    if book.budgets:
+        limits.give_back(book, reservation)
     wallet = book.wallets[reservation.wallet_id]
     wallet.held -= reservation.held
     wallet.changed = True

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import NamedTuple, TypeVar
 
 from billing.prices import PlanVersion, PriceVersion, parse_model
+from charging import budgets
 from charging.arrays import Uuids
 from charging.channel import Channel, Statement, Steps
 
@@ -47,6 +48,7 @@ class Plans:
     def __init__(self) -> None:
         self._plans: dict[bytes, PlanVersion] = {}
         self._metric_merchants: dict[bytes, bytes] = {}
+        self.budgets = budgets.Known()
 
     def load(self, channel: Channel, plan_version_ids: set[bytes], metric_ids: set[bytes]) -> Steps[View]:
         """Return these versions and the owners of these metrics, read where they are not here yet.

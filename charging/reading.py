@@ -18,7 +18,7 @@ from charging.commands import Refund as RefundUsage
 _BOOKS = Statement(
     """
 SELECT clock_timestamp(), uuid_send(book.customer_id), uuid_send(book.merchant_id), book.tax_rates, book.test_clock,
-       book.closed_at, merchant.platform_fee_rate,
+       book.closed_at, book.budget_version, merchant.platform_fee_rate,
        (SELECT array_agg(r.id) FROM entitlements_reservation AS r
         WHERE r.bucket = book.bucket AND r.customer_id = book.customer_id AND r.state = 'open'
         AND r.expires_at <= coalesce(book.test_clock, statement_timestamp())),
@@ -69,7 +69,7 @@ JOIN billing_counter AS counter
 _RESERVATION = """
        r.customer_id, r.id, r.merchant_id, r.subscription_id, r.plan_version_id, r.wallet_id, r.idempotency_key,
        r.fingerprint, r.lines, r.state, r.granted, r.captured, r.released, r.held, r.max_uses, r.used_count,
-       r.region, r.created_at, r.expires_at, r.ttl_seconds, r.closed_at,
+       r.region, r.created_at, r.expires_at, r.ttl_seconds, r.closed_at, r.metadata, r.earmarks,
        w.id, w.currency, w.kind, w.balance, w.spent, w.held, w.credit_limit, w.charge_seq, w.settled_seq"""
 _ITS_WALLET = """
 JOIN billing_wallet AS w ON w.bucket = r.bucket AND w.customer_id = r.customer_id AND w.id = r.wallet_id"""
@@ -222,10 +222,15 @@ def more_questions(books: Books) -> list[Question]:
     """List what the answers themselves give reason to ask; nothing, but for replays and what has run out of time."""
     due = [reservation_id for book in books.values() for reservation_id in book.due]
     recorded = [event_id for book in books.values() for event_id in book.events]
-    asked = [Question(_NAMED, _rows(due), assembly.add_named)] if due else []
+    asked = [named(due)] if due else []
     if recorded:
         asked.append(Question(_SUMS, _rows(recorded), assembly.add_sums))
     return asked
+
+
+def named(reservation_ids: Sequence[bytes]) -> Question:
+    """Ask for reservations by their ids."""
+    return Question(_NAMED, _rows(reservation_ids), assembly.add_named)
 
 
 def metrics(commands: Sequence[Command]) -> set[bytes]:

@@ -1,5 +1,6 @@
 """Return an event's charges. Pure."""
 
+from charging import limits
 from charging.book import Book, Charge, Refund
 from charging.commands import Refund as RefundUsage
 from charging.outcomes import Done
@@ -18,6 +19,8 @@ def refund(book: Book, command: RefundUsage) -> Done:
         raise Unprocessable("This usage event was refunded before.", code="ALREADY_REFUNDED")
     if not event.subscription_id:
         raise Unprocessable("This event was metered, not charged: there is nothing to return.", code="NOT_CHARGED")
+    if book.budgets:
+        limits.return_use(book, event, book.charges_of[command.event_id])
     made = Refund(command.id, book.customer_id, event, command.reason, book.now)
     for position, charge in enumerate(book.charges_of[command.event_id]):
         wallet = book.wallets[charge.wallet_id]

@@ -13,7 +13,7 @@ from functools import lru_cache
 import msgspec
 
 from charging.arrays import Array
-from charging.book import Charge, Counter, Event, Reservation, Wallet
+from charging.book import Charge, Counter, Event, Reservation, Tally, Wallet
 
 TIMES_KNOWN_MAX = 4096
 
@@ -200,10 +200,10 @@ def counters(changed: Sequence[tuple[bytes, Counter]]) -> Rows:
 
 
 def reservations(changed: Sequence[tuple[bytes, Reservation]]) -> Rows:
-    """Rows of lane_reservation, from customers and their reservations."""
+    """Rows of lane_reservation_2, from customers and their reservations."""
     return Rows(
-        "lane_reservation",
-        22,
+        "lane_reservation_2",
+        24,
         [
             b"".join(
                 (
@@ -236,8 +236,36 @@ def reservations(changed: Sequence[tuple[bytes, Reservation]]) -> Rows:
                     _time(r.expires_at),
                     _bigint(r.ttl_seconds),
                     _NO_TIME if r.closed_at is None else _time(r.closed_at),
+                    _NO_TEXT if r.metadata is None else _text(_json(r.metadata)),
+                    _NO_TEXT if r.earmarks is None else _text(_json(r.earmarks)),
                 )
             )
             for customer_id, r in changed
+        ],
+    )
+
+
+def tallies(changed: Sequence[tuple[bytes, Tally]]) -> Rows:
+    """Rows of lane_tally, from customers and their tallies."""
+    return Rows(
+        "lane_tally",
+        9,
+        [
+            b"".join(
+                (
+                    _SMALLINTS[customer_id[15]],
+                    _U,
+                    customer_id,
+                    _U,
+                    t.budget_id,
+                    _text(t.value),
+                    _known_time(t.start),
+                    _known_time(t.end),
+                    _number(t.spent),
+                    _number(t.held),
+                    _NO_TIME if t.crossed_at is None else _time(t.crossed_at),
+                )
+            )
+            for customer_id, t in changed
         ],
     )

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import psycopg
 from psycopg import errors
 
-from charging import engine, reading, writing
+from charging import budgets, engine, reading, writing
 from charging.arrays import Smallints, Uuids
 from charging.book import Book, Catalogue, Writes
 from charging.channel import Channel, Statement, Steps
@@ -109,7 +109,8 @@ def _run(
     writes = Writes()
     try:
         channel.say(_LOCK if wait else _LOCK_FREE, [Smallints([key[15] for key in wanted]), Uuids(wanted)])
-        questions = reading.questions(wanted, commands)
+        limiting = budgets.Reading(catalogue.budgets, commands)
+        questions = reading.questions(wanted, commands) + limiting.first_questions(wanted)
         for question in questions:
             channel.say(question.statement, question.parameters)
         locked, *answers = yield from channel.hear()
@@ -120,6 +121,7 @@ def _run(
             for question in more:
                 channel.say(question.statement, question.parameters)
             reading.fill(books, more, (yield from channel.hear()), writes)
+        yield from limiting.load(channel, [books[customer_id] for customer_id in mine], writes)
         view = yield from catalogue.load(channel, reading.plan_versions(books), reading.metrics(commands))
         outcomes = [_decide(command, mine, books, view) for command in commands]
         writing.say(channel, [books[customer_id] for customer_id in mine], writes)

@@ -1,6 +1,6 @@
 """Record usage: rate every property, check the funds, and write event and charges, or nothing. Pure."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -8,7 +8,7 @@ import msgspec
 
 from billing import rating
 from billing.prices import PriceVersion
-from charging import holds
+from charging import holds, limits
 from charging.book import Book, Catalogue, Charge, Counter, CounterKey, Event, Reservation, Wallet
 from charging.commands import Property, RecordUsage, plain
 from charging.outcomes import Done
@@ -64,6 +64,10 @@ def charge(
     """Rate and charge every property, or none; raises ServiceError."""
     rated = _rate(book, command, terms, catalogue, reservation)
     captured = _check_funds(rated, reservation)
+    if book.budgets:
+        uses = [limits.Use(used.metric_id, used.quantity, item.due.gross) for item, used in _pairs(rated, command)]
+        moves = limits.room_for_use(book, command.metadata, terms.plan.currency, uses, reservation, captured)
+        limits.apply(book, moves, reservation)
     return _apply(book, command, terms, rated, reservation, captured)
 
 
@@ -143,6 +147,10 @@ def _rate(
     return rated
 
 
+def _pairs(rated: list[_Rated], command: RecordUsage) -> Iterator[tuple[_Rated, Property]]:
+    return zip(rated, command.properties, strict=True)
+
+
 def _check_funds(rated: list[_Rated], reservation: Reservation | None) -> int:
     """Refuse what the pots cannot pay; return how much the reservation pays."""
     needed: dict[bytes, int] = {}
@@ -187,7 +195,7 @@ def _apply(
         None if command.metering is None else command.metering.event,
     )
     uncaptured = captured
-    for position, (item, used) in enumerate(zip(rated, command.properties, strict=True)):
+    for position, (item, used) in enumerate(_pairs(rated, command)):
         counter, due = item.counter, item.due
         counter.accumulator, counter.charged, counter.changed = item.accumulator, item.totals, True
         book.counters[(counter.subscription_id, counter.price_version_id, counter.period_end)] = counter

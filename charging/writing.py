@@ -86,18 +86,31 @@ WHERE counter.bucket = new.bucket AND counter.customer_id = new.customer_id AND 
 _NEW_RESERVATIONS = Statement("""
 INSERT INTO entitlements_reservation (bucket, customer_id, id, merchant_id, subscription_id, plan_version_id, wallet_id,
     idempotency_key, fingerprint, lines, state, granted, captured, released, held, max_uses, used_count, region,
-    created_at, expires_at, ttl_seconds, closed_at)
+    created_at, expires_at, ttl_seconds, closed_at, metadata, earmarks)
 SELECT bucket, customer_id, id, merchant_id, subscription_id, plan_version_id, wallet_id, idempotency_key, fingerprint,
     lines::jsonb, state, granted::numeric, captured::numeric, released::numeric, held::numeric, max_uses, used_count,
-    region, created_at, expires_at, ttl_seconds, closed_at
-FROM unnest(?::lane_reservation[])""")
+    region, created_at, expires_at, ttl_seconds, closed_at, metadata::jsonb, earmarks::jsonb
+FROM unnest(?::lane_reservation_2[])""")
 
 _RESERVATIONS = Statement("""
 UPDATE entitlements_reservation AS r
 SET state = new.state, captured = new.captured::numeric, released = new.released::numeric, held = new.held::numeric,
-    used_count = new.used_count, expires_at = new.expires_at, closed_at = new.closed_at
-FROM unnest(?::lane_reservation[]) AS new
+    used_count = new.used_count, expires_at = new.expires_at, closed_at = new.closed_at, earmarks = new.earmarks::jsonb
+FROM unnest(?::lane_reservation_2[]) AS new
 WHERE r.bucket = new.bucket AND r.id = new.id""")
+
+_NEW_TALLIES = Statement("""
+INSERT INTO entitlements_budgetcounter (bucket, customer_id, budget_id, value, window_start, window_end, spent, held,
+    crossed_at)
+SELECT bucket, customer_id, budget_id, value, window_start, window_end, spent::numeric, held::numeric, crossed_at
+FROM unnest(?::lane_tally[])""")
+
+_TALLIES = Statement("""
+UPDATE entitlements_budgetcounter AS counter
+SET window_start = new.window_start, window_end = new.window_end, spent = new.spent::numeric, held = new.held::numeric,
+    crossed_at = new.crossed_at
+FROM unnest(?::lane_tally[]) AS new
+WHERE counter.bucket = new.bucket AND counter.budget_id = new.budget_id AND counter.value = new.value""")
 
 
 def say(channel: Channel, books: Sequence[Book], writes: Writes) -> None:
@@ -117,6 +130,7 @@ def say(channel: Channel, books: Sequence[Book], writes: Writes) -> None:
         channel.say(_WALLETS, [rows.wallets(changed)])
     _say_counters(channel, books)
     _say_reservations(channel, books)
+    _say_tallies(channel, [book for book in books if book.budgets])
 
 
 def _say_counters(channel: Channel, books: Sequence[Book]) -> None:
@@ -162,6 +176,14 @@ def _meter_event(event: Event) -> bytes:
             "data": msgspec.Raw(meter.data),
         }
     )
+
+
+def _say_tallies(channel: Channel, books: Sequence[Book]) -> None:
+    changed = [(book.customer_id, tally) for book in books for tally in book.tallies.values() if tally.changed]
+    if new := [pair for pair in changed if not pair[1].stored]:
+        channel.say(_NEW_TALLIES, [rows.tallies(new)])
+    if old := [pair for pair in changed if pair[1].stored]:
+        channel.say(_TALLIES, [rows.tallies(old)])
 
 
 def _buckets(keys: Sequence[bytes]) -> Smallints:

@@ -29,6 +29,8 @@ from merchants.tenancy import TenantView
 _ID = {kind: example_id(kind) for kind in ("org", "cus", "bm", "com", "usg", "sub", "inv", "bev")}
 _AT = "2026-11-15T12:00:00Z"
 
+ATTRIBUTES = "`account`, `user`, `agent` and `session` say whose call this is: budgets are kept by them."
+
 
 # --- fields ----------------------------------------------------------------------------------------------
 
@@ -74,7 +76,7 @@ class RecordUsageSerializer(serializers.Serializer[Any]):
     properties = UsagePropertySerializer(many=True, help_text=f"1 to {commands.PROPERTIES_MAX}, of one product.")
     entitlementId = IdField("com", required=False, help_text="The reservation to draw from.")
     final = FlagField(required=False, help_text="Close the reservation: what is left goes back at once.")
-    metadata = MetadataField(required=False)
+    metadata = MetadataField(required=False, help_text=ATTRIBUTES)
 
 
 class RecordUsageBatchSerializer(serializers.Serializer[Any]):
@@ -136,6 +138,9 @@ class ReserveSerializer(serializers.Serializer[Any]):
         help_text=f"{commands.USES_DEFAULT} where left out; {commands.USES_DEFAULT_REGIONAL} with a region header.",
     )
     expiresIn = WholeField(least=commands.TTL_SECONDS_MIN, most=7 * 24 * 3600, required=False, help_text="Seconds.")
+    metadata = MetadataField(
+        required=False, help_text=f"{ATTRIBUTES} Events that draw from the reservation count under these."
+    )
 
 
 class GrantedSerializer(EntitlementSerializer):
@@ -160,7 +165,7 @@ USAGE_EXAMPLE = {
     "timestamp": _AT,
     "properties": [{"billableMetricId": _ID["bm"], "quantity": 1500}],
     "entitlementId": _ID["com"],
-    "metadata": {"model": "large"},
+    "metadata": {"agent": "research", "model": "large"},
 }
 RECORDED_EXAMPLE = {
     **USAGE_EXAMPLE,
@@ -197,6 +202,7 @@ RESERVE_EXAMPLE = {
     "entitlementData": [{"billableMetricId": _ID["bm"], "quantity": 2000}],
     "maxUses": 3,
     "expiresIn": 600,
+    "metadata": {"agent": "research"},
 }
 GRANTED_EXAMPLE = {
     "id": _ID["com"],
@@ -212,6 +218,7 @@ GRANTED_EXAMPLE = {
     "grantedAmount": "5000000000",
     "remainingBalance": "5000000000",
     "region": "global",
+    "metadata": {"agent": "research"},
     "status": "open",
 }
 

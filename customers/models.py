@@ -84,3 +84,6 @@ class Book(models.Model):
     # Overrides the database's clock for this customer; test mode only.
     test_clock = models.DateTimeField(null=True)
     closed_at = models.DateTimeField(null=True)
+    # 0 until the customer gets a budget, and another number with every change of one: whoever decides reads it with the
+    # book, and asks for nothing more while it is 0 or known.
+    budget_version = models.PositiveIntegerField(default=0)

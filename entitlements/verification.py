@@ -1,6 +1,12 @@
-"""Reservations: what is promised is held, and what was held went to one place."""
+"""Reservations: what is promised is held, and what was held went to one place. Budgets: what they count is true."""
 
 from merchants.verification import rule, unique_keys
+
+# The counter that a call falls under by its attributes (``entitlements.scopes``), and whether a metric counts.
+_VALUE = """CASE WHEN b.scope = 'customer' THEN ''
+            WHEN said.value <> '' AND b.value IS NULL THEN said.value
+            WHEN said.value = b.value THEN '' END"""
+_IS_FOR = "m.id = coalesce(b.metric_id, m.id) AND m.product_id = coalesce(b.product_id, m.product_id)"
 
 CHECKS = (
     rule(
@@ -82,6 +88,82 @@ CHECKS = (
         WHERE r.state = 'open' AND r.expires_at < coalesce(b.test_clock, now()) - interval '60 seconds'
         """,
         may_lag=True,
+    ),
+    rule(
+        "budgets_spent",
+        "a budget's counter has spent what was charged in its window since the budget was set, refunds aside",
+        "bgt",
+        f"""
+        WITH counted AS (
+            SELECT b.bucket, b.id AS budget_id, {_VALUE} AS value, c.created_at, c.source_id, f.id AS refund_id,
+                   sum(CASE WHEN b.currency IS NULL THEN c.quantity * 1000000000 ELSE c.gross END) AS amount
+            FROM entitlements_budget b
+            JOIN billing_charge c ON c.bucket = b.bucket AND c.customer_id = b.customer_id AND c.kind = 'usage'
+                AND c.seq > coalesce((b.since ->> c.wallet_id::text)::bigint, 0)
+            JOIN billing_wallet w ON w.bucket = c.bucket AND w.id = c.wallet_id
+            JOIN metering_billablemetric m ON m.id = c.metric_id
+            JOIN metering_usageevent e ON e.bucket = c.bucket AND e.id = c.source_id
+            LEFT JOIN entitlements_reservation r ON r.bucket = e.bucket AND r.id = e.reservation_id
+            LEFT JOIN billing_refund f ON f.bucket = e.bucket AND f.usage_event_id = e.id
+            CROSS JOIN LATERAL (
+                SELECT CASE WHEN e.reservation_id IS NULL THEN e.metadata ELSE r.metadata END ->> b.scope AS value
+            ) AS said
+            WHERE b.archived_at IS NULL AND w.currency = coalesce(b.currency, w.currency) AND {_IS_FOR}
+            GROUP BY 1, 2, 3, 4, 5, 6
+        )
+        SELECT budget_id, format('%s spent, %s charged', k.spent, coalesce(s.spent, 0))
+        FROM entitlements_budgetcounter k
+        FULL JOIN (
+            SELECT bucket, budget_id, value,
+                   sum(c.amount) FILTER (WHERE c.created_at >= k.window_start AND c.created_at < k.window_end
+                                         AND c.refund_id IS NULL) AS spent
+            FROM counted c
+            LEFT JOIN entitlements_budgetcounter k USING (bucket, budget_id, value)
+            WHERE c.value IS NOT NULL AND c.amount <> 0
+            GROUP BY bucket, budget_id, value
+        ) s USING (bucket, budget_id, value)
+        WHERE k.spent IS DISTINCT FROM coalesce(s.spent, 0)
+        """,
+    ),
+    rule(
+        "budgets_held",
+        "a budget's counter holds what the open reservations that fall under it hold",
+        "bgt",
+        f"""
+        SELECT budget_id, format('%s held, %s reserved', k.held, coalesce(s.held, 0))
+        FROM entitlements_budgetcounter k
+        FULL JOIN (
+            SELECT b.bucket, b.id AS budget_id, {_VALUE} AS value,
+                   sum(CASE WHEN b.currency IS NULL THEN (r.earmarks ->> b.id::text)::numeric ELSE r.held END) AS held
+            FROM entitlements_budget b
+            JOIN entitlements_reservation r
+                ON r.bucket = b.bucket AND r.customer_id = b.customer_id AND r.state = 'open'
+            JOIN billing_wallet w ON w.bucket = r.bucket AND w.id = r.wallet_id
+            CROSS JOIN LATERAL (SELECT r.metadata ->> b.scope AS value) AS said
+            WHERE b.archived_at IS NULL AND w.currency = coalesce(b.currency, w.currency) AND EXISTS (
+                SELECT FROM jsonb_array_elements(r.lines) AS line (value)
+                JOIN metering_billablemetric m ON m.id = (line.value ->> 0)::uuid
+                WHERE {_IS_FOR}
+            )
+            GROUP BY 1, 2, 3
+        ) s USING (bucket, budget_id, value)
+        WHERE value IS NOT NULL AND coalesce(k.held, 0) <> coalesce(s.held, 0)
+        """,
+    ),
+    rule(
+        "budgets_at_home",
+        "a budget is its customer's merchant's, is known to the customer's book, and counts while it is in force",
+        "bgt",
+        """
+        SELECT coalesce(b.id, k.budget_id), NULL
+        FROM entitlements_budget b
+        LEFT JOIN customers_book o ON o.bucket = b.bucket AND o.customer_id = b.customer_id
+        FULL JOIN (SELECT DISTINCT bucket, budget_id, customer_id FROM entitlements_budgetcounter) k
+            ON k.bucket = b.bucket AND k.budget_id = b.id
+        WHERE o.merchant_id IS DISTINCT FROM b.merchant_id OR b.id IS NULL
+            OR k.customer_id <> b.customer_id OR (k.budget_id IS NOT NULL AND b.archived_at IS NOT NULL)
+            OR (o.budget_version = 0 AND b.archived_at IS NULL)
+        """,
     ),
     unique_keys(
         "reservation_keys_once", "the database keeps reservation keys from being used twice", "reservation_once_per_key"

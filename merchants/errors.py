@@ -98,6 +98,15 @@ class InsufficientFunds(ServiceError):
         super().__init__(message, details={"available": available, "required": required, "currency": currency})
 
 
+class BudgetExceeded(ServiceError):
+    """A spending limit leaves no room for what is asked for; ``details`` names the limit and how far it is used."""
+
+    status = 402
+    error = "budget_exceeded"
+    code = "BUDGET_EXCEEDED"
+    message = "A budget leaves no room for this."
+
+
 class Forbidden(ServiceError):
     """Who asks is known, but may not; ``reason`` is no_permission, insufficient_scope or not_member."""
 

@@ -17,6 +17,7 @@ RESOURCES = (
     "usage",
     "entitlements",
     "wallets",
+    "budgets",
     "invoices",
 )
 SETTINGS = ("organization", "members", "keys", "audit")

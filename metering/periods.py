@@ -40,6 +40,12 @@ class Period(NamedTuple):
     end: datetime
 
 
+EVER = Period(datetime(2000, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC))
+
+_HOUR = timedelta(hours=1)
+_WINDOWS = {"day": Cadence(0, 1), "month": Cadence(1, 0)}
+
+
 @lru_cache(maxsize=256)
 def parse_cadence(duration: str) -> Cadence:
     """Return the cadence an ISO 8601 duration of one unit names: P1M, P3M, P1Y, P1W, P1D; P0D means once.
@@ -84,6 +90,24 @@ def next_period(anchor: datetime, cadence: Cadence, zone: str, period: Period) -
     return period_of(anchor, cadence, zone, period.end)
 
 
+def window_of(window: str, zone: str, at: datetime) -> Period:
+    """Return the hour, day or month of a zone that contains an instant, or all of time for ``total``.
+
+    Hours are counted from a midnight whatever the clocks show, so that each has sixty minutes; days and months begin at
+    midnight by the zone's clocks, and a day may have 23 or 25 hours.
+
+    Raises:
+        KeyError: there is no such window.
+    """
+    if window == "total":
+        return EVER
+    anchor = _midnight(zone)
+    if window == "hour":
+        start = anchor + (at - anchor) // _HOUR * _HOUR
+        return Period(start, start + _HOUR)
+    return period_of(anchor, _WINDOWS[window], zone, at)
+
+
 def iterate(anchor: datetime, cadence: Cadence, zone: str, start: datetime, end: datetime) -> Iterator[Period]:
     """Yield every period that shares an instant with the span from start to end, in order."""
     at = start
@@ -91,6 +115,12 @@ def iterate(anchor: datetime, cadence: Cadence, zone: str, start: datetime, end:
         period = period_of(anchor, cadence, zone, at)
         yield period
         at = period.end
+
+
+@lru_cache(maxsize=1024)
+def _midnight(zone: str) -> datetime:
+    """The first instant of a year in a zone, to count windows from."""
+    return datetime(2000, 1, 1, tzinfo=ZoneInfo(zone)).astimezone(UTC)
 
 
 class _Clock:

@@ -94,7 +94,7 @@ CONTROLS: dict[str, tuple[str, set[str]]] = {
             "AND c.seq = w.charge_seq"
         ),
         {"captures_charged", "charges_numbered", "counters_charged", "events_charged", "spent_is_unsettled"}
-        | {"usage_recomputed"},
+        | {"budgets_spent", "usage_recomputed"},
     ),
     "a charge invented": (
         _copy("billing_charge", _USED, position="7", seq="999"),
@@ -348,11 +348,47 @@ CONTROLS: dict[str, tuple[str, set[str]]] = {
     ),
     "a reservation's hold": (
         "UPDATE entitlements_reservation SET held = held - 1, released = released + 1 WHERE state = 'open'",
-        {"held_is_reserved"},
+        {"budgets_held", "held_is_reserved"},
     ),
     "a reservation lost": (
         "DELETE FROM entitlements_reservation WHERE state = 'open'",
-        {"captures_charged", "held_is_reserved"},
+        {"budgets_held", "budgets_spent", "captures_charged", "held_is_reserved"},
+    ),
+    # budgets
+    "what a budget has spent": (
+        f"UPDATE entitlements_budgetcounter SET spent = spent + 1 WHERE {_FIRST.format('entitlements_budgetcounter')}",
+        {"budgets_spent"},
+    ),
+    "what a budget holds": (
+        f"UPDATE entitlements_budgetcounter SET held = held + 1 WHERE {_FIRST.format('entitlements_budgetcounter')}",
+        {"budgets_held"},
+    ),
+    "a budget's window": (
+        (
+            "UPDATE entitlements_budgetcounter SET window_start = window_end, window_end = 'infinity' "
+            "WHERE budget_id = (SELECT id FROM entitlements_budget WHERE \"window\" = 'month')"
+        ),
+        {"budgets_spent"},
+    ),
+    "a budget's counter lost": (
+        "DELETE FROM entitlements_budgetcounter WHERE value = 'y'",
+        {"budgets_spent"},
+    ),
+    "a budget's counter of nobody": (
+        _copy("entitlements_budgetcounter", "value = 'y'", value="'q'", spent="1"),
+        {"budgets_spent"},
+    ),
+    "what units a reservation holds": (
+        "UPDATE entitlements_reservation SET earmarks = NULL WHERE state = 'open'",
+        {"budgets_held"},
+    ),
+    "a budget of another merchant": (
+        "UPDATE entitlements_budget SET merchant_id = customer_id WHERE \"window\" = 'month'",
+        {"budgets_at_home"},
+    ),
+    "a book without its budgets": (
+        "UPDATE customers_book SET budget_version = 0 WHERE budget_version > 0",
+        {"budgets_at_home"},
     ),
     "a reservation of another merchant": (
         "UPDATE entitlements_reservation SET merchant_id = customer_id WHERE state = 'open'",

@@ -4,11 +4,14 @@ import itertools
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 from billing.models import PriceVersion
 from charging import execution
 from charging.commands import Line, Property, RecordUsage, Refund, Release, Reserve
 from charging.outcomes import Done
+from entitlements import budgets
+from entitlements.budgets import NewBudget
 from merchants import ids
 from tests import factories
 from tests.billing import buyers
@@ -84,8 +87,23 @@ def _live(made: World) -> None:
         pass_time(buyer, FEBRUARY + GRACE)
         record(buyer, (minutes, 1), at=START)
     buyers.settle()
-    record(busy, (calls, 11))
-    record(busy, (calls, 3), reservation_id=reserve(busy, calls, 20))
+    _limit(made)
+    record(busy, (calls, 11), (minutes, 1), metadata={"agent": "y"})
+    refund(busy, record(busy, (calls, 5), metadata={"agent": "x"}))
+    record(busy, (calls, 3), reservation_id=reserve(busy, calls, 20, metadata={"agent": "x"}), metadata={"agent": "z"})
+
+
+def _limit(made: World) -> None:
+    """Set a budget of each kind; they count what comes."""
+    calls = made.calls.price.billable_metric_id
+    kinds: list[dict[str, Any]] = [
+        {"currency": "USD", "window": "month"},
+        {"currency": "USD", "window": "total", "scope": "agent"},
+        {"metric_id": calls, "window": "day", "scope": "agent", "value": "x"},
+    ]
+    for kind in kinds:
+        new = NewBudget(name="Cap", limit=10**15, **kind)
+        budgets.create(merchant_id=made.busy.merchant.id, customer_id=made.busy.customer.id, new=new)
 
 
 def run(command):
@@ -115,11 +133,12 @@ def record(buyer: Buyer, *used: tuple, at: datetime | None = None, **options) ->
     return event_id
 
 
-def reserve(buyer: Buyer, price: PriceVersion, quantity: int) -> bytes:
+def reserve(buyer: Buyer, price: PriceVersion, quantity: int, **options: Any) -> bytes:
     """Reserve units through the engine; returns the reservation's id."""
     reservation_id = ids.new_raw(buyer.bucket)
     line = Line(price.price.billable_metric_id.bytes, Decimal(quantity), None)
-    run(Reserve(reservation_id, buyer.customer.id.bytes, buyer.merchant.id.bytes, None, b"0" * 16, (line,), 5, 900))
+    named = (reservation_id, buyer.customer.id.bytes, buyer.merchant.id.bytes)
+    run(Reserve(*named, None, b"0" * 16, (line,), 5, 900, **options))
     return reservation_id
 
 

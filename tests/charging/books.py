@@ -6,7 +6,7 @@ from hashlib import blake2b
 from typing import Any
 
 from billing.prices import PlanVersion, PriceVersion, Standard
-from charging.book import Book, Subscription, Wallet, Writes
+from charging.book import Book, Budget, Subscription, Tally, Wallet, Writes
 from charging.commands import Line, Property, RecordUsage, Reserve
 from merchants import ids
 
@@ -76,8 +76,42 @@ def usage(name: str = "k", *quantities: tuple[bytes, str], at: datetime = NOW, *
     return RecordUsage(ids.new_raw(BUCKET), CUSTOMER, MERCHANT, name, said, at, properties, **fields)
 
 
-def reserve(name: str | None = None, *quantities: tuple[bytes, str], uses: int = 1, ttl: int = 60) -> Reserve:
+def reserve(
+    name: str | None = None, *quantities: tuple[bytes, str], uses: int = 1, ttl: int = 60, **fields: Any
+) -> Reserve:
     """A reservation of units."""
     lines = tuple(Line(metric, Decimal(quantity), None) for metric, quantity in quantities or ((CALLS, "1"),))
     said = blake2b(repr((lines, uses)).encode(), digest_size=16).digest()
-    return Reserve(ids.new_raw(BUCKET), CUSTOMER, MERCHANT, name, said, lines, uses, ttl)
+    return Reserve(ids.new_raw(BUCKET), CUSTOMER, MERCHANT, name, said, lines, uses, ttl, **fields)
+
+
+class Tallies(dict[Any, Any]):
+    """The tallies of a book that has read all there are: what is not here has not been used."""
+
+    def __missing__(self, key: tuple[bytes, str]) -> Tally:
+        return self.setdefault(key, Tally(*key))
+
+
+def budget(number: int = 1, *, limit: str = "1", currency: str | None = "USD", **columns: Any) -> Budget:
+    """A limit in dollars a day (in units, where currency is None) of everything the customer does."""
+    defaults: dict[str, Any] = {
+        "name": f"Budget {number}",
+        "attribute": None,
+        "value": None,
+        "product_id": None,
+        "metric_id": None,
+        "window": "day",
+        "timezone": "UTC",
+        "refuses": True,
+        "since": {},
+    }
+    amount = int(Decimal(limit) * DOLLAR)
+    return Budget(id=key(60 + number), limit=amount, currency=currency, **{**defaults, **columns})
+
+
+def limited(*budgets: Budget, **options: Any) -> Book:
+    """A customer with budgets; calls and tokens are of one product, what is paid later of another."""
+    made = book(**options)
+    made.budgets, made.tallies = budgets, Tallies()
+    made.products = {CALLS: PRODUCT, TOKENS: PRODUCT, LATER: key(98)}
+    return made

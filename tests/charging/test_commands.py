@@ -2,15 +2,16 @@
 
 import json
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 from unittest.mock import patch
 
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from charging import commands
 from merchants import ids, strict_json
-from merchants.errors import ServiceError
+from merchants.errors import ServiceError, ValidationFailed
 
 MERCHANT = ids.new_raw(7)
 EVENT = {
@@ -93,3 +94,25 @@ class TestParseBatch:
     def test_goes_the_swift_way_for_an_ordinary_body(self) -> None:
         with patch.object(strict_json, "decode", side_effect=AssertionError("the strict way")):
             assert len(commands.parse_batch(json.dumps({"events": [EVENT] * 9}).encode(), MERCHANT)) == 9
+
+
+class TestParseReserve:
+    BODY: ClassVar[dict[str, Any]] = {
+        "customerId": EVENT["customerId"],
+        "merchantId": EVENT["merchantId"],
+        "entitlementData": EVENT["properties"],
+    }
+
+    def parse(self, **members: Any) -> commands.Reserve:
+        body = json.dumps(self.BODY | members).encode()
+        return commands.parse_reserve(body, MERCHANT, key=None, is_regional=False, ttl_default=900, ttl_max=900)
+
+    def test_fingerprints_metadata_where_there_is_some(self) -> None:
+        without, none, some = (self.parse(**each) for each in ({}, {"metadata": {}}, {"metadata": {"agent": "x"}}))
+        assert without.fingerprint == none.fingerprint != some.fingerprint
+        assert (none.metadata, some.metadata) == (None, {"agent": "x"})
+
+    @pytest.mark.parametrize("metadata", [{"a" * 41: ""}, {"a": "b" * 501}, {"a": "\n"}, {"a": 1}, ["a"]])
+    def test_refuses_metadata_that_usage_would_be_refused_for(self, metadata: Any) -> None:
+        with pytest.raises(ValidationFailed):
+            self.parse(metadata=metadata)

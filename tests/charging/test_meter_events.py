@@ -268,7 +268,7 @@ class Shop(Seller):
         try:
             return [await self._post(json_bytes(body), headers) for body in bodies]
         finally:
-            await lane.shutdown()
+            await lane.shutdown(5.0)
 
     async def _post(self, body: bytes, headers: dict[bytes, bytes]) -> Answer:
         sent: list[Any] = []

@@ -9,12 +9,14 @@ from typing import Any
 import psycopg
 import pytest
 
+from charging import budgets as charging_budgets
 from charging import commands, execution, reading, store
 from charging.arrays import Array, Smallints, Texts, Times, Uuids
 from charging.channel import Statement
 from charging.outcomes import Done, Refused
 from customers.models import Book
-from entitlements.models import Reservation
+from entitlements import budgets
+from entitlements.models import Budget, Reservation
 from merchants import ids
 from tests.charging.sellers import Seller, seller
 
@@ -223,3 +225,27 @@ class TestKeysSeen:
         found = plan(reading._SEEN, str(_uuid(shop, 0).bytes[15]), str(_uuid(shop, 0)), "old-7")
         assert found["Actual Rows"] == 1
         assert "usage_event_once_per_key" in {node.get("Index Name") for node in nodes(found)}
+
+
+class TestBudgets:
+    @pytest.mark.parametrize("is_known", [False, True])
+    def test_are_found_among_those_of_others_without_a_look_at_these(
+        self, is_known: bool, admin_connection: Any
+    ) -> None:
+        shop = seller(customers=MANY // 3)
+        for customer in range(MANY // 3):
+            _set_budget(shop, customer)
+        mine = _set_budget(shop, 0)
+        execution.execute([shop.record(0, metadata={"agent": str(n)}) for n in range(MANY)])
+        if is_known:
+            admin_connection.execute("ANALYZE entitlements_budget, entitlements_budgetcounter")
+        bucket = str(mine.bucket)
+        budgets_read = plan(charging_budgets._BUDGETS, bucket, str(mine.customer_id))
+        assert (budgets_read["Actual Rows"], discarded(budgets_read)) == (2, 0), json.dumps(budgets_read, indent=1)
+        tallies_read = plan(charging_budgets._TALLIES, bucket, str(mine.id), "17")
+        assert (tallies_read["Actual Rows"], discarded(tallies_read)) == (1, 0), json.dumps(tallies_read, indent=1)
+
+
+def _set_budget(shop: Seller, customer: int) -> Budget:
+    new = budgets.NewBudget(name="Agents", limit=10**12, currency="USD", window="day", scope="agent")
+    return budgets.create(merchant_id=shop.seeded.merchant.id, customer_id=_uuid(shop, customer), new=new)

@@ -211,3 +211,60 @@ class TestIterate:
     def test_yields_nothing_for_an_empty_span(self):
         anchor = utc("2026-01-31T00:00Z")
         assert list(periods.iterate(anchor, MONTHLY, "UTC", anchor, anchor)) == []
+
+
+class TestWindowOf:
+    """The spans that spending limits are counted in."""
+
+    def days(self, zone, first, count):
+        at, found = utc(first), []
+        for _ in range(count):
+            day = periods.window_of("day", zone, at)
+            found.append((day.end - day.start) / timedelta(hours=1))
+            at = day.end
+        return found
+
+    @pytest.mark.parametrize(
+        ("zone", "at", "start", "end"),
+        [
+            ("Europe/Berlin", "2026-03-28T22:59:59Z", "2026-03-27T23:00Z", "2026-03-28T23:00Z"),
+            ("Europe/Berlin", "2026-03-28T23:00:00Z", "2026-03-28T23:00Z", "2026-03-29T22:00Z"),
+            ("America/New_York", "2026-11-01T04:00:00Z", "2026-11-01T04:00Z", "2026-11-02T05:00Z"),
+            ("America/Sao_Paulo", "2018-11-04T12:00:00Z", "2018-11-04T03:00Z", "2018-11-05T02:00Z"),  # from 1:00 on
+        ],
+    )
+    def test_days_begin_at_midnight_by_the_clocks(self, zone, at, start, end):
+        assert periods.window_of("day", zone, utc(at)) == Period(utc(start), utc(end))
+
+    def test_days_are_as_long_as_the_clocks_make_them(self):
+        assert self.days("Europe/Berlin", "2026-03-28T12:00Z", 3) == [24, 23, 24]
+        assert self.days("Europe/Berlin", "2026-10-24T12:00Z", 3) == [24, 25, 24]
+        assert self.days("Australia/Lord_Howe", "2026-04-04T00:00Z", 3) == [24, 24.5, 24]
+
+    def test_months_are_those_of_the_calendar(self):
+        month = periods.window_of("month", "Europe/Berlin", utc("2026-03-31T21:59Z"))
+        assert month == Period(utc("2026-02-28T23:00Z"), utc("2026-03-31T22:00Z"))
+        assert periods.window_of("month", "Europe/Berlin", month.end).start == month.end
+
+    @pytest.mark.parametrize("change", ["2026-10-25T01:00Z", "2026-03-29T01:00Z"])
+    def test_hours_have_sixty_minutes_also_where_the_clocks_show_one_twice_or_never(self, change):
+        at = utc(change) - timedelta(hours=1)
+        for _ in range(3):
+            hour = periods.window_of("hour", "Europe/Berlin", at)
+            assert hour == Period(at, at + timedelta(hours=1))
+            at = hour.end
+
+    def test_hours_begin_with_the_zones_own_minute(self):
+        hour = periods.window_of("hour", "Asia/Kathmandu", utc("2026-11-15T12:00Z"))
+        assert hour == Period(utc("2026-11-15T11:15Z"), utc("2026-11-15T12:15Z"))
+
+    def test_total_is_all_of_time(self):
+        assert periods.window_of("total", "Asia/Kathmandu", utc("2026-11-15T12:00Z")) == periods.EVER
+
+    @settings(max_examples=100, deadline=None)
+    @given(instants | around_changes, st.sampled_from(ZONES), st.sampled_from(["hour", "day", "month"]))
+    def test_tile_time(self, at, zone, window):
+        here = periods.window_of(window, zone, at)
+        assert here.start <= at < here.end
+        assert periods.window_of(window, zone, here.end).start == here.end
+        assert periods.window_of(window, zone, here.end - timedelta(microseconds=1)) == here

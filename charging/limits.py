@@ -1,0 +1,226 @@
+"""Budgets: spending limits that bind before anything is spent. Pure.
+
+A call falls under every budget whose attribute it carries: what its events and reservations say in ``metadata`` under
+``account``, ``user``, ``agent`` or ``session``. All of them must have room, or the call is refused and none has moved.
+
+- What is spent is the sum of the window's charges, so it can be worked out again from them. It may fall below zero,
+  where a price charges less for more; that leaves no more room than nothing spent.
+- A reservation holds its ceiling in every budget it falls under until it ends, also from one window into the next:
+  room = limit − spent − held. So a use that draws from it always has its room, and counts when it is charged.
+- Where a budget is for some metrics only and a reservation for more, all of the reservation is held in it: any of its
+  lines may draw all of it.
+- A refund gives back to the window of the charge, and to none where that has passed.
+"""
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC
+from decimal import Decimal
+from typing import NamedTuple
+from uuid import UUID
+
+from billing.money import NANOS_PLACES, from_nanos, scaled
+from charging.book import Book, Budget, Charge, Event, Reservation, Tally
+from entitlements.scopes import ATTRIBUTES, Attributes, value_of
+from merchants import ids
+from merchants.errors import BudgetExceeded
+from metering import periods
+
+
+class Use(NamedTuple):
+    """What a call takes of one metric; ``amount`` is in nanos, tax included."""
+
+    metric_id: bytes
+    quantity: Decimal
+    amount: int
+
+
+class Move(NamedTuple):
+    """What a call that is let through changes of one tally."""
+
+    budget: Budget
+    tally: Tally
+    spent: int = 0
+    held: int = 0
+
+
+# --- before anything is changed --------------------------------------------------------------------------
+
+
+def room_for_use(
+    book: Book,
+    attributes: Attributes,
+    currency: str,
+    uses: Sequence[Use],
+    reservation: Reservation | None,
+    captured: int,
+) -> list[Move]:
+    """Say how tallies change when these uses are charged; raises BudgetExceeded where one has no room for them.
+
+    Args:
+        reservation: the one they draw from, open or not; its attributes count.
+        captured: nanos that it pays.
+    """
+    if reservation is not None:
+        attributes = reservation.metadata
+    moves = []
+    for budget, tally in _tallies(book, attributes):
+        spent = _taken(book, budget, currency, uses)
+        freed = 0
+        if reservation is not None and reservation.open:
+            freed = captured if _is_held(book, budget, reservation) else min(spent, _earmarked(budget, reservation))
+        moves.append(Move(budget, tally, spent, -freed))
+    _refuse(moves, book)
+    return moves
+
+
+def room_for_hold(book: Book, attributes: Attributes, currency: str, lines: Sequence[Use]) -> list[Move]:
+    """Say how tallies change when these lines are held; raises BudgetExceeded where one has no room for them."""
+    total = sum(line.amount for line in lines)
+    moves = []
+    for budget, tally in _tallies(book, attributes):
+        if budget.currency is None:
+            held = _taken(book, budget, currency, lines)
+        else:
+            is_for = budget.currency == currency and any(_is_for(book, budget, line.metric_id) for line in lines)
+            held = total if is_for else 0
+        moves.append(Move(budget, tally, held=held))
+    _refuse(moves, book)
+    return moves
+
+
+def _tallies(book: Book, attributes: Attributes) -> Iterable[tuple[Budget, Tally]]:
+    for budget in book.budgets:
+        value = value_of(budget.attribute, budget.value, attributes)
+        if value is not None:
+            yield budget, _current(book, budget, value)
+
+
+def _current(book: Book, budget: Budget, value: str) -> Tally:
+    """The tally as it stands now: in a new window nothing is spent."""
+    tally = book.tallies[(budget.id, value)]
+    if book.now >= tally.end:
+        tally.start, tally.end = periods.window_of(budget.window, budget.timezone, book.now)
+        tally.spent = 0
+    return tally
+
+
+def _is_for(book: Book, budget: Budget, metric_id: bytes | None) -> bool:
+    if budget.metric_id is not None and budget.metric_id != metric_id:
+        return False
+    return budget.product_id is None or (metric_id is not None and book.products.get(metric_id) == budget.product_id)
+
+
+def _taken(book: Book, budget: Budget, currency: str, uses: Iterable[Use]) -> int:
+    if budget.currency is None:
+        return sum(scaled(use.quantity, NANOS_PLACES) for use in uses if _is_for(book, budget, use.metric_id))
+    if budget.currency != currency:
+        return 0
+    return sum(use.amount for use in uses if _is_for(book, budget, use.metric_id))
+
+
+def _is_held(book: Book, budget: Budget, reservation: Reservation) -> bool:
+    """Tell whether a budget holds what a reservation holds, in money."""
+    return budget.currency == book.wallets[reservation.wallet_id].currency and any(
+        _is_for(book, budget, metric_id) for metric_id in reservation.metric_ids()
+    )
+
+
+def _earmarked(budget: Budget, reservation: Reservation) -> int:
+    """How much a reservation still holds of a budget in units."""
+    return int(reservation.earmarks.get(_mark(budget), 0)) if reservation.earmarks else 0
+
+
+def _mark(budget: Budget) -> str:
+    return str(UUID(bytes=budget.id))
+
+
+def _refuse(moves: Sequence[Move], book: Book) -> None:
+    """Raise where a budget that refuses has no room, naming the widest of those that have none."""
+    full = [move for move in moves if move.budget.refuses and _is_beyond(move)]
+    if full:
+        raise _exceeded(min(full, key=lambda move: _rank(move.budget)))
+
+
+def _is_beyond(move: Move) -> bool:
+    required = move.spent + move.held
+    return required > 0 and max(move.tally.spent, 0) + move.tally.held + required > move.budget.limit
+
+
+def _rank(budget: Budget) -> tuple[int, bytes]:
+    return 0 if budget.attribute is None else 1 + ATTRIBUTES.index(budget.attribute), budget.id
+
+
+def _exceeded(move: Move) -> BudgetExceeded:
+    budget, tally = move.budget, move.tally
+    details: dict[str, str | None] = {
+        "budgetId": ids.text("bgt", budget.id),
+        "name": budget.name,
+        "scope": budget.attribute or "customer",
+        "scopeValue": tally.value or budget.value,
+        "window": budget.window,
+        "resetsAt": None if tally.end == periods.EVER.end else tally.end.astimezone(UTC).isoformat()[:19] + "Z",
+        "limit": shown(budget, budget.limit),
+        "spent": shown(budget, tally.spent),
+        "held": shown(budget, tally.held),
+        "required": shown(budget, move.spent + move.held),
+    }
+    if budget.currency is not None:
+        details["currency"] = budget.currency
+    if budget.metric_id is not None:
+        details["billableMetricId"] = ids.text("bm", budget.metric_id)
+    return BudgetExceeded(f"The budget “{budget.name}” leaves no room for this.", details=details)
+
+
+def shown(budget: Budget, number: int) -> str:
+    """Write what a budget counts as a decimal string."""
+    return from_nanos(number, 0 if budget.currency is None else 2)
+
+
+# --- what is let through ---------------------------------------------------------------------------------
+
+
+def apply(book: Book, moves: Sequence[Move], reservation: Reservation | None) -> None:
+    """Carry out moves; what they take from or add to a reservation's units is noted on it."""
+    for budget, tally, spent, held in moves:
+        if not spent and not held:
+            continue
+        _move(book, budget, tally, spent, held)
+        if reservation is not None and budget.currency is None and held:
+            marks = dict(reservation.earmarks or {})
+            left = int(marks.pop(_mark(budget), 0)) + held
+            if left:
+                marks[_mark(budget)] = str(left)
+            reservation.earmarks = marks or None
+
+
+def give_back(book: Book, reservation: Reservation) -> None:
+    """Free in every budget what a reservation still holds, before it is closed."""
+    for budget, tally in _tallies(book, reservation.metadata):
+        held = reservation.held if _is_held(book, budget, reservation) else _earmarked(budget, reservation)
+        if held:
+            _move(book, budget, tally, 0, -held)
+    reservation.earmarks = None
+
+
+def return_use(book: Book, event: Event, charges: Iterable[Charge]) -> None:
+    """Take an event's charges out of what is spent, where they were counted in a window that has not passed."""
+    attributes = event.metadata
+    if event.reservation_id is not None:
+        attributes = book.reservations[event.reservation_id].metadata
+    for budget, tally in _tallies(book, attributes):
+        counted = [
+            Use(charge.metric_id or b"", charge.quantity, charge.gross)
+            for charge in charges
+            if tally.start <= charge.created_at < tally.end and charge.seq > budget.since.get(charge.wallet_id, 0)
+        ]
+        if spent := _taken(book, budget, event.currency, counted):
+            _move(book, budget, tally, -spent, 0)
+
+
+def _move(book: Book, budget: Budget, tally: Tally, spent: int, held: int) -> None:
+    tally.spent += spent
+    tally.held += held
+    tally.changed = True
+    is_new = tally.crossed_at is None or tally.crossed_at < tally.start
+    if tally.spent > budget.limit and is_new:
+        tally.crossed_at = book.now
