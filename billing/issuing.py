@@ -112,7 +112,8 @@ def _next_number(merchant_id: uuid.UUID) -> int:
 
 # --- lines -----------------------------------------------------------------------------------------------
 
-_KINDS = [Charge.Kind.FEE, Charge.Kind.USAGE, Charge.Kind.REFUND]
+_KINDS = [Charge.Kind.FEE, Charge.Kind.USAGE, Charge.Kind.AMEND, Charge.Kind.VOID, Charge.Kind.REFUND]
+_WORDS = {Charge.Kind.REFUND: "Refund: ", Charge.Kind.VOID: "Voided: ", Charge.Kind.AMEND: "Corrected: "}
 _RateKey = tuple[uuid.UUID, datetime]  # price version, period start
 
 
@@ -126,11 +127,11 @@ def line_id(
 
 def description(kind: str, price_name: str) -> str:
     """Write what a line says."""
-    return f"Refund: {price_name}"[:DESCRIPTION_LENGTH_MAX] if kind == Charge.Kind.REFUND else price_name
+    return f"{_WORDS.get(Charge.Kind(kind), '')}{price_name}"[:DESCRIPTION_LENGTH_MAX]
 
 
 def place(kind: str, says: str, period_start: datetime) -> tuple[int, str, datetime]:
-    """Tell where a line belongs among its invoice's: fees, usage, then what was returned."""
+    """Tell where a line belongs among its invoice's: fees, usage, its corrections, then what was returned."""
     return _KINDS.index(Charge.Kind(kind)), says, period_start
 
 

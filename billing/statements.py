@@ -257,7 +257,9 @@ _CHARGES = """
 SELECT c.seq, c.kind, c.source_id, c.quantity, c.net, c.tax, c.gross, c.created_at, e.id, e.timestamp, e.idempotency_key
 FROM billing_charge c
 LEFT JOIN billing_refund r ON c.kind = 'refund' AND r.bucket = c.bucket AND r.id = c.source_id
-LEFT JOIN metering_usageevent e ON e.bucket = c.bucket AND e.id = coalesce(r.usage_event_id, c.source_id)
+LEFT JOIN metering_correction k ON c.kind IN ('void', 'amend') AND k.bucket = c.bucket AND k.id = c.source_id
+LEFT JOIN metering_usageevent e
+    ON e.bucket = c.bucket AND e.id = coalesce(r.usage_event_id, k.usage_event_id, c.source_id)
 WHERE c.bucket = %s AND c.wallet_id = %s AND c.seq BETWEEN %s AND %s
     AND c.invoice_id = %s AND c.kind = %s AND c.price_version_id = %s AND c.period_start = %s
 ORDER BY c.seq

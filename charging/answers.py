@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from charging.book import Event, Refund, Reservation
+from charging.book import Correction, Event, Refund, Reservation
 from charging.commands import MeterEvent, RecordUsage, RefusedEvent
 from charging.outcomes import Done, Refused
 from merchants import ids
@@ -89,6 +89,39 @@ def meter_event(event: Event, command: Any) -> dict[str, Any]:
         "properties": [_property(item) for item in event.properties],
         "billing": _billing(event, event_id),
     }
+
+
+def correction(made: Correction) -> dict[str, Any]:
+    """Write a correction: what holds of its event from then on, and what it charged; amounts are nanos."""
+    answer: dict[str, Any] = {
+        "id": ids.text("cor", made.id),
+        "object": "usageCorrection",
+        "usageEventId": ids.text("usg", made.event.id),
+        "number": made.number,
+        "kind": made.kind,
+        "reason": made.reason,
+        "createdAt": made.created_at,
+        "billing": {
+            "currency": made.event.currency,
+            "price": made.net,
+            "totalTax": made.tax,
+            "totalAmount": made.gross,
+        },
+    }
+    if not made.is_void:
+        answer["timestamp"] = made.timestamp
+        answer["properties"] = [_property(item) for item in made.properties]
+        if made.metadata is not None:
+            answer["metadata"] = dict(sorted(made.metadata.items()))
+    return answer
+
+
+def corrected_event(made: Correction) -> dict[str, Any]:
+    """Write a usage event as it was recorded, with the correction that holds.
+
+    The correction's ``billing`` is what all of the event's corrections charged.
+    """
+    return {**usage_event(made.event), "correction": correction(made)}
 
 
 def batch(

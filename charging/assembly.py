@@ -3,11 +3,25 @@
 from typing import Any
 
 from billing.rating import Accumulator, Totals
-from charging.book import Book, Charge, Counter, Event, Refund, Reservation, Subscription, Tally, Wallet, Writes
+from charging.book import (
+    Book,
+    Charge,
+    Correction,
+    Counter,
+    Event,
+    Refund,
+    Reservation,
+    Subscription,
+    Tally,
+    Wallet,
+    Writes,
+)
 from charging.commands import MeterEvent
 
 Books = dict[bytes, Book]
 Row = Any  # a tuple of what the statement selects
+
+EVENT_COLUMNS = 13  # of reading.EVENT
 
 
 def add_subscription(books: Books, row: Row, writes: Writes) -> None:
@@ -200,20 +214,44 @@ def add_reserved(books: Books, row: Row, writes: Writes) -> None:
 
 def add_seen(books: Books, row: Row, writes: Writes) -> None:
     """Put a usage event into its book as the one recorded under its key."""
-    event = _event(row)
+    event = event_of(row)
     book = books[event.customer_id]
     book.seen[event.key] = book.events[event.id] = event
 
 
-def add_refundable(books: Books, row: Row, writes: Writes) -> None:
-    """Put a usage event into its book, and its refund if there is one; unless nobody asked about its customer."""
-    *of_event, refund_id, reason, created_at = row
-    event = _event(of_event)
+def add_recorded(books: Books, row: Row, writes: Writes) -> None:
+    """Put a usage event into its book, with its refund and the correction that holds, if there are any.
+
+    Nothing is done where nobody asked about its customer.
+    """
+    event = event_of(row[:EVENT_COLUMNS])
+    refund_id, reason, created_at, *of_correction = row[EVENT_COLUMNS:]
     if (book := books.get(event.customer_id)) is None:
         return
-    book.events[event.id] = event
+    event = book.events.setdefault(event.id, event)
     if refund_id is not None:
         book.refunds[event.id] = Refund(refund_id, event.customer_id, event, reason, created_at)
+    if of_correction[0] is not None:
+        book.corrections[event.id] = correction_of(of_correction, event)
+
+
+def correction_of(row: Row, event: Event) -> Correction:
+    """Read a correction; what it charged is not known yet."""
+    correction_id, number, kind, timestamp, properties, metadata, reason, key, fingerprint, created_at = row
+    return Correction(
+        correction_id,
+        event.customer_id,
+        event,
+        number,
+        kind,
+        timestamp,
+        properties,
+        metadata,
+        reason,
+        key,
+        fingerprint,
+        created_at,
+    )
 
 
 def add_sums(books: Books, row: Row, writes: Writes) -> None:
@@ -226,7 +264,7 @@ def add_sums(books: Books, row: Row, writes: Writes) -> None:
     event.net, event.tax, event.gross = int(net), int(tax), int(gross)
 
 
-def _event(row: Row) -> Event:
+def event_of(row: Row) -> Event:
     """Read an event; what it was charged is not known yet."""
     (
         customer_id,

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import msgspec
 
 from billing.prices import PlanVersion
-from billing.rating import Accumulator, Totals
+from billing.rating import Accumulator, Totals, Usage
 from charging.commands import MeterEvent
 from metering import periods
 
@@ -207,6 +207,30 @@ class Refund(msgspec.Struct, gc=False):
     created_at: datetime
 
 
+class Correction(msgspec.Struct, gc=False):
+    """What holds of an event instead of what it said, or that nothing does; and what that changed of its charges."""
+
+    id: bytes
+    customer_id: bytes
+    event: Event
+    number: int  # from 1 on; the last one holds
+    kind: str  # void, amend
+    timestamp: datetime | None
+    properties: list[list[Any]]
+    metadata: dict[str, str] | None
+    reason: str
+    key: str | None
+    fingerprint: bytes
+    created_at: datetime
+    net: int = 0
+    tax: int = 0
+    gross: int = 0
+
+    @property
+    def is_void(self) -> bool:
+        return self.kind == "void"
+
+
 class Writes:
     """What a batch adds to the append-only tables, over all of its books."""
 
@@ -215,6 +239,7 @@ class Writes:
         self.meter_events: list[Event] = []
         self.charges: list[Charge] = []
         self.refunds: list[Refund] = []
+        self.corrections: list[Correction] = []
         self.unsettled: list[tuple[bytes, bytes, datetime]] = []  # wallet, customer, since
 
 
@@ -236,6 +261,8 @@ class Book:
         "budgets",
         "charges_of",
         "closed",
+        "corrected",
+        "corrections",
         "counters",
         "customer_id",
         "due",
@@ -251,6 +278,7 @@ class Book:
         "subscriptions",
         "tallies",
         "tax_rates",
+        "uses",
         "wallets",
         "writes",
     )
@@ -289,3 +317,6 @@ class Book:
         self.events: dict[bytes, Event] = {}  # those seen, and those a refund names
         self.charges_of: dict[bytes, list[Charge]] = {}  # of those events
         self.refunds: dict[bytes, Refund] = {}  # by event, those already made
+        self.corrections: dict[bytes, Correction] = {}  # by event, the latest of those already made
+        self.corrected: dict[str, Correction] = {}  # by correction key
+        self.uses: dict[CounterKey, list[tuple[bytes, Usage]]] = {}  # where all must be counted again

@@ -31,7 +31,8 @@ TTL_SECONDS_MIN = 1
 class Property(msgspec.Struct, frozen=True, gc=False):
     """A quantity of one metric; ``price`` is the unit price the caller states, for models that take one.
 
-    ``groups`` and ``value`` were read from a meter event: its dimensions, and what a unique count counts once.
+    ``groups`` and ``value`` were read from a meter event: its dimensions, and what a unique count counts once; one that
+    is ``metered`` is only counted, as nothing prices it.
     """
 
     metric_id: bytes
@@ -39,6 +40,7 @@ class Property(msgspec.Struct, frozen=True, gc=False):
     price: Decimal | None = None
     groups: dict[str, str] | None = None
     value: str | None = None
+    metered: bool = False
 
 
 class MeterEvent(msgspec.Struct, frozen=True, gc=False):
@@ -136,6 +138,22 @@ class Refund(msgspec.Struct, gc=False):
     reason: str
 
 
+class Correct(msgspec.Struct, gc=False):
+    """Take a usage event back, or have it say something else; what is not given stays as it is."""
+
+    id: bytes
+    customer_id: bytes
+    merchant_id: bytes
+    key: str | None
+    fingerprint: bytes
+    event_id: bytes
+    reason: str
+    is_void: bool
+    timestamp: datetime | None = None
+    properties: tuple[Property, ...] | None = None
+    metadata: dict[str, str] | msgspec.UnsetType | None = msgspec.UNSET
+
+
 class RefusedEvent(msgspec.Struct, frozen=True):
     """An event of a batch that never became a command."""
 
@@ -143,7 +161,7 @@ class RefusedEvent(msgspec.Struct, frozen=True):
     key: str | None
 
 
-Command = RecordUsage | Reserve | Release | Resolve | Extend | Refund
+Command = RecordUsage | Reserve | Release | Resolve | Extend | Refund | Correct
 
 
 # --- what arrives on the wire ----------------------------------------------------------------------------

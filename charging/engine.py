@@ -11,9 +11,9 @@ The rules, each because it was found to go wrong otherwise:
 - a reservation that is due has stopped counting, whether or not a sweep has been by.
 """
 
-from charging import holds, metered, reversals, usage
+from charging import corrections, holds, metered, reversals, usage
 from charging.book import Book, Catalogue
-from charging.commands import Command, Extend, RecordUsage, Release, Reserve, Resolve
+from charging.commands import Command, Correct, Extend, RecordUsage, Release, Reserve, Resolve
 from charging.outcomes import Outcome, Refused
 from charging.terms import nothing
 from merchants.errors import ServiceError
@@ -37,6 +37,8 @@ def decide(book: Book, command: Command, catalogue: Catalogue) -> Outcome:
             return holds.resolve(book, command)
         if isinstance(command, Extend):
             return holds.extend(book, command)
+        if isinstance(command, Correct):
+            return corrections.correct(book, command, catalogue)
         return reversals.refund(book, command)
     except ServiceError as refusal:
         return Refused(refusal)

@@ -1,7 +1,7 @@
 """Usage events as they are shown: what was recorded, what it was charged, and whether that was returned."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
@@ -10,21 +10,23 @@ from django.db import connection
 from django.db.models import QuerySet
 
 from billing import subscription_reads
-from charging.book import Event, Refund
+from charging.book import Correction, Event, Refund
 from charging.commands import MeterEvent
 from charging.usage import FUTURE_SECONDS_MAX
 from customers import books
 from merchants import ids
 from merchants.errors import NotFound, ValidationFailed
+from metering.models import Correction as CorrectionRow
 from metering.models import UsageEvent
 
 RANGE_MAX = timedelta(days=92)
 COUNTED_MAX = 10_000
 
-# What events were charged, and their refunds, in the order in which the events are named.
+# What events were charged, their refunds, and the correction that holds with what all of them changed, in the order in
+# which the events are named.
 _CHARGED = """
 SELECT charged.currency, charged.invoice_id, charged.net, charged.tax, charged.gross,
-       refund.id, refund.reason, refund.created_at
+       refund.id, refund.reason, refund.created_at, corrected.id, corrected.net, corrected.tax, corrected.gross
 FROM unnest(%s::smallint[], %s::uuid[]) WITH ORDINALITY AS wanted (bucket, id, place)
 CROSS JOIN LATERAL (
     SELECT min(wallet.currency) AS currency, (array_agg(charge.invoice_id ORDER BY charge.position))[1] AS invoice_id,
@@ -34,14 +36,22 @@ CROSS JOIN LATERAL (
     WHERE charge.bucket = wanted.bucket AND charge.source_id = wanted.id
 ) AS charged
 LEFT JOIN billing_refund AS refund ON refund.bucket = wanted.bucket AND refund.usage_event_id = wanted.id
+LEFT JOIN LATERAL (
+    SELECT (array_agg(k.id ORDER BY k.number DESC))[1] AS id, sum(c.net) AS net, sum(c.tax) AS tax,
+           sum(c.gross) AS gross
+    FROM metering_correction AS k
+    LEFT JOIN billing_charge AS c ON c.bucket = k.bucket AND c.source_id = k.id
+    WHERE k.bucket = wanted.bucket AND k.usage_event_id = wanted.id
+) AS corrected ON true
 ORDER BY wanted.place"""
 
 
 class Recorded(NamedTuple):
-    """A usage event, and its refund if it had one."""
+    """A usage event, its refund if it had one, and the correction that holds, with what all of them charged."""
 
     event: Event
     refund: Refund | None
+    correction: Correction | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,7 +127,49 @@ def _recorded(rows: QuerySet[UsageEvent]) -> list[Recorded]:
         return []
     with connection.cursor() as cursor:
         cursor.execute(_CHARGED, [[event.bucket for event in events], [event.id for event in events]])
-        return [_one(event, charged) for event, charged in zip(events, cursor.fetchall(), strict=True)]
+        charged = cursor.fetchall()
+    recorded = [_one(event, row[:-4]) for event, row in zip(events, charged, strict=True)]
+    sums = {row[-4]: row[-3:] for row in charged if row[-4] is not None}
+    if not sums:
+        return recorded
+    holding = {
+        made.event.id: made
+        for made in _corrections(
+            CorrectionRow.objects.filter(bucket__in={event.bucket for event in events}, id__in=sums),
+            {each.event.id: each.event for each in recorded},
+            sums,
+        )
+    }
+    return [each._replace(correction=holding.get(each.event.id)) for each in recorded]
+
+
+def corrections_of(event: Event, sums: Mapping[uuid.UUID, Sequence[Any]]) -> list[Correction]:
+    """Read an event's corrections, the first one first; ``sums`` has what each charged: net, tax and gross."""
+    rows = CorrectionRow.objects.filter(bucket=event.id[15], usage_event_id=uuid.UUID(bytes=event.id))
+    return _corrections(rows.order_by("number"), {event.id: event}, sums)
+
+
+def _corrections(
+    rows: QuerySet[CorrectionRow], events: Mapping[bytes, Event], sums: Mapping[uuid.UUID, Sequence[Any]]
+) -> list[Correction]:
+    return [
+        Correction(
+            row.id.bytes,
+            row.customer_id.bytes,
+            events[row.usage_event_id.bytes],
+            row.number,
+            row.kind,
+            row.timestamp,
+            row.properties,
+            row.metadata,
+            row.reason,
+            row.idempotency_key,
+            bytes(row.fingerprint),
+            row.created_at,
+            *[int(amount or 0) for amount in sums.get(row.id, (0, 0, 0))],
+        )
+        for row in rows
+    ]
 
 
 def _one(row: UsageEvent, charged: Sequence[Any]) -> Recorded:

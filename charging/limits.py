@@ -217,6 +217,26 @@ def return_use(book: Book, event: Event, charges: Iterable[Charge]) -> None:
             _move(book, budget, tally, -spent, 0)
 
 
+def correct_use(book: Book, event: Event, charges: Sequence[Charge], corrections: Sequence[Charge]) -> None:
+    """Count what a correction charged where its event's own charges were counted; it is never refused.
+
+    Args:
+        charges: the event's own.
+        corrections: those of the correction.
+    """
+    attributes = event.metadata
+    if event.reservation_id is not None:
+        attributes = book.reservations[event.reservation_id].metadata
+    uses = [Use(charge.metric_id or b"", charge.quantity, charge.gross) for charge in corrections]
+    for budget, tally in _tallies(book, attributes):
+        is_counted = any(
+            tally.start <= charge.created_at < tally.end and charge.seq > budget.since.get(charge.wallet_id, 0)
+            for charge in charges
+        )
+        if is_counted and (spent := _taken(book, budget, event.currency, uses)):
+            _move(book, budget, tally, spent, 0)
+
+
 def _move(book: Book, budget: Budget, tally: Tally, spent: int, held: int) -> None:
     tally.spent += spent
     tally.held += held

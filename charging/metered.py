@@ -22,7 +22,7 @@ def record(book: Book, command: RecordUsage, metering: Metering, catalogue: Cata
         raise metering.refusal
     if metering.untimed:
         command = msgspec.structs.replace(command, timestamp=book.now)
-    usage.check_time(book, command)
+    usage.check_time(book, command.timestamp)
     sold = _sellers(book, command, catalogue)
     if not sold:
         return Done(_meter(book, command, metering))

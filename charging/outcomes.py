@@ -2,14 +2,14 @@
 
 import msgspec
 
-from charging.book import Event, Refund, Reservation
+from charging.book import Correction, Event, Refund, Reservation
 from merchants.errors import ServiceError
 
 
 class Done(msgspec.Struct, frozen=True, gc=False):
     """The command's effect is on the book, or was found there already."""
 
-    answer: Event | Reservation | Refund
+    answer: Event | Reservation | Refund | Correction
     replayed: bool = False
 
 

@@ -38,7 +38,7 @@ LEFT JOIN billing_wallet AS c ON c.bucket = s.bucket AND c.id = s.credit_wallet_
 )
 
 # Every counter of a period that ends after the customer's earliest timestamp of the batch.
-_COUNTERS = Statement(
+COUNTERS = Statement(
     """
 SELECT uuid_send(counter.customer_id), uuid_send(counter.subscription_id), uuid_send(counter.price_version_id),
        counter.period_start, counter.period_end, counter.tax_rate, counter.fee_rate, counter.quantity, counter.amount,
@@ -96,12 +96,12 @@ JOIN entitlements_reservation AS r ON r.bucket = wanted.bucket AND r.customer_id
     Texts,
 )
 
-_EVENT = """
+EVENT = """
        e.customer_id, e.id, e.merchant_id, e.subscription_id, e.idempotency_key, e.fingerprint, e.timestamp,
        e.created_at, e.properties, e.metadata, e.reservation_id, e.type, e.source"""
 _SEEN = Statement(
     f"""
-SELECT {_EVENT}
+SELECT {EVENT}
 FROM unnest(?, ?, ?) AS wanted (bucket, customer_id, key)
 JOIN metering_usageevent AS e ON e.bucket = wanted.bucket AND e.customer_id = wanted.customer_id
     AND e.idempotency_key = wanted.key""",
@@ -127,17 +127,24 @@ JOIN LATERAL (
     Uuids,
 )
 
-# For refunds: the event, its charges, and the refund that may already be there.
-_REFUNDABLE = Statement(
+CORRECTION = """
+       k.id, k.number, k.kind, k.timestamp, k.properties, k.metadata, k.reason, k.idempotency_key, k.fingerprint,
+       k.created_at"""
+# For refunds and corrections: the event, the refund that may already be there, and the correction that holds.
+RECORDED = Statement(
     f"""
-SELECT {_EVENT}, refund.id, refund.reason, refund.created_at
+SELECT {EVENT}, refund.id, refund.reason, refund.created_at, {CORRECTION}
 FROM unnest(?, ?) AS wanted (bucket, id)
 JOIN metering_usageevent AS e ON e.bucket = wanted.bucket AND e.id = wanted.id
-LEFT JOIN billing_refund AS refund ON refund.bucket = e.bucket AND refund.usage_event_id = e.id""",
+LEFT JOIN billing_refund AS refund ON refund.bucket = e.bucket AND refund.usage_event_id = e.id
+LEFT JOIN LATERAL (
+    SELECT * FROM metering_correction AS k
+    WHERE k.bucket = e.bucket AND k.usage_event_id = e.id ORDER BY k.number DESC LIMIT 1
+) AS k ON true""",
     Smallints,
     Uuids,
 )
-_CHARGES = Statement(
+CHARGES = Statement(
     """
 SELECT charge.customer_id, charge.source_id, charge.position, charge.kind, charge.wallet_id, charge.seq,
        charge.subscription_id, charge.price_version_id, charge.metric_id, charge.invoice_id, charge.period_start,
@@ -179,34 +186,35 @@ def questions(wanted: Sequence[bytes], commands: Sequence[Command]) -> list[Ques
     # A reservation without a key may have been committed by a try whose answer was lost.
     named.update(command.id for command in reserve if command.key is None)
 
-    customers = _rows(wanted)
+    customers = keys_of(wanted)
     asked = [Question(_BOOKS, customers, assembly.add_subscription)]
     if usage:
         since: dict[bytes, datetime] = {}
         for command in usage:
             since[command.customer_id] = min(command.timestamp, since.get(command.customer_id, command.timestamp))
-        periods = [*_rows(list(since)), Times(list(since.values()))]
-        asked.append(Question(_COUNTERS, periods, assembly.add_counter))
-        keys = [*_rows([c.customer_id for c in usage]), Texts([c.key for c in usage])]
+        periods = [*keys_of(list(since)), Times(list(since.values()))]
+        asked.append(Question(COUNTERS, periods, assembly.add_counter))
+        keys = [*keys_of([c.customer_id for c in usage]), Texts([c.key for c in usage])]
         asked.append(Question(_SEEN, keys, assembly.add_seen))
     current = [command.customer_id for command in reserve]
     current += [c.customer_id for c in usage if c.metering is not None and c.metering.untimed]
     if current:
-        asked.append(Question(_CURRENT_COUNTERS, _rows(current), assembly.add_counter))
+        asked.append(Question(_CURRENT_COUNTERS, keys_of(current), assembly.add_counter))
     if named:
-        asked.append(Question(_NAMED, _rows(list(named)), assembly.add_named))
+        asked.append(Question(_NAMED, keys_of(list(named)), assembly.add_named))
     if keyed:
-        keys = [*_rows([c.customer_id for c in keyed]), Texts([c.key for c in keyed])]
+        keys = [*keys_of([c.customer_id for c in keyed]), Texts([c.key for c in keyed])]
         asked.append(Question(_RESERVED, keys, assembly.add_reserved))
     if refunds:
-        events = _rows([command.event_id for command in refunds])
-        asked.append(Question(_REFUNDABLE, events, assembly.add_refundable))
-        asked.append(Question(_CHARGES, events, assembly.add_charge))
+        events = keys_of([command.event_id for command in refunds])
+        asked.append(Question(RECORDED, events, assembly.add_recorded))
+        asked.append(Question(CHARGES, events, assembly.add_charge))
         asked.append(Question(_WALLETS, customers, assembly.add_wallet))
     return asked
 
 
-def _rows(keys: Sequence[bytes]) -> list[Array]:
+def keys_of(keys: Sequence[bytes]) -> list[Array]:
+    """Return the columns that name rows by their ids, or by their customers."""
     return [Smallints([key[15] for key in keys]), Uuids(keys)]  # every id carries its customer's bucket
 
 
@@ -224,13 +232,13 @@ def more_questions(books: Books) -> list[Question]:
     recorded = [event_id for book in books.values() for event_id in book.events]
     asked = [named(due)] if due else []
     if recorded:
-        asked.append(Question(_SUMS, _rows(recorded), assembly.add_sums))
+        asked.append(Question(_SUMS, keys_of(recorded), assembly.add_sums))
     return asked
 
 
 def named(reservation_ids: Sequence[bytes]) -> Question:
     """Ask for reservations by their ids."""
-    return Question(_NAMED, _rows(reservation_ids), assembly.add_named)
+    return Question(_NAMED, keys_of(reservation_ids), assembly.add_named)
 
 
 def metrics(commands: Sequence[Command]) -> set[bytes]:

@@ -17,6 +17,8 @@ def refund(book: Book, command: RefundUsage) -> Done:
         if before.id == command.id:
             return Done(before)  # this very command was committed by an earlier try
         raise Unprocessable("This usage event was refunded before.", code="ALREADY_REFUNDED")
+    if event.id in book.corrections:
+        raise Unprocessable("This usage event was corrected: void it to return what is left.", code="EVENT_CORRECTED")
     if not event.subscription_id:
         raise Unprocessable("This event was metered, not charged: there is nothing to return.", code="NOT_CHARGED")
     if book.budgets:

@@ -35,7 +35,7 @@ _SMALLINTS = [_S + number.to_bytes(2, "big") for number in range(1024)]
 _ZERO = _TEXTS[1] + b"0"
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 
-_KINDS = {kind: _TEXTS[len(kind)] + kind.encode() for kind in ("usage", "fee", "refund")}
+_KINDS = {kind: _TEXTS[len(kind)] + kind.encode() for kind in ("usage", "fee", "refund", "void", "amend")}
 
 _json = msgspec.json.Encoder().encode
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import psycopg
 from psycopg import errors
 
-from charging import budgets, engine, reading, writing
+from charging import budgets, engine, reading, rereading, writing
 from charging.arrays import Smallints, Uuids
 from charging.book import Book, Catalogue, Writes
 from charging.channel import Channel, Statement, Steps
@@ -111,18 +111,20 @@ def _run(
         channel.say(_LOCK if wait else _LOCK_FREE, [Smallints([key[15] for key in wanted]), Uuids(wanted)])
         limiting = budgets.Reading(catalogue.budgets, commands)
         questions = reading.questions(wanted, commands) + limiting.first_questions(wanted)
+        questions += rereading.questions(commands)
         for question in questions:
             channel.say(question.statement, question.parameters)
         locked, *answers = yield from channel.hear()
         mine = {row[0] for row in locked}
         books: dict[bytes, Book] = {}
         reading.fill(books, questions, answers, writes)
-        if more := reading.more_questions(books):
+        if more := reading.more_questions(books) + rereading.more_questions(books, commands):
             for question in more:
                 channel.say(question.statement, question.parameters)
             reading.fill(books, more, (yield from channel.hear()), writes)
         yield from limiting.load(channel, [books[customer_id] for customer_id in mine], writes)
         view = yield from catalogue.load(channel, reading.plan_versions(books), reading.metrics(commands))
+        yield from rereading.load_uses(channel, books, commands, view)
         outcomes = [_decide(command, mine, books, view) for command in commands]
         writing.say(channel, [books[customer_id] for customer_id in mine], writes)
         if decided is not None:

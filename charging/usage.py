@@ -1,7 +1,7 @@
 """Record usage: rate every property, check the funds, and write event and charges, or nothing. Pure."""
 
-from collections.abc import Iterable, Iterator
-from datetime import timedelta
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -21,7 +21,7 @@ FUTURE_SECONDS_MAX = 300
 _FUTURE = timedelta(seconds=FUTURE_SECONDS_MAX)
 
 
-class _Rated(msgspec.Struct, frozen=True, gc=False):
+class Rated(msgspec.Struct, frozen=True, gc=False):
     """A property, rated: what its counter becomes, and what that costs."""
 
     counter: Counter
@@ -35,7 +35,7 @@ class _Rated(msgspec.Struct, frozen=True, gc=False):
 def record(book: Book, command: RecordUsage, catalogue: Catalogue) -> Done:
     if (done := recorded_before(book, command)) is not None:
         return done
-    check_time(book, command)
+    check_time(book, command.timestamp)
     reservation = holds.named(book, command.reservation_id, "entitlementId") if command.reservation_id else None
     terms = terms_of(book, command.properties[0].metric_id, command.timestamp, catalogue, reservation)
     return Done(charge(book, command, terms, catalogue, reservation))
@@ -50,9 +50,9 @@ def recorded_before(book: Book, command: RecordUsage) -> Done | None:
     return Done(seen, replayed=seen.id != command.id)  # else this very command was committed by an earlier try
 
 
-def check_time(book: Book, command: RecordUsage) -> None:
+def check_time(book: Book, at: datetime) -> None:
     """Refuse what is said to happen later than clocks can differ; raises Unprocessable."""
-    if command.timestamp > book.now + _FUTURE:
+    if at > book.now + _FUTURE:
         raise Unprocessable(
             f"timestamp lies more than {FUTURE_SECONDS_MAX} seconds in the future.", code="TIMESTAMP_IN_FUTURE"
         )
@@ -102,10 +102,10 @@ def _properties(command: RecordUsage) -> list[list[Any]]:
 
 
 def lines(properties: Iterable[Property], *, metered: bool = False) -> list[list[Any]]:
-    """Write properties that were read from a meter event as they are stored; see ``metering.models``."""
+    """Write properties as they are stored, with what was read from a meter event; see ``metering.models``."""
     written = []
     for item in properties:
-        about = {"groups": item.groups, "value": item.value, "metered": metered or None}
+        about = {"groups": item.groups, "value": item.value, "metered": metered or item.metered or None}
         read = {name: said for name, said in about.items() if said is not None}
         written.append([item.metric_id.hex(), plain(item.quantity), plain(item.price), *([read] if read else [])])
     return written
@@ -113,11 +113,11 @@ def lines(properties: Iterable[Property], *, metered: bool = False) -> list[list
 
 def _rate(
     book: Book, command: RecordUsage, terms: Terms, catalogue: Catalogue, reservation: Reservation | None
-) -> list[_Rated]:
+) -> list[Rated]:
     """Rate every property on top of the ones before it, touching no counter yet."""
     covered = None if reservation is None else reservation.metric_ids()
-    latest: dict[CounterKey, _Rated] = {}
-    rated: list[_Rated] = []
+    latest: dict[CounterKey, Rated] = {}
+    rated: list[Rated] = []
     for index, item in enumerate(command.properties):
         price = price_in(book, terms.plan, item.metric_id, index, catalogue)
         if covered is not None and item.metric_id not in covered:
@@ -126,32 +126,62 @@ def _rate(
                 code="METRIC_NOT_RESERVED",
                 details={"index": index, "field": f"properties.{index}.billableMetricId"},
             )
-        key = (terms.subscription.id, price.id, terms.period_end)
-        before = latest.get(key)
-        if before is None:
-            counter = book.counters.get(key) or new_counter(book, terms, price)
-            accumulator, charged = counter.accumulator, counter.charged
-        else:
-            counter, accumulator, charged = before.counter, before.accumulator, before.totals
-        usage = rating.Usage(item.quantity, item.price, command.timestamp, command.key, command.metadata)
+        key, counter, accumulator, charged = stand(book, terms, price, latest)
+        use = use_of(item, command.timestamp, command.key, command.metadata)
         try:
-            accumulator = rating.accumulate(price.model, accumulator, usage, price.aggregation)
+            accumulator = rating.accumulate(price.model, accumulator, use, price.aggregation)
         except rating.Unratable as refusal:
             raise unratable(refusal, f"properties.{index}", index) from None
-        totals = rating.totals(
-            rating.total(price.model, accumulator), counter.tax_rate, terms.plan.tax_behavior, counter.fee_rate
-        )
-        due = rating.difference(totals, charged)
-        latest[key] = _Rated(counter, accumulator, totals, due, price, pot(book, terms.subscription, price))
+        latest[key] = moved(book, terms, price, counter, accumulator, charged)
         rated.append(latest[key])
     return rated
 
 
-def _pairs(rated: list[_Rated], command: RecordUsage) -> Iterator[tuple[_Rated, Property]]:
+def use_of(item: Property, at: datetime, key: str, metadata: dict[str, str] | None) -> rating.Usage:
+    """Write a property as what is rated; a meter event's dimensions are those that were read from its data."""
+    return rating.Usage(item.quantity, item.price, at, key, item.groups or metadata)
+
+
+def stand(
+    book: Book, terms: Terms, price: PriceVersion, latest: Mapping[CounterKey, Rated]
+) -> tuple[CounterKey, Counter, rating.Accumulator, rating.Totals]:
+    """Tell where the counter of a price stands after what was rated so far: what it counted, and what was charged."""
+    key = (terms.subscription.id, price.id, terms.period_end)
+    before = latest.get(key)
+    if before is not None:
+        return key, before.counter, before.accumulator, before.totals
+    counter = book.counters.get(key) or new_counter(book, terms, price)
+    return key, counter, counter.accumulator, counter.charged
+
+
+def moved(
+    book: Book,
+    terms: Terms,
+    price: PriceVersion,
+    counter: Counter,
+    accumulator: rating.Accumulator,
+    charged: rating.Totals,
+) -> Rated:
+    """Rate what a counter comes to, and tell the difference to what was charged."""
+    totals = rating.totals(
+        rating.total(price.model, accumulator), counter.tax_rate, terms.plan.tax_behavior, counter.fee_rate
+    )
+    due = rating.difference(totals, charged)
+    return Rated(counter, accumulator, totals, due, price, pot(book, terms.subscription, price))
+
+
+def advance(book: Book, rated: Rated) -> None:
+    """Have a counter stand where it was rated."""
+    counter = rated.counter
+    counter.accumulator, counter.charged, counter.changed = rated.accumulator, rated.totals, True
+    book.counters[(counter.subscription_id, counter.price_version_id, counter.period_end)] = counter
+
+
+def _pairs(rated: list[Rated], command: RecordUsage) -> Iterator[tuple[Rated, Property]]:
     return zip(rated, command.properties, strict=True)
 
 
-def _check_funds(rated: list[_Rated], reservation: Reservation | None) -> int:
+def _check_funds(rated: list[Rated], reservation: Reservation | None) -> int:
     """Refuse what the pots cannot pay; return how much the reservation pays."""
     needed: dict[bytes, int] = {}
     for item in rated:
@@ -170,7 +200,7 @@ def _apply(
     book: Book,
     command: RecordUsage,
     terms: Terms,
-    rated: list[_Rated],
+    rated: list[Rated],
     reservation: Reservation | None,
     captured: int,
 ) -> Event:
@@ -196,9 +226,8 @@ def _apply(
     )
     uncaptured = captured
     for position, (item, used) in enumerate(_pairs(rated, command)):
-        counter, due = item.counter, item.due
-        counter.accumulator, counter.charged, counter.changed = item.accumulator, item.totals, True
-        book.counters[(counter.subscription_id, counter.price_version_id, counter.period_end)] = counter
+        due = item.due
+        advance(book, item)
         part = 0
         if uncaptured and reservation is not None and item.wallet.id == reservation.wallet_id:
             part = max(0, min(uncaptured, due.gross))

@@ -7,7 +7,7 @@ import msgspec
 
 from charging import rows
 from charging.arrays import Array, Smallints, Texts, Times, Uuids
-from charging.book import Book, Counter, Event, Refund, Writes
+from charging.book import Book, Correction, Counter, Event, Refund, Writes
 from charging.channel import Channel, Statement
 from charging.commands import MeterEvent
 
@@ -49,6 +49,17 @@ SELECT * FROM unnest(?, ?, ?, ?, ?, ?)""",
     Uuids,
     Texts,
     Times,
+)
+
+_CORRECTIONS = Statement(
+    """
+INSERT INTO metering_correction (bucket, customer_id, id, usage_event_id, number, kind, timestamp, properties, metadata,
+    reason, idempotency_key, fingerprint, created_at)
+SELECT new.* FROM unnest(?) AS line (correction)
+CROSS JOIN LATERAL json_to_record(line.correction::json) AS new (bucket smallint, customer_id uuid, id uuid,
+    usage_event_id uuid, number smallint, kind text, timestamp timestamptz, properties jsonb, metadata jsonb,
+    reason text, idempotency_key text, fingerprint bytea, created_at timestamptz)""",
+    Texts,
 )
 
 _UNSETTLED = Statement(
@@ -121,6 +132,8 @@ def say(channel: Channel, books: Sequence[Book], writes: Writes) -> None:
         channel.say(_METER_EVENTS, [Texts([_meter_event(event) for event in writes.meter_events])])
     if writes.refunds:
         channel.say(_REFUNDS, _refunds(writes.refunds))
+    if writes.corrections:
+        channel.say(_CORRECTIONS, [Texts([_correction(made) for made in writes.corrections])])
     if writes.charges:
         channel.say(_CHARGES, [rows.charges(writes.charges)])
     if writes.unsettled:
@@ -184,6 +197,27 @@ def _say_tallies(channel: Channel, books: Sequence[Book]) -> None:
         channel.say(_NEW_TALLIES, [rows.tallies(new)])
     if old := [pair for pair in changed if pair[1].stored]:
         channel.say(_TALLIES, [rows.tallies(old)])
+
+
+def _correction(made: Correction) -> bytes:
+    """Write a correction as JSON; the columns are those of _CORRECTIONS."""
+    return _json(
+        {
+            "bucket": made.id[15],
+            "customer_id": made.customer_id.hex(),
+            "id": made.id.hex(),
+            "usage_event_id": made.event.id.hex(),
+            "number": made.number,
+            "kind": made.kind,
+            "timestamp": made.timestamp,
+            "properties": made.properties,
+            "metadata": made.metadata,
+            "reason": made.reason,
+            "idempotency_key": made.key,
+            "fingerprint": "\\x" + made.fingerprint.hex(),
+            "created_at": made.created_at,
+        }
+    )
 
 
 def _buckets(keys: Sequence[bytes]) -> Smallints:

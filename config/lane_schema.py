@@ -12,7 +12,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from charging import commands
-from charging.api import EntitlementSerializer, UsageEventSerializer
+from charging.api.entitlements import EntitlementSerializer
+from charging.api.usage import UsageEventSerializer
 from merchants.serializers import (
     AmountField,
     ConstantField,

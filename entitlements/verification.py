@@ -95,20 +95,26 @@ CHECKS = (
         "bgt",
         f"""
         WITH counted AS (
-            SELECT b.bucket, b.id AS budget_id, {_VALUE} AS value, c.created_at, c.source_id, f.id AS refund_id,
+            SELECT b.bucket, b.id AS budget_id, {_VALUE} AS value, e.created_at, e.id, f.id AS refund_id,
                    sum(CASE WHEN b.currency IS NULL THEN c.quantity * 1000000000 ELSE c.gross END) AS amount
             FROM entitlements_budget b
-            JOIN billing_charge c ON c.bucket = b.bucket AND c.customer_id = b.customer_id AND c.kind = 'usage'
-                AND c.seq > coalesce((b.since ->> c.wallet_id::text)::bigint, 0)
+            JOIN billing_charge c ON c.bucket = b.bucket AND c.customer_id = b.customer_id
+                AND c.kind IN ('usage', 'void', 'amend')
             JOIN billing_wallet w ON w.bucket = c.bucket AND w.id = c.wallet_id
             JOIN metering_billablemetric m ON m.id = c.metric_id
-            JOIN metering_usageevent e ON e.bucket = c.bucket AND e.id = c.source_id
+            LEFT JOIN metering_correction k ON k.bucket = c.bucket AND k.id = c.source_id
+            JOIN metering_usageevent e ON e.bucket = c.bucket AND e.id = coalesce(k.usage_event_id, c.source_id)
             LEFT JOIN entitlements_reservation r ON r.bucket = e.bucket AND r.id = e.reservation_id
             LEFT JOIN billing_refund f ON f.bucket = e.bucket AND f.usage_event_id = e.id
             CROSS JOIN LATERAL (
                 SELECT CASE WHEN e.reservation_id IS NULL THEN e.metadata ELSE r.metadata END ->> b.scope AS value
             ) AS said
             WHERE b.archived_at IS NULL AND w.currency = coalesce(b.currency, w.currency) AND {_IS_FOR}
+                AND EXISTS (
+                    SELECT FROM billing_charge first
+                    WHERE first.bucket = e.bucket AND first.source_id = e.id AND first.kind = 'usage'
+                        AND first.seq > coalesce((b.since ->> first.wallet_id::text)::bigint, 0)
+                )
             GROUP BY 1, 2, 3, 4, 5, 6
         )
         SELECT budget_id, format('%s spent, %s charged', k.spent, coalesce(s.spent, 0))

@@ -17,6 +17,7 @@ QUANTITY_PLACES = 9
 
 Aggregation = Literal["SUM", "COUNT", "MIN", "MAX", "AVG", "LATEST", "UNIQUE_COUNT", "PERCENTILE", "TIME_WEIGHTED_SUM"]
 IN_COUNTER: tuple[Aggregation, ...] = ("SUM", "COUNT", "MIN", "MAX", "AVG", "LATEST")
+RETRACTABLE: tuple[Aggregation, ...] = ("SUM", "COUNT", "AVG")  # a use can be taken out again
 OVER_ALL_USES: tuple[Aggregation, ...] = ("UNIQUE_COUNT", "PERCENTILE", "TIME_WEIGHTED_SUM")
 
 _EXACT = Context(prec=80, traps=[InvalidOperation, DivisionByZero, Overflow, Inexact])
@@ -60,6 +61,24 @@ def advance(
             seen = f"{at.astimezone(UTC).isoformat(timespec='microseconds')} {key}"
             return (used, seen) if state is None or seen >= state else (quantity, state)
     raise ValueError(f"{aggregation} is not kept use by use")
+
+
+def retreat(
+    aggregation: Aggregation, quantity: Decimal, state: str | None, used: Decimal
+) -> tuple[Decimal, str | None] | None:
+    """Return what a counter's quantity and state become without one of its uses, as if it had never been there.
+
+    None where that cannot be told from the counter: then all that is left must be counted again.
+    """
+    match aggregation:
+        case "SUM":
+            return _EXACT.subtract(quantity, used), None
+        case "COUNT":
+            return _EXACT.subtract(quantity, Decimal(1)), None
+        case "AVG":
+            count = int((state or "1").partition(" ")[0])
+            return (Decimal(0), None) if count == 1 else _averaged(state, used, -1)
+    return None
 
 
 def _averaged(state: str | None, used: Decimal, times: int) -> tuple[Decimal, str]:

@@ -100,3 +100,44 @@ class UsageEvent(Owned):
             models.Index(fields=["merchant_id", "customer_id", "timestamp"], name="usage_event_by_customer"),
             models.Index(fields=["merchant_id", "created_at"], name="usage_event_by_merchant"),
         ]
+
+
+class Correction(Owned):
+    """What holds of a usage event instead of what it said, or, voided, that it never was. The row never changes.
+
+    An event's corrections are numbered; the last one holds. What each changed of the money is in its charges.
+    """
+
+    class Kind(models.TextChoices):
+        VOID = "void"
+        AMEND = "amend"
+
+    pk = models.CompositePrimaryKey("bucket", "id")
+    id = models.UUIDField()
+    usage_event_id = models.UUIDField()
+    number = models.SmallIntegerField()  # from 1 on, of its event
+    kind = models.CharField(max_length=5, choices=Kind)
+    # Of the event, from now on; a void one has none.
+    timestamp = models.DateTimeField(null=True)
+    properties = models.JSONField()
+    metadata = models.JSONField(null=True)
+    reason = models.CharField(max_length=1000)
+    idempotency_key = models.CharField(max_length=255, null=True)
+    fingerprint = models.BinaryField(max_length=16)
+    created_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["usage_event_id", "number", "bucket"], name="correction_numbered_once"),
+            models.UniqueConstraint(
+                fields=["customer_id", "idempotency_key", "bucket"],
+                condition=models.Q(idempotency_key__isnull=False),
+                name="correction_once_per_key",
+            ),
+        ]
+        indexes = [
+            # Partial, so that only the question for uses of a period fits it (ADR 0010).
+            models.Index(
+                fields=["customer_id", "timestamp"], condition=models.Q(kind="amend"), name="amendment_by_time"
+            ),
+        ]

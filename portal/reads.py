@@ -86,6 +86,8 @@ class _Sum:
     tax: int = 0
 
 
+CORRECTIONS = (Charge.Kind.VOID, Charge.Kind.AMEND)
+
 _Key = tuple[str, UUID, UUID | None]  # kind, price version, metric
 
 
@@ -159,7 +161,8 @@ def _sums(subscription: Subscription, pots: list[Wallet]) -> dict[_Key, _Sum]:
             bucket=pot.bucket, wallet_id=pot.id, seq__gt=pot.settled_seq, invoice_id=subscription.invoice_id
         )
     for row in rows:
-        entry = sums[(row.kind, row.price_version_id, row.metric_id)]
+        kind = Charge.Kind.USAGE if row.kind in CORRECTIONS else row.kind  # what was corrected never was otherwise
+        entry = sums[(kind, row.price_version_id, row.metric_id)]
         entry.quantity += row.quantity
         entry.net += row.net
         entry.tax += row.tax

@@ -281,7 +281,10 @@ REQUESTS = [
     Request("GET", "/v2/invoices/{invoice}/lineItems"),
     Request("GET", "/v2/invoices/{invoice}/lineItems/{line}/events"),
     # From here on things are used up.
-    Request("PATCH", "/v0/usage/{event}", {"refunded": True}),
+    Request("POST", "/v0/usage/{event}/amend", {"reason": "A", "metadata": {"job": "8"}}),
+    Request("GET", "/v0/usage/{event}/corrections"),
+    Request("POST", "/v0/usage/{event}/void", {"reason": "A"}),
+    Request("PATCH", "/v0/usage/{event}", {"refunded": True}, status=(422,)),  # what was voided cannot be refunded
     Request("POST", "/v0/entitlements/{reservation}/release"),
     Request("POST", "/v0/subscriptions/{subscription}/termination", {"reason": "A"}),
     Request("DELETE", "/v0/customers/{customer}", status=(204, 409)),

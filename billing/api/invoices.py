@@ -37,7 +37,13 @@ LINES_MAX = 1_000
 Status = Invoice.Status
 WIRE_STATUSES = [status.upper() for status in Status]
 # What a charge came from, by kind: the prefix of its public id.
-SOURCES = {Charge.Kind.USAGE: "usg", Charge.Kind.FEE: "fev", Charge.Kind.REFUND: "rfd"}
+SOURCES = {
+    Charge.Kind.USAGE: "usg",
+    Charge.Kind.FEE: "fev",
+    Charge.Kind.REFUND: "rfd",
+    Charge.Kind.VOID: "cor",
+    Charge.Kind.AMEND: "cor",
+}
 
 _is_token = re.compile(r"[1-9][0-9]{0,17}").fullmatch
 
@@ -134,7 +140,7 @@ class _LineFacts:
         if source is None:
             raise TypeError("a price is for a metric or a fee")
         self.eventType = "fee" if line.metric_id is None else "usage"
-        self.lineItemType = "refund" if line.kind == Charge.Kind.REFUND else "charge"
+        self.lineItemType = "refund" if line.kind in (Charge.Kind.REFUND, Charge.Kind.VOID) else "charge"
         self.eventId = ids.text("line", line.id)
         self.eventSourceId = ids.text(prefix, source.id)
         self.billableMetricId = self.eventSourceId

@@ -8,7 +8,7 @@ from customers.models import Owned
 
 
 class Charge(Owned):
-    """The rated amount of one property of one usage event, of one fee, or of one reversal. Append-only.
+    """The rated amount of one property of one usage event, of one fee, of a reversal or of a correction. Append-only.
 
     ``source_id`` is the event, fee occurrence or refund it belongs to, ``position`` its place in it. ``seq`` is
     its place among the wallet's charges: settlement takes contiguous ranges of it and updates nothing here.
@@ -19,6 +19,8 @@ class Charge(Owned):
         USAGE = "usage"
         FEE = "fee"
         REFUND = "refund"
+        VOID = "void"
+        AMEND = "amend"
 
     pk = models.CompositePrimaryKey("bucket", "source_id", "position")
     source_id = models.UUIDField()

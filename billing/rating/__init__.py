@@ -43,6 +43,7 @@ __all__ = [
     "ceiling_gross",
     "difference",
     "misfit",
+    "retract",
     "shortfall",
     "total",
     "totals",
@@ -52,6 +53,7 @@ TAX_RATE_DECIMALS_MAX = 4  # of a percentage
 FEE_RATE_DECIMALS_MAX = 6  # of a fraction
 
 _ZERO = Decimal(0)
+_EVENT = Decimal(1)
 _ONE = 10**6  # both rates, as fractions, in millionths
 _EXACT_NANO = 10 ** (AMOUNT_DECIMALS_MAX - 9)  # an exact amount counts 10⁻¹⁸ of a major unit
 
@@ -101,16 +103,34 @@ def accumulate(
     """
     if type(model) is Standard and aggregation == "SUM" and times == 1:  # the way of almost every use
         return Accumulator(EXACT.add(accumulator.quantity, usage.quantity), accumulator.amount)
-    amount = accumulator.amount
-    plain = plain_of(model)
-    if isinstance(plain, BY_EVENT):
-        quantity = Decimal(1) if aggregation == "COUNT" else usage.quantity
-        once = costs.of_event(plain, quantity, usage.stated_price, usage.dimensions)
-        amount = EXACT.add(amount, EXACT.multiply(once, Decimal(times)))
+    amount = EXACT.add(accumulator.amount, EXACT.multiply(_of_event(model, usage, aggregation), Decimal(times)))
     quantity, state = counted.advance(
         aggregation, accumulator.quantity, accumulator.state, usage.quantity, usage.at, usage.key, times
     )
     return Accumulator(quantity, amount, state)
+
+
+def retract(
+    model: ChargeModel, accumulator: Accumulator, usage: Usage, aggregation: Aggregation = "SUM"
+) -> Accumulator | None:
+    """Return the counter's running totals without one of its uses, as if that had never been.
+
+    None where only counting all other uses again can tell: a largest quantity does not say which was the next.
+    """
+    left = counted.retreat(aggregation, accumulator.quantity, accumulator.state, usage.quantity)
+    if left is None:
+        return None
+    quantity, state = left
+    return Accumulator(quantity, EXACT.subtract(accumulator.amount, _of_event(model, usage, aggregation)), state)
+
+
+def _of_event(model: ChargeModel, usage: Usage, aggregation: Aggregation) -> Decimal:
+    """What a use costs by a model that rates each event by itself; zero by any other. Raises Unratable."""
+    plain = plain_of(model)
+    if not isinstance(plain, BY_EVENT):
+        return _ZERO
+    quantity = _EVENT if aggregation == "COUNT" else usage.quantity
+    return costs.of_event(plain, quantity, usage.stated_price, usage.dimensions)
 
 
 def total(model: ChargeModel, accumulator: Accumulator) -> Decimal:

@@ -62,6 +62,48 @@ CHECKS = (
         """,
     ),
     rule(
+        "corrections_charged",
+        "a correction puts in what it says, and takes out what held of its event before",
+        "usg",
+        """
+        WITH said AS (
+            SELECT bucket, id AS event_id, 0 AS number, id AS source_id, subscription_id, properties
+            FROM metering_usageevent
+            UNION ALL
+            SELECT k.bucket, k.usage_event_id, k.number, k.id, e.subscription_id, k.properties
+            FROM metering_correction k JOIN metering_usageevent e ON e.bucket = k.bucket AND e.id = k.usage_event_id
+        ), said_in_order AS (
+            SELECT *, lag(properties) OVER (PARTITION BY bucket, event_id ORDER BY number) AS before,
+                   lag(number) OVER (PARTITION BY bucket, event_id ORDER BY number) AS number_before
+            FROM said
+        ), due AS (
+            SELECT s.bucket, s.source_id, s.event_id, p.metric_id, sum(p.quantity) AS quantity, count(*) AS charges
+            FROM said_in_order s
+            CROSS JOIN LATERAL (
+                SELECT (value ->> 0)::uuid AS metric_id, (value ->> 1)::numeric AS quantity
+                FROM jsonb_array_elements(s.properties) WHERE value -> 3 ->> 'metered' IS NULL
+                UNION ALL
+                SELECT (value ->> 0)::uuid, -(value ->> 1)::numeric
+                FROM jsonb_array_elements(s.before) WHERE value -> 3 ->> 'metered' IS NULL
+            ) AS p
+            WHERE s.number > 0 AND s.subscription_id IS NOT NULL
+            GROUP BY 1, 2, 3, 4
+        ), made AS (
+            SELECT bucket, source_id, metric_id, sum(quantity) AS quantity, count(*) AS charges
+            FROM billing_charge WHERE kind IN ('void', 'amend') GROUP BY 1, 2, 3
+        )
+        SELECT coalesce(due.event_id, made.source_id), format('metric %s', coalesce(due.metric_id, made.metric_id))
+        FROM due FULL JOIN made USING (bucket, source_id, metric_id)
+        WHERE (due.quantity, due.charges) IS DISTINCT FROM (made.quantity, made.charges)
+        UNION ALL
+        SELECT event_id, format('correction %s follows %s', number, number_before)
+        FROM said_in_order WHERE number > 0 AND number <> number_before + 1
+        UNION ALL
+        SELECT r.usage_event_id, 'refunded and corrected' FROM billing_refund r
+        JOIN metering_correction k ON k.bucket = r.bucket AND k.usage_event_id = r.usage_event_id
+        """,
+    ),
+    rule(
         "fees_charged",
         "a fee that fell due has one charge, and a fee's charge a fee that fell due",
         "sub",
@@ -85,7 +127,7 @@ CHECKS = (
         FULL JOIN (
             SELECT bucket, customer_id, subscription_id, price_version_id, period_start,
                    sum(net) AS net, sum(gross) AS gross, sum(fee) AS fee
-            FROM billing_charge WHERE kind = 'usage'
+            FROM billing_charge WHERE kind IN ('usage', 'void', 'amend')
             GROUP BY bucket, customer_id, subscription_id, price_version_id, period_start
         ) c USING (bucket, customer_id, subscription_id, price_version_id, period_start)
         WHERE (k.net, k.gross, k.fee)
@@ -149,6 +191,7 @@ CHECKS = (
             f"WHERE (bucket, bucket) <> (get_byte(uuid_send({key}), 15), get_byte(uuid_send(customer_id), 15))"
             for table, key in (
                 ("metering_usageevent", "id"),
+                ("metering_correction", "id"),
                 ("billing_charge", "source_id"),
                 ("billing_wallet", "id"),
                 ("billing_subscription", "id"),

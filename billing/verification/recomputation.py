@@ -18,7 +18,23 @@ from metering.aggregation import Aggregation
 # Equal uses of one counter come once, with their number: what a use adds does not depend on where the counter stands.
 # What makes uses differ is only looked at where it matters: when and by which event, for the latest of them; what the
 # event says of its dimensions, for prices that go by these.
+# What holds of an event is what its last correction says, and its uses are the ones that this put in.
 _USES = """
+WITH last AS (
+    SELECT DISTINCT ON (bucket, usage_event_id) * FROM metering_correction
+    ORDER BY bucket, usage_event_id, number DESC
+), holding AS (
+    SELECT e.bucket, coalesce(l.id, e.id) AS source_id, e.idempotency_key,
+           coalesce(l.timestamp, e.timestamp) AS timestamp, coalesce(l.properties, e.properties) AS properties,
+           CASE WHEN l.id IS NULL THEN e.metadata ELSE l.metadata END AS metadata,
+           CASE WHEN l.id IS NULL THEN 32767 ELSE (
+               SELECT count(*) FROM jsonb_array_elements(l.properties) AS p (value)
+               WHERE p.value -> 3 ->> 'metered' IS NULL
+           ) END AS charged
+    FROM metering_usageevent e
+    LEFT JOIN last l ON l.bucket = e.bucket AND l.usage_event_id = e.id
+    WHERE l.kind IS DISTINCT FROM 'void'
+)
 SELECT k.subscription_id, k.price_version_id, k.period_start, k.tax_rate, k.fee_rate, k.quantity, k.amount, k.state,
        k.net, k.gross, k.fee, s.plan_version_id,
        u.quantity, u.stated, u.at, u.key, u.said, coalesce(u.count, 0)
@@ -26,18 +42,19 @@ FROM billing_counter k
 LEFT JOIN billing_subscription s ON s.bucket = k.bucket AND s.id = k.subscription_id
 LEFT JOIN (
     SELECT c.bucket, c.customer_id, c.subscription_id, c.price_version_id, c.period_start,
-           (e.properties -> c.position ->> 1)::numeric AS quantity,
-           (e.properties -> c.position ->> 2)::numeric AS stated,
-           CASE WHEN m.aggregation = 'LATEST' THEN e.timestamp END AS at,
-           CASE WHEN m.aggregation = 'LATEST' THEN e.idempotency_key END AS key,
+           (h.properties -> c.position ->> 1)::numeric AS quantity,
+           (h.properties -> c.position ->> 2)::numeric AS stated,
+           CASE WHEN m.aggregation = 'LATEST' THEN h.timestamp END AS at,
+           CASE WHEN m.aggregation = 'LATEST' THEN h.idempotency_key END AS key,
            CASE WHEN m.aggregation = 'LATEST' THEN c.position END AS position,
-           CASE WHEN v.model = 'matrix' THEN e.metadata END AS said, count(*)
-    FROM billing_charge c
-    JOIN metering_usageevent e ON e.bucket = c.bucket AND e.id = c.source_id
+           CASE WHEN v.model = 'matrix' THEN coalesce(h.properties -> c.position -> 3 -> 'groups', h.metadata) END
+               AS said,
+           count(*)
+    FROM holding h
+    JOIN billing_charge c ON c.bucket = h.bucket AND c.source_id = h.source_id AND c.position < h.charged
     LEFT JOIN billing_priceversion v ON v.id = c.price_version_id
     LEFT JOIN billing_price p ON p.id = v.price_id
     LEFT JOIN metering_billablemetric m ON m.id = p.billable_metric_id
-    WHERE c.kind = 'usage'
     GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11
 ) u ON u.bucket = k.bucket AND u.customer_id = k.customer_id AND u.subscription_id = k.subscription_id
     AND u.price_version_id = k.price_version_id AND u.period_start = k.period_start

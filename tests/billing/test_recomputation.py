@@ -1,17 +1,21 @@
 """Every model and aggregation through the engine and the database, and all of it again from the events alone."""
 
+import uuid
 from datetime import timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
 from billing.models import Charge, Counter
 from billing.verification.recomputation import CHECKS
-from charging import execution
+from charging import amendments, execution
+from charging.amendments import Changes
 from charging.commands import Property, RecordUsage
 from charging.outcomes import Done
 from config.management.commands import verify
 from merchants import ids, verification
+from metering.models import UsageEvent
 from tests import factories
 from tests.billing import buyers
 from tests.billing.buyers import NOW, Buyer
@@ -82,6 +86,21 @@ def record(buyer: Buyer, name: str, quantity: str, minutes_ago: int, metadata: d
     return event_id
 
 
+def amend(buyer: Buyer, event_id: bytes, quantity: str, **changes: Any) -> bytes:
+    """Have every property of an event say another quantity; returns the event's id."""
+    event = UsageEvent.objects.get(bucket=buyer.bucket, id=uuid.UUID(bytes=event_id))
+    properties = [
+        Property(bytes.fromhex(metric), Decimal(quantity), Decimal(stated)) for metric, _, stated in event.properties
+    ]
+    given = Changes(properties=properties, **changes)
+    amendments.amend(merchant_id=buyer.merchant.id, event_id=event.id, changes=given, reason="Miscounted")
+    return event_id
+
+
+def void(buyer: Buyer, event_id: bytes) -> None:
+    amendments.void(merchant_id=buyer.merchant.id, event_id=uuid.UUID(bytes=event_id), reason="Never happened")
+
+
 def broken(checks=CHECKS) -> dict[str, list[str]]:
     return {result.check.name: result.found.culprits for result in verification.run(checks) if result.is_broken}
 
@@ -92,6 +111,11 @@ class TestVerify:
         # Each by itself, so that counters are read back in between.
         events = [record(buyer, f"event-{place}", *use) for place, use in enumerate(USES)]
         refund(buyer, events[0])
+        amended = amend(buyer, events[1], "3.25", timestamp=NOW - timedelta(hours=3))
+        amend(buyer, events[2], "11", metadata={"size": "l"})
+        void(buyer, events[3])
+        void(buyer, amended)
+        amend(buyer, events[2], "0.5")
         buyers.settle()
         assert broken(verify.CHECKS) == {}
 

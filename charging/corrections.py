@@ -1,0 +1,283 @@
+"""Take usage events back, or have them say something else, and charge the difference. Pure.
+
+What was recorded stays as it was: a correction stands beside it and says what holds from then on. The counters become
+what they would be had the event said so from the start, and the difference is charged: whatever the order of events and
+corrections, the same facts come to the same money. A correction may cost something, as one does that leaves too little
+for a cheaper tier. It is never refused for want of funds: what the prepaid pot cannot pay is owed.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+
+from billing import rating
+from billing.prices import PlanVersion, PriceVersion
+from charging import limits, usage
+from charging.book import Book, Catalogue, Charge, Correction, CounterKey, Event, Subscription, Wallet
+from charging.commands import Correct, Property
+from charging.outcomes import Done
+from charging.terms import Terms, nothing, post, price_in, terms_in, unratable
+from merchants import ids
+from merchants.errors import IdempotencyConflict, Unprocessable
+from metering.aggregation import RETRACTABLE
+
+
+class Said(msgspec.Struct, frozen=True, gc=False):
+    """What an event says: when, how much of what, and the caller's notes."""
+
+    timestamp: datetime
+    properties: tuple[Property, ...]
+    metadata: dict[str, str] | None
+
+
+class Recount(msgspec.Struct, frozen=True, gc=False):
+    """A counter that only counting all of its uses again can correct, and the start of its period."""
+
+    customer_id: bytes
+    merchant_id: bytes
+    key: CounterKey
+    since: datetime
+
+
+def correct(book: Book, command: Correct, catalogue: Catalogue) -> Done:
+    """Void or amend an event; raises ServiceError."""
+    if command.key is not None and (seen := book.corrected.get(command.key)) is not None:
+        if seen.fingerprint != command.fingerprint:
+            raise IdempotencyConflict(details={"id": ids.text("cor", seen.id)})
+        return Done(seen, replayed=seen.id != command.id)
+    event = book.events.get(command.event_id)
+    if event is None:
+        raise nothing("id")
+    latest = book.corrections.get(event.id)
+    if latest is not None and latest.id == command.id:
+        return Done(latest)  # this very command was committed by an earlier try
+    if latest is not None and latest.is_void and command.is_void:
+        return Done(latest, replayed=True)
+    old = said(event, latest)
+    new = _amended(book, event, latest, old, command)
+    made = Correction(
+        command.id,
+        book.customer_id,
+        event,
+        1 if latest is None else latest.number + 1,
+        "void" if new is None else "amend",
+        None if new is None else new.timestamp,
+        [] if new is None else usage.lines(new.properties),
+        None if new is None else new.metadata,
+        command.reason,
+        command.key,
+        command.fingerprint,
+        book.now,
+    )
+    if event.subscription_id:
+        _charge_difference(book, catalogue, made, event, old, new)
+    book.writes.corrections.append(made)
+    book.corrections[event.id] = made
+    if command.key is not None:
+        book.corrected[command.key] = made
+    return Done(made)
+
+
+def said(event: Event, latest: Correction | None) -> Said:
+    """Tell what holds of an event now; nothing is left of one that was voided."""
+    if latest is None:
+        return Said(event.timestamp, _properties(event.properties), event.metadata)
+    return Said(latest.timestamp or event.timestamp, _properties(latest.properties), latest.metadata)
+
+
+def _properties(lines: Sequence[Sequence[Any]]) -> tuple[Property, ...]:
+    """Read properties as they are stored."""
+    read = []
+    for metric, quantity, price, *more in lines:
+        about = more[0] if more else {}
+        stated = None if price is None else Decimal(price)
+        found = about.get("groups"), about.get("value"), about.get("metered", False)
+        read.append(Property(bytes.fromhex(metric), Decimal(quantity), stated, *found))
+    return tuple(read)
+
+
+def _amended(book: Book, event: Event, latest: Correction | None, old: Said, command: Correct) -> Said | None:
+    """What the event will say, or None for nothing; raises Unprocessable where that cannot be."""
+    if event.id in book.refunds:
+        raise Unprocessable("The charges of this usage event were returned.", code="EVENT_REFUNDED")
+    if latest is not None and latest.is_void:
+        raise Unprocessable("This usage event was voided: nothing is left to amend.", code="EVENT_VOIDED")
+    if command.is_void:
+        return None
+    if event.meter is not None and command.properties is not None:
+        raise Unprocessable(
+            "What a meter event counts for is read from its data: void it, and send another.", code="METER_EVENT"
+        )
+    new = Said(
+        command.timestamp or old.timestamp,
+        old.properties if command.properties is None else command.properties,
+        old.metadata if isinstance(command.metadata, msgspec.UnsetType) else command.metadata or None,
+    )
+    if new == old:
+        raise Unprocessable("This is what the usage event says already.", code="NOTHING_TO_AMEND")
+    usage.check_time(book, new.timestamp)
+    return new
+
+
+# --- what changes in the books ---------------------------------------------------------------------------
+
+
+class _Step(msgspec.Struct, frozen=True, gc=False):
+    """One property taken out of its counter, or put into one."""
+
+    rated: usage.Rated
+    terms: Terms
+    metric_id: bytes
+    quantity: Decimal
+
+
+def _charge_difference(
+    book: Book, catalogue: Catalogue, made: Correction, event: Event, old: Said, new: Said | None
+) -> None:
+    """Move every counter that the event moved, and post one charge for each property put in or taken out."""
+    subscription, plan = _agreement(book, catalogue, event)
+    latest: dict[CounterKey, usage.Rated] = {}
+    out = _take_out(book, catalogue, terms_in(book, subscription, plan, old.timestamp), latest, event, old)
+    put = [] if new is None else _put_in(book, catalogue, subscription, plan, latest, event, new)
+    wallets = _wallets(book, subscription, [*out, *put])
+    # Those put in come first, so that their places are those of the properties.
+    places = {id(step): place for place, step in enumerate([*put, *out])}
+    charges = []
+    for step in [*out, *put]:
+        charge = _charge(book, made, step, places[id(step)], wallets[step.rated.wallet.id])
+        post(book, wallets[step.rated.wallet.id], charge)
+        charges.append(charge)
+        made.net, made.tax, made.gross = made.net + charge.net, made.tax + charge.tax, made.gross + charge.gross
+    for rated in latest.values():
+        usage.advance(book, rated)
+    if book.budgets:
+        limits.correct_use(book, event, book.charges_of.get(event.id, ()), charges)
+
+
+def _agreement(book: Book, catalogue: Catalogue, event: Event) -> tuple[Subscription, PlanVersion]:
+    for subscription in book.subscriptions:
+        if subscription.id == event.subscription_id:
+            plan_version_id = subscription.plan_version_id
+            if event.reservation_id is not None:
+                plan_version_id = book.reservations[event.reservation_id].plan_version_id
+            return subscription, catalogue.plans[plan_version_id]
+    raise Unprocessable(
+        "The event's subscription has ended and its last invoice is closed.", code="NO_ACTIVE_SUBSCRIPTION"
+    )
+
+
+def _take_out(
+    book: Book, catalogue: Catalogue, terms: Terms, latest: dict[CounterKey, usage.Rated], event: Event, old: Said
+) -> list[_Step]:
+    steps = []
+    recounted: set[CounterKey] = set()
+    for index, item in enumerate(_charged(old)):
+        price = price_in(book, terms.plan, item.metric_id, index, catalogue)
+        key, counter, accumulator, charged = usage.stand(book, terms, price, latest)
+        if key not in recounted:  # counted again, it is without all of the event's uses
+            left = rating.retract(price.model, accumulator, _use(event, old, item), price.aggregation)
+            if left is None:
+                left = _recount(book, key, price, event)
+                recounted.add(key)
+            accumulator = left
+        rated = latest[key] = usage.moved(book, terms, price, counter, accumulator, charged)
+        steps.append(_Step(rated, terms, item.metric_id, -item.quantity))
+    return steps
+
+
+def _put_in(
+    book: Book,
+    catalogue: Catalogue,
+    subscription: Subscription,
+    plan: PlanVersion,
+    latest: dict[CounterKey, usage.Rated],
+    event: Event,
+    new: Said,
+) -> list[_Step]:
+    terms = terms_in(book, subscription, plan, new.timestamp)
+    steps = []
+    for index, item in enumerate(_charged(new)):
+        price = price_in(book, terms.plan, item.metric_id, index, catalogue)
+        key, counter, accumulator, charged = usage.stand(book, terms, price, latest)
+        try:
+            accumulator = rating.accumulate(price.model, accumulator, _use(event, new, item), price.aggregation)
+        except rating.Unratable as refusal:
+            raise unratable(refusal, f"properties.{index}", index) from None
+        rated = latest[key] = usage.moved(book, terms, price, counter, accumulator, charged)
+        steps.append(_Step(rated, terms, item.metric_id, item.quantity))
+    return steps
+
+
+def _charged(what: Said) -> list[Property]:
+    return [item for item in what.properties if not item.metered]
+
+
+def _use(event: Event, what: Said, item: Property) -> rating.Usage:
+    return usage.use_of(item, what.timestamp, event.key, what.metadata)
+
+
+def _recount(book: Book, key: CounterKey, price: PriceVersion, event: Event) -> rating.Accumulator:
+    """Count all of a counter's uses again, but for the event's."""
+    accumulator = rating.Accumulator()
+    for event_id, use in book.uses[key]:
+        if event_id != event.id:
+            accumulator = rating.accumulate(price.model, accumulator, use, price.aggregation)
+    return accumulator
+
+
+def _wallets(book: Book, subscription: Subscription, steps: Sequence[_Step]) -> dict[bytes, Wallet]:
+    """Choose, for each pot that a step's price names, the one that is charged: what cannot be paid is owed."""
+    chosen: dict[bytes, Wallet] = {}
+    for wallet_id in {step.rated.wallet.id for step in steps}:
+        due = sum(step.rated.due.gross for step in steps if step.rated.wallet.id == wallet_id)
+        available = book.wallets[wallet_id].available
+        is_short = available is not None and due > max(available, 0)
+        chosen[wallet_id] = book.wallets[subscription.credit_wallet_id if is_short else wallet_id]
+    return chosen
+
+
+def _charge(book: Book, made: Correction, step: _Step, place: int, wallet: Wallet) -> Charge:
+    due, terms = step.rated.due, step.terms
+    return Charge(
+        book.customer_id,
+        made.id,
+        place,
+        made.kind,
+        wallet.id,
+        0,
+        terms.subscription.id,
+        step.rated.price.id,
+        step.metric_id,
+        terms.invoice_id,
+        terms.period_start,
+        step.quantity,
+        due.net,
+        due.tax,
+        due.gross,
+        due.fee,
+        0,
+        book.now,
+    )
+
+
+# --- what must be read for it ----------------------------------------------------------------------------
+
+
+def recounts(book: Book, command: Correct, catalogue: Catalogue) -> list[Recount]:
+    """List the counters whose uses must be read before the command is decided; raises ServiceError."""
+    event = book.events.get(command.event_id)
+    if event is None or not event.subscription_id:
+        return []
+    subscription, plan = _agreement(book, catalogue, event)
+    old = said(event, book.corrections.get(event.id))
+    terms = terms_in(book, subscription, plan, old.timestamp)
+    found = {}
+    for item in _charged(old):
+        price = plan.price_for_metric(item.metric_id)
+        if price is not None and price.aggregation not in RETRACTABLE:
+            key = (subscription.id, price.id, terms.period_end)
+            found[key] = Recount(book.customer_id, book.merchant_id, key, terms.period_start)
+    return list(found.values())

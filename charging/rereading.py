@@ -1,0 +1,163 @@
+"""Read what corrections need: the event, what was made of it before, and, for some counters, every use again."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from decimal import Decimal
+
+from billing.rating import Usage
+from charging import assembly, corrections, reading
+from charging.arrays import Array, Smallints, Texts, Times, Uuids
+from charging.assembly import EVENT_COLUMNS, Books, Row
+from charging.book import Book, Catalogue, Writes
+from charging.channel import Channel, Statement, Steps
+from charging.commands import Command, Correct
+from charging.corrections import Recount
+from charging.reading import CHARGES, CORRECTION, COUNTERS, EVENT, RECORDED, Question
+from merchants.errors import ServiceError
+
+_CORRECTED = Statement(
+    f"""
+SELECT {EVENT}, {CORRECTION}, charged.net, charged.tax, charged.gross
+FROM unnest(?, ?, ?) AS wanted (bucket, customer_id, key)
+JOIN metering_correction AS k ON k.bucket = wanted.bucket AND k.customer_id = wanted.customer_id
+    AND k.idempotency_key = wanted.key
+JOIN metering_usageevent AS e ON e.bucket = k.bucket AND e.id = k.usage_event_id
+CROSS JOIN LATERAL (
+    SELECT coalesce(sum(c.net), 0) AS net, coalesce(sum(c.tax), 0) AS tax, coalesce(sum(c.gross), 0) AS gross
+    FROM billing_charge AS c WHERE c.bucket = k.bucket AND c.source_id = k.id
+) AS charged""",
+    Smallints,
+    Uuids,
+    Texts,
+)
+
+# Every use that a counter counts, as it holds now. Which counter a use belongs to is told by its charge.
+_USES = Statement(
+    """
+WITH wanted AS MATERIALIZED (
+    SELECT * FROM unnest(?, ?, ?, ?, ?, ?, ?)
+        AS wanted (bucket, customer_id, merchant_id, subscription_id, price_version_id, since, until)
+), holding AS (
+    SELECT wanted.*, e.id AS event_id, e.id AS source_id, e.idempotency_key, e.timestamp, e.properties, e.metadata
+    FROM wanted
+    JOIN metering_usageevent AS e ON e.merchant_id = wanted.merchant_id AND e.customer_id = wanted.customer_id
+        AND e.bucket = wanted.bucket AND e.timestamp >= wanted.since AND e.timestamp < wanted.until
+    WHERE NOT EXISTS (
+        SELECT FROM metering_correction AS k WHERE k.bucket = e.bucket AND k.usage_event_id = e.id
+    )
+    UNION ALL
+    SELECT wanted.*, e.id, k.id, e.idempotency_key, k.timestamp, k.properties, k.metadata
+    FROM wanted
+    JOIN metering_correction AS k ON k.customer_id = wanted.customer_id AND k.bucket = wanted.bucket
+        AND k.kind = 'amend' AND k.timestamp >= wanted.since AND k.timestamp < wanted.until
+    JOIN metering_usageevent AS e ON e.bucket = k.bucket AND e.id = k.usage_event_id
+    WHERE NOT EXISTS (
+        SELECT FROM metering_correction AS later
+        WHERE later.bucket = k.bucket AND later.usage_event_id = k.usage_event_id AND later.number > k.number
+    )
+)
+SELECT uuid_send(h.customer_id), uuid_send(h.subscription_id), uuid_send(h.price_version_id), h.until,
+       uuid_send(h.event_id), h.idempotency_key, h.timestamp, h.metadata, p.value ->> 1, p.value ->> 2,
+       p.value -> 3 -> 'groups'
+FROM holding AS h
+CROSS JOIN LATERAL jsonb_array_elements(h.properties) WITH ORDINALITY AS p (value, number)
+JOIN billing_charge AS c ON c.bucket = h.bucket AND c.source_id = h.source_id AND c.position = p.number - 1
+    AND c.subscription_id = h.subscription_id AND c.price_version_id = h.price_version_id
+WHERE p.value -> 3 ->> 'metered' IS NULL
+ORDER BY h.event_id, p.number""",
+    Smallints,
+    Uuids,
+    Uuids,
+    Uuids,
+    Uuids,
+    Times,
+    Times,
+)
+
+
+def questions(commands: Sequence[Command]) -> list[Question]:
+    """List what to ask along with the books; nothing, where nothing is to be corrected."""
+    wanted = [command for command in commands if isinstance(command, Correct)]
+    if not wanted:
+        return []
+    events = reading.keys_of([command.event_id for command in wanted])
+    asked = [
+        Question(RECORDED, events, assembly.add_recorded),
+        Question(CHARGES, events, assembly.add_charge),
+    ]
+    if keyed := [command for command in wanted if command.key is not None]:
+        keys = [*reading.keys_of([c.customer_id for c in keyed]), Texts([c.key for c in keyed])]
+        asked.append(Question(_CORRECTED, keys, _add_corrected))
+    return asked
+
+
+def more_questions(books: Books, commands: Sequence[Command]) -> list[Question]:
+    """List what the events themselves give reason to ask: their counters, and the reservations they drew from."""
+    since: dict[bytes, list[datetime]] = {}
+    drawn = []
+    for command in commands:
+        book = books.get(command.customer_id)
+        if not isinstance(command, Correct) or book is None or command.event_id not in book.events:
+            continue
+        event = book.events[command.event_id]
+        holds = corrections.said(event, book.corrections.get(event.id)).timestamp
+        since.setdefault(book.customer_id, []).append(min(holds, command.timestamp or holds))
+        if event.reservation_id is not None:
+            drawn.append(event.reservation_id)
+    asked = [reading.named(drawn)] if drawn else []
+    if since:
+        times = Times([min(each) for each in since.values()])
+        asked.append(Question(COUNTERS, [*reading.keys_of(list(since)), times], assembly.add_counter))
+    return asked
+
+
+def load_uses(channel: Channel, books: Books, commands: Sequence[Command], catalogue: Catalogue) -> Steps[None]:
+    """Put into the books every use of the counters that cannot be corrected otherwise."""
+    wanted: list[Recount] = []
+    for command in commands:
+        if isinstance(command, Correct) and (book := books.get(command.customer_id)) is not None:
+            wanted += _recounts(book, command, catalogue)
+    if not wanted:
+        return
+    question = Question(_USES, _uses_of(wanted), _add_use)
+    channel.say(question.statement, question.parameters)
+    for recount in wanted:
+        books[recount.customer_id].uses[recount.key] = []
+    reading.fill(books, [question], (yield from channel.hear()), Writes())
+
+
+def _recounts(book: Book, command: Correct, catalogue: Catalogue) -> list[Recount]:
+    try:
+        return corrections.recounts(book, command, catalogue)
+    except ServiceError:
+        return []  # the engine will refuse it with the same words
+
+
+def _uses_of(wanted: Sequence[Recount]) -> list[Array]:
+    customers = [recount.customer_id for recount in wanted]
+    return [
+        *reading.keys_of(customers),
+        Uuids([recount.merchant_id for recount in wanted]),
+        Uuids([recount.key[0] for recount in wanted]),
+        Uuids([recount.key[1] for recount in wanted]),
+        Times([recount.since for recount in wanted]),
+        Times([recount.key[2] for recount in wanted]),
+    ]
+
+
+# --- rows into books -------------------------------------------------------------------------------------
+
+
+def _add_corrected(books: Books, row: Row, writes: Writes) -> None:
+    event = assembly.event_of(row[:EVENT_COLUMNS])
+    *of_correction, net, tax, gross = row[EVENT_COLUMNS:]
+    book = books[event.customer_id]
+    made = assembly.correction_of(of_correction, book.events.setdefault(event.id, event))
+    made.net, made.tax, made.gross = int(net), int(tax), int(gross)
+    book.corrected[str(made.key)] = made
+
+
+def _add_use(books: Books, row: Row, writes: Writes) -> None:
+    customer_id, subscription_id, version_id, until, event_id, key, at, metadata, quantity, stated, groups = row
+    use = Usage(Decimal(quantity), None if stated is None else Decimal(stated), at, key, groups or metadata)
+    books[customer_id].uses[(subscription_id, version_id, until)].append((event_id, use))
