@@ -22,6 +22,7 @@ from typing import Any
 
 from benchmarks.stack import ROOT, Stack
 from benchmarks.workloads import WORKLOADS, Caller, Tally, keys
+from config.processes import LANE_STOP_SECONDS_MAX
 
 TASKS = 64
 SAMPLE_SECONDS = 0.001
@@ -186,7 +187,7 @@ async def _sample(caller: Caller, seconds: float) -> dict[str, Any]:
     finally:
         signal.setitimer(signal.ITIMER_PROF, 0)
     used = time.process_time() - began
-    await lane.shutdown()
+    await lane.shutdown(LANE_STOP_SECONDS_MAX)
     if tally.refused:
         raise RuntimeError(f"refused: {tally.last_refusal}")
     events = tally.done - done

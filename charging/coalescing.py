@@ -7,6 +7,7 @@ for, by workers that do nothing else, so that nobody else waits with them.
 """
 
 import asyncio
+import contextlib
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -32,7 +33,6 @@ WAITERS = 2
 TRANSIENT_TRIES_MAX = 6
 BACKOFF_SECONDS = 0.25
 OUTAGE_SECONDS_MAX = 5.0  # then the database is not about to come back, and a quick refusal is better than a long wait
-STOP_SECONDS_MAX = 30.0
 
 BATCHES = Histogram(
     "farthing_lane_batch_commands",
@@ -123,15 +123,21 @@ class Coalescer:
         lines = [self._queue] * workers + [self._held] * WAITERS
         self._tasks = [asyncio.create_task(self._work(line), name=f"lane-{n}") for n, line in enumerate(lines)]
 
-    async def stop(self) -> None:
-        """Refuse new commands, finish the accepted ones, and end the workers."""
+    async def stop(self, seconds_max: float) -> None:
+        """Refuse new commands, finish the accepted ones within the time there is, and end the workers.
+
+        What is not finished by then is refused: it was rolled back, or is a replay when it is sent again.
+        """
         self._stopping = True
-        deadline = asyncio.get_running_loop().time() + STOP_SECONDS_MAX
+        deadline = asyncio.get_running_loop().time() + seconds_max
         while self._waiting and asyncio.get_running_loop().time() < deadline:
             await asyncio.sleep(0.01)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        left = [*self._queue.entries, *self._held.entries, *(e for parked in self._parked.values() for e in parked)]
+        for entry in left:
+            self._answer(entry, _unreachable())
 
     def submit(self, commands: Sequence[Command], done: Callable[[list[Outcome]], None]) -> None:
         """Have commands carried out, and ``done`` called with their outcomes when every effect is durable.
@@ -205,7 +211,7 @@ class Coalescer:
         for attempt in range(TRANSIENT_TRIES_MAX):
             try:
                 if channel is None or channel.closed:
-                    channel = await asyncio.to_thread(store.connect, self._url)
+                    channel = await self._connect()
                 with BATCH_SECONDS.time():
                     outcomes = await complete_async(channel, store.run(channel, commands, self._catalogue, wait=wait))
                 self._lost_at = None
@@ -218,6 +224,12 @@ class Coalescer:
                 if self._is_out():
                     break
                 await asyncio.sleep(BACKOFF_SECONDS * 2**attempt)
+            except asyncio.CancelledError:  # nobody waits any longer; whether this was committed is not known
+                if channel is not None:
+                    channel.close()
+                for entry in entries:
+                    self._answer(entry, _unreachable())
+                raise
             except Exception:  # a bug must not take the worker, and every later request with it
                 logger.exception("lane batch failed")
                 if channel is not None:
@@ -226,6 +238,16 @@ class Coalescer:
                 break
         self._settle(entries, outcomes or [_unreachable() for _ in entries])
         return channel
+
+    async def _connect(self) -> Channel:
+        """Open a connection; one that comes when it is not wanted any more is closed."""
+        opening = asyncio.create_task(asyncio.to_thread(store.connect, self._url))
+        try:
+            return await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            with contextlib.suppress(DatabaseError):
+                (await opening).close()
+            raise
 
     def _is_out(self) -> bool:
         """Note that the database was not there, and tell whether it has been gone for too long to wait for it."""

@@ -66,9 +66,9 @@ class Lane:
         self._loop = asyncio.get_running_loop()
         self._counting = self._loop.create_task(_count_now_and_then())
 
-    async def close(self) -> None:
-        """Finish what was accepted."""
-        await self._coalescer.stop()
+    async def close(self, seconds_max: float) -> None:
+        """Finish what was accepted, within the time there is."""
+        await self._coalescer.stop(seconds_max)
         self._counting.cancel()
         self._executor.shutdown()
         self._directory.close()
@@ -239,11 +239,11 @@ async def startup() -> None:
     _lane = Lane()
 
 
-async def shutdown() -> None:
-    """Finish what was accepted and stop."""
+async def shutdown(seconds_max: float) -> None:
+    """Finish what was accepted, within the time there is, and stop."""
     global _lane  # noqa: PLW0603 - one lane a process, started and stopped by the server
     if _lane is not None:
-        await _lane.close()
+        await _lane.close(seconds_max)
         _lane = None
 
 

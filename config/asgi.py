@@ -20,6 +20,7 @@ django = get_asgi_application()
 
 from charging import lane  # noqa: E402 (Django is set up above)
 from config import bodies  # noqa: E402
+from config.processes import LANE_STOP_SECONDS_MAX  # noqa: E402
 
 LANE_PATHS = frozenset(lane.ROUTES)
 
@@ -49,7 +50,7 @@ async def live(receive: Receive, send: Send) -> None:
     while True:
         moment = (await receive())["type"]
         try:
-            await (lane.startup() if moment == "lifespan.startup" else lane.shutdown())
+            await (lane.startup() if moment == "lifespan.startup" else lane.shutdown(LANE_STOP_SECONDS_MAX))
         except Exception as error:  # the web server must hear of any failure, or it would serve without the lane
             logger.exception("%s failed", moment)
             await send({"type": f"{moment}.failed", "message": str(error)})

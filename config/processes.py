@@ -14,7 +14,13 @@ from typing import Any
 
 LOG_BYTES_MAX = 50_000_000
 POLL_SECONDS = 0.02
-LEFTOVER_SECONDS_MAX = 15.0
+LEFTOVER_SECONDS_MAX = 15.0  # for PostgreSQL and Redis of a supervisor that was killed
+
+# How long stopping takes at most, each within the next: the web server answers the requests it has, the lane finishes
+# what it accepted and could not answer, and whoever still runs after all is killed.
+REQUESTS_STOP_SECONDS_MAX = 14
+LANE_STOP_SECONDS_MAX = 6
+STOP_SECONDS_MAX = 25
 
 WEB_WORKERS_MAX = 4  # by default; each keeps connections to the database
 
@@ -55,7 +61,7 @@ class Process:
     account: Account | None = None
     stop_signal: signal.Signals = signal.SIGTERM
     hurry_signal: signal.Signals = signal.SIGKILL
-    stop_seconds_max: float = 30.0
+    stop_seconds_max: float = STOP_SECONDS_MAX
     log_offset: int = 0
     _popen: "subprocess.Popen[bytes] | None" = field(default=None, repr=False)
 
@@ -144,7 +150,7 @@ def stop_leftover(pid_file: Path, marker: str, number: signal.Signals) -> None:
 def stop_marked(variable: str, value: str) -> None:
     """Stop every process that carries this environment variable: what a killed supervisor left behind (Linux)."""
     mark = f"{variable}={value}".encode()
-    for number, seconds in ((signal.SIGTERM, LEFTOVER_SECONDS_MAX), (signal.SIGKILL, 5.0)):
+    for number, seconds in ((signal.SIGTERM, STOP_SECONDS_MAX), (signal.SIGKILL, 5.0)):
         for pid in _carrying(mark):
             try:
                 os.kill(pid, number)

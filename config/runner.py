@@ -32,7 +32,6 @@ PYTHON = sys.executable
 MARK = "FARTHING_SUPERVISOR"  # every child carries it, so that a killed supervisor's children are found again
 
 READY_SECONDS_MAX = 120.0
-DRAIN_SECONDS_MAX = 25.0
 WORKER_PROCESSES = 2
 
 
@@ -299,7 +298,6 @@ def _children(options: Options, environment: dict[str, str]) -> list[Process]:
             log=options.data / "logs" / f"{name}.log",
             environment=environment if name == "web" else from_web_only,
             directory=ROOT,
-            stop_seconds_max=DRAIN_SECONDS_MAX,
         )
         for name, command in commands.items()
     ]

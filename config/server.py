@@ -22,7 +22,7 @@ from uvicorn.supervisors import Multiprocess
 import config.asgi  # sets Django up, which the lane needs
 from charging import lane
 from charging.requests import Request, Response
-from config.processes import web_workers
+from config.processes import REQUESTS_STOP_SECONDS_MAX, web_workers
 from merchants import request_ids
 from merchants.errors import ValidationFailed, envelope
 
@@ -33,7 +33,6 @@ WRITE_SECONDS_MAX = 60.0  # in which a client must begin to take what it asked f
 REQUEST_SECONDS_MAX = 60.0  # from the first byte of a request to its last; the doors allow a body less
 IDLE_SECONDS_MAX = 75.0  # more than a load balancer waits before it closes an idle connection itself
 LATE_EVERY_SECONDS = 1  # those who are late are looked for
-STOP_SECONDS_MAX = 20  # for requests that are being answered
 HEARTBEAT_SECONDS_MAX = 15  # a process that is silent for so long is replaced
 
 OFFERS = frozenset({b"upgrade", b"connection", b"http2-settings"})
@@ -254,24 +253,19 @@ async def close_late_ones() -> None:
         connection.close_if_late(now)
 
 
-def main() -> None:
-    """Serve until told to stop."""
-    parser = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
-    parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, default=8000)
-    parser.add_argument("--workers", type=int, default=web_workers(), help="processes that serve")
-    given = parser.parse_args()
-    config = uvicorn.Config(
+def configuration(host: str, port: int, workers: int) -> uvicorn.Config:
+    """Return how uvicorn serves."""
+    return uvicorn.Config(
         APPLICATION,
-        host=given.host,
-        port=given.port,
-        workers=given.workers,
+        host=host,
+        port=port,
+        workers=workers,
         http=Connection,
         ws="none",
         loop="uvloop",
         lifespan="on",
         backlog=BACKLOG,
-        timeout_graceful_shutdown=STOP_SECONDS_MAX,
+        timeout_graceful_shutdown=REQUESTS_STOP_SECONDS_MAX,
         timeout_worker_healthcheck=HEARTBEAT_SECONDS_MAX,
         callback_notify=close_late_ones,
         timeout_notify=LATE_EVERY_SECONDS,
@@ -280,6 +274,16 @@ def main() -> None:
         access_log=False,
         log_config=None,
     )
+
+
+def main() -> None:
+    """Serve until told to stop."""
+    parser = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=8000)
+    parser.add_argument("--workers", type=int, default=web_workers(), help="processes that serve")
+    given = parser.parse_args()
+    config = configuration(given.host, given.port, given.workers)
     if given.workers == 1:
         uvicorn.Server(config).run()
     else:

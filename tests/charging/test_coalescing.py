@@ -42,7 +42,7 @@ async def coalescing_over(url: str = "", *, workers: int = 1, waiting_max: int =
     try:
         yield coalescer
     finally:
-        await coalescer.stop()
+        await coalescer.stop(SECONDS_MAX)
 
 
 @contextmanager
@@ -240,7 +240,7 @@ class TestStop:
                 with held(shop, 0):
                     accepted = asyncio.create_task(coalescer.run([shop.record()]))
                     await until_somebody_waits()
-                    stopping = asyncio.create_task(coalescer.stop())
+                    stopping = asyncio.create_task(coalescer.stop(SECONDS_MAX))
                     await asyncio.sleep(0)
                     with pytest.raises(Unavailable):
                         await coalescer.run([shop.record()])
@@ -250,3 +250,21 @@ class TestStop:
 
         on_a_loop(work)
         assert UsageEvent.objects.count() == 1
+
+    def test_waits_no_longer_than_it_may(self) -> None:
+        shop = seller()
+
+        async def work() -> None:
+            async with coalescing_over() as coalescer:
+                with held(shop, 0):
+                    left = asyncio.create_task(coalescer.run([shop.record()]))
+                    await until_somebody_waits()
+                    behind = asyncio.create_task(coalescer.run([shop.record()]))
+                    await asyncio.sleep(0)
+                    async with asyncio.timeout(1.0):
+                        await coalescer.stop(0.1)
+                        for task in (left, behind):
+                            assert isinstance((await task)[0], Refused)
+
+        on_a_loop(work)
+        assert not UsageEvent.objects.exists()

@@ -69,7 +69,7 @@ def with_a_lane(work: Callable[[], Awaitable[None]]) -> None:
             async with asyncio.timeout(SECONDS_MAX):
                 await work()
         finally:
-            await lane.shutdown()
+            await lane.shutdown(SECONDS_MAX)
 
     asyncio.run(bounded())
 

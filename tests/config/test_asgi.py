@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from config import asgi
+from config.processes import LANE_STOP_SECONDS_MAX
 
 
 class TestIsForLane:
@@ -53,8 +54,8 @@ class TestLive:
             if fails:
                 raise RuntimeError("no database")
 
-        async def shutdown() -> None:
-            told.append("shutdown")
+        async def shutdown(seconds_max: float) -> None:
+            told.append(f"shutdown within {seconds_max}")
 
         async def receive() -> MutableMapping[str, Any]:
             return messages.pop(0)
@@ -68,7 +69,7 @@ class TestLive:
 
     def test_starts_and_stops_the_lane(self, monkeypatch: pytest.MonkeyPatch):
         told, sent = self.run(monkeypatch)
-        assert told == ["startup", "shutdown"]
+        assert told == ["startup", f"shutdown within {LANE_STOP_SECONDS_MAX}"]
         assert sent == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
 
     def test_does_not_serve_without_the_lane(self, monkeypatch: pytest.MonkeyPatch):
