@@ -130,6 +130,11 @@ def _unreachable() -> Refused:
     return Refused(Unavailable("The database cannot be reached; send the request again with the same key."))
 
 
+def _hang_up(channel: Channel | None) -> None:
+    if channel is not None:
+        channel.close()
+
+
 class Coalescer:
     """Runs commands in shared transactions. Lives on one event loop and is used from it alone."""
 
@@ -207,8 +212,7 @@ class Coalescer:
                     turn.end()
         finally:
             turn.end()
-            if channel is not None:
-                channel.close()
+            _hang_up(channel)
 
     def _take(self, line: _Line) -> list[list[_Entry]]:
         """Gather what has arrived, without customers being served; one list for each group of buckets."""
@@ -253,20 +257,19 @@ class Coalescer:
                 break
             except (Transient, DatabaseError) as error:
                 logger.warning("lane lost its database (%s); try %d", error.__cause__ or error, attempt + 1)
-                if channel is not None:
-                    channel.close()
+                _hang_up(channel)
                 channel = None
                 if self._is_out():
                     break
                 await asyncio.sleep(BACKOFF_SECONDS * 2**attempt)
             except asyncio.CancelledError:  # nobody waits any longer; whether this was committed is not known
+                _hang_up(channel)
                 for entry in entries:
                     self._answer(entry, _unreachable())
                 raise
             except Exception:  # a bug must not take the worker, and every later request with it
                 logger.exception("lane batch failed")
-                if channel is not None:
-                    channel.close()
+                _hang_up(channel)
                 outcomes = [Refused(ServiceError()) for _ in entries]
                 break
         self._settle(entries, outcomes or [_unreachable() for _ in entries])

@@ -31,13 +31,23 @@ _NO_UUID = _FIELD.pack(_UUID, -1)
 _NO_TIME = _FIELD.pack(_TIMESTAMPTZ, -1)
 _NO_TEXT = _FIELD.pack(_TEXT, -1)
 _TEXTS = [_FIELD.pack(_TEXT, size) for size in range(512)]
-_SMALLINTS = [_S + number.to_bytes(2, "big") for number in range(1024)]
 _ZERO = _TEXTS[1] + b"0"
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 
 _KINDS = {kind: _TEXTS[len(kind)] + kind.encode() for kind in ("usage", "fee", "refund", "void", "amend")}
 
 _json = msgspec.json.Encoder().encode
+
+
+class _Smallints(dict[int, bytes]):
+    """Every smallint that was written so far; raises OverflowError for what the column cannot hold."""
+
+    def __missing__(self, number: int) -> bytes:
+        written = self[number] = _S + number.to_bytes(2, "big", signed=True)
+        return written
+
+
+_SMALLINTS = _Smallints()
 
 
 class Rows(Array):

@@ -24,7 +24,7 @@ REFUSALS = {
     413: ("PayloadTooLarge", "The body is larger than it may be."),
     415: ("UnsupportedMediaType", "The body is not plain JSON in UTF-8."),
     422: ("Unprocessable", "It is well written, but makes no sense here."),
-    429: ("TooManyRequests", "Too much is waiting; `Retry-After` says when to come back."),
+    429: ("TooManyRequests", "Too much is waiting, or was sent; `Retry-After` says when to come back."),
     500: ("InternalError", "Something went wrong on our side; `requestId` finds it in the log."),
     503: ("Unavailable", "A part is down for the moment; `Retry-After` says when to come back."),
 }
@@ -34,7 +34,7 @@ SUCCESSES = {
     "204": "It is gone.",
     "207": "Some were recorded and some refused.",
 }
-ALWAYS = (401, 403, 404, 405, 500, 503)
+ALWAYS = (401, 403, 404, 405, 429, 500, 503)
 WITH_BODY = (400, 409, 411, 413, 415, 422)
 
 

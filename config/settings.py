@@ -171,6 +171,7 @@ ACCOUNT_USER_MODEL_USERNAME_FIELD = None
 ACCOUNT_EMAIL_VERIFICATION = os.environ.get("FARTHING_EMAIL_VERIFICATION", "optional")
 ACCOUNT_EMAIL_SUBJECT_PREFIX = ""
 ACCOUNT_PREVENT_ENUMERATION = True
+ACCOUNT_RATE_LIMITS = {"invite": "30/h/user", "accept_invitation": "20/m/ip"}  # besides allauth's own
 LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "/"
 ACCOUNT_LOGOUT_REDIRECT_URL = "account_login"
@@ -202,7 +203,9 @@ SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"
 SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
 SECURE_HSTS_SECONDS = 31_536_000 if SECURE else 0
-SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if _flag("FARTHING_BEHIND_PROXY", False) else None
+BEHIND_PROXY = _flag("FARTHING_BEHIND_PROXY", False)
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if BEHIND_PROXY else None
+ALLAUTH_TRUSTED_PROXY_COUNT = int(BEHIND_PROXY)  # whose X-Forwarded-For says which address signs in
 
 # --- time, language, files -------------------------------------------------------------------------------
 
@@ -226,9 +229,14 @@ STORAGES = {
 BODY_BYTES_MAX = 256 * 1024
 BATCH_BODY_BYTES_MAX = 1024 * 1024
 DATA_UPLOAD_MAX_MEMORY_SIZE = BATCH_BODY_BYTES_MAX
+# Requests a second, averaged over ten, that one key and all keys of one merchant may send besides the fast lane's; 0
+# is no limit.
+RATE_PER_KEY = _number("FARTHING_RATE_PER_KEY", 100)
+RATE_PER_MERCHANT = _number("FARTHING_RATE_PER_MERCHANT", 200)
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["merchants.authentication.ApiKeyAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["merchants.authentication.HasScope"],
+    "DEFAULT_THROTTLE_CLASSES": ["merchants.authentication.KeyThrottle"],
     "DEFAULT_PARSER_CLASSES": ["merchants.parsing.StrictJSONParser"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_SCHEMA_CLASS": "config.api_schema.Schema",

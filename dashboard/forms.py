@@ -7,9 +7,9 @@ from django import forms
 
 from billing import money
 from billing.models import PaymentTerm
-from dashboard.reads import events
+from dashboard.reads import audit_log, events
 from merchants.errors import ServiceError, ValidationFailed
-from merchants.models import Product
+from merchants.models import Product, Role
 from metering.models import Aggregation, BillableMetric
 
 NAME_LENGTH_MAX = 200
@@ -17,6 +17,12 @@ DESCRIPTION_LENGTH_MAX = 2000
 UNIT_LENGTH_MAX = 40
 UNIT_PRICE_DIGITS_MAX = 21
 UNIT_PRICE_DECIMALS_MAX = 9
+ROLES: Final = {
+    Role.OWNER.value: "Owner: everything, and who owns it",
+    Role.ADMIN.value: "Admin: everything but the organization itself",
+    Role.DEVELOPER.value: "Developer: catalogue, customers, usage and API keys",
+    Role.ANALYST.value: "Analyst: reads, changes nothing",
+}
 PASSWORD_HELP: Final = "At least 12 characters."  # noqa: S105  (a hint, not a password)
 
 
@@ -64,6 +70,22 @@ class EventFilter(forms.Form):
         super().__init__(data)
         self.fields["customer"].choices = [("", "Any customer"), *customers]  # type: ignore[attr-defined]
         self.fields["metric"].choices = [("", "Any metric"), *metrics]  # type: ignore[attr-defined]
+
+
+class AuditFilter(forms.Form):
+    """What the audit log is narrowed to."""
+
+    action = forms.ChoiceField(label="What", required=False, choices=[("", "Anything"), *audit_log.ACTIONS.items()])
+    actor = forms.ChoiceField(label="Who", required=False, choices=[("", "Anybody"), *audit_log.ACTORS.items()])
+    period = forms.ChoiceField(
+        label="Period", required=False, choices=[(key, label) for key, (label, _) in audit_log.PERIODS.items()]
+    )
+    q = forms.CharField(
+        label="Email or ID",
+        required=False,
+        max_length=255,
+        widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false"}),
+    )
 
 
 class CustomerFilter(forms.Form):
@@ -258,6 +280,41 @@ class RollKey(forms.Form):
         coerce=int,
         choices=[(0, "No longer: end it now"), (1, "1 hour"), (24, "24 hours"), (7 * 24, "7 days")],
         initial=24,
+    )
+
+
+class Invite(forms.Form):
+    """Somebody to invite into the team."""
+
+    email = forms.EmailField(label="Email", help_text="The link works for this person only, once.")
+    role = forms.ChoiceField(label="Role", widget=forms.RadioSelect, initial=Role.DEVELOPER.value)
+
+    def __init__(self, data: Any = None, *, roles: Sequence[tuple[str, str]]) -> None:
+        super().__init__(data)
+        self.fields["role"].choices = roles  # type: ignore[attr-defined]
+
+
+class ChangeRole(forms.Form):
+    """What a member may do."""
+
+    role = forms.ChoiceField(label="Role", widget=forms.RadioSelect)
+
+    def __init__(self, data: Any = None, *, roles: Sequence[tuple[str, str]], initial: dict[str, Any]) -> None:
+        super().__init__(data, initial=initial)
+        self.fields["role"].choices = roles  # type: ignore[attr-defined]
+
+
+class Join(forms.Form):
+    """An account for somebody who was invited."""
+
+    name = forms.CharField(
+        label="Your name", max_length=NAME_LENGTH_MAX, widget=forms.TextInput(attrs={"autocomplete": "name"})
+    )
+    password = forms.CharField(
+        label="Password",
+        strip=False,
+        widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
+        help_text=PASSWORD_HELP,
     )
 
 

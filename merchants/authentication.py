@@ -1,4 +1,4 @@
-"""Who calls the API: a key in the Authorization header, and whether its scopes cover what is asked."""
+"""Who calls the API: a key in the Authorization header, whether its scopes cover what is asked, and how often."""
 
 import re
 from typing import Any, cast
@@ -7,8 +7,9 @@ from django.utils import timezone
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
+from rest_framework.throttling import BaseThrottle
 
-from merchants import keys, roles
+from merchants import keys, rates, roles
 from merchants.errors import Forbidden, Unauthorized
 from merchants.keys import CACHE, KeyFacts
 
@@ -56,6 +57,20 @@ class HasScope(BasePermission):
             raise Forbidden(
                 message, code="INSUFFICIENT_SCOPE", reason="insufficient_scope", required_permissions=[needed]
             )
+        return True
+
+
+class KeyThrottle(BaseThrottle):
+    """Lets a key through as often as it and its merchant may send requests."""
+
+    def allow_request(self, request: Request, view: Any) -> bool:
+        """Count the request; the documentation's pages, which ask for no key, are not counted.
+
+        Raises:
+            TooManyRequests: saying when to come back.
+        """
+        if request.auth is not None:
+            rates.take(cast(KeyFacts, request.auth), timezone.now())
         return True
 
 

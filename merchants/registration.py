@@ -1,4 +1,4 @@
-"""How an organization comes to be, and how people join it."""
+"""How an organization comes to be."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,7 +12,7 @@ from django.utils.text import slugify
 
 from merchants import audit, fields, ids, keys, roles
 from merchants.audit import Actor
-from merchants.errors import Conflict, Forbidden, ValidationFailed
+from merchants.errors import Conflict, ValidationFailed
 from merchants.models import Membership, Merchant, Mode, Organization, Role, User
 
 NAME_LENGTH_MAX = 200
@@ -53,7 +53,7 @@ def register(
     address = email_address(email)
     _check_timezone(timezone)
     user = User(email=address, name=person)
-    _check_password(password, user)
+    check_password(password, user)
     with transaction.atomic():
         user.set_password(password)
         _add_user(user)
@@ -75,49 +75,6 @@ def register(
             merchant=test, name=FIRST_KEY_NAME, scopes=[roles.EVERYTHING], actor=actor, now=now, created_by=user
         )
     return Registered(founded, test, live, user, first.secret)
-
-
-def invite(*, organization: Organization, email: str, role: Role, invited_by: User, now: datetime) -> Membership:
-    """Give a person a place in the team that becomes active when they accept.
-
-    Raises:
-        Forbidden: the inviter may not change the team, or offers the owner's role without being one.
-        Conflict: the person is in the team.
-    """
-    address = email_address(email)
-    with transaction.atomic():
-        inviter = Membership.objects.filter(
-            organization=organization, user=invited_by, state=Membership.State.ACTIVE
-        ).first()
-        if inviter is None:
-            raise Forbidden("Only members may invite.", reason="not_member")
-        if not roles.may(inviter.role, "members:write") or (role == Role.OWNER and inviter.role != Role.OWNER):
-            raise Forbidden("This role may not invite.", reason="no_permission", required_permissions=["members:write"])
-        person = User.objects.filter(email=address).first() or User.objects.create_user(address)
-        membership, is_new = Membership.objects.get_or_create(
-            organization=organization, user=person, defaults={"role": role, "state": Membership.State.INVITED}
-        )
-        if not is_new:
-            raise Conflict("This person is in the team.", code="ALREADY_MEMBER")
-        _record_for_both(organization, invited_by, "member.invited", {"email": address, "role": str(role)}, now)
-    return membership
-
-
-def accept(*, membership: Membership, user: User, now: datetime) -> Membership:
-    """Make an invited person's place active.
-
-    Raises:
-        Forbidden: the invitation is somebody else's, or was suspended.
-    """
-    with transaction.atomic():
-        place = Membership.objects.select_for_update(of=("self",)).select_related("organization").get(id=membership.id)
-        if place.user_id != user.id or place.state == Membership.State.SUSPENDED:
-            raise Forbidden("This invitation is not yours to accept.", reason="not_member")
-        if place.state == Membership.State.INVITED:
-            place.state = Membership.State.ACTIVE
-            place.save(update_fields=["state"])
-            _record_for_both(place.organization, user, "member.joined", {"role": place.role}, now)
-    return place
 
 
 def email_address(value: object, field: str = "email") -> str:
@@ -142,7 +99,8 @@ def _check_timezone(name: str) -> None:
         raise ValidationFailed(message, field="timezone", code="INVALID_TIMEZONE") from error
 
 
-def _check_password(password: str, user: User) -> None:
+def check_password(password: str, user: User) -> None:
+    """Refuse a password that is too easy to guess; raises ValidationFailed."""
     try:
         validate_password(password, user)
     except ValidationError as error:
@@ -168,18 +126,3 @@ def _found(organization: Organization) -> Organization:
         organization.slug = distinct
         organization.save(force_insert=True)
     return organization
-
-
-def _record_for_both(
-    organization: Organization, user: User, action: str, changes: dict[str, str], now: datetime
-) -> None:
-    actor = Actor(f"user:{ids.text('usr', user.id)}")
-    for merchant in organization.merchants.order_by("id"):
-        audit.append(
-            merchant_id=merchant.id,
-            actor=actor,
-            action=action,
-            target=ids.text("org", merchant.id),
-            changes=changes,
-            now=now,
-        )

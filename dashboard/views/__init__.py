@@ -2,7 +2,7 @@
 
 from django.urls import URLPattern, URLResolver, include, path
 
-from dashboard.views import catalogue, customers, events, keys, organization, overview, registration
+from dashboard.views import audit_log, catalogue, customers, events, keys, organization, overview, registration, team
 from merchants.models import Mode
 
 _pages: list[URLPattern | URLResolver] = [
@@ -35,12 +35,19 @@ _pages: list[URLPattern | URLResolver] = [
     path("keys/<str:key_id>/roll", keys.roll, name="key-roll"),
     path("keys/<str:key_id>/revoke", keys.revoke, name="key-revoke"),
     path("settings", organization.show, name="organization"),
+    path("settings/team", team.listing, name="team"),
+    path("settings/team/invite", team.invite, name="invite"),
+    path("settings/team/<str:member_id>", team.member, name="member"),
+    path("settings/team/<str:member_id>/remove", team.remove, name="member-remove"),
+    path("settings/audit-log", audit_log.listing, name="audit-log"),
+    path("settings/leave", team.leave, name="leave"),
     path("account", organization.account, name="account"),
 ]
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", registration.start, name="start"),
     path("accounts/signup/", registration.sign_up, name="account_signup"),
+    path("accounts/invitation/<str:token>", team.invitation, name="invitation"),
     path("<slug:org>/test/", include((_pages, "dashboard"), namespace="test"), {"mode": Mode.TEST}),
     path("<slug:org>/", include((_pages, "dashboard"), namespace="live"), {"mode": Mode.LIVE}),
 ]

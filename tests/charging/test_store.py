@@ -197,6 +197,14 @@ class TestReservations:
         assert (shop.wallet().held, shop.wallet().spent) == (0, 35 * MILL)
         assert Charge.objects.aggregate(total=Sum("captured"))["total"] == 35 * MILL
 
+    def test_may_have_as_many_uses_as_the_table_can_hold(self, channel: Channel) -> None:
+        shop = seller()
+        [granted] = run(channel, shop.hold(quantity=100))
+        ReservationRow.objects.update(max_uses=32_767, used_count=1_500)
+        com = answers.granted(granted.answer, b"\0" * 16)["id"]
+        assert isinstance(run(channel, shop.record(entitlementId=com))[0], Done)
+        assert ReservationRow.objects.get().used_count == 1_501
+
     def test_are_granted_once_under_one_key_and_once_for_one_lost_answer(self, channel: Channel) -> None:
         shop = seller()
         keyed, keyless = shop.hold(quantity=10, key="k"), shop.hold(quantity=10)

@@ -11,6 +11,7 @@ from tests.scenes import NOW, signed_in
 PAGES = [
     "overview", "events", "customers", "customer-new", "products", "product-new", "metrics", "metric-new", "plans",
     "plan-new", "keys", "key-new", "organization", "account", "live", "search",
+    "team", "invite", "audit-log", "leave",
 ]  # fmt: skip
 
 
@@ -55,7 +56,15 @@ class TestRoles:
 
     @pytest.mark.parametrize(
         ("role", "name"),
-        [("analyst", "keys"), ("analyst", "key-new"), ("analyst", "customer-new"), ("analyst", "plan-new")],
+        [
+            ("analyst", "team"),
+            ("developer", "invite"),
+            ("developer", "audit-log"),
+            ("analyst", "keys"),
+            ("analyst", "key-new"),
+            ("analyst", "customer-new"),
+            ("analyst", "plan-new"),
+        ],
     )
     def test_are_told_in_place_what_they_may_not_see(self, quiet: scenes.Scene, role: str, name: str) -> None:
         response = self.client(quiet, role).get(path(quiet, name))

@@ -7,7 +7,7 @@ import pytest
 
 from billing.models import Wallet
 from merchants import ids
-from merchants.models import ApiKey
+from merchants.models import ApiKey, Membership
 from tests import browsing, scenes
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ def paths(scene: "Scene") -> list[str]:
     buyer = scene.buyers[0]
     customer = f"/customers/{ids.text('cus', buyer.customer.id)}"
     plan = f"/plans/{ids.text('plan', scene.plan.id)}"
+    member = f"/settings/team/{ids.text('mem', Membership.objects.get(user=scene.user).id)}"
     key = f"/keys/{ids.text('key', ApiKey.objects.get(merchant=scene.test).id)}"
     return [
         "/", "/events", "/events?q=nothing", f"/events/{ids.text('usg', buyer.events[4].id)}", "/customers", customer,
@@ -35,7 +36,8 @@ def paths(scene: "Scene") -> list[str]:
         f"/products/{ids.text('prod', scene.product.id)}", "/metrics",
         f"/metrics/{ids.text('bm', scene.metrics[0].id)}",
         "/metrics/new", "/plans", plan, "/plans/new", f"{plan}/prices/new", f"{plan}/fees/new", "/keys", "/keys/new",
-        f"{key}/roll", f"{key}/revoke", "/settings", "/account",
+        f"{key}/roll", f"{key}/revoke", "/settings", "/account", "/settings/team", "/settings/team/invite", member,
+        f"{member}/remove", "/settings/audit-log", "/settings/leave",
     ]  # fmt: skip
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from merchants import audit, keys, registration
-from merchants.errors import Conflict, Forbidden, ValidationFailed
+from merchants.errors import Conflict, ValidationFailed
 from merchants.models import AuditEntry, Membership, Organization, Role, User
 from tests.factories import NOW
 
@@ -79,73 +79,3 @@ class TestRegister:
 
         assert [error["field"] for error in refused.value.errors] == [field]
         assert not Organization.objects.exists()
-
-
-class TestInvite:
-    def test_gives_a_place_that_waits_to_be_taken(self):
-        made = register()
-
-        place = registration.invite(
-            organization=made.organization,
-            email="Bob@northwind.example",
-            role=Role.DEVELOPER,
-            invited_by=made.user,
-            now=NOW,
-        )
-
-        assert (place.state, place.role) == (Membership.State.INVITED, Role.DEVELOPER)
-        assert not place.user.has_usable_password()
-
-    def test_is_for_those_who_may_change_the_team(self):
-        made = register()
-        analyst = User.objects.create_user("eve@northwind.example")
-        Membership.objects.create(organization=made.organization, user=analyst, role=Role.ANALYST)
-
-        with pytest.raises(Forbidden) as refused:
-            registration.invite(
-                organization=made.organization,
-                email="m@example.com",
-                role=Role.ANALYST,
-                invited_by=analyst,
-                now=NOW,
-            )
-
-        assert refused.value.required_permissions == ["members:write"]
-
-    def test_lets_only_an_owner_make_owners(self):
-        made = register()
-        admin = User.objects.create_user("eve@northwind.example")
-        Membership.objects.create(organization=made.organization, user=admin, role=Role.ADMIN)
-
-        with pytest.raises(Forbidden):
-            registration.invite(
-                organization=made.organization, email="m@example.com", role=Role.OWNER, invited_by=admin, now=NOW
-            )
-
-    def test_is_refused_to_strangers(self):
-        made, other = register(), register(email="x@other.example")
-
-        with pytest.raises(Forbidden):
-            registration.invite(
-                organization=made.organization,
-                email="m@example.com",
-                role=Role.ANALYST,
-                invited_by=other.user,
-                now=NOW,
-            )
-
-
-class TestAccept:
-    def test_is_for_the_invited_person_only(self):
-        made = register()
-        place = registration.invite(
-            organization=made.organization,
-            email="bob@northwind.example",
-            role=Role.ADMIN,
-            invited_by=made.user,
-            now=NOW,
-        )
-
-        with pytest.raises(Forbidden):
-            registration.accept(membership=place, user=made.user, now=NOW)
-        assert registration.accept(membership=place, user=place.user, now=NOW).state == Membership.State.ACTIVE

@@ -118,6 +118,16 @@ def as_json(value: Any) -> str:
     return msgspec.json.format(_encode(value), indent=2).decode()
 
 
+@register.filter
+def spoken(value: Any) -> str:
+    """A value of a JSON document in a line of text: words as they are, lists by commas, the rest as JSON."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list) and all(isinstance(item, str) for item in value):
+        return ", ".join(value)
+    return json.dumps(value, ensure_ascii=False)
+
+
 @register.simple_block_tag
 def nothing(content: str, icon_name: str, title: str) -> SafeString:
     """What stands where nothing is yet: what will be here, when, and one thing to do."""
@@ -141,10 +151,10 @@ def theme(context: template.Context) -> SafeString:
 
 
 @register.simple_tag(takes_context=True)
-def pager(context: template.Context, page: Page[Any], noun: str) -> SafeString:
+def pager(context: template.Context, page: Page[Any], noun: str, plural: str = "") -> SafeString:
     """Newer and older, as links that keep the filters; says so when this is everything."""
     if page.is_only_page:
-        many = f"{len(page.rows):,} {noun}" + ("" if len(page.rows) == 1 else "s")
+        many = f"{len(page.rows):,} {noun if len(page.rows) == 1 else plural or f'{noun}s'}"
         return format_html('<div class="pager"><span>{}</span></div>', many)
     query = context["request"].GET.copy()
     links = []
