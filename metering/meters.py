@@ -116,7 +116,7 @@ class Reading:
     groups: list[Group] | None
 
 
-def read(scope: Scope) -> Reading:
+def read(scope: Scope, *, seconds_max: float = SECONDS_MAX) -> Reading:
     """Return what a metric came to.
 
     Raises:
@@ -126,7 +126,7 @@ def read(scope: Scope) -> Reading:
         Unprocessable: there are too many groups, or too many events to count in time.
     """
     bounds = _bounds(scope)
-    rows = _rows(scope, bounds)
+    rows = _rows(scope, bounds, seconds_max)
     found: dict[int, dict[Any, Sequence[Any]]] = {_WHOLE: {}, _GROUP: {}, _WINDOW: {}}
     for kind, place, dimensions, *values in rows:
         key = place if kind == _WINDOW else tuple(dimensions or ())
@@ -169,7 +169,7 @@ def _bounds(scope: Scope) -> list[datetime]:
         raise ValidationFailed(message, field="windowSize", code="TOO_MANY_WINDOWS") from None
 
 
-def _rows(scope: Scope, bounds: list[datetime]) -> list[tuple[Any, ...]]:
+def _rows(scope: Scope, bounds: list[datetime], seconds_max: float) -> list[tuple[Any, ...]]:
     named: dict[str, Any] = {}
     filters = []
     for number, (name, values) in enumerate(scope.groups.items()):
@@ -199,6 +199,7 @@ def _rows(scope: Scope, bounds: list[datetime]) -> list[tuple[Any, ...]]:
             "dimensions": list(scope.group_by),
             "rank": scope.metric.percentile,
         },
+        seconds_max,
     )
 
 
@@ -215,10 +216,10 @@ def _customer(scope: Scope) -> UUID:
     return registry.named(merchant_id=scope.metric.merchant_id, subject=scope.subject or "")
 
 
-def _counted_in_time(query: str, parameters: dict[str, Any]) -> list[tuple[Any, ...]]:
+def _counted_in_time(query: str, parameters: dict[str, Any], seconds_max: float) -> list[tuple[Any, ...]]:
     try:
         with transaction.atomic(), connection.cursor() as cursor:
-            cursor.execute(f"SET LOCAL statement_timeout = '{SECONDS_MAX}s'")
+            cursor.execute(f"SET LOCAL statement_timeout = {round(seconds_max * 1000)}")
             cursor.execute(query, parameters)
             found: list[tuple[Any, ...]] = cursor.fetchall()
             return found
