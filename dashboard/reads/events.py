@@ -22,7 +22,7 @@ STATUSES: Final = {
     "included": "Included",
     "refunded": "Refunded",
     "reservation": "From reservation",
-    "metered": "Metered, not priced",
+    "metered": "Metered",
 }
 PERIODS: Final = {
     "1h": ("Last hour", timedelta(hours=1)),

@@ -49,7 +49,7 @@ class TestMeterEvents:
 
         [row] = found(scene, status="metered")
 
-        assert (row.id, row.status_words, row.type) == (event_id, "Metered, not priced", "completion")
+        assert (row.id, row.status_words, row.type) == (event_id, "Metered", "completion")
         assert (row.amount.text, row.uses[0].quantity) == ("–", 4)
         assert row in found(scene)
         for status in ("charged", "included", "refunded", "reservation"):
