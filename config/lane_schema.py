@@ -127,6 +127,7 @@ class IngestEventSerializer(serializers.Serializer[Any]):
     namespace = IdField("org", required=False, help_text="Your merchant id.")
     timestamp = InstantField(required=False, help_text="When it happened; now, where it is left out.")
     idempotencyKey = KeyField(required=False, help_text="Left out, the event is taken for a new one each time.")
+    metadata = MetadataField(required=False, help_text="Not counted; budgets of agents, users and sessions read it.")
 
 
 class CloudEventSerializer(serializers.Serializer[Any]):

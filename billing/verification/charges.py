@@ -44,14 +44,14 @@ CHECKS = (
     ),
     rule(
         "metered_unpriced",
-        "what was only metered had no price: no subscription of the customer's that ran then sells it",
+        "what was only metered had no price: no subscription that ran then, and has not changed since, sells it",
         "usg",
         """
         SELECT DISTINCT e.id, NULL
         FROM metering_usageevent e
         CROSS JOIN LATERAL jsonb_array_elements(e.properties) AS property (value)
         JOIN billing_subscription s ON s.bucket = e.bucket AND s.customer_id = e.customer_id
-            AND s.started_at <= e.timestamp AND s.created_at <= e.created_at
+            AND s.started_at <= e.timestamp AND s.updated_at <= e.created_at
             AND least(s.ending_at, s.terminated_at, 'infinity') > greatest(e.timestamp, e.created_at)
         JOIN billing_planversionprice o ON o.plan_version_id = s.plan_version_id
         JOIN billing_priceversion v ON v.id = o.price_version_id
