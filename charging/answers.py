@@ -101,13 +101,11 @@ def correction(made: Correction) -> dict[str, Any]:
         "kind": made.kind,
         "reason": made.reason,
         "createdAt": made.created_at,
-        "billing": {
-            "currency": made.event.currency,
-            "price": made.net,
-            "totalTax": made.tax,
-            "totalAmount": made.gross,
-        },
+        "billing": None,
     }
+    if made.event.subscription_id:
+        charged = {"price": made.net, "totalTax": made.tax, "totalAmount": made.gross}
+        answer["billing"] = {"currency": made.event.currency, **charged}
     if not made.is_void:
         answer["timestamp"] = made.timestamp
         answer["properties"] = [_property(item) for item in made.properties]

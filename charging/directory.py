@@ -50,11 +50,17 @@ class Recent(Generic[K, V]):
         self._entries: dict[K, tuple[float, V]] = {}
 
     def __contains__(self, key: K) -> bool:
-        entry = self._entries.get(key)
-        return entry is not None and self._clock() < entry[0]
+        try:
+            self[key]
+        except KeyError:
+            return False
+        return True
 
     def __getitem__(self, key: K) -> V:
-        return self._entries[key][1]
+        deadline, value = self._entries[key]
+        if self._clock() >= deadline:
+            raise KeyError(key)
+        return value
 
     def put(self, key: K, value: V) -> None:
         """Remember what a look-up gave."""

@@ -63,6 +63,7 @@ class Scope:
     end: datetime
     customer_id: uuid.UUID | None = None
     subscription_id: uuid.UUID | None = None
+    with_metered: bool = False  # also those of which nothing was charged
 
 
 class History:
@@ -106,6 +107,8 @@ def find(*, merchant_id: uuid.UUID, event_id: uuid.UUID) -> Recorded:
 def _rows(scope: Scope) -> QuerySet[UsageEvent]:
     """Say what to look for, in the order of the index that leads to it."""
     rows = UsageEvent.objects.filter(merchant_id=scope.merchant_id, timestamp__gte=scope.start, timestamp__lt=scope.end)
+    if not scope.with_metered:
+        rows = rows.filter(subscription_id__isnull=False)
     customer_id = scope.customer_id
     if customer_id is not None:
         books.check_owner(merchant_id=scope.merchant_id, customer_id=customer_id)

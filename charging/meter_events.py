@@ -48,9 +48,7 @@ V_co = TypeVar("V_co", covariant=True)
 
 
 class Recalled(Protocol[K_contra, V_co]):
-    """What is known without asking the database."""
-
-    def __contains__(self, key: K_contra) -> bool: ...
+    """What is known without asking the database; raises KeyError for what is not."""
 
     def __getitem__(self, key: K_contra) -> V_co: ...
 
@@ -90,6 +88,7 @@ class _WireEvent(commands.Wire):
     namespace: str | None = None
     timestamp: str | None = None
     idempotency_key: str | None = None
+    metadata: dict[str, str] | None = None  # ours
 
 
 # --- bodies ----------------------------------------------------------------------------------------------
@@ -146,6 +145,7 @@ def _contract_event(value: Any, merchant_id: bytes) -> Report:
         wire.data,
         None if wire.timestamp is None else fields.timestamp(wire.timestamp, "timestamp"),
         None if wire.idempotency_key is None else fields.idempotency_key(wire.idempotency_key),
+        None if wire.metadata is None else fields.metadata(wire.metadata) or None,
     )
 
 
@@ -247,9 +247,11 @@ def record(
     """
     customers = {each.subject: customer_named(each.subject) for each in reports.events if isinstance(each, Report)}
     external = [subject for subject, customer_id in customers.items() if customer_id is None]
-    if merchant_id not in definitions or any((merchant_id, subject) not in owners for subject in external):
-        raise NotKnown(external)
-    customers |= {subject: owners[merchant_id, subject] for subject in external}
+    try:
+        by_type = definitions[merchant_id]
+        customers |= {subject: owners[merchant_id, subject] for subject in external}
+    except KeyError:
+        raise NotKnown(external) from None
     parsed: list[Parsed] = []
     for report in reports.events:
         if isinstance(report, RefusedEvent):
@@ -257,7 +259,7 @@ def record(
         elif (customer_id := customers[report.subject]) is None:
             parsed.append(RefusedEvent(_unknown_subject(), report.key))
         else:
-            parsed.append(command(report, customer_id, merchant_id, definitions[merchant_id], now))
+            parsed.append(command(report, customer_id, merchant_id, by_type, now))
     return parsed
 
 

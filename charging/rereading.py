@@ -159,5 +159,6 @@ def _add_corrected(books: Books, row: Row, writes: Writes) -> None:
 
 def _add_use(books: Books, row: Row, writes: Writes) -> None:
     customer_id, subscription_id, version_id, until, event_id, key, at, metadata, quantity, stated, groups = row
-    use = Usage(Decimal(quantity), None if stated is None else Decimal(stated), at, key, groups or metadata)
+    said = metadata if groups is None else {**(metadata or {}), **groups}
+    use = Usage(Decimal(quantity), None if stated is None else Decimal(stated), at, key, said)
     books[customer_id].uses[(subscription_id, version_id, until)].append((event_id, use))

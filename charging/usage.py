@@ -138,8 +138,9 @@ def _rate(
 
 
 def use_of(item: Property, at: datetime, key: str, metadata: dict[str, str] | None) -> rating.Usage:
-    """Write a property as what is rated; a meter event's dimensions are those that were read from its data."""
-    return rating.Usage(item.quantity, item.price, at, key, item.groups or metadata)
+    """Write a property as what is rated; a meter event's groups are dimensions beside its notes."""
+    said = metadata if item.groups is None else {**(metadata or {}), **item.groups}
+    return rating.Usage(item.quantity, item.price, at, key, said)
 
 
 def stand(

@@ -31,6 +31,7 @@ REFUSALS = {
 SUCCESSES = {
     "200": "Here it is.",
     "201": "It was created, or an earlier request with the same key created it.",
+    "202": "It was taken, or an earlier request with the same key was.",
     "204": "It is gone.",
     "207": "Some were recorded and some refused.",
 }

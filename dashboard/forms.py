@@ -10,11 +10,13 @@ from billing.models import PaymentTerm
 from dashboard.reads import audit_log, events
 from merchants.errors import ServiceError, ValidationFailed
 from merchants.models import Product, Role
+from metering import matching, paths
 from metering.models import Aggregation, BillableMetric
 
 NAME_LENGTH_MAX = 200
 DESCRIPTION_LENGTH_MAX = 2000
 UNIT_LENGTH_MAX = 40
+EVENT_TYPE_LENGTH_MAX = 120
 UNIT_PRICE_DIGITS_MAX = 21
 UNIT_PRICE_DECIMALS_MAX = 9
 ROLES: Final = {
@@ -168,12 +170,32 @@ class NewMetric(forms.Form):
         widget=forms.RadioSelect,
         initial=Aggregation.SUM.value,
     )
+    event_type = forms.CharField(
+        label="Event type",
+        required=False,
+        max_length=EVENT_TYPE_LENGTH_MAX,
+        help_text="Only where you send events rather than quantities: the type of those it counts.",
+    )
+    value_property = forms.CharField(
+        label="Value",
+        required=False,
+        max_length=paths.LENGTH_MAX,
+        help_text="Where in an event’s data the quantity is: $.usage.tokens. Not needed for a count.",
+    )
     description = forms.CharField(
         label="Description",
         required=False,
         max_length=DESCRIPTION_LENGTH_MAX,
         widget=forms.Textarea(attrs={"rows": 2}),
     )
+
+    def clean_value_property(self) -> str:
+        """Check that it is a path."""
+        path: str = self.cleaned_data["value_property"]
+        try:
+            return matching.read_path(path, "Value") if path else ""
+        except ValidationFailed as refused:
+            raise forms.ValidationError(refused.message) from refused
 
     def __init__(self, data: Any = None, *, merchant_id: Any, initial: dict[str, Any] | None = None) -> None:
         super().__init__(data, initial=initial)

@@ -86,7 +86,7 @@ def _averaged(state: str | None, used: Decimal, times: int) -> tuple[Decimal, st
     number, _, added = (state or "0 0").partition(" ")
     count = int(number) + times
     whole = _EXACT.add(Decimal(added), _EXACT.multiply(used, Decimal(times)))
-    return _ratio(whole, count), f"{count} {_EXACT.normalize(whole):f}"
+    return ratio(whole, count), f"{count} {_EXACT.normalize(whole):f}"
 
 
 def unique_count(values: Iterable[str]) -> Decimal:
@@ -122,10 +122,10 @@ def time_weighted_sum(changes: Sequence[tuple[datetime, Decimal]], start: dateti
     for at, change in changes:
         if at < end:
             held = _EXACT.add(held, _EXACT.multiply(change, Decimal((end - max(at, start)) // _MICROSECOND)))
-    return _ratio(held, (end - start) // _MICROSECOND)
+    return ratio(held, (end - start) // _MICROSECOND)
 
 
-def _ratio(amount: Decimal, by: int) -> Decimal:
+def ratio(amount: Decimal, by: int) -> Decimal:
     """Divide, and round half away from zero to the decimals of a quantity."""
     units = int(_EXACT.to_integral_exact(_EXACT.scaleb(amount, QUANTITY_PLACES)))
     rounded = (2 * abs(units) + by) // (2 * by)

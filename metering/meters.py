@@ -20,6 +20,7 @@ from customers import registry
 from merchants import ids
 from merchants.errors import Unprocessable, ValidationFailed
 from metering import windows
+from metering.aggregation import ratio
 from metering.models import Aggregation, BillableMetric, UsageEvent
 
 RANGE_MAX = timedelta(days=366)
@@ -28,7 +29,6 @@ GROUPS_MAX = 1_000
 SECONDS_MAX = 20
 COUNTED_MAX = 10_000
 FUTURE_MAX = timedelta(minutes=5)  # of an event's timestamp, when it is recorded
-PLACES = 9
 
 # Where nothing was used, these are zero; the others are of no value, and such a window is left out.
 _ZERO_FOR_NOTHING = frozenset(
@@ -116,7 +116,7 @@ class Reading:
     groups: list[Group] | None
 
 
-def read(scope: Scope) -> Reading:
+def read(scope: Scope, *, seconds_max: float = SECONDS_MAX) -> Reading:
     """Return what a metric came to.
 
     Raises:
@@ -126,7 +126,7 @@ def read(scope: Scope) -> Reading:
         Unprocessable: there are too many groups, or too many events to count in time.
     """
     bounds = _bounds(scope)
-    rows = _rows(scope, bounds)
+    rows = _rows(scope, bounds, seconds_max)
     found: dict[int, dict[Any, Sequence[Any]]] = {_WHOLE: {}, _GROUP: {}, _WINDOW: {}}
     for kind, place, dimensions, *values in rows:
         key = place if kind == _WINDOW else tuple(dimensions or ())
@@ -169,7 +169,7 @@ def _bounds(scope: Scope) -> list[datetime]:
         raise ValidationFailed(message, field="windowSize", code="TOO_MANY_WINDOWS") from None
 
 
-def _rows(scope: Scope, bounds: list[datetime]) -> list[tuple[Any, ...]]:
+def _rows(scope: Scope, bounds: list[datetime], seconds_max: float) -> list[tuple[Any, ...]]:
     named: dict[str, Any] = {}
     filters = []
     for number, (name, values) in enumerate(scope.groups.items()):
@@ -199,6 +199,7 @@ def _rows(scope: Scope, bounds: list[datetime]) -> list[tuple[Any, ...]]:
             "dimensions": list(scope.group_by),
             "rank": scope.metric.percentile,
         },
+        seconds_max,
     )
 
 
@@ -215,10 +216,10 @@ def _customer(scope: Scope) -> UUID:
     return registry.named(merchant_id=scope.metric.merchant_id, subject=scope.subject or "")
 
 
-def _counted_in_time(query: str, parameters: dict[str, Any]) -> list[tuple[Any, ...]]:
+def _counted_in_time(query: str, parameters: dict[str, Any], seconds_max: float) -> list[tuple[Any, ...]]:
     try:
         with transaction.atomic(), connection.cursor() as cursor:
-            cursor.execute(f"SET LOCAL statement_timeout = '{SECONDS_MAX}s'")
+            cursor.execute(f"SET LOCAL statement_timeout = {round(seconds_max * 1000)}")
             cursor.execute(query, parameters)
             found: list[tuple[Any, ...]] = cursor.fetchall()
             return found
@@ -235,9 +236,9 @@ def _counted_in_time(query: str, parameters: dict[str, Any]) -> list[tuple[Any, 
 def _value(scope: Scope, values: Sequence[Any]) -> Decimal:
     first = Decimal(values[0])
     if scope.metric.aggregation == Aggregation.AVG:
-        return _ratio(first, values[1])
+        return ratio(first, values[1])
     if scope.metric.aggregation == Aggregation.TIME_WEIGHTED_SUM:
-        return _ratio(first, _microseconds(scope.start, scope.end))
+        return ratio(first, _microseconds(scope.start, scope.end))
     return first
 
 
@@ -250,7 +251,7 @@ def _windows(scope: Scope, bounds: list[datetime], found: dict[int, Sequence[Any
         if is_held:
             length = _microseconds(start, end)
             _, added, weighted = values or (0, 0, 0)
-            shown.append(Window(start, end, _ratio(held * length + weighted, length)))
+            shown.append(Window(start, end, ratio(held * length + weighted, length)))
             held += added
         elif values is not None:
             shown.append(Window(start, end, _value(scope, values)))
@@ -261,14 +262,6 @@ def _windows(scope: Scope, bounds: list[datetime], found: dict[int, Sequence[Any
 
 def _microseconds(start: datetime, end: datetime) -> int:
     return (end - start) // timedelta(microseconds=1)
-
-
-def _ratio(amount: Decimal, by: int) -> Decimal:
-    """Divide, and round half away from zero to the decimals of a quantity."""
-    numerator, denominator = amount.as_integer_ratio()
-    denominator *= by
-    units = (2 * abs(numerator) * 10**PLACES + denominator) // (2 * denominator)
-    return Decimal(units if numerator >= 0 else -units).scaleb(-PLACES)
 
 
 # --- events ----------------------------------------------------------------------------------------------

@@ -267,6 +267,8 @@ def _gross(bucket: int, event_ids: list[UUID]) -> dict[UUID, int]:
 
 
 def _uses(event: UsageEvent, metrics: dict[UUID, BillableMetric]) -> Iterable[tuple[str, Decimal, str]]:
-    for metric_id, quantity, _ in event.properties:
+    for metric_id, quantity, _, *read in event.properties:
+        if read and read[0].get("metered"):
+            continue  # the plan does not sell it
         metric = metrics.get(UUID(hex=metric_id))
         yield (metric.name, Decimal(quantity), metric.unit) if metric else ("Other use", Decimal(quantity), "")

@@ -87,7 +87,7 @@ class Belongings:
 def belongings(caller: Caller, url: str) -> Belongings:
     """Make one of everything for a merchant."""
     product_id = callers.product(caller)["id"]
-    metric_id = callers.metric(caller, product_id)["id"]
+    metric_id = callers.metric(caller, product_id, eventType="completion", valueProperty="$.n")["id"]
     fee_id = callers.fee(caller, product_id)["id"]
     price_id = callers.price(caller, metric_id=metric_id, paymentTerm="in_arrears")["id"]
     flat_id = callers.price(caller, fee_id=fee_id, paymentTerm="in_arrears")["id"]
@@ -208,6 +208,7 @@ RESERVE = Request(
 )
 TERMS = {"invoiceDisplayName": "A", "model": "standard", "properties": {"unitPrice": "1"}, "paymentTerm": "in_arrears"}
 PERIOD = {"startTime": _ago, "endTime": _soon}
+SPAN = {"from": _ago, "to": _soon}
 
 REQUESTS = [
     Request("GET", "/v0/products", query=MERCHANT),
@@ -222,6 +223,8 @@ REQUESTS = [
     ),
     Request("GET", "/v0/billableMetrics/{metric}"),
     Request("PATCH", "/v0/billableMetrics/{metric}", {"name": "A"}),
+    Request("GET", "/v0/billableMetrics/{metric}/meter", query={**SPAN, "subject": Id("customer")}),
+    Request("GET", "/v0/billableMetrics/{metric}/events", query={**SPAN, "subject": Id("customer")}),
     Request("GET", "/v0/fees", query={**MERCHANT, "productId": Id("product")}),
     Request("POST", "/v0/fees", {**MERCHANT, **TEXTS, "productId": Id("product")}),
     Request("GET", "/v0/fees/{fee}"),
@@ -263,6 +266,19 @@ REQUESTS = [
     Request("GET", "/v0/wallets/{wallet}/topups/{top_up}"),
     USE,
     Request("POST", "/v0/usage/batch", {"events": [USE.body]}),
+    Request(
+        "POST",
+        "/v0/events",
+        {
+            "type": "completion",
+            "source": "a",
+            "subject": Id("customer"),
+            "namespace": Id("merchant"),
+            "idempotencyKey": _key,
+            "data": {"n": 1},
+        },
+        status=(202,),
+    ),
     RESERVE,
     Request("POST", "/v0/entitlements/{reservation}/extend", {"expiresIn": 900}),
     Request("GET", "/v0/usage", query={**PERIOD, **MERCHANT}),

@@ -5,7 +5,7 @@ from merchants.verification import rule
 CHECKS = (
     rule(
         "events_charged",
-        "a usage event has one charge for each of its properties, of its metric and quantity",
+        "a usage event has one charge for each of its properties that is not only metered, of its metric and quantity",
         "usg",
         """
         SELECT DISTINCT coalesce(p.id, c.source_id), format('property %s', coalesce(p.position, c.position))
@@ -14,6 +14,7 @@ CHECKS = (
                    (property.value ->> 0)::uuid AS metric_id, (property.value ->> 1)::numeric AS quantity
             FROM metering_usageevent e
             CROSS JOIN LATERAL jsonb_array_elements(e.properties) WITH ORDINALITY AS property (value, number)
+            WHERE property.value -> 3 -> 'metered' IS NULL
         ) p
         FULL JOIN (SELECT * FROM billing_charge WHERE kind = 'usage') c
             ON c.bucket = p.bucket AND c.source_id = p.id AND c.position = p.position
@@ -23,9 +24,40 @@ CHECKS = (
     ),
     rule(
         "events_have_properties",
-        "a usage event reports something",
+        "a usage event reports something; a meter event may be of a type that is read, and count for nothing",
         "usg",
-        "SELECT id, NULL FROM metering_usageevent WHERE jsonb_array_length(properties) = 0",
+        "SELECT id, NULL FROM metering_usageevent WHERE jsonb_array_length(properties) = 0 AND type IS NULL",
+    ),
+    rule(
+        "events_have_one_fate",
+        "an event is charged under a subscription, or it is a meter event of which nothing is priced",
+        "usg",
+        """
+        SELECT e.id, NULL
+        FROM metering_usageevent e
+        CROSS JOIN LATERAL (
+            SELECT count(*) FILTER (WHERE property -> 3 -> 'metered' IS NULL) AS priced, count(*) AS reported
+            FROM jsonb_array_elements(e.properties) AS property
+        ) AS uses
+        WHERE (e.subscription_id IS NOT NULL) <> (priced > 0) OR (e.type IS NULL AND priced < reported)
+        """,
+    ),
+    rule(
+        "metered_unpriced",
+        "what was only metered had no price: no subscription that ran then, and has not changed since, sells it",
+        "usg",
+        """
+        SELECT DISTINCT e.id, NULL
+        FROM metering_usageevent e
+        CROSS JOIN LATERAL jsonb_array_elements(e.properties) AS property (value)
+        JOIN billing_subscription s ON s.bucket = e.bucket AND s.customer_id = e.customer_id
+            AND s.started_at <= e.timestamp AND s.updated_at <= e.created_at
+            AND least(s.ending_at, s.terminated_at, 'infinity') > greatest(e.timestamp, e.created_at)
+        JOIN billing_planversionprice o ON o.plan_version_id = s.plan_version_id
+        JOIN billing_priceversion v ON v.id = o.price_version_id
+        JOIN billing_price p ON p.id = v.price_id AND p.billable_metric_id = (property.value ->> 0)::uuid
+        WHERE e.type IS NOT NULL AND property.value -> 3 -> 'metered' IS NOT NULL
+        """,
     ),
     rule(
         "refunds_negate",
@@ -160,10 +192,12 @@ CHECKS = (
         FROM metering_usageevent e
         LEFT JOIN customers_book b ON b.bucket = e.bucket AND b.customer_id = e.customer_id
         LEFT JOIN billing_subscription s ON s.bucket = e.bucket AND s.id = e.subscription_id
-        CROSS JOIN LATERAL jsonb_array_elements(e.properties) AS property (value)
+        LEFT JOIN LATERAL jsonb_array_elements(e.properties) AS property (value) ON true
         LEFT JOIN metering_billablemetric m ON m.id = (property.value ->> 0)::uuid
-        WHERE (b.merchant_id, s.merchant_id, s.customer_id, m.merchant_id)
-            IS DISTINCT FROM (e.merchant_id, e.merchant_id, e.customer_id, e.merchant_id)
+        WHERE b.merchant_id IS DISTINCT FROM e.merchant_id
+            OR (e.subscription_id IS NOT NULL
+                AND (s.merchant_id, s.customer_id) IS DISTINCT FROM (e.merchant_id, e.customer_id))
+            OR (property.value IS NOT NULL AND m.merchant_id IS DISTINCT FROM e.merchant_id)
         """,
     ),
     rule(

@@ -47,9 +47,9 @@ LEFT JOIN (
            CASE WHEN m.aggregation = 'LATEST' THEN h.timestamp END AS at,
            CASE WHEN m.aggregation = 'LATEST' THEN h.idempotency_key END AS key,
            CASE WHEN m.aggregation = 'LATEST' THEN c.position END AS position,
-           CASE WHEN v.model = 'matrix' THEN coalesce(h.properties -> c.position -> 3 -> 'groups', h.metadata) END
-               AS said,
-           count(*)
+           CASE WHEN v.model <> 'matrix' THEN NULL
+                WHEN h.properties -> c.position -> 3 -> 'groups' IS NULL THEN h.metadata
+                ELSE coalesce(h.metadata, '{}') || (h.properties -> c.position -> 3 -> 'groups') END AS said, count(*)
     FROM holding h
     JOIN billing_charge c ON c.bucket = h.bucket AND c.source_id = h.source_id AND c.position < h.charged
     LEFT JOIN billing_priceversion v ON v.id = c.price_version_id

@@ -45,6 +45,9 @@ class UsedPropertySerializer(serializers.Serializer[Any]):
     billableMetricId = IdField("bm")
     quantity = serializers.FloatField()
     price = serializers.CharField(required=False)
+    groups = serializers.DictField(child=serializers.CharField(), required=False, help_text="Its dimensions.")
+    value = serializers.CharField(required=False, help_text="What a unique count counts once.")
+    metered = ConstantField(True, required=False, help_text="No subscription of the customer's prices it.")
 
 
 class ChargedSerializer(serializers.Serializer[Any]):
@@ -87,7 +90,7 @@ class UsageCorrectionSerializer(serializers.Serializer[Any]):
     timestamp = InstantField(required=False)
     properties = UsedPropertySerializer(many=True, required=False)
     metadata = MetadataField(required=False)
-    billing = CorrectedSerializer()
+    billing = CorrectedSerializer(allow_null=True, help_text="null where the event was metered and not charged.")
 
 
 class UsageEventSerializer(serializers.Serializer[Any]):
@@ -97,15 +100,19 @@ class UsageEventSerializer(serializers.Serializer[Any]):
     object = ConstantField("usageEvent")
     customerId = IdField("cus")
     merchantId = IdField("org")
-    subscriptionId = IdField("sub")
+    subscriptionId = IdField("sub", allow_null=True, help_text="null where nothing was priced.")
     idempotencyKey = serializers.CharField()
     timestamp = InstantField()
     createdAt = InstantField()
     properties = UsedPropertySerializer(many=True)
     metadata = MetadataField(required=False)
     entitlementId = IdField("com", required=False)
-    billing = ChargedSerializer()
+    billing = ChargedSerializer(allow_null=True, help_text="null where the event was metered and not charged.")
     refund = ReturnedSerializer(required=False)
+    type = serializers.CharField(required=False, help_text="Of meter events, like the three that follow.")
+    source = serializers.CharField(required=False)  # type: ignore[assignment]  # a member, no option
+    subject = serializers.CharField(required=False)
+    data = serializers.DictField(required=False)  # type: ignore[assignment]  # a member, no option
     correction = UsageCorrectionSerializer(
         required=False, help_text="The one that holds; its billing is what all of them charged."
     )
@@ -123,6 +130,7 @@ class UsageQuerySerializer(PageSerializer):
     customerId = IdField("cus", source="customer_id", required=False)
     consumerId = IdField("org", source="consumer_id", required=False)
     subscriptionId = IdField("sub", source="subscription_id", required=False)
+    include = ChoiceField(choices=["metered"], required=False, help_text="Also events that were not charged.")
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         if not {"merchant_id", "customer_id", "consumer_id", "subscription_id"} & attrs.keys():
@@ -195,10 +203,13 @@ class UsageEvents(TenantView):
         operation_id="listUsageEvents", parameters=[UsageQuerySerializer], responses=page_of(UsageEventSerializer)
     )
     def get(self, request: Request) -> HttpResponse:
-        """List usage events, the newest first; the total is exact up to 10,000."""
+        """List usage events, the newest first; the total is exact up to 10,000.
+
+        Meter events that no subscription priced are listed with `include=metered`, and by the metric that counts them.
+        """
         query = self.read_query(UsageQuerySerializer)
         about = {name: query[name] for name in ("start", "end", "customer_id", "subscription_id") if name in query}
-        found = History(Scope(merchant_id=self.merchant_id, **about))
+        found = History(Scope(merchant_id=self.merchant_id, with_metered="include" in query, **about))
         return answer_page(found, query, _shown)
 
 

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
@@ -22,6 +22,7 @@ STATUSES: Final = {
     "included": "Included",
     "refunded": "Refunded",
     "reservation": "From reservation",
+    "metered": "Metered",
 }
 PERIODS: Final = {
     "1h": ("Last hour", timedelta(hours=1)),
@@ -46,6 +47,10 @@ class Use:
     quantity: Decimal
 
 
+NOTHING: Final = Use("Not counted", "", Decimal(0))  # a meter event that no metric's filters let through
+UNPRICED: Final = fmt.Aligned(fmt.DASH, "")
+
+
 @dataclass(frozen=True, slots=True)
 class EventRow:
     """One line of a list of events."""
@@ -56,9 +61,10 @@ class EventRow:
     customer: str
     uses: list[Use]
     gross: int
-    currency: str
+    currency: str  # empty where nothing was priced
     status: str
-    amount: fmt.Aligned = field(default=fmt.Aligned("", ""))
+    type: str = ""  # of a meter event
+    amount: fmt.Aligned = UNPRICED
 
     @property
     def more(self) -> int:
@@ -132,10 +138,15 @@ def described(events: Sequence[UsageEvent], merchant_id: UUID, by: str = RECORDE
             at=getattr(event, by),
             customer_id=ids.text("cus", event.customer_id),
             customer=names.get(event.customer_id, "Deleted customer"),
-            uses=[_use(line, metrics) for line in event.properties],
+            uses=[_use(line, metrics) for line in event.properties] or [NOTHING],
             gross=gross[event.id],
             currency=currencies.get(event.subscription_id, ""),
-            status=status(gross[event.id], captured[event.id], is_refunded=event.id in refunded),
+            status=(
+                status(gross[event.id], captured[event.id], is_refunded=event.id in refunded)
+                if event.subscription_id
+                else "metered"
+            ),
+            type=event.type or "",
         )
         for event in events
     ]
@@ -143,7 +154,10 @@ def described(events: Sequence[UsageEvent], merchant_id: UUID, by: str = RECORDE
 
 
 def status(gross: int, captured: int, *, is_refunded: bool) -> str:
-    """Name an event's fate. One that names a reservation which was closed by then drew on the free balance."""
+    """Name the fate of an event that was priced.
+
+    One that names a reservation which was closed by then drew on the free balance.
+    """
     if is_refunded:
         return "refunded"
     if captured:
@@ -193,6 +207,9 @@ def _narrow(merchant_id: UUID, since: dict[str, datetime], filters: Filters) -> 
 def _with_status(events: QuerySet[UsageEvent], wanted: str) -> QuerySet[UsageEvent]:
     if wanted not in STATUSES:
         return events
+    if wanted == "metered":
+        return events.filter(subscription_id__isnull=True)
+    events = events.filter(subscription_id__isnull=False)
     refunds = Exists(Refund.objects.filter(bucket=OuterRef("bucket"), usage_event_id=OuterRef("id")))
     if wanted == "refunded":
         return events.filter(refunds)
@@ -230,14 +247,13 @@ def _use(line: list[Any], metrics: dict[str, tuple[str, str]]) -> Use:
 
 def _aligned(rows: list[EventRow]) -> list[EventRow]:
     """Give a column of amounts the same decimals where it has one currency."""
-    if len({row.currency for row in rows}) > 1:
-        amounts = [fmt.Aligned(fmt.charge(row.gross, row.currency), "") for row in rows]
+    priced = [row for row in rows if row.currency]
+    if len({row.currency for row in priced}) > 1:
+        texts = [fmt.Aligned(fmt.charge(row.gross, row.currency), "") for row in priced]
     else:
-        amounts = fmt.align([row.gross for row in rows], rows[0].currency) if rows else []
-    return [
-        EventRow(row.id, row.at, row.customer_id, row.customer, row.uses, row.gross, row.currency, row.status, amount)
-        for row, amount in zip(rows, amounts, strict=True)
-    ]
+        texts = fmt.align([row.gross for row in priced], priced[0].currency) if priced else []
+    amounts = dict(zip((row.id for row in priced), texts, strict=True))
+    return [replace(row, amount=amounts.get(row.id, UNPRICED)) for row in rows]
 
 
 def price_versions(version_ids: Iterable[UUID]) -> dict[UUID, PriceVersion]:

@@ -49,6 +49,7 @@ class Fate:
     invoice: Invoice | None
     invoice_id: str
     refund: Refund | None
+    metered: list[events.Use]  # counted, and not priced
     received: dict[str, Any]
 
     @property
@@ -77,8 +78,9 @@ def of(event: UsageEvent) -> Fate:
         Reservation.objects.filter(bucket=bucket, id=event.reservation_id).first() if event.reservation_id else None
     )
     invoice_id = charges[0].invoice_id if charges else None
+    row = events.described([event], event.merchant_id)[0]
     return Fate(
-        row=events.described([event], event.merchant_id)[0],
+        row=row,
         event=event,
         subscription=subscription,
         subscription_id=ids.text("sub", subscription.id) if subscription else "",
@@ -88,8 +90,13 @@ def of(event: UsageEvent) -> Fate:
         invoice=Invoice.objects.filter(bucket=bucket, id=invoice_id).first() if invoice_id else None,
         invoice_id=ids.text("inv", invoice_id) if invoice_id else "",
         refund=Refund.objects.filter(bucket=bucket, usage_event_id=event.id).first(),
+        metered=_metered(event, row),
         received=_received(event),
     )
+
+
+def _metered(event: UsageEvent, row: events.EventRow) -> list[events.Use]:
+    return [use for use, line in zip(row.uses, event.properties, strict=False) if line[3:] and "metered" in line[3]]
 
 
 def _received(event: UsageEvent) -> dict[str, Any]:

@@ -12,13 +12,13 @@ from django.utils import timezone
 from billing import plans
 from dashboard import forms, pricing
 from dashboard.access import SeatedRequest, actor, page, public_id, to
-from dashboard.reads import catalogue
+from dashboard.reads import catalogue, meters
 from merchants import ids, products
 from merchants.errors import ServiceError
 from merchants.models import Product
 from metering import metrics
 from metering.models import BillableMetric
-from ui import pages
+from ui import charts, fmt, pages, spans
 
 
 @page("products:read")
@@ -48,7 +48,25 @@ def product(request: SeatedRequest, product_id: str) -> HttpResponse:
 @page("billableMetrics:read")
 def metric(request: SeatedRequest, metric_id: str) -> HttpResponse:
     view = catalogue.metric(merchant_id=request.seat.merchant.id, metric_id=public_id("bm", metric_id))
-    return _answer(request, "dashboard/metric.html", "metrics", view=view)
+    chart = _use_by_day(request, view.metric) if request.seat.may("usage:read") else None
+    return _answer(request, "dashboard/metric.html", "metrics", view=view, chart=chart)
+
+
+def _use_by_day(request: SeatedRequest, metric: BillableMetric) -> charts.Chart | None:
+    span = spans.span(spans.DEFAULT, now=timezone.now(), zone=request.seat.zone)
+    values = meters.daily(metric, span)
+    if values is None:
+        return None
+    return charts.bars(
+        charts.Plot(
+            id="use",
+            labels=span.labels,
+            series=[charts.Series(name=metric.name, tone="s1", values=values)],
+            axis=fmt.axis_count,
+            show=fmt.qty,
+            summary=f"{metric.name} per day, {span.title}.",
+        )
+    )
 
 
 @page("plans:read")
@@ -89,7 +107,8 @@ def metric_new(request: SeatedRequest) -> HttpResponse:
                 merchant_id=merchant_id, product_id=data.pop("product").id, now=timezone.now(), **data
             )
         except ServiceError as refusal:
-            forms.refuse(form, refusal, request_id=request.request_id)
+            names = {"valueProperty": "value_property"}
+            forms.refuse(form, refusal, request_id=request.request_id, names=names)
         else:
             messages.success(request, "Billable metric created. Put a price on it in a plan.")
             return redirect(to(request, "metric", ids.text("bm", made.id)))

@@ -115,7 +115,25 @@ CONTROLS: dict[str, tuple[str, set[str]]] = {
     ),
     "an event of nothing": (
         f"UPDATE metering_usageevent SET properties = '[]' WHERE {_EVENT}",
-        {"events_charged", "events_have_properties", "usage_recomputed"},
+        {"events_charged", "events_have_one_fate", "events_have_properties", "usage_recomputed"},
+    ),
+    "an event that lost its subscription": (
+        f"UPDATE metering_usageevent SET subscription_id = NULL WHERE {_EVENT}",
+        {"events_charged", "events_have_one_fate"},
+    ),
+    "a metered use that should have been charged": (
+        (
+            "UPDATE metering_usageevent SET properties = properties #- '{0,3,metered}' "
+            "WHERE subscription_id IS NULL AND properties <> '[]'"
+        ),
+        {"events_charged", "events_have_one_fate"},
+    ),
+    "a metered use that a subscription prices": (
+        (
+            "UPDATE metering_usageevent SET properties = jsonb_set(properties, '{1,0}', properties -> 0 -> 0) "
+            "WHERE type IS NOT NULL AND subscription_id IS NOT NULL"
+        ),
+        {"metered_unpriced"},
     ),
     "an event of another merchant": (
         f"UPDATE metering_usageevent SET merchant_id = customer_id WHERE {_EVENT}",

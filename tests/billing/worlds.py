@@ -8,11 +8,12 @@ from typing import Any
 
 from billing.models import PriceVersion
 from charging import execution
-from charging.commands import Line, Property, RecordUsage, Refund, Release, Reserve
+from charging.commands import Line, MeterEvent, Metering, Property, RecordUsage, Refund, Release, Reserve
 from charging.outcomes import Done
 from entitlements import budgets
 from entitlements.budgets import NewBudget
 from merchants import ids
+from metering.models import BillableMetric
 from tests import factories
 from tests.billing import buyers
 from tests.billing.buyers import Buyer
@@ -31,6 +32,7 @@ class World:
     busy: Buyer
     gone: Buyer
     abroad: Buyer
+    unsold: BillableMetric
 
 
 def world() -> World:
@@ -55,7 +57,7 @@ def world() -> World:
         product=product, prices=prices, currency="JPY", tax_behavior="inclusive", default_tax_rate=Decimal(10)
     )
     abroad = buyers.subscribe(product.merchant, yen, at=START, balance="5000")
-    made = World(calls, tokens, minutes, busy, gone, abroad)
+    made = World(calls, tokens, minutes, busy, gone, abroad, factories.metric(product=product, name="Unsold"))
     _live(made)
     return made
 
@@ -88,6 +90,9 @@ def _live(made: World) -> None:
         record(buyer, (minutes, 1), at=START)
     buyers.settle()
     _limit(made)
+    meter(busy, calls.price.billable_metric, made.unsold)
+    meter(made.gone, calls.price.billable_metric)
+    meter(made.gone)
     record(busy, (calls, 11), (minutes, 1), metadata={"agent": "y"})
     refund(busy, record(busy, (calls, 5), metadata={"agent": "x"}))
     record(busy, (calls, 3), reservation_id=reserve(busy, calls, 20, metadata={"agent": "x"}), metadata={"agent": "z"})
@@ -131,6 +136,15 @@ def record(buyer: Buyer, *used: tuple, at: datetime | None = None, **options) ->
         )
     )
     return event_id
+
+
+def meter(buyer: Buyer, *metrics: BillableMetric) -> None:
+    """Record a meter event that counts for four of each metric."""
+    now = buyers.books.Book.objects.get(customer_id=buyer.customer.id).test_clock
+    properties = tuple(Property(metric.id.bytes, Decimal(4), None, {"model": "large"}) for metric in metrics)
+    event = Metering(MeterEvent("completion", "api", "a customer", b"{}"), untimed=True)
+    named = (ids.new_raw(buyer.bucket), buyer.customer.id.bytes, buyer.merchant.id.bytes, f"event-{next(_keys)}")
+    run(RecordUsage(*named, b"0" * 16, now, properties, metering=event))
 
 
 def reserve(buyer: Buyer, price: PriceVersion, quantity: int, **options: Any) -> bytes:

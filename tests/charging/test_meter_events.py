@@ -61,6 +61,7 @@ class TestParse:
 
         assert (found.type, found.source, found.subject, found.key) == ("completion", "api", SUBJECT, "k")
         assert (found.timestamp, found.data, found.metadata) == (NOW, {"tokens": 5}, None)
+        assert parse(event(metadata={"agent": "a"}))[0].metadata == {"agent": "a"}
 
     def test_reads_all_three_modes_of_cloud_events_alike(self):
         whole = cloud(time="2026-11-15T12:00:00Z", traceparent="00-ab", attempt=2, datacontenttype="application/json")
@@ -113,6 +114,8 @@ class TestParse:
             ({"data": []}, "data"),
             ({"timestamp": "2026-11-15"}, "timestamp"),
             ({"idempotencyKey": "a b"}, "idempotencyKey"),
+            ({"metadata": {"a": 1}}, "metadata"),
+            ({"metadata": {"": "a"}}, "metadata"),
             ({"specversion": "1.0"}, "specversion"),
         ],
     )

@@ -12,7 +12,7 @@ from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.validation import validate_schema
 from rest_framework.views import APIView
 
-from charging import answers, commands
+from charging import answers, commands, meter_events
 from charging.api.usage import UsageEventSerializer
 from charging.book import Event
 from config import lane_schema, openapi
@@ -111,6 +111,7 @@ _RAW, _AT = ids.new_raw(7), datetime(2026, 11, 15)
 EVENT: dict[str, Any] = {name: _RAW for name in Event.__struct_fields__ if name == "id" or name.endswith("_id")}
 EVENT |= {"timestamp": _AT, "created_at": _AT, "key": "k", "currency": "USD", "net": 0, "tax": 0, "gross": 0}
 EVENT |= {"properties": [[_RAW.hex(), "1", None]], "metadata": {"a": "b"}}
+EVENT |= {"meter": commands.MeterEvent("t", "s", "x", {})}
 
 
 class TestTheLanesExamples:
@@ -124,6 +125,15 @@ class TestTheLanesExamples:
         assert command.key == lane_schema.USAGE_EXAMPLE["idempotencyKey"]
         batch = commands.parse_batch(self.body({"events": [lane_schema.USAGE_EXAMPLE]}), self.merchant_id)
         assert isinstance(batch[0], commands.RecordUsage)
+
+    @pytest.mark.parametrize(
+        ("example", "media_type"),
+        [(lane_schema.EVENT_EXAMPLE, "application/json"), (lane_schema.CLOUD_EVENT_EXAMPLE, meter_events.CLOUD)],
+    )
+    def test_are_accepted_as_meter_events(self, example, media_type):
+        headers = {b"content-type": media_type.encode()}
+        [report] = meter_events.parse(self.body(example), headers, self.merchant_id).events
+        assert isinstance(report, meter_events.Report)
 
     def test_are_accepted_as_reservations(self):
         reserve = commands.parse_reserve(
@@ -142,6 +152,7 @@ class TestTheLanesExamples:
             (lane_schema.RecordUsageSerializer, commands._WireUsage),
             (lane_schema.UsagePropertySerializer, commands._WireProperty),
             (lane_schema.RecordUsageBatchSerializer, commands._WireBatch),
+            (lane_schema.IngestEventSerializer, meter_events._WireEvent),
             (lane_schema.ReserveSerializer, commands._WireReserve),
             (lane_schema.ReserveLineSerializer, commands._WireLine),
             (lane_schema.ExtendSerializer, commands._WireExtend),
@@ -157,6 +168,12 @@ class TestTheLanesExamples:
         shown = UsageEventSerializer()
         assert set(answers.usage_event(event)) == set(shown.fields) - {"refund", "correction"}
         assert set(answers.usage_event(event)["billing"]) == set(shown.fields["billing"].fields)
+
+    def test_show_the_members_that_meter_events_are_answered_with(self):
+        event = Event(**{name: EVENT.get(name) for name in Event.__struct_fields__})
+        command = commands.RecordUsage(_RAW, _RAW, _RAW, "k", b"", _AT, (), metering=commands.Metering(event.meter))
+
+        assert set(answers.meter_event(event, command)) == set(lane_schema.IngestedEventSerializer().fields)
 
 
 @pytest.mark.django_db

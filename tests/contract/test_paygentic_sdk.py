@@ -41,6 +41,9 @@ class Shop:
             aggregation="SUM",
             merchant_id=self.merchant_id,
             product_id=self.product.id,
+            event_type="completion",
+            value_property="$.requests",
+            group_by={"model": "$.model"},
         )
         self.price = self.client.prices.create(
             invoice_display_name="Requests",
@@ -278,6 +281,54 @@ class TestUsage:
         with pytest.raises(errors.Error) as again:
             shop.client.usage_events.refund(id=event.id)
         assert again.value.raw_response.status_code == 422
+
+
+class TestMeterEvents:
+    def test_are_ingested_once_and_charged(self, shop):
+        shop.fund("10")
+        said: Any = {
+            "type_": "completion",
+            "source": "api",
+            "subject": shop.customer.customer_id,
+            "data": {"requests": 1_000, "model": "large"},
+            "idempotency_key": "job-1",
+        }
+
+        first = shop.client.events.ingest(**said, namespace=shop.merchant_id, timestamp=datetime.now(UTC))
+        other = shop.client.events.ingest(**said | {"idempotency_key": None})
+        with pytest.raises(errors.Error) as refused:
+            shop.client.events.ingest(**said | {"type_": "unknown", "idempotency_key": None})
+
+        assert (first.type, first.subject, first.idempotency_key) == ("completion", shop.customer.customer_id, "job-1")
+        assert other.id != first.id
+        assert refused.value.raw_response.status_code == 422
+        charged = shop.client.usage_events.get(id=first.id)
+        assert (charged.billing.total_amount, charged.properties[0].quantity) == (2_500_000_000, 1_000)
+
+    def test_are_metered(self, shop):
+        shop.fund("10")
+        shop.use(5)
+        for model in ("large", "small"):
+            data = {"requests": 100, "model": model}
+            shop.client.events.ingest(type_="completion", source="api", subject=shop.customer.customer_id, data=data)
+        now = datetime.now(UTC)
+        span: Any = {"id": shop.metric.id, "from_": now - timedelta(hours=1), "to": now + timedelta(hours=1)}
+
+        meter = shop.client.billable_metrics.meter(
+            **span, subject=shop.customer.customer_id, window_size="HOUR", group_by="model"
+        )
+        large = shop.client.billable_metrics.meter(**span, filter_group_by='{"model": "large"}')
+        listed = shop.client.billable_metrics.list_events(**span)
+
+        assert (meter.total_value, large.total_value) == (205, 100)
+        assert sum(window.value for window in meter.windowed_values) == 205
+        assert {group.group_by["model"]: group.value for group in meter.grouped_values} == {
+            "": 5,
+            "large": 100,
+            "small": 100,
+        }
+        assert [each.type for each in listed.events] == ["completion", "completion", "usage"]
+        assert listed.pagination.total == 3
 
 
 class TestInvoices:

@@ -9,6 +9,7 @@ from billing.models import Wallet
 from merchants import ids
 from merchants.models import ApiKey, Membership
 from tests import browsing, scenes
+from tests.dashboard.reads.test_events import meter_event
 
 if TYPE_CHECKING:
     from tests.scenes import Scene
@@ -29,8 +30,15 @@ def paths(scene: "Scene") -> list[str]:
     plan = f"/plans/{ids.text('plan', scene.plan.id)}"
     member = f"/settings/team/{ids.text('mem', Membership.objects.get(user=scene.user).id)}"
     key = f"/keys/{ids.text('key', ApiKey.objects.get(merchant=scene.test).id)}"
+    metric = scene.metrics[0]
+    metric.event_type, metric.value_property = "completion", "$.response.usage.completion_tokens_details['all of them']"
+    metric.group_by = {"model": "$.model"}
+    metric.filters = [{"property": "$.tier", "operator": "in", "values": ["paid", "trial", "enterprise"]}]
+    metric.save()
+    metered = meter_event(scene, [metric.id.hex, "4", None, {"groups": {"model": "large"}, "metered": True}])
     return [
-        "/", "/events", "/events?q=nothing", f"/events/{ids.text('usg', buyer.events[4].id)}", "/customers", customer,
+        "/", "/events", "/events?q=nothing", f"/events/{ids.text('usg', buyer.events[4].id)}", f"/events/{metered}",
+        "/customers", customer,
         "/customers/new", f"{customer}/subscribe", f"{customer}/portal/{ids.text('sub', buyer.subscription.id)}",
         f"{customer}/wallets/{ids.text('acc', buyer.wallet.id)}/top-up", "/products",
         f"/products/{ids.text('prod', scene.product.id)}", "/metrics",

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from dashboard.reads import events, fate
 from merchants import ids
+from metering.models import UsageEvent
 from tests import scenes
 
 LIST_QUERIES_MAX = 6
@@ -21,6 +22,55 @@ FATE_QUERIES_MAX = 18
 def found(scene: scenes.Scene, **filters: Any) -> list[events.EventRow]:
     asked = events.Filters(**filters)
     return events.explore(merchant_id=scene.test.id, filters=asked, cursor="", now=scene.now).rows
+
+
+def meter_event(scene: scenes.Scene, *lines: list[Any], **columns: Any) -> str:
+    """An event of the first customer's that came with data, just now; returns its id."""
+    buyer = scene.buyers[0]
+    bucket = buyer.customer.bucket
+    event = UsageEvent.objects.create(
+        bucket=bucket,
+        id=ids.new(bucket),
+        customer_id=buyer.customer.id,
+        merchant_id=scene.test.id,
+        idempotency_key="meter-1",
+        fingerprint=b"",
+        timestamp=scene.now,
+        created_at=scene.now,
+        properties=list(lines),
+        **{"type": "completion", "source": "api", "subject": "crm-1", "data": {"tokens": 4}, **columns},
+    )
+    return ids.text("usg", event.id)
+
+
+class TestMeterEvents:
+    def test_that_nothing_priced_are_metered(self, scene: scenes.Scene) -> None:
+        event_id = meter_event(scene, [scene.metrics[0].id.hex, "4", None, {"metered": True}])
+
+        [row] = found(scene, status="metered")
+
+        assert (row.id, row.status_words, row.type) == (event_id, "Metered", "completion")
+        assert (row.amount.text, row.uses[0].quantity) == ("–", 4)
+        assert row in found(scene)
+        for status in ("charged", "included", "refunded", "reservation"):
+            assert event_id not in [each.id for each in found(scene, status=status)]
+
+    def test_that_count_for_nothing_say_so(self, scene: scenes.Scene) -> None:
+        meter_event(scene)
+
+        [row] = found(scene, status="metered")
+
+        assert (row.uses[0].metric, row.more) == ("Not counted", 0)
+
+    def test_show_what_was_sent_and_what_was_only_metered(self, scene: scenes.Scene) -> None:
+        event_id = meter_event(scene, [scene.metrics[0].id.hex, "4", None, {"groups": {"a": "b"}, "metered": True}])
+
+        shown = fate.of(UsageEvent.objects.get(id=ids.parse("usg", event_id)))
+
+        assert (shown.subscription, shown.charges) == (None, [])
+        assert [(use.metric, use.quantity) for use in shown.metered] == [(scene.metrics[0].name, 4)]
+        assert (shown.received["type"], shown.received["data"]) == ("completion", {"tokens": 4})
+        assert shown.received["properties"][0]["groups"] == {"a": "b"}
 
 
 class TestExplore:

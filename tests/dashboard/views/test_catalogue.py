@@ -53,6 +53,27 @@ class TestNew:
         assert response.status_code == 200
         assert not Plan.objects.filter(name="Pro").exists()
 
+    def test_metric_reads_events(self, browser_of: Client, quiet: scenes.Scene) -> None:
+        form = {"product": quiet.product.id, "name": "Frames", "unit": "frame", "aggregation": "SUM"}
+        reads = {"event_type": "render", "value_property": "$.frames"}
+        without = browser_of.post("/judgebox/test/metrics/new", {**form, "event_type": "render"}).content
+        wrong = browser_of.post("/judgebox/test/metrics/new", {**form, **reads, "value_property": "$.*"}).content
+        page = browser_of.post("/judgebox/test/metrics/new", {**form, **reads}, follow=True).content.decode()
+        assert b"valueProperty is needed to read events for SUM" in without
+        assert b"(character 1)" in wrong
+        assert "<code>render</code>" in page
+        assert "<code>$.frames</code>" in page
+
+
+class TestMetric:
+    def test_shows_how_much_was_used(self, scene: scenes.Scene, owner: Client) -> None:
+        path = f"/judgebox/test/metrics/{ids.text('bm', scene.metrics[0].id)}"
+        page = owner.get(path).content.decode()
+        assert f"{scene.metrics[0].name} per day" in page
+        scene.metrics[0].aggregation = "TIME_WEIGHTED_SUM"
+        scene.metrics[0].save()
+        assert "per day" not in owner.get(path).content.decode()
+
 
 class TestPriceNew:
     def path(self, quiet: scenes.Scene) -> str:

@@ -4,6 +4,7 @@ from django.test import Client
 
 from merchants import ids
 from tests import scenes
+from tests.dashboard.reads.test_events import meter_event
 
 
 class TestListing:
@@ -33,6 +34,15 @@ class TestShow:
         assert b"<html" in page
         assert b"job-0-1" in page
         assert b"Ledger entry" in page
+
+    def test_shows_a_meter_event(self, scene: scenes.Scene, owner: Client) -> None:
+        event_id = meter_event(scene, [scene.metrics[0].id.hex, "4", None, {"metered": True}])
+        page = owner.get(f"/judgebox/test/events/{event_id}").content.decode()
+        assert "Metered, not priced" in page
+        assert "<dt>Type</dt><dd>completion</dd>" in page
+        assert "crm-1" in page
+        assert event_id in owner.get("/judgebox/test/events").content.decode()
+        assert event_id in owner.get("/judgebox/test/events", {"status": "metered"}).content.decode()
 
     def test_does_not_exist_in_the_other_mode(self, scene: scenes.Scene, owner: Client) -> None:
         event_id = ids.text("usg", scene.buyers[0].events[0].id)
