@@ -133,7 +133,9 @@ def _rate(
             accumulator, charged = counter.accumulator, counter.charged
         else:
             counter, accumulator, charged = before.counter, before.accumulator, before.totals
-        usage = rating.Usage(item.quantity, item.price, command.timestamp, command.key, command.metadata)
+        # What was read from the event itself comes before what its sender noted beside it.
+        said = command.metadata if item.groups is None else {**(command.metadata or {}), **item.groups}
+        usage = rating.Usage(item.quantity, item.price, command.timestamp, command.key, said)
         try:
             accumulator = rating.accumulate(price.model, accumulator, usage, price.aggregation)
         except rating.Unratable as refusal:

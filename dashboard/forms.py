@@ -142,7 +142,14 @@ class NewMetric(forms.Form):
     )
     aggregation = forms.ChoiceField(
         label="Aggregation",
-        choices=[(Aggregation.SUM.value, "Sum of quantities"), (Aggregation.COUNT.value, "Count of events")],
+        choices=[
+            (Aggregation.SUM.value, "Sum of quantities"),
+            (Aggregation.COUNT.value, "Count of events"),
+            (Aggregation.MAX.value, "Highest value"),
+            (Aggregation.MIN.value, "Lowest value"),
+            (Aggregation.AVG.value, "Average"),
+            (Aggregation.LATEST.value, "Latest value"),
+        ],
         widget=forms.RadioSelect,
         initial=Aggregation.SUM.value,
     )

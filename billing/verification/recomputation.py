@@ -31,7 +31,8 @@ LEFT JOIN (
            CASE WHEN m.aggregation = 'LATEST' THEN e.timestamp END AS at,
            CASE WHEN m.aggregation = 'LATEST' THEN e.idempotency_key END AS key,
            CASE WHEN m.aggregation = 'LATEST' THEN c.position END AS position,
-           CASE WHEN v.model = 'matrix' THEN e.metadata END AS said, count(*)
+           CASE WHEN v.model = 'matrix' THEN coalesce(e.metadata, '{}')
+               || coalesce(e.properties -> c.position -> 3 -> 'groups', '{}') END AS said, count(*)
     FROM billing_charge c
     JOIN metering_usageevent e ON e.bucket = c.bucket AND e.id = c.source_id
     LEFT JOIN billing_priceversion v ON v.id = c.price_version_id
