@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks import generators, machine, profiling, report, storing
+from benchmarks import generators, machine, profiling, rating_speed, report, storing
 from benchmarks.stack import BUILD, ROOT, Stack, connect_django, running
 from benchmarks.suite import SETTLED_SECONDS_MAX, Options, Suite
 from benchmarks.workloads import Caller
@@ -103,6 +103,7 @@ def _measure(stack: Stack, given: argparse.Namespace) -> dict[str, Any]:
         "events_stored": results.stored_events,
         "memory": results.memory,
         "memory_stored": results.memory_stored,
+        "rated": rating_speed.measure(),
         "profile": profile,
         "lost": results.lost,
         "refused": sum(each.refused for each in [*results.samples, *results.stored]),

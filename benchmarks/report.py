@@ -151,6 +151,8 @@ def table(report: dict[str, Any]) -> str:
         *(_memory("Memory with events stored", report["memory_stored"]) if report["memory_stored"] else []),
         *(_profile(report["profile"]) if report["profile"] else []),
         "",
+        *_rated(report["rated"]),
+        "",
         f"Every acknowledged event is recorded: {'no: ' + '; '.join(report['lost']) if report['lost'] else 'yes'}",
         f"Refused requests: {report['refused']}",
         f"manage.py verify: {report['verify']}",
@@ -201,6 +203,11 @@ def _memory(title: str, processes: Sequence[Memory]) -> list[str]:
     )
     total = sum(each.pss_mb for each in processes)
     return ["", f"{title}, in MB (all together: {total:.0f})", f"  {'':9}{'RSS':>8}{'PSS':>8}", *rows]
+
+
+def _rated(rated: dict[str, float]) -> list[str]:
+    rates = [f"  {name:16}{each:12,.0f}" for name, each in rated.items()]
+    return ["Uses rated a second on one core, by arithmetic alone", *rates]
 
 
 def _profile(profile: Profile) -> list[str]:

@@ -3,9 +3,9 @@
 How money, quantities and units are printed is the pages' business: they hand in a Voice.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from decimal import Decimal
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from billing import rating
 from billing.money import EXACT, round_nanos
@@ -39,13 +39,17 @@ _WHICH: dict[Aggregation, str] = {
 }
 
 
-class Voice(NamedTuple):
+class Voice(Protocol):
     """How a page prints an amount of money, a number, one unit, and so many of them."""
 
-    price: Callable[[Decimal], str]
-    number: Callable[[Decimal], str]
-    unit: str
-    units: Callable[[Decimal], str]
+    @property
+    def unit(self) -> str: ...
+
+    def price(self, amount: Decimal) -> str: ...
+
+    def number(self, number: Decimal) -> str: ...
+
+    def units(self, quantity: Decimal) -> str: ...
 
 
 class Example(NamedTuple):

@@ -78,7 +78,7 @@ class RecordUsageSerializer(serializers.Serializer[Any]):
     properties = UsagePropertySerializer(many=True, help_text=f"1 to {commands.PROPERTIES_MAX}, of one product.")
     entitlementId = IdField("com", required=False, help_text="The reservation to draw from.")
     final = FlagField(required=False, help_text="Close the reservation: what is left goes back at once.")
-    metadata = MetadataField(required=False, help_text=ATTRIBUTES)
+    metadata = MetadataField(required=False, help_text=f"{ATTRIBUTES} Prices by `matrix` go by what it says.")
 
 
 class RecordUsageBatchSerializer(serializers.Serializer[Any]):

@@ -11,7 +11,7 @@ from dashboard.reads import audit_log, events
 from merchants.errors import ServiceError, ValidationFailed
 from merchants.models import Product, Role
 from metering import matching, paths
-from metering.models import Aggregation, BillableMetric
+from metering.models import Aggregation
 
 NAME_LENGTH_MAX = 200
 DESCRIPTION_LENGTH_MAX = 2000
@@ -166,7 +166,14 @@ class NewMetric(forms.Form):
     )
     aggregation = forms.ChoiceField(
         label="Aggregation",
-        choices=[(Aggregation.SUM.value, "Sum of quantities"), (Aggregation.COUNT.value, "Count of events")],
+        choices=[
+            (Aggregation.SUM.value, "Sum of quantities"),
+            (Aggregation.COUNT.value, "Count of events"),
+            (Aggregation.MAX.value, "Highest value"),
+            (Aggregation.MIN.value, "Lowest value"),
+            (Aggregation.AVG.value, "Average"),
+            (Aggregation.LATEST.value, "Latest value"),
+        ],
         widget=forms.RadioSelect,
         initial=Aggregation.SUM.value,
     )
@@ -236,26 +243,6 @@ def _unit_price(label: str, help_text: str) -> forms.DecimalField:
         help_text=help_text,
         widget=forms.TextInput(attrs={"inputmode": "decimal", "autocomplete": "off"}),
     )
-
-
-class NewMetricPrice(forms.Form):
-    """A standard price of a metric: every unit costs the same."""
-
-    metric = MerchantChoice(queryset=BillableMetric.objects.none(), label="Metric", empty_label="Choose a metric")
-    unit_price = _unit_price("Unit price", "Up to 9 decimals. A price of 0.001 charges 1.00 for every 1,000 units.")
-    payment_term = forms.ChoiceField(
-        label="Paid",
-        choices=[
-            (PaymentTerm.INSTANT.value, "At once, from the prepaid balance"),
-            (PaymentTerm.IN_ARREARS.value, "On the invoice after the period"),
-        ],
-        widget=forms.RadioSelect,
-        initial=PaymentTerm.INSTANT.value,
-    )
-
-    def __init__(self, data: Any = None, *, metrics: Any) -> None:
-        super().__init__(data)
-        self.fields["metric"].queryset = metrics  # type: ignore[attr-defined]
 
 
 class NewFeePrice(forms.Form):

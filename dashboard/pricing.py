@@ -3,18 +3,21 @@
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from typing import Any, cast
 from uuid import UUID
 
 from django.db import transaction
 
-from billing import catalogue, money, plans, prices, rating
+from billing import catalogue, plans, prices, wording
 from billing.catalogue import NewPrice
 from billing.models import PlanVersion
 from merchants.audit import Actor
 from merchants.errors import ValidationFailed
+from metering.aggregation import Aggregation
+from metering.models import BillableMetric
+from ui import fmt
 
 STANDARD = "standard"
-PREVIEW_QUANTITIES = (Decimal(1), Decimal(100), Decimal(10_000), Decimal(1_000_000))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,22 +36,24 @@ def sell_metric(
     plan_id: UUID,
     metric_id: UUID,
     name: str,
-    unit_price: Decimal,
+    model: str,
+    properties: dict[str, Any],
     payment_term: str,
     actor: Actor,
     now: datetime,
 ) -> PlanVersion:
-    """Price a metric at so much a unit, and give the plan a next version that sells it.
+    """Price a metric, and give the plan a next version that sells it.
 
     Raises:
         NotFound: the merchant has no such plan or metric.
         ValidationFailed: the price is none, or the plan sells this metric already.
+        Unprocessable: the model makes no sense for this metric.
     """
     new = NewPrice(
         display_name=name,
         payment_term=payment_term,
-        model=STANDARD,
-        properties={"unitPrice": f"{unit_price:f}"},
+        model=model,
+        properties=properties,
         metric_id=metric_id,
     )
     with transaction.atomic():
@@ -80,14 +85,32 @@ def sell_fee(*, merchant_id: UUID, plan_id: UUID, fee: NewFee, actor: Actor, now
         return _sell(merchant_id, plan_id, new, actor, now)
 
 
-def preview(unit_price: str) -> list[tuple[Decimal, int]]:
-    """Say what some quantities cost in nanos at a unit price that is being typed; nothing for what is no price."""
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """A price in words, and what some quantities cost by it."""
+
+    words: str
+    examples: list[wording.Example]
+
+
+def explain(model: prices.ChargeModel, *, unit: str, currency: str, aggregation: Aggregation = "SUM") -> Explained:
+    """Say what a customer pays by a charge model; without a currency, amounts are plain numbers."""
+    voice = fmt.Voice(currency, unit)
+    return Explained(wording.in_words(model, voice, aggregation), wording.examples(model))
+
+
+def preview(
+    model: str, properties: dict[str, Any], *, currency: str, metric: BillableMetric | None = None
+) -> Explained | None:
+    """Explain a price that is being typed, perhaps of a metric already; nothing for what is no price yet."""
     try:
-        model = prices.parse_model(STANDARD, {"unitPrice": unit_price.strip()})
+        parsed = prices.parse_model(model, properties)
     except ValidationFailed:
-        return []
-    used = [rating.Accumulator(quantity=quantity) for quantity in PREVIEW_QUANTITIES]
-    return [(each.quantity, money.round_nanos(rating.total(model, each))) for each in used]
+        return None
+    if metric is None:
+        return explain(parsed, unit="unit", currency=currency)
+    aggregation = cast(Aggregation, metric.aggregation)
+    return explain(parsed, unit=metric.unit, currency=currency, aggregation=aggregation)
 
 
 def _sell(merchant_id: UUID, plan_id: UUID, new: NewPrice, actor: Actor, now: datetime) -> PlanVersion:

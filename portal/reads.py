@@ -5,13 +5,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, cast
 from uuid import UUID
 
 from django.db.models import Sum
 
+from billing import wording
 from billing.models import Charge, CustomerRollup, Invoice, InvoiceRollup, PriceVersion, Subscription, Wallet
+from billing.prices import ChargeModel, Standard, parse_model
 from merchants import ids
+from metering.aggregation import Aggregation
 from metering.models import BillableMetric, UsageEvent
 from ui import charts, fmt
 from ui.spans import Span
@@ -33,6 +36,7 @@ class Line:
     unit_price: Decimal | None
     net: int
     cost: fmt.Aligned
+    words: str = ""  # of a price that is more than so much a unit
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,11 +143,11 @@ def _period(
     versions = {
         version.id: version for version in PriceVersion.objects.filter(id__in={version_id for _, version_id, _ in sums})
     }
-    rows = _rows(sums, versions, metrics)
+    rows = _rows(sums, versions, metrics, subscription.currency)
     total = sum(row.net for row in rows)
     costs = fmt.align([*[row.net for row in rows], total], subscription.currency, fmt.NANO_PLACES)
     lines = [
-        Line(row.name, tones.get(row.name, ""), row.quantity, row.unit, row.unit_price, row.net, cost)
+        Line(row.name, tones.get(row.name, ""), row.quantity, row.unit, row.unit_price, row.net, cost, row.words)
         for row, cost in zip(rows, costs, strict=False)
     ]
     return Period(subscription.period_start, subscription.period_end, lines, total, costs[-1])
@@ -170,7 +174,7 @@ def _sums(subscription: Subscription, pots: list[Wallet]) -> dict[_Key, _Sum]:
 
 
 def _rows(
-    sums: dict[_Key, _Sum], versions: dict[UUID, PriceVersion], metrics: dict[UUID, BillableMetric]
+    sums: dict[_Key, _Sum], versions: dict[UUID, PriceVersion], metrics: dict[UUID, BillableMetric], currency: str
 ) -> list[Line]:
     lines = []
     for (kind, version_id, metric_id), entry in sorted(sums.items(), key=lambda item: -item[1].net):
@@ -178,20 +182,27 @@ def _rows(
             continue
         metric = metrics.get(metric_id) if metric_id else None
         version = versions[version_id]
-        stated = version.properties.get("unitPrice")
+        model = parse_model(version.model, version.properties)
+        unit_price = model.unit_price if metric and isinstance(model, Standard) else None
         lines.append(
             _line(
                 metric.name if metric else version.display_name,
                 entry.net,
                 quantity=entry.quantity if metric else None,
                 unit=metric.unit if metric else "",
-                unit_price=Decimal(stated) if stated is not None and metric else None,
+                unit_price=unit_price,
+                words=_words(model, metric, currency) if metric and unit_price is None else "",
             )
         )
     refunded = sum(entry.net for (kind, _, _), entry in sums.items() if kind == Charge.Kind.REFUND)
     tax = sum(entry.tax for entry in sums.values())
     extra = [_line(name, net) for name, net in (("Refunds", refunded), ("Tax", tax)) if net]
     return lines + extra
+
+
+def _words(model: ChargeModel, metric: BillableMetric, currency: str) -> str:
+    aggregation = cast(Aggregation, metric.aggregation)
+    return wording.in_words(model, fmt.Voice(currency, metric.unit), aggregation)
 
 
 def _line(name: str, net: int, **columns: Any) -> Line:

@@ -154,6 +154,30 @@ def one(unit: str) -> str:
     return f"{lead}{space}{word[:-cut]}"
 
 
+class Voice(NamedTuple):
+    """How prices are told in one currency and one unit; without a currency, amounts are plain numbers."""
+
+    currency: str
+    counted: str
+
+    @property
+    def unit(self) -> str:
+        """What one unit is called."""
+        return one(self.counted)
+
+    def price(self, amount: Decimal) -> str:
+        """A unit price, never rounded."""
+        return price(amount, self.currency) if self.currency else qty(amount)
+
+    def number(self, number: Decimal) -> str:
+        """A number, exact and grouped."""
+        return qty(number)
+
+    def units(self, quantity: Decimal) -> str:
+        """So many units: ``1,000 requests``."""
+        return f"{qty(quantity)} {units(quantity, self.counted)}"
+
+
 def delta(current: int | Decimal, previous: int | Decimal) -> Delta:
     """The change from one span to the next: ``+30.1%``, ``−46.6%``, ``New`` when there was nothing before."""
     if not previous:

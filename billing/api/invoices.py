@@ -30,6 +30,7 @@ from merchants.serializers import (
     page_of,
 )
 from merchants.tenancy import TenantView
+from metering.models import Aggregation
 
 LINES_DEFAULT = 100
 LINES_MAX = 1_000
@@ -118,7 +119,7 @@ class InvoiceLineItemSerializer(serializers.Serializer[Any]):
     metricUnit = serializers.CharField()
     periodStart = InstantField(source="period_start", help_text="The period the charges belong to.")
     chargeCount = serializers.IntegerField(source="charges")
-    quantity = QuantityField()
+    quantity = QuantityField(help_text="The sum of what was reported, whatever the metric's aggregation.")
     unitPrice = serializers.CharField(help_text="Of the price, or what one unit came to where it varies.")
     taxRate = FractionField(source="tax_rate")
     totalPrice = DecimalTextField(source="net")
@@ -155,9 +156,10 @@ class _LineFacts:
 
 
 def _unit_price(line: Line) -> str:
-    stated = line.price.properties.get("unitPrice")
-    if isinstance(stated, str):
-        return stated
+    """The price's own, where the line is that much for each of what was reported; else what it came to for each."""
+    metric, properties = line.price.price.billable_metric, line.price.properties
+    if properties.keys() == {"unitPrice"} and (metric is None or metric.aggregation == Aggregation.SUM):
+        return str(properties["unitPrice"])
     each = money.to_decimal(line.net) / line.quantity if line.quantity else Decimal(0)
     return f"{round(each, money.NANOS_PLACES):f}"
 

@@ -4,15 +4,18 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, cast
 from uuid import UUID
 
 from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
 
 from billing.models import Fee, Plan, PlanVersion, PlanVersionPrice, PriceVersion, Subscription
+from billing.prices import Standard, parse_model
+from dashboard.pricing import Explained, explain
 from merchants import ids
 from merchants.errors import NotFound
 from merchants.models import Product
+from metering.aggregation import Aggregation
 from metering.models import BillableMetric
 from ui.paging import Page, page
 
@@ -31,7 +34,8 @@ class PriceLine:
     is_fee: bool
     unit: str
     model: str
-    unit_price: Decimal | None
+    unit_price: Decimal | None  # where every unit costs the same, and nothing else is to be said
+    explained: Explained
     term: str
     cadence: str
     name: str
@@ -176,7 +180,8 @@ def metric_views(metrics: Iterable[BillableMetric]) -> list[MetricView]:
     lines: dict[UUID, list[tuple[PriceLine, str]]] = defaultdict(list)
     for version in current:
         if metric_id := version.price.billable_metric_id:
-            lines[metric_id].append((_line(version), currencies.get(version.id, "")))
+            currency = currencies.get(version.id, "")
+            lines[metric_id].append((_line(version, currency), currency))
     return [
         MetricView(ids.text("bm", metric.id), metric, ids.text("prod", metric.product_id), lines[metric.id])
         for metric in metrics
@@ -194,19 +199,21 @@ def _live_plans(merchant_id: UUID) -> QuerySet[Plan]:
 
 def _lines_of(version_ids: Iterable[UUID]) -> dict[UUID, list[PriceLine]]:
     links = PlanVersionPrice.objects.filter(plan_version_id__in=set(version_ids)).select_related(
-        "price_version__price__billable_metric", "price_version__price__fee"
+        "plan_version", "price_version__price__billable_metric", "price_version__price__fee"
     )
     found: dict[UUID, list[PriceLine]] = defaultdict(list)
     for link in links:
-        found[link.plan_version_id].append(_line(link.price_version))
+        found[link.plan_version_id].append(_line(link.price_version, link.plan_version.currency))
     for lines in found.values():
         lines.sort(key=lambda line: (line.is_fee, line.item))
     return found
 
 
-def _line(version: PriceVersion) -> PriceLine:
+def _line(version: PriceVersion, currency: str) -> PriceLine:
     metric, fee = version.price.billable_metric, version.price.fee
-    stated = version.properties.get("unitPrice")
+    model = parse_model(version.model, version.properties)
+    unit = metric.unit if metric else "unit"
+    aggregation = cast(Aggregation, metric.aggregation) if metric else "SUM"
     return PriceLine(
         id=ids.text("price", version.price_id),
         item=metric.name if metric else fee.name if fee else "",
@@ -214,7 +221,8 @@ def _line(version: PriceVersion) -> PriceLine:
         is_fee=fee is not None,
         unit=metric.unit if metric else "",
         model=version.model,
-        unit_price=Decimal(stated) if stated is not None else None,
+        unit_price=model.unit_price if isinstance(model, Standard) else None,
+        explained=explain(model, unit=unit, currency=currency, aggregation=aggregation),
         term=version.get_payment_term_display(),
         cadence=cadence_words(version.billing_cadence),
         name=version.display_name,

@@ -150,7 +150,7 @@ def _line(
     charge: Charge, version: PriceVersion, metric: BillableMetric | None, posted: tuple[str, datetime] | None
 ) -> ChargeLine:
     entry_id, settled_at = posted or ("", None)
-    stated = version.properties.get("unitPrice")
+    stated = version.properties["unitPrice"] if version.properties.keys() == {"unitPrice"} else None
     return ChargeLine(
         metric=metric.name if metric else version.display_name,
         unit=metric.unit if metric else "",

@@ -1,5 +1,6 @@
 """Products, billable metrics, plans and their prices: lists, pages, and forms that add to them."""
 
+from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
@@ -10,7 +11,7 @@ from django.shortcuts import redirect
 from django.utils import timezone
 
 from billing import plans
-from dashboard import forms, pricing
+from dashboard import forms, price_forms, pricing
 from dashboard.access import SeatedRequest, actor, page, public_id, to
 from dashboard.reads import catalogue, meters
 from merchants import ids, products
@@ -153,7 +154,7 @@ def price_new(request: SeatedRequest, plan_id: str) -> HttpResponse:
     """A form that puts a metric into a plan at a price."""
     view = _plan(request, plan_id)
     unpriced = _unpriced(view)
-    form = forms.NewMetricPrice(request.POST if request.method == "POST" else None, metrics=unpriced)
+    form = _price_form(request, unpriced)
     if form.is_valid():
         data = form.cleaned_data
         try:
@@ -162,19 +163,21 @@ def price_new(request: SeatedRequest, plan_id: str) -> HttpResponse:
                 plan_id=view.plan.id,
                 metric_id=data["metric"].id,
                 name=data["metric"].name,
-                unit_price=data["unit_price"],
+                model=form.model,
+                properties=form.properties(),
                 payment_term=data["payment_term"],
                 actor=actor(request),
                 now=timezone.now(),
             )
         except ServiceError as refusal:
-            forms.refuse(form, refusal, request_id=request.request_id, names=_PRICE_FIELDS)
+            forms.refuse(form, refusal, request_id=request.request_id, names=form.names())
         else:
             messages.success(request, f"{data['metric'].name} is sold in new subscriptions to this plan.")
             return redirect(to(request, "plan", plan_id))
     return _form(
         request, form, template="dashboard/price_new.html", nav="plans", title="New price", verb="Add price",
-        lead=f"What one unit costs on {view.plan.name}.", back=to(request, "plan", plan_id), view=view,
+        lead=f"What use costs on {view.plan.name}.", back=to(request, "plan", plan_id), view=view,
+        models=[(name, kind.label) for name, kind in price_forms.MODELS.items()],
         has_choices=unpriced.exists(), none="Every metric of this product has a price in this plan.",
         none_path=to(request, "metric-new"), none_verb="Create another metric",
     )  # fmt: skip
@@ -182,11 +185,16 @@ def price_new(request: SeatedRequest, plan_id: str) -> HttpResponse:
 
 @page("prices:write")
 def price_preview(request: SeatedRequest, plan_id: str) -> HttpResponse:
-    """What some quantities cost at the price being typed."""
-    preview = pricing.preview(request.GET.get("unit_price", ""))
-    return _answer(
-        request, "dashboard/price_new.html", "plans", part="preview", view=_plan(request, plan_id), preview=preview
-    )
+    """The price being typed, in words, and what some quantities cost at it."""
+    view = _plan(request, plan_id)
+    form = _form_class(request.GET)(metrics=BillableMetric.objects.none(), typed=request.GET)
+    metric = next((each for each in _unpriced(view) if str(each.id) == form.text("metric")), None)
+    currency = view.version.currency if view.version else ""
+    shown = {
+        "preview": pricing.preview(form.model, form.properties(), currency=currency, metric=metric),
+        "unit": metric.unit if metric else "unit",
+    }
+    return _answer(request, "dashboard/price_new.html", "plans", part="preview", view=view, form=form, **shown)
 
 
 @page("prices:write", writes="prices:write")
@@ -222,7 +230,7 @@ def fee_new(request: SeatedRequest, plan_id: str) -> HttpResponse:
     )  # fmt: skip
 
 
-_PRICE_FIELDS = {"properties.unitPrice": "unit_price", "paymentTerm": "payment_term", "prices": "metric"}
+_PRICE_FIELDS = {"properties.unitPrice": "unit_price", "paymentTerm": "payment_term"}
 
 
 def _plan(request: SeatedRequest, plan_id: str) -> catalogue.PlanView:
@@ -233,6 +241,23 @@ def _unpriced(view: catalogue.PlanView) -> QuerySet[BillableMetric]:
     """The metrics of the plan's product that it does not sell yet."""
     sold = [ids.parse("bm", line.item_id) for line in view.prices if not line.is_fee]
     return BillableMetric.objects.filter(product=view.plan.product).exclude(id__in=sold).order_by("name")
+
+
+def _form_class(typed: Mapping[str, Any]) -> type[price_forms.MetricPrice]:
+    return price_forms.MODELS.get(str(typed.get("model", "")), price_forms.Standard)
+
+
+def _price_form(request: SeatedRequest, metrics: QuerySet[BillableMetric]) -> price_forms.MetricPrice:
+    """The form of the chosen model: sent, or with more rows to type into, or new."""
+    if request.method != "POST":
+        return _form_class(request.GET)(metrics=metrics, typed=request.GET)
+    kind = _form_class(request.POST)
+    if "more" not in request.POST:
+        return kind(request.POST, metrics=metrics)
+    typed = request.POST.dict()
+    rows = typed.get("rows", "")
+    typed["rows"] = str((int(rows) if rows.isdecimal() else 0) + price_forms.ROWS_MORE)
+    return kind(metrics=metrics, typed=typed)
 
 
 def _initial(request: SeatedRequest) -> dict[str, Any]:

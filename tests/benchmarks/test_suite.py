@@ -89,3 +89,4 @@ class TestRun:
         for name in {figure["name"] for figure in report["figures"]}:
             assert f"\n{name} " in table
         assert "manage.py verify: green" in table
+        assert all(f"\n  {name} " in table for name in report["rated"])

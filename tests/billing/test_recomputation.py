@@ -11,7 +11,7 @@ from billing.models import Charge, Counter
 from billing.verification.recomputation import CHECKS
 from charging import amendments, execution
 from charging.amendments import Changes
-from charging.commands import Property, RecordUsage
+from charging.commands import MeterEvent, Metering, Property, RecordUsage
 from charging.outcomes import Done
 from config.management.commands import verify
 from merchants import ids, verification
@@ -65,11 +65,13 @@ def buyer():
 
 
 def record(buyer: Buyer, name: str, quantity: str, minutes_ago: int, metadata: dict[str, str] | None) -> bytes:
-    """Use every metric of the plan in one event."""
+    """Use every metric of the plan in one event; one without metadata comes as a meter event, of the larger size."""
     event_id = ids.new_raw(buyer.bucket)
     versions = buyer.plan.versions.get().prices.select_related("price").order_by("id")
+    groups = {"size": "l"} if metadata is None else None
     properties = tuple(
-        Property(version.price.billable_metric_id.bytes, Decimal(quantity), Decimal("1.23")) for version in versions
+        Property(version.price.billable_metric_id.bytes, Decimal(quantity), Decimal("1.23"), groups)
+        for version in versions
     )
     command = RecordUsage(
         event_id,
@@ -80,6 +82,7 @@ def record(buyer: Buyer, name: str, quantity: str, minutes_ago: int, metadata: d
         NOW - timedelta(minutes=minutes_ago),
         properties,
         metadata=metadata,
+        metering=Metering(MeterEvent("frames", "camera", "c-1", b"{}")) if metadata is None else None,
     )
     (outcome,) = execution.execute([command])
     assert isinstance(outcome, Done), outcome

@@ -122,6 +122,13 @@ class TestUnratable:
         assert isinstance(used(made, catalogue, "a", "1", price="5"), Done)
         assert costs(made) == [5]
 
+    def test_is_not_what_the_event_itself_says(self):
+        """Dimensions read from a meter event come before metadata of the same name."""
+        made, command = book(), usage("a", (CALLS, "3"), metadata={"model": "slow"})
+        command.properties = (replace(command.properties[0], groups={"model": "fast"}),)
+        decide(made, command, Catalogue(MATRIX))
+        assert costs(made) == [6]
+
     def test_prices_what_it_can(self):
         made = book()
         used(made, Catalogue(MATRIX), "a", "3", metadata={"model": "fast", "job": "7"})

@@ -121,6 +121,38 @@ class TestTheCatalogue:
         assert dearer.properties.unit_price == "0.005"
         assert client.plans.update(id=shop.plan.id, default_tax_rate=8.5).default_tax_rate == 8.5
 
+    def test_has_the_other_models_that_the_client_knows(self, shop):
+        client, used, prices = shop.client, [], []
+        linear = {"function": "linear", "gradient": "-0.001", "min": "0.5", "max": "2"}
+        for model, properties, stated in (
+            ("percentage", {"percentage": "0.029", "min_charge": "0.30", "max_charge": "100"}, {}),
+            ("dynamic", {"min_price": "0.01", "max_price": "0.10"}, {"price": "0.1"}),
+            ("volume", {"default": "1", "parameters": linear}, {}),
+        ):
+            own: Any = {"merchant_id": shop.merchant_id, "product_id": shop.product.id}
+            metric = client.billable_metrics.create(name=model, description="", unit="USD", aggregation="SUM", **own)
+            named: Any = {"invoice_display_name": model, "payment_term": "instant", "billable_metric_id": metric.id}
+            price = client.prices.create(**named, model=model, properties=properties)
+            assert client.prices.get(id=price.id) == price
+            prices.append(price.id)
+            used.append({"billable_metric_id": metric.id, "quantity": 10, **stated})
+        plan = client.plans.create(name="All", currency="USD", merchant_id=shop.merchant_id, prices=prices)
+        client.subscriptions.terminate(id=shop.subscription.id, reason="for another plan")
+        shop.fund("100")
+        client.subscriptions.create(
+            name="All", plan_id=plan.id, started_at=datetime.now(UTC), customer_id=shop.customer.customer_id
+        )
+
+        event = client.usage_events.create(
+            customer_id=shop.customer.customer_id,
+            merchant_id=shop.merchant_id,
+            idempotency_key=uuid4().hex,
+            timestamp=datetime.now(UTC),
+            properties=used,
+        )
+
+        assert event.billing.price == (Decimal("0.30") + 10 * Decimal("0.1") + 10 * Decimal("0.99")) * 10**9
+
     def test_has_fees(self, shop):
         client = shop.client
         fee = client.fees.create(

@@ -8,7 +8,7 @@ import pytest
 from billing.models import Wallet
 from merchants import ids
 from merchants.models import ApiKey, Membership
-from tests import browsing, scenes
+from tests import browsing, factories, scenes
 from tests.dashboard.reads.test_events import meter_event
 
 if TYPE_CHECKING:
@@ -151,6 +151,29 @@ class TestCustomer:
         Wallet.objects.filter(bucket=buyer.wallet.bucket, id=buyer.wallet.id).update(held=77 * scenes.NANOS)
         browser_page.evaluate("document.body.dispatchEvent(new CustomEvent('tick'))")
         browser_page.get_by_text("$77.00 of it held").wait_for()
+
+
+class TestPrices:
+    def test_are_told_in_words_while_they_are_typed(self, home: str, scene: "Scene", browser_page: Any) -> None:
+        metric = factories.metric(product=scene.product, name="Frames", unit="frame")
+        plan = f"{home}/plans/{ids.text('plan', scene.plan.id)}"
+        browsing.open_page(browser_page, f"{plan}/prices/new")
+        browser_page.get_by_role("link", name="Graduated").click()
+        browser_page.get_by_label("Metric").select_option(str(metric.id))
+        first, second = (browser_page.get_by_role("group", name=f"Tier {n}") for n in (1, 2))
+        first.get_by_label("Up to").fill("1000")
+        first.get_by_label("Unit price").fill("0.01")
+        second.get_by_label("Unit price").fill("0.008")
+        browser_page.get_by_text("$0.01 per frame for the first 1,000, then $0.008.").wait_for()
+        browser_page.get_by_text("$10.008", exact=True).wait_for()
+        browser_page.get_by_role("button", name="More rows").click()
+        browser_page.get_by_role("group", name="Tier 6").wait_for()
+        assert not browsing.faults(browser_page)
+        assert not browsing.sticks_out(browser_page)
+        browser_page.get_by_role("button", name="Add price").click()
+        browser_page.get_by_text("$0.01 per frame for the first 1,000, then $0.008").wait_for()
+        assert not browsing.faults(browser_page)
+        assert not browsing.sticks_out(browser_page)
 
 
 class TestKeys:

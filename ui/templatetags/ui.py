@@ -125,7 +125,7 @@ def spoken(value: Any) -> str:
         return value
     if isinstance(value, list) and all(isinstance(item, str) for item in value):
         return ", ".join(value)
-    return json.dumps(value, ensure_ascii=False)
+    return _encode(value).decode()
 
 
 @register.simple_block_tag

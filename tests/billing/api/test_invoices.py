@@ -128,6 +128,14 @@ class TestGetLineItems:
         for line in page["lineItems"]:
             assert (line["taxRate"], line["chargeCount"], line["lineItemType"]) == (0.2, 1, "charge")
 
+    def test_says_what_a_unit_came_to_where_not_all_cost_the_same(self, seller):
+        metric = factories.metric(product=factories.product(merchant=seller.merchant))
+        price = factories.price(metric=metric, properties={"unitPrice": "0.5", "includedUnits": "1"})
+        buyer = buyers.buyer(price, at=START)
+        buyer.use(price, 4)
+        [line] = seller.get(f"/v2/invoices/{invoice_id(buyer)}/lineItems").json()["lineItems"]
+        assert (line["quantity"], line["totalPrice"], line["unitPrice"]) == (4, "1.50", "0.375000000")
+
     def test_keeps_the_ids_of_lines_when_the_invoice_is_issued(self, seller, buyer):
         path = f"/v2/invoices/{invoice_id(buyer)}/lineItems"
         before = seller.get(path).json()["lineItems"]

@@ -89,7 +89,8 @@ class TestCreate:
         ],
     )
     def test_refuses_what_makes_no_sense(self, seller, product_id, model, properties, aggregation, field):
-        metric_id = callers.metric(seller, product_id, aggregation=aggregation)["id"]
+        rank = {"percentile": "95"} if aggregation == "PERCENTILE" else {}
+        metric_id = callers.metric(seller, product_id, aggregation=aggregation, **rank)["id"]
 
         answer = seller.post("/v0/prices", of_metric(metric_id, model=model, properties=properties))
 

@@ -1,6 +1,8 @@
 """What can be added to the catalogue from a browser."""
 
+import re
 from decimal import Decimal
+from html import unescape
 
 import pytest
 from django.test import Client
@@ -13,6 +15,62 @@ from metering.models import BillableMetric
 from tests import factories, scenes
 
 LIST_QUERIES_MAX = 12
+
+# What is typed, the model, the properties it becomes, and how the price is said.
+TYPED = [
+    (
+        {"unit_price": "0.5", "included_units": "10", "maximum_charge": "9"},
+        "standard",
+        {"unitPrice": "0.5", "includedUnits": "10", "maximumCharge": "9"},
+        "10 USD free, then $0.50 per USD; at most $9.00 a period.",
+    ),
+    (
+        {"up_to_0": "5", "unit_price_0": "1", "unit_price_2": "0.5", "flat_fee_2": "3"},
+        "graduated",
+        {"tiers": [{"upTo": "5", "unitPrice": "1"}, {"upTo": None, "unitPrice": "0.5", "flatFee": "3"}]},
+        "for the first 5, then $0.50 plus $3.00.",
+    ),
+    (
+        {"rows": "5", "up_to_3": "5", "unit_price_3": "1", "unit_price_4": "0.5"},
+        "volume",
+        {"tiers": [{"upTo": "5", "unitPrice": "1"}, {"upTo": None, "unitPrice": "0.5"}]},
+        "up to 5, then all at $0.50.",
+    ),
+    (
+        {"package_size": "100", "package_price": "5"},
+        "package",
+        {"packageSize": "100", "packagePrice": "5"},
+        "$5.00 for each 100",
+    ),
+    (
+        {"percentage": "2.9", "fixed_fee": "0.30", "max_charge": "20"},
+        "percentage",
+        {"percentage": "0.029", "fixedFee": "0.30", "minCharge": "0", "maxCharge": "20"},
+        "2.9% of each amount plus $0.30, at most $20.00.",
+    ),
+    (
+        {"min_price": "1", "max_price": "2"},
+        "dynamic",
+        {"minPrice": "1", "maxPrice": "2"},
+        "$1.00 to $2.00 per",
+    ),
+    (
+        {
+            "dimensions": "model, region",
+            "value_0_0": "fast",
+            "value_1_0": "eu",
+            "unit_price_0": "2",
+            "default_unit_price": "3",
+        },
+        "matrix",
+        {
+            "dimensions": ["model", "region"],
+            "cells": [{"values": ["fast", "eu"], "unitPrice": "2"}],
+            "defaultUnitPrice": "3",
+        },
+        "fast / eu $2.00, others $3.00.",
+    ),
+]
 
 
 @pytest.fixture
@@ -102,7 +160,74 @@ class TestPriceNew:
         assert "1,000,000 units" in said
         assert "$350.00" in said
         assert "<html" not in said
-        assert "Type a unit price" in browser_of.get(path, {"unit_price": "x"}).content.decode()
+        assert "Type a price" in browser_of.get(path, {"unit_price": "x"}).content.decode()
+
+    @pytest.mark.parametrize(("typed", "model", "properties", "words"), TYPED)
+    def test_takes_every_model_and_shows_it_in_words(
+        self,
+        browser_of: Client,
+        quiet: scenes.Scene,
+        typed: dict[str, str],
+        model: str,
+        properties: dict[str, object],
+        words: str,
+    ) -> None:
+        metric = factories.metric(product=quiet.product, name="Frames", unit="USD")
+        form = {"model": model, "metric": metric.id, "payment_term": "instant", **typed}
+        assert words in unescape(browser_of.get(f"{self.path(quiet)}/prices/preview", form).content.decode())
+        page = browser_of.post(f"{self.path(quiet)}/prices/new", form, follow=True)
+        made = PriceVersion.objects.get(display_name="Frames")
+        assert (made.model, made.properties) == (model, properties)
+        assert "What a customer pays" in page.content.decode()
+
+    @pytest.mark.parametrize("model", ["standard", "graduated", "volume", "package", "percentage", "dynamic", "matrix"])
+    def test_has_a_form_for_every_model(self, browser_of: Client, quiet: scenes.Scene, model: str) -> None:
+        factories.metric(product=quiet.product, name="Frames", unit="frame")
+        page = browser_of.get(f"{self.path(quiet)}/prices/new?model={model}").content.decode()
+        assert f'href="?model={model}" aria-current="true"' in page
+        assert f'name="model" value="{model}"' in page
+
+    @pytest.mark.parametrize(
+        ("model", "typed", "field"),
+        [
+            ("graduated", {"up_to_0": "5", "unit_price_0": "1", "unit_price_2": "x"}, "unit_price_2"),
+            ("graduated", {"up_to_1": "5", "unit_price_1": "1"}, "up_to_1"),
+            ("volume", {}, "unit_price_0"),
+            ("percentage", {"percentage": "1000.001"}, "percentage"),
+            ("percentage", {"percentage": "2", "min_charge": "2", "max_charge": "1"}, "max_charge"),
+            ("dynamic", {"min_price": "2", "max_price": "1"}, "max_price"),
+            ("matrix", {"dimensions": "size", "value_0_1": "l"}, "unit_price_1"),
+            ("matrix", {"dimensions": "a, b, c, d", "value_0_1": "l"}, "dimensions"),
+            ("standard", {"unit_price": "1", "maximum_charge": "-1"}, "maximum_charge"),
+            ("standard", {"unit_price": "1", "included_units": "-1"}, "included_units"),
+        ],
+    )
+    def test_shows_a_fault_beside_its_field(
+        self, browser_of: Client, quiet: scenes.Scene, model: str, typed: dict[str, str], field: str
+    ) -> None:
+        metric = factories.metric(product=quiet.product, name="Frames", unit="USD")
+        form = {"model": model, "metric": metric.id, "payment_term": "instant", **typed}
+        page = browser_of.post(f"{self.path(quiet)}/prices/new", form).content.decode()
+        assert re.search(rf'name="{field}"[^>]*aria-invalid="true"', page)
+        assert page.count('aria-invalid="true"') == 1
+        assert not PriceVersion.objects.filter(display_name="Frames").exists()
+
+    def test_says_why_a_model_does_not_fit_its_metric(self, browser_of: Client, quiet: scenes.Scene) -> None:
+        metric = factories.metric(product=quiet.product, name="Frames", unit="frame")
+        form = {"model": "percentage", "metric": metric.id, "payment_term": "instant", "percentage": "2"}
+        page = browser_of.post(f"{self.path(quiet)}/prices/new", form).content.decode()
+        assert "must be a currency, not frame" in unescape(page)
+
+    def test_gives_more_rows_and_keeps_what_is_typed(self, browser_of: Client, quiet: scenes.Scene) -> None:
+        metric = factories.metric(product=quiet.product, name="Frames", unit="frame")
+        form = {"model": "volume", "metric": metric.id, "payment_term": "in_arrears", "rows": "3", "more": "1"}
+        page = browser_of.post(f"{self.path(quiet)}/prices/new", {**form, "unit_price_1": "0.7"}).content.decode()
+        assert re.search(r'name="unit_price_1" value="0.7"', page)
+        assert 'name="unit_price_5"' in page
+        assert 'name="unit_price_6"' not in page
+        assert f'<option value="{metric.id}" selected>' in page
+        assert "errorlist" not in page
+        assert PriceVersion.objects.filter(display_name="Frames").count() == 0
 
     def test_adds_a_fee_with_its_price(self, browser_of: Client, quiet: scenes.Scene) -> None:
         form = {"name": "Platform", "unit_price": "20", "how_often": "period", "payment_term": "in_advance"}

@@ -1,0 +1,263 @@
+"""A form for each price model: it reads what a person typed into the properties that the contract has.
+
+Numbers stay text: whether they are sound is said by ``billing.prices``, in the words it has for every door, and each
+of its refusals is shown beside the field it is about. A form with rows is posted again with more of them, so that
+everything works without scripts.
+"""
+
+from collections.abc import Iterator, Mapping
+from decimal import Decimal, InvalidOperation
+from typing import Any, ClassVar
+
+from django import forms
+from django.forms import BoundField
+
+from billing.models import PaymentTerm
+from billing.prices import reading
+from dashboard.forms import MerchantChoice
+from metering.models import BillableMetric
+
+TYPED_LENGTH_MAX = 40
+ROWS_MIN = 3
+ROWS_MORE = 3
+
+
+def _typed(label: str, help_text: str = "", *, required: bool = False, is_number: bool = True) -> forms.CharField:
+    hints = {"inputmode": "decimal"} if is_number else {}
+    return forms.CharField(
+        label=label,
+        required=required,
+        max_length=TYPED_LENGTH_MAX,
+        help_text=help_text,
+        widget=forms.TextInput(attrs={**hints, "autocomplete": "off"}),
+    )
+
+
+class MetricPrice(forms.Form):
+    """What a price of a metric has by any model; its numbers are those of the classes below."""
+
+    model: ClassVar[str]
+    label: ClassVar[str]
+    lead: ClassVar[str]
+    # The form's plain fields by the properties they become, in the order they are shown.
+    members: ClassVar[dict[str, str]]
+
+    metric = MerchantChoice(queryset=BillableMetric.objects.none(), label="Metric", empty_label="Choose a metric")
+    included_units = _typed("Free units in each period")
+    maximum_charge = _typed("At most in each period", "What use of this metric costs at most, before tax.")
+    payment_term = forms.ChoiceField(
+        label="Paid",
+        choices=[
+            (PaymentTerm.INSTANT.value, "At once, from the prepaid balance"),
+            (PaymentTerm.IN_ARREARS.value, "On the invoice after the period"),
+        ],
+        widget=forms.RadioSelect,
+        initial=PaymentTerm.INSTANT.value,
+    )
+
+    def __init__(self, data: Any = None, *, metrics: Any, typed: Mapping[str, Any] | None = None) -> None:
+        """Show what was typed.
+
+        Args:
+            metrics: those there are to choose from.
+            typed: what was typed into a form that is not sent yet.
+        """
+        initial = None if typed is None else {name: typed.get(name) for name in typed}
+        super().__init__(data, initial=initial)
+        self.typed: Mapping[str, Any] = data if data is not None else typed or {}
+        self.fields["metric"].queryset = metrics  # type: ignore[attr-defined]
+
+    def text(self, name: str) -> str:
+        """Return what was typed into a field, without outer spaces."""
+        return str(self.typed.get(name) or "").strip()
+
+    def properties(self) -> dict[str, Any]:
+        """Return the price's properties, without those of which nothing was typed."""
+        common = {"included_units": "includedUnits", "maximum_charge": "maximumCharge"}
+        named = {name: member for name, member in {**self.members, **common}.items() if name in self.fields}
+        return {member: self.text(name) for name, member in named.items() if self.text(name)}
+
+    def names(self) -> dict[str, str]:
+        """Return the form's fields by the names that a refusal may have for them."""
+        common = {"paymentTerm": "payment_term", "prices": "metric", "billableMetricId": "metric"}
+        common |= {"properties.includedUnits": "included_units", "properties.maximumCharge": "maximum_charge"}
+        return common | {f"properties.{member}": name for name, member in self.members.items()}
+
+    def shown(self) -> list[BoundField]:
+        """List the fields of the model itself that stand before its rows."""
+        return [self[name] for name in self.members]
+
+    def rows(self) -> list[list[BoundField]]:
+        """List the rows of the model, each with its fields; most models have none."""
+        return []
+
+
+class Standard(MetricPrice):
+    """Every unit costs the same."""
+
+    model, label, lead = "standard", "Per unit", "Every unit costs the same."
+    members = {"unit_price": "unitPrice"}
+    unit_price = _typed(
+        "Unit price", "Up to 9 decimals. A price of 0.001 charges 1.00 for every 1,000 units.", required=True
+    )
+
+
+class Package(MetricPrice):
+    """Units come in packages."""
+
+    model, label, lead = "package", "Packages", "Units come in packages; one that is begun is paid in full."
+    members = {"package_size": "packageSize", "package_price": "packagePrice"}
+    package_size = _typed("Units in a package", required=True)
+    package_price = _typed("Price of a package", required=True)
+
+
+class _Rows(MetricPrice):
+    """A form with as many rows as are asked for; those in which nothing is typed count for nothing."""
+
+    parts: ClassVar[dict[str, str]]
+    rows_max: ClassVar[int]
+    row_name: ClassVar[str]
+    rows_path: ClassVar[str]
+
+    def __init__(self, data: Any = None, *, metrics: Any, typed: Mapping[str, Any] | None = None) -> None:
+        super().__init__(data, metrics=metrics, typed=typed)
+        asked = self.text("rows")
+        wanted = int(asked) if asked.isdecimal() and len(asked) < 5 else ROWS_MIN
+        self.row_count = max(1, min(wanted, self.rows_max))
+        for row in range(self.row_count):
+            for part, label in self.parts.items():
+                self.fields[f"{part}_{row}"] = _typed(label, is_number=not part.startswith("value"))
+
+    def rows(self) -> list[list[BoundField]]:
+        """List the rows, each with its fields."""
+        return [[self[f"{part}_{row}"] for part in self.parts] for row in range(self.row_count)]
+
+    def filled(self) -> Iterator[int]:
+        """Yield the rows in which something is typed."""
+        return (row for row in range(self.row_count) if any(self.text(f"{part}_{row}") for part in self.parts))
+
+
+class Tiers(_Rows):
+    """Prices by tier."""
+
+    members: ClassVar[dict[str, str]] = {}
+    parts = {"up_to": "Up to", "unit_price": "Unit price", "flat_fee": "Flat fee"}
+    rows_max, row_name, rows_path = reading.TIERS_MAX, "Tier", "tiers"
+
+    def properties(self) -> dict[str, Any]:
+        """Return the tiers as they are typed, the empty ones left out."""
+        tiers = [
+            {
+                "upTo": self.text(f"up_to_{row}") or None,
+                "unitPrice": self.text(f"unit_price_{row}"),
+                **({"flatFee": flat_fee} if (flat_fee := self.text(f"flat_fee_{row}")) else {}),
+            }
+            for row in self.filled()
+        ]
+        return {**super().properties(), "tiers": tiers}
+
+    def names(self) -> dict[str, str]:
+        """Return the fields of each tier by its place among those that are typed."""
+        places = {
+            f"properties.tiers.{place}.{member}": f"{part}_{row}"
+            for place, row in enumerate(self.filled())
+            for part, member in (("up_to", "upTo"), ("unit_price", "unitPrice"), ("flat_fee", "flatFee"))
+        }
+        return super().names() | {"properties.tiers": "unit_price_0"} | places
+
+
+class Graduated(Tiers):
+    """Each unit costs what its tier says."""
+
+    model, label = "graduated", "Graduated"
+    lead = "Each unit costs what its tier says. Leave “Up to” of the last tier empty."
+
+
+class Volume(Tiers):
+    """All units cost what the tier says."""
+
+    model, label = "volume", "Volume"
+    lead = "All units cost what the tier says that their number falls into. Leave “Up to” of the last tier empty."
+
+
+class Percentage(MetricPrice):
+    """A part of an amount of money."""
+
+    model, label = "percentage", "Percentage"
+    lead = "A part of the amount of each use. The unit of the metric must be the plan’s currency."
+    members = {
+        "percentage": "percentage",
+        "fixed_fee": "fixedFee",
+        "min_charge": "minCharge",
+        "max_charge": "maxCharge",
+    }
+    included_units = None  # type: ignore[assignment]
+    percentage = _typed("Percentage", "Up to 1,000, with 2 decimals: 2.9 takes 0.29 of 10.00.", required=True)
+    fixed_fee = _typed("Plus, for each use")
+    min_charge = _typed("At least, for each use")
+    max_charge = _typed("At most, for each use")
+
+    def properties(self) -> dict[str, Any]:
+        """Return the percentage as the fraction that the contract has."""
+        found = super().properties()
+        try:
+            fraction = Decimal(found.get("percentage", ""))
+            if fraction.is_finite():
+                found["percentage"] = f"{fraction.scaleb(-2).normalize():f}"
+        except InvalidOperation:
+            pass  # it is refused as it is
+        return found
+
+
+class Dynamic(MetricPrice):
+    """Each use states its price."""
+
+    model, label, lead = "dynamic", "Stated", "Each use states its own unit price, within bounds."
+    members = {"min_price": "minPrice", "max_price": "maxPrice"}
+    included_units = None  # type: ignore[assignment]
+    min_price = _typed("Unit price, at least")
+    max_price = _typed("Unit price, at most", "Without it, reservations must state an amount.")
+
+
+class Matrix(_Rows):
+    """The price goes by what is used."""
+
+    model, label = "matrix", "By attribute"
+    lead = "The unit price goes by what the metadata of each use says, such as its model and region."
+    members = {"default_unit_price": "defaultUnitPrice"}
+    parts = {"value_0": "First", "value_1": "Second", "value_2": "Third", "unit_price": "Unit price"}
+    rows_max, row_name, rows_path = reading.CELLS_MAX, "Combination", "cells"
+    included_units = None  # type: ignore[assignment]
+    dimensions = _typed("Attributes", "Up to three, with commas: model, region", required=True, is_number=False)
+    default_unit_price = _typed("Unit price of all others", "Without it, any other use is refused.")
+
+    def shown(self) -> list[BoundField]:
+        """Put the attributes first."""
+        return [self["dimensions"], *super().shown()]
+
+    def properties(self) -> dict[str, Any]:
+        """Return the cells as they are typed, with as many values as there are attributes."""
+        dimensions = [name.strip() for name in self.text("dimensions").split(",")]
+        cells = [
+            {
+                "values": [self.text(f"value_{place}_{row}") for place, _ in enumerate(dimensions[:3])],
+                "unitPrice": self.text(f"unit_price_{row}"),
+            }
+            for row in self.filled()
+        ]
+        return {**super().properties(), "dimensions": dimensions, "cells": cells}
+
+    def names(self) -> dict[str, str]:
+        """Return the fields of each cell by its place among those that are typed."""
+        found = super().names() | {"properties.dimensions": "dimensions", "properties.cells": "value_0_0"}
+        found |= {f"properties.dimensions.{place}": "dimensions" for place in range(3)}
+        for place, row in enumerate(self.filled()):
+            at = f"properties.cells.{place}"
+            found |= {f"{at}.unitPrice": f"unit_price_{row}", f"{at}.values": f"value_0_{row}"}
+            found |= {f"{at}.values.{value}": f"value_{value}_{row}" for value in range(3)}
+        return found
+
+
+MODELS: dict[str, type[MetricPrice]] = {
+    form.model: form for form in (Standard, Graduated, Volume, Package, Percentage, Dynamic, Matrix)
+}
