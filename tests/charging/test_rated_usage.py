@@ -4,12 +4,16 @@ from datetime import timedelta
 from decimal import Decimal
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from billing.prices import Cell, Dynamic, Graduated, Matrix, PlanVersion, PriceVersion, Standard, Tier, Volume
 from charging.commands import Line
 from charging.engine import decide
 from charging.outcomes import Done, Refused
+from tests.billing import charge_models as drawn
+from tests.billing.test_charge_models import PAIRS
 from tests.charging.books import (
     CALLS,
     DOLLAR,
@@ -26,7 +30,7 @@ from tests.charging.books import (
     usage,
 )
 
-SEATS = key(15)
+parts = st.integers(1, 9).map(Decimal) | st.decimals(Decimal("0.01"), 9, places=2)
 VOLUME = Volume((Tier(Decimal(100), Decimal(5)), Tier(None, Decimal(3))))
 MATRIX = Matrix(("model",), (Cell(("fast",), Decimal(2)),))
 DYNAMIC = Dynamic(Decimal(1), Decimal(5))
@@ -161,6 +165,33 @@ class TestReservations:
         assert isinstance(used(made, catalogue, "b", "1", reservation_id=granted.answer.id, final=True), Done)
         assert costs(made) == [300, 205]
         assert made.wallets[PREPAID].available == 0
+
+    @pytest.mark.parametrize(("models", "aggregation"), PAIRS)
+    @settings(deadline=None, max_examples=25)
+    @given(data=st.data())
+    def test_are_good_for_their_amount_without_anything_else_to_spend(self, models, aggregation, data):
+        """Others move the counter between captures; no capture of what was reserved needs more than the hold."""
+        catalogue = Catalogue(data.draw(drawn.adjusted(models)), aggregation, tax_rate="7.7")
+        model = catalogue.plans[PLAN_VERSION].prices[0].model
+        made = book(balance=10**9 * DOLLAR)
+        captures = data.draw(st.lists(drawn.usages(model, parts), min_size=1, max_size=4))
+        values = [each.quantity for each in captures]
+        reserved = str(sum(values) if aggregation == "SUM" else max(values))
+        granted = decide(made, reserve("r", (CALLS, reserved), uses=len(captures)), catalogue)
+        if isinstance(granted, Refused):
+            assert granted.error.code == "AMOUNT_REQUIRED"
+            return
+        for place, capture in enumerate(captures):
+            made.wallets[PREPAID].balance += 10**9 * DOLLAR
+            said = {"price": capture.stated_price, "metadata": capture.dimensions}
+            for name, quantity in enumerate(data.draw(st.lists(parts, max_size=2))):
+                assert isinstance(used(made, catalogue, f"other-{place}-{name}", str(quantity), **said), Done)
+            made.wallets[PREPAID].balance -= made.wallets[PREPAID].available
+            command = (made, catalogue, f"capture-{place}", str(capture.quantity))
+            outcome = used(*command, **said, reservation_id=granted.answer.id)
+            assert isinstance(outcome, Done), outcome
+            assert made.wallets[PREPAID].available >= 0
+        assert granted.answer.state == "captured"
 
     def test_give_nothing_back_to_what_is_held_where_the_total_falls(self):
         made, catalogue = book(balance=1_000 * DOLLAR), Catalogue(VOLUME)
