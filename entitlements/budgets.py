@@ -28,7 +28,6 @@ from metering import metrics, periods
 from metering.models import Aggregation, BillableMetric
 
 BUDGETS_MAX = 50  # of one customer: each call looks at all of them
-COUNTED = frozenset({Aggregation.SUM.value, Aggregation.COUNT.value})
 CHANGEABLE = frozenset({"name", "limit", "enforcement", "enabled"})
 
 Scope, Setter, Window = Budget.Scope, Budget.Setter, Budget.Window
@@ -93,7 +92,7 @@ def create(*, merchant_id: uuid.UUID, customer_id: uuid.UUID, new: NewBudget) ->
     Raises:
         NotFound: the merchant has no such customer, product or metric.
         ValidationFailed: the members contradict each other, or the time zone is none.
-        Unprocessable: the metric is not one whose quantities add up.
+        Unprocessable: the metric is not one whose quantities are added up.
         Conflict: the customer has as many budgets as there may be.
     """
     zone = _check(merchant_id, new)
@@ -208,8 +207,8 @@ def _check(merchant_id: uuid.UUID, new: NewBudget) -> str:
         products.get(merchant_id=merchant_id, product_id=new.product_id)
     if new.metric_id is not None:
         metric = metrics.get(merchant_id=merchant_id, metric_id=new.metric_id)
-        if new.currency is None and metric.aggregation not in COUNTED:
-            raise Unprocessable("Only units that add up can be limited: SUM and COUNT.", code="METRIC_NOT_ADDITIVE")
+        if new.currency is None and metric.aggregation != Aggregation.SUM:
+            raise Unprocessable("Only the units of a metric that is a SUM can be limited.", code="METRIC_NOT_ADDITIVE")
         if new.product_id not in (None, metric.product_id):
             message = "The metric is another product's."
             raise ValidationFailed(message, field="billableMetricId", code="CONTRADICTION")
@@ -347,6 +346,11 @@ class Standings:
 def is_for_each(budget: Budget) -> bool:
     """Tell whether a budget limits each value of its attribute by itself."""
     return budget.scope != Scope.CUSTOMER and budget.value is None
+
+
+def units(number: int) -> Decimal:
+    """Return what a budget without a currency counts in units of its metric."""
+    return money.to_decimal(number)
 
 
 def _standing(budget: Budget, counter: BudgetCounter | None, value: str, now: datetime) -> Standing:
