@@ -4,7 +4,7 @@ The store fills a book, the engine decides against it, the store writes back wha
 nanos, instants aware UTC datetimes, ids 16 bytes.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, Protocol
@@ -96,6 +96,11 @@ class Budget(msgspec.Struct, frozen=True, gc=False):
     limit: int
     refuses: bool
     since: Mapping[bytes, int]  # by wallet, the last charge before the budget was set
+
+    @property
+    def is_split(self) -> bool:
+        """Whether each value of the attribute has a tally of its own."""
+        return self.attribute is not None and self.value is None
 
 
 class Tally(msgspec.Struct, gc=False):
@@ -277,6 +282,7 @@ class Book:
         "seen",
         "subscriptions",
         "tallies",
+        "tallies_sought",
         "tax_rates",
         "uses",
         "wallets",
@@ -306,7 +312,8 @@ class Book:
         self.due = due  # reservations whose time is up, and which nobody has resolved yet
         self.budget_version = budget_version
         self.budgets: Sequence[Budget] = ()
-        self.tallies: dict[TallyKey, Tally] = {}  # of every value that commands, reservations and refunds name
+        self.tallies: dict[TallyKey, Tally] = {}
+        self.tallies_sought: Container[TallyKey] = ()  # of which those that are not here have not been used
         self.products: Mapping[bytes, bytes] = {}  # by metric, where a budget is for one product
         self.wallets: dict[bytes, Wallet] = {}
         self.subscriptions: list[Subscription] = []

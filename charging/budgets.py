@@ -5,13 +5,14 @@ version, so that the first round trip asks for tallies only; whoever has not met
 only from a reservation what a command falls under, asks once more.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 from uuid import UUID
 
 from charging import assembly, reading
 from charging.arrays import Smallints, Texts, Uuids
 from charging.assembly import Books
-from charging.book import Book, Budget, Tally, TallyKey, Writes
+from charging.book import Book, Budget, TallyKey, Writes
 from charging.channel import Channel, Statement, Steps
 from charging.commands import Command, RecordUsage, Reserve
 from charging.reading import Question
@@ -48,28 +49,34 @@ JOIN entitlements_budgetcounter AS c
 _PRODUCTS = Statement("SELECT id, product_id FROM metering_billablemetric WHERE id = ANY(?)", Uuids)
 
 
+class Limits(NamedTuple):
+    """A customer's budgets in one version of theirs, and which tallies of them there are."""
+
+    version: int
+    budgets: Sequence[Budget]
+    single: list[TallyKey]  # of those with one tally
+    split: list[Budget]  # those with a tally for each value
+    has_products: bool
+
+
 class Known:
     """What budgets say, by customer and version, and the product of each metric; the oldest go first."""
 
     def __init__(self) -> None:
-        self.budgets: dict[bytes, tuple[int, tuple[Budget, ...]]] = {}
+        self.limits: dict[bytes, Limits] = {}
         self.products: dict[bytes, bytes] = {}
 
-    def open(self, book: Book) -> bool:
-        """Put a book's budgets into it, if they are here as they are."""
-        version, budgets = self.budgets.get(book.customer_id, (0, ()))
-        if version == book.budget_version:
-            book.budgets = budgets
-            return True
-        return False
-
-    def keep(self, book: Book, budgets: tuple[Budget, ...]) -> None:
-        """Put a book's budgets into it, and remember them."""
-        book.budgets = budgets
-        self.budgets.pop(book.customer_id, None)
-        self.budgets[book.customer_id] = (book.budget_version, budgets)
-        while len(self.budgets) > CUSTOMERS_MAX:
-            del self.budgets[next(iter(self.budgets))]
+    def keep(self, book: Book) -> Limits:
+        """Remember the budgets of a book."""
+        budgets = book.budgets
+        single = [(budget.id, "") for budget in budgets if not budget.is_split]
+        split = [budget for budget in budgets if budget.is_split]
+        has_products = any(budget.product_id for budget in budgets)
+        self.limits.pop(book.customer_id, None)
+        kept = self.limits[book.customer_id] = Limits(book.budget_version, budgets, single, split, has_products)
+        while len(self.limits) > CUSTOMERS_MAX:
+            del self.limits[next(iter(self.limits))]
+        return kept
 
 
 class Reading:
@@ -78,85 +85,75 @@ class Reading:
     def __init__(self, known: Known, commands: Sequence[Command]) -> None:
         self._known = known
         self._commands = commands
-        self._asked: set[TallyKey] = set()
+        self._met: dict[bytes, Limits] = {}
+        self._sought: set[TallyKey] = set()
 
     def first_questions(self, wanted: Sequence[bytes]) -> list[Question]:
         """List what to ask along with the books, of customers whose budgets were met before; often nothing."""
-        if not self._known.budgets:
-            return []
-        met = {customer_id for customer_id in wanted if customer_id in self._known.budgets}
-        keys: set[TallyKey] = set()
-        for customer_id, said in self._said(met).items():
-            keys.update(_keys(self._known.budgets[customer_id][1], said))
-        return self._tallies(keys)
+        known = self._known.limits
+        if known:
+            self._met = {customer_id: known[customer_id] for customer_id in wanted if customer_id in known}
+        return self._tallies(self._keys(self._met)) if self._met else []
 
     def load(self, channel: Channel, books: Sequence[Book], writes: Writes) -> Steps[None]:
         """Put into locked books their budgets and every tally that deciding the commands will look for."""
-        limited = [book for book in books if book.budget_version]
-        if not limited:
-            return
-        if stale := [book for book in limited if not self._known.open(book)]:
-            yield from self._load_budgets(channel, stale)
-        limited = [book for book in limited if book.budgets]
-        by_id = {book.customer_id: book for book in limited}
-        refunded = [reservation_id for book in limited for reservation_id in _reservations_of_refunds(book)]
-        if refunded:
-            yield from _ask(channel, by_id, writes, [reading.named(refunded)])
-        said = self._said(set(by_id))
-        keys = {book.customer_id: _keys(book.budgets, [*said[book.customer_id], *_said_in(book)]) for book in limited}
-        if missing := set().union(*keys.values()) - self._asked:
-            yield from _ask(channel, by_id, writes, self._tallies(missing))
-        for book in limited:
-            for key in keys[book.customer_id]:
-                if key not in book.tallies:
-                    book.tallies[key] = Tally(*key)
-        if any(budget.product_id for book in limited for budget in book.budgets):
-            yield from self._load_products(channel, limited)
+        limited: Books = {}
+        stale: list[Book] = []
+        has_products = False
+        keys: list[TallyKey] = []
+        for book in books:
+            if not book.budget_version:
+                continue
+            limited[book.customer_id] = book
+            book.tallies_sought = self._sought
+            met = self._met.get(book.customer_id)
+            if met is None or met.version != book.budget_version:
+                stale.append(book)
+                continue
+            book.budgets = met.budgets
+            has_products = has_products or met.has_products
+        if stale:
+            limits = yield from self._meet(channel, stale)
+            has_products = has_products or any(each.has_products for each in limits.values())
+            keys += self._keys(limits)
+        if refunded := [each for book in limited.values() for each in _reservations_of_refunds(book)]:
+            yield from _ask(channel, limited, writes, [reading.named(refunded)])
+        for book in limited.values():
+            if book.reservations or book.charges_of:
+                keys += _keys_of([each for each in book.budgets if each.is_split], _said_in(book))
+        if missing := [key for key in keys if key not in self._sought]:
+            yield from _ask(channel, limited, writes, self._tallies(missing))
+        if has_products:
+            yield from self._load_products(channel, list(limited.values()))
 
-    def _said(self, customers: set[bytes]) -> dict[bytes, list[Attributes]]:
-        """What the commands say in their metadata, by customer."""
-        said: dict[bytes, list[Attributes]] = {customer_id: [] for customer_id in customers}
-        for command in self._commands:
-            if command.customer_id in said and isinstance(command, RecordUsage | Reserve):
-                said[command.customer_id].append(command.metadata)
-        return said
+    def _meet(self, channel: Channel, stale: Sequence[Book]) -> Steps[dict[bytes, Limits]]:
+        """Read the budgets of books as they are, and put them into the books."""
+        found = yield from _load_budgets(channel, stale)
+        limits = {}
+        for book in stale:
+            book.budgets = found[book.customer_id]
+            limits[book.customer_id] = self._known.keep(book)
+        return limits
+
+    def _keys(self, limits: Mapping[bytes, Limits]) -> list[TallyKey]:
+        """Name every tally that customers have one of, and those that the commands name."""
+        keys = [key for each in limits.values() for key in each.single]
+        split = {customer_id: each.split for customer_id, each in limits.items() if each.split}
+        if split:
+            for command in self._commands:
+                budgets = split.get(command.customer_id)
+                if budgets and isinstance(command, RecordUsage | Reserve) and command.metadata:
+                    keys += _keys_of(budgets, [command.metadata])
+        return keys
 
     def _tallies(self, keys: Iterable[TallyKey]) -> list[Question]:
-        wanted = list(keys)
+        wanted = set(keys)
         if not wanted:
             return []
-        self._asked.update(wanted)
+        self._sought |= wanted
         budget_ids = [budget_id for budget_id, _ in wanted]
         parameters = [Smallints([key[15] for key in budget_ids]), Uuids(budget_ids), Texts([v for _, v in wanted])]
         return [Question(_TALLIES, parameters, assembly.add_tally)]
-
-    def _load_budgets(self, channel: Channel, stale: Sequence[Book]) -> Steps[None]:
-        customers = [book.customer_id for book in stale]
-        channel.say(_BUDGETS, [Smallints([key[15] for key in customers]), Uuids(customers)])
-        [rows] = yield from channel.hear()
-        found: dict[bytes, list[Budget]] = {}
-        for customer_id, budget_id, name, scope, value, product_id, metric_id, currency, *rest in rows:
-            window, timezone, limit, refuses, since = rest
-            attribute = None if scope == "customer" else scope
-            since = {UUID(wallet_id).bytes: seq for wallet_id, seq in since.items()}
-            found.setdefault(customer_id, []).append(
-                Budget(
-                    budget_id,
-                    name,
-                    attribute,
-                    value,
-                    product_id,
-                    metric_id,
-                    currency,
-                    window,
-                    timezone,
-                    int(limit),
-                    refuses,
-                    since,
-                )
-            )
-        for book in stale:
-            self._known.keep(book, tuple(found.get(book.customer_id, ())))
 
     def _load_products(self, channel: Channel, limited: Sequence[Book]) -> Steps[None]:
         products = self._known.products
@@ -176,26 +173,50 @@ class Reading:
             del products[next(iter(products))]
 
 
-def _keys(budgets: Iterable[Budget], said: Sequence[Attributes]) -> set[TallyKey]:
-    """Name the tallies that calls with these attributes fall under, and all that there is but one of."""
-    keys: set[TallyKey] = set()
-    for budget in budgets:
-        if budget.attribute is None or budget.value is not None:
-            keys.add((budget.id, ""))
-        else:
-            values = {value_of(budget.attribute, budget.value, attributes) for attributes in said}
-            keys.update((budget.id, value) for value in values if value is not None)
-    return keys
+def _load_budgets(channel: Channel, stale: Sequence[Book]) -> Steps[dict[bytes, tuple[Budget, ...]]]:
+    customers = [book.customer_id for book in stale]
+    channel.say(_BUDGETS, [Smallints([key[15] for key in customers]), Uuids(customers)])
+    [rows] = yield from channel.hear()
+    found: dict[bytes, list[Budget]] = {customer_id: [] for customer_id in customers}
+    for customer_id, budget_id, name, scope, value, product_id, metric_id, currency, *rest in rows:
+        window, timezone, limit, refuses, since = rest
+        found[customer_id].append(
+            Budget(
+                budget_id,
+                name,
+                None if scope == "customer" else scope,
+                value,
+                product_id,
+                metric_id,
+                currency,
+                window,
+                timezone,
+                int(limit),
+                refuses,
+                {UUID(wallet_id).bytes: seq for wallet_id, seq in since.items()},
+            )
+        )
+    return {customer_id: tuple(budgets) for customer_id, budgets in found.items()}
+
+
+def _keys_of(split: Iterable[Budget], said: Sequence[Attributes]) -> list[TallyKey]:
+    """Name the tallies of budgets for each value that calls with these attributes fall under."""
+    values = [(budget.id, value_of(budget.attribute, None, attributes)) for budget in split for attributes in said]
+    return [(budget_id, value) for budget_id, value in values if value is not None]
 
 
 def _said_in(book: Book) -> list[Attributes]:
     """What the reservations in a book say in their metadata, and the events that are to be refunded."""
+    if not book.reservations and not book.charges_of:
+        return []
     said: list[Attributes] = [reservation.metadata for reservation in book.reservations.values()]
     return said + [book.events[event_id].metadata for event_id in book.charges_of if event_id in book.events]
 
 
 def _reservations_of_refunds(book: Book) -> list[bytes]:
     """Name the reservations, not yet here, that events to be refunded drew from."""
+    if not book.charges_of:
+        return []
     drawn = [book.events[event_id].reservation_id for event_id in book.charges_of if event_id in book.events]
     return [each for each in drawn if each is not None and each not in book.reservations]
 

@@ -15,8 +15,9 @@ A call falls under every budget whose attribute it carries: what its events and 
 from collections.abc import Iterable, Sequence
 from datetime import UTC
 from decimal import Decimal
-from typing import NamedTuple
 from uuid import UUID
+
+import msgspec
 
 from billing.money import NANOS_PLACES, from_nanos, scaled
 from charging.book import Book, Budget, Charge, Event, Reservation, Tally
@@ -26,7 +27,7 @@ from merchants.errors import BudgetExceeded
 from metering import periods
 
 
-class Use(NamedTuple):
+class Use(msgspec.Struct, frozen=True, gc=False):
     """What a call takes of one metric; ``amount`` is in nanos, tax included."""
 
     metric_id: bytes
@@ -34,13 +35,8 @@ class Use(NamedTuple):
     amount: int
 
 
-class Move(NamedTuple):
-    """What a call that is let through changes of one tally."""
-
-    budget: Budget
-    tally: Tally
-    spent: int = 0
-    held: int = 0
+# What a call that is let through changes of one tally: what is spent, what is held.
+Move = tuple[Budget, Tally, int, int]
 
 
 # --- before anything is changed --------------------------------------------------------------------------
@@ -62,45 +58,64 @@ def room_for_use(
     """
     if reservation is not None:
         attributes = reservation.metadata
-    moves = []
+    is_open = reservation is not None and reservation.open
+    moves: list[Move] = []
+    full: list[Move] = []
     for budget, tally in _tallies(book, attributes):
-        spent = _taken(book, budget, currency, uses)
+        required = spent = _taken(book, budget, currency, uses)
         freed = 0
-        if reservation is not None and reservation.open:
-            freed = captured if _is_held(book, budget, reservation) else min(spent, _earmarked(budget, reservation))
-        moves.append(Move(budget, tally, spent, -freed))
-    _refuse(moves, book)
+        if is_open and reservation is not None:
+            freed = _freed(book, budget, reservation, spent, captured)
+            required = spent - freed
+        moves.append((budget, tally, spent, -freed))
+        if required > 0 and budget.refuses and max(tally.spent, 0) + tally.held + required > budget.limit:
+            full.append(moves[-1])
+    if full:
+        raise _exceeded(full)
     return moves
 
 
 def room_for_hold(book: Book, attributes: Attributes, currency: str, lines: Sequence[Use]) -> list[Move]:
     """Say how tallies change when these lines are held; raises BudgetExceeded where one has no room for them."""
     total = sum(line.amount for line in lines)
-    moves = []
+    moves: list[Move] = []
+    full: list[Move] = []
     for budget, tally in _tallies(book, attributes):
         if budget.currency is None:
             held = _taken(book, budget, currency, lines)
         else:
             is_for = budget.currency == currency and any(_is_for(book, budget, line.metric_id) for line in lines)
             held = total if is_for else 0
-        moves.append(Move(budget, tally, held=held))
-    _refuse(moves, book)
+        moves.append((budget, tally, 0, held))
+        if held > 0 and budget.refuses and max(tally.spent, 0) + tally.held + held > budget.limit:
+            full.append(moves[-1])
+    if full:
+        raise _exceeded(full)
     return moves
 
 
-def _tallies(book: Book, attributes: Attributes) -> Iterable[tuple[Budget, Tally]]:
+def _tallies(book: Book, attributes: Attributes) -> list[tuple[Budget, Tally]]:
+    """The budgets that a call falls under, and their tallies as they stand now: in a new window nothing is spent."""
+    found = []
+    tallies, now = book.tallies, book.now
     for budget in book.budgets:
-        value = value_of(budget.attribute, budget.value, attributes)
-        if value is not None:
-            yield budget, _current(book, budget, value)
+        value = "" if budget.attribute is None else value_of(budget.attribute, budget.value, attributes)
+        if value is None:
+            continue
+        tally = tallies.get((budget.id, value)) or _unused(book, budget, value)
+        if now >= tally.end:
+            tally.start, tally.end = periods.window_of(budget.window, budget.timezone, now)
+            tally.spent = 0
+        found.append((budget, tally))
+    return found
 
 
-def _current(book: Book, budget: Budget, value: str) -> Tally:
-    """The tally as it stands now: in a new window nothing is spent."""
-    tally = book.tallies[(budget.id, value)]
-    if book.now >= tally.end:
-        tally.start, tally.end = periods.window_of(budget.window, budget.timezone, book.now)
-        tally.spent = 0
+def _unused(book: Book, budget: Budget, value: str) -> Tally:
+    """Open a tally that was looked for and is not there; nothing may be let through on one that was not."""
+    key = (budget.id, value)
+    if key not in book.tallies_sought:
+        raise LookupError("a tally was not read")
+    tally = book.tallies[key] = Tally(*key)
     return tally
 
 
@@ -110,12 +125,19 @@ def _is_for(book: Book, budget: Budget, metric_id: bytes | None) -> bool:
     return budget.product_id is None or (metric_id is not None and book.products.get(metric_id) == budget.product_id)
 
 
-def _taken(book: Book, budget: Budget, currency: str, uses: Iterable[Use]) -> int:
+def _taken(book: Book, budget: Budget, currency: str, uses: Sequence[Use]) -> int:
+    if budget.currency == currency and budget.metric_id is None and budget.product_id is None:
+        return uses[0].amount if len(uses) == 1 else sum([use.amount for use in uses])
     if budget.currency is None:
         return sum(scaled(use.quantity, NANOS_PLACES) for use in uses if _is_for(book, budget, use.metric_id))
     if budget.currency != currency:
         return 0
     return sum(use.amount for use in uses if _is_for(book, budget, use.metric_id))
+
+
+def _freed(book: Book, budget: Budget, reservation: Reservation, spent: int, captured: int) -> int:
+    """How much of what an open reservation holds in a budget is no longer held when it is used."""
+    return captured if _is_held(book, budget, reservation) else min(spent, _earmarked(budget, reservation))
 
 
 def _is_held(book: Book, budget: Budget, reservation: Reservation) -> bool:
@@ -134,24 +156,13 @@ def _mark(budget: Budget) -> str:
     return str(UUID(bytes=budget.id))
 
 
-def _refuse(moves: Sequence[Move], book: Book) -> None:
-    """Raise where a budget that refuses has no room, naming the widest of those that have none."""
-    full = [move for move in moves if move.budget.refuses and _is_beyond(move)]
-    if full:
-        raise _exceeded(min(full, key=lambda move: _rank(move.budget)))
-
-
-def _is_beyond(move: Move) -> bool:
-    required = move.spent + move.held
-    return required > 0 and max(move.tally.spent, 0) + move.tally.held + required > move.budget.limit
-
-
 def _rank(budget: Budget) -> tuple[int, bytes]:
     return 0 if budget.attribute is None else 1 + ATTRIBUTES.index(budget.attribute), budget.id
 
 
-def _exceeded(move: Move) -> BudgetExceeded:
-    budget, tally = move.budget, move.tally
+def _exceeded(full: Sequence[Move]) -> BudgetExceeded:
+    """Name the widest of the budgets that have no room."""
+    budget, tally, spent, held = min(full, key=lambda move: _rank(move[0]))
     details: dict[str, str | None] = {
         "budgetId": ids.text("bgt", budget.id),
         "name": budget.name,
@@ -162,7 +173,7 @@ def _exceeded(move: Move) -> BudgetExceeded:
         "limit": shown(budget, budget.limit),
         "spent": shown(budget, tally.spent),
         "held": shown(budget, tally.held),
-        "required": shown(budget, move.spent + move.held),
+        "required": shown(budget, spent + held),
     }
     if budget.currency is not None:
         details["currency"] = budget.currency
@@ -241,6 +252,5 @@ def _move(book: Book, budget: Budget, tally: Tally, spent: int, held: int) -> No
     tally.spent += spent
     tally.held += held
     tally.changed = True
-    is_new = tally.crossed_at is None or tally.crossed_at < tally.start
-    if tally.spent > budget.limit and is_new:
+    if tally.spent > budget.limit and (tally.crossed_at is None or tally.crossed_at < tally.start):
         tally.crossed_at = book.now

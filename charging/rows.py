@@ -32,6 +32,7 @@ _NO_TIME = _FIELD.pack(_TIMESTAMPTZ, -1)
 _NO_TEXT = _FIELD.pack(_TEXT, -1)
 _TEXTS = [_FIELD.pack(_TEXT, size) for size in range(512)]
 _ZERO = _TEXTS[1] + b"0"
+_NOTHING = _TEXTS[0]
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 
 _KINDS = {kind: _TEXTS[len(kind)] + kind.encode() for kind in ("usage", "fee", "refund", "void", "amend")}
@@ -268,7 +269,7 @@ def tallies(changed: Sequence[tuple[bytes, Tally]]) -> Rows:
                     customer_id,
                     _U,
                     t.budget_id,
-                    _text(t.value),
+                    _text(t.value) if t.value else _NOTHING,
                     _known_time(t.start),
                     _known_time(t.end),
                     _number(t.spent),

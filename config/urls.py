@@ -6,6 +6,7 @@ import billing.api
 import charging.api
 import customers.api
 import dashboard.views
+import entitlements.api
 import merchants.api
 import metering.api
 import portal.views
@@ -24,6 +25,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("v0/", include(billing.api)),
     path("v0/", include(customers.api)),
     path("v0/", include(charging.api)),
+    path("v0/", include(entitlements.api)),
     path("v2/", include(billing.api.urlpatterns_v2)),
     re_path(rf"^(?:{'|'.join(sorted(errors.API_ROOTS))})(?:/|$)", errors.no_route),  # no organization has such a name
     path("theme", ui.views.set_theme, name="theme"),

@@ -5,7 +5,7 @@ from when it is set on, and holds from the start what is held at that time.
 """
 
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -28,7 +28,6 @@ from metering import metrics, periods
 from metering.models import Aggregation, BillableMetric
 
 BUDGETS_MAX = 50  # of one customer: each call looks at all of them
-COUNTED = frozenset({Aggregation.SUM.value, Aggregation.COUNT.value})
 CHANGEABLE = frozenset({"name", "limit", "enforcement", "enabled"})
 
 Scope, Setter, Window = Budget.Scope, Budget.Setter, Budget.Window
@@ -76,6 +75,14 @@ class Standing:
         return None if self.budget.window == Window.TOTAL else self.window_end
 
 
+@dataclass(frozen=True)
+class Overview:
+    """A budget and how far it is used now; None where each value has a counter of its own, and of what is archived."""
+
+    budget: Budget
+    current: Standing | None
+
+
 # --- setting ---------------------------------------------------------------------------------------------
 
 
@@ -85,7 +92,7 @@ def create(*, merchant_id: uuid.UUID, customer_id: uuid.UUID, new: NewBudget) ->
     Raises:
         NotFound: the merchant has no such customer, product or metric.
         ValidationFailed: the members contradict each other, or the time zone is none.
-        Unprocessable: the metric is not one whose quantities add up.
+        Unprocessable: the metric is not one whose quantities are added up.
         Conflict: the customer has as many budgets as there may be.
     """
     zone = _check(merchant_id, new)
@@ -200,8 +207,8 @@ def _check(merchant_id: uuid.UUID, new: NewBudget) -> str:
         products.get(merchant_id=merchant_id, product_id=new.product_id)
     if new.metric_id is not None:
         metric = metrics.get(merchant_id=merchant_id, metric_id=new.metric_id)
-        if new.currency is None and metric.aggregation not in COUNTED:
-            raise Unprocessable("Only units that add up can be limited: SUM and COUNT.", code="METRIC_NOT_ADDITIVE")
+        if new.currency is None and metric.aggregation != Aggregation.SUM:
+            raise Unprocessable("Only the units of a metric that is a SUM can be limited.", code="METRIC_NOT_ADDITIVE")
         if new.product_id not in (None, metric.product_id):
             message = "The metric is another product's."
             raise ValidationFailed(message, field="billableMetricId", code="CONTRADICTION")
@@ -272,25 +279,21 @@ def find(*, merchant_id: uuid.UUID, budget_id: uuid.UUID) -> Budget:
     return budget
 
 
-def search(
-    *, merchant_id: uuid.UUID, customer_id: uuid.UUID | None = None, with_archived: bool = False
-) -> QuerySet[Budget]:
-    """Return a merchant's budgets with their ``clock``, the oldest first.
+def search(*, merchant_id: uuid.UUID, customer_id: uuid.UUID | None = None) -> QuerySet[Budget]:
+    """Return a merchant's budgets in force with their ``clock``, the oldest first.
 
     Raises:
         NotFound: the merchant has no such customer.
     """
-    rows = _of_merchant(merchant_id)
+    rows = _of_merchant(merchant_id).filter(archived_at=None)
     if customer_id is not None:
         books.check_owner(merchant_id=merchant_id, customer_id=customer_id)
         rows = rows.filter(bucket=ids.bucket_of(customer_id), customer_id=customer_id)
-    if not with_archived:
-        rows = rows.filter(archived_at=None)
     return rows.order_by("created_at", "id")
 
 
-def standings(budgets: Sequence[Budget], *, now: datetime) -> dict[uuid.UUID, Standing]:
-    """Return how far budgets are used, by id, without those that have a counter for each value.
+def overviews(budgets: Sequence[Budget], *, now: datetime) -> list[Overview]:
+    """Return budgets with how far each is used.
 
     Args:
         budgets: from ``find`` or ``search``.
@@ -301,22 +304,53 @@ def standings(budgets: Sequence[Budget], *, now: datetime) -> dict[uuid.UUID, St
         bucket__in={budget.bucket for budget in whole}, budget_id__in=[budget.id for budget in whole], value=""
     )
     counters = {row.budget_id: row for row in rows}
-    return {budget.id: _standing(budget, counters.get(budget.id), "", now) for budget in whole}
+    current = {budget.id: _standing(budget, counters.get(budget.id), "", now) for budget in whole}
+    return [Overview(budget, current.get(budget.id)) for budget in budgets]
 
 
-def counters_of(budget: Budget) -> QuerySet[BudgetCounter]:
-    """Return the counters of a budget, in the order of what they are for."""
-    return BudgetCounter.objects.filter(bucket=budget.bucket, budget_id=budget.id).order_by("value")
+def overview(budget: Budget, *, now: datetime) -> Overview:
+    """Return a budget from ``find`` or ``search`` with how far it is used."""
+    [found] = overviews([budget], now=now)
+    return found
 
 
-def standings_of(budget: Budget, rows: Iterable[BudgetCounter], *, now: datetime) -> list[Standing]:
-    """Return how far a budget from ``find`` is used by each of these counters of its."""
-    return [_standing(budget, row, row.value, now) for row in rows]
+class Overviews:
+    """Budgets from ``search`` with how far each is used, a page at a time."""
+
+    def __init__(self, rows: QuerySet[Budget], *, now: datetime) -> None:
+        self._rows, self._now = rows, now
+
+    def count(self) -> int:
+        """Return how many there are."""
+        return self._rows.count()
+
+    def __getitem__(self, page: slice) -> list[Overview]:
+        return overviews(list(self._rows[page]), now=self._now)
+
+
+class Standings:
+    """How far a budget from ``find`` is used for each value, in their order, a page at a time."""
+
+    def __init__(self, budget: Budget, *, now: datetime) -> None:
+        self._budget, self._now = budget, now
+        self._rows = BudgetCounter.objects.filter(bucket=budget.bucket, budget_id=budget.id).order_by("value")
+
+    def count(self) -> int:
+        """Return how many there are."""
+        return self._rows.count()
+
+    def __getitem__(self, page: slice) -> list[Standing]:
+        return [_standing(self._budget, row, row.value, self._now) for row in self._rows[page]]
 
 
 def is_for_each(budget: Budget) -> bool:
     """Tell whether a budget limits each value of its attribute by itself."""
     return budget.scope != Scope.CUSTOMER and budget.value is None
+
+
+def units(number: int) -> Decimal:
+    """Return what a budget without a currency counts in units of its metric."""
+    return money.to_decimal(number)
 
 
 def _standing(budget: Budget, counter: BudgetCounter | None, value: str, now: datetime) -> Standing:

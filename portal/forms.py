@@ -1,4 +1,4 @@
-"""The one form of the portal."""
+"""The forms of the portal."""
 
 from django import forms
 
@@ -14,3 +14,39 @@ class TopUp(forms.Form):
         widget=forms.NumberInput(attrs={"placeholder": "25.00", "inputmode": "decimal", "step": "any"}),
     )
     key = forms.CharField(max_length=64, widget=forms.HiddenInput)  # a form sent twice adds once
+
+
+def _amount(label: str) -> forms.DecimalField:
+    return forms.DecimalField(
+        label=label,
+        min_value=0,
+        max_digits=21,
+        decimal_places=9,
+        widget=forms.NumberInput(attrs={"placeholder": "25.00", "inputmode": "decimal", "step": "any"}),
+    )
+
+
+class NewLimit(forms.Form):
+    """A limit that a customer sets for themselves."""
+
+    amount = _amount("Spend at most")
+    window = forms.ChoiceField(
+        label="In",
+        choices=[("hour", "An hour"), ("day", "A day"), ("month", "A month"), ("total", "All time")],
+        initial="month",
+    )
+    scope = forms.ChoiceField(
+        label="For",
+        choices=[
+            ("customer", "Everything"),
+            ("user", "Each user"),
+            ("agent", "Each agent"),
+            ("session", "Each session"),
+        ],
+    )
+
+
+class ChangedLimit(forms.Form):
+    """Another amount for a limit."""
+
+    amount = _amount("Limit")

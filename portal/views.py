@@ -14,10 +14,14 @@ from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
 from billing import money, topups
+from customers.models import Customer
 from customers.portal_links import LinkRefused
-from merchants.errors import ServiceError
+from entitlements import budgets
+from entitlements.models import Budget
+from merchants import ids
+from merchants.errors import NotFound, ServiceError
 from merchants.models import Mode
-from portal import forms, reads, sessions
+from portal import forms, limits, reads, sessions
 from ui import charts, fmt, pages, spans
 
 PERIOD = "30d"
@@ -92,6 +96,61 @@ def top_up(request: HttpRequest) -> HttpResponse:
 
 @private
 @require_POST
+def set_limit(request: HttpRequest) -> HttpResponse:
+    """Set a limit of the customer's own."""
+    subscription, customer = sessions.opened(request, now=timezone.now())
+    form = forms.NewLimit(request.POST)
+    if not form.is_valid():
+        messages.error(request, "No limit was set: type an amount, such as 25.00.")
+        return redirect("portal:home")
+    try:
+        limits.set_own(
+            customer=customer,
+            currency=subscription.currency,
+            zone=subscription.timezone,
+            wanted=form.cleaned_data,
+        )
+    except ServiceError as refusal:
+        messages.error(request, f"No limit was set: {refusal.message}")
+    else:
+        messages.success(request, "Limit set. It counts from now on.")
+    return redirect("portal:home")
+
+
+@private
+@require_POST
+def change_limit(request: HttpRequest, budget_id: str) -> HttpResponse:
+    """Change or remove one of the customer's own limits; what the merchant has set is not theirs to change."""
+    _, customer = sessions.opened(request, now=timezone.now())
+    form = forms.ChangedLimit(request.POST)
+    try:
+        named = _own_limit(customer, budget_id)
+        if "remove" in request.POST:
+            budgets.archive(**named)
+            messages.success(request, "Limit removed.")
+        elif form.is_valid():
+            budgets.change(**named, changes={"limit": money.to_nanos(form.cleaned_data["amount"])})
+            messages.success(request, "Limit changed.")
+        else:
+            messages.error(request, "Nothing was changed: type an amount, such as 25.00.")
+    except ServiceError as refusal:
+        messages.error(request, f"Nothing was changed: {refusal.message}")
+    return redirect("portal:home")
+
+
+def _own_limit(customer: Customer, text: str) -> dict[str, Any]:
+    """Name a budget of this customer's for an activity; raises NotFound for any other."""
+    try:
+        budget_id = ids.parse("bgt", text)
+    except ids.InvalidId as error:
+        raise NotFound() from error
+    if budgets.find(merchant_id=customer.merchant_id, budget_id=budget_id).customer_id != customer.id:
+        raise NotFound()
+    return {"merchant_id": customer.merchant_id, "budget_id": budget_id, "by": Budget.Setter.CUSTOMER}
+
+
+@private
+@require_POST
 def leave(request: HttpRequest) -> HttpResponse:
     """End the session in this browser."""
     response = pages.answer(request, "portal/left.html", {})
@@ -105,7 +164,9 @@ def _statement(request: HttpRequest, *, part: str = "") -> HttpResponse:
     zone = ZoneInfo(subscription.timezone)
     span = spans.span(PERIOD, now=now, zone=zone)
     statement = reads.statement(subscription=subscription, span=span)
-    if part and request.GET.get("seen") == statement.stamp:
+    caps = limits.limits(customer=customer, now=now)
+    stamp = statement.stamp + "".join(f".{cap.id[-6:]}{cap.limit}{cap.used}{cap.held}" for cap in caps)
+    if part and request.GET.get("seen") == stamp:
         return pages.unchanged()
     context = {
         "merchant": customer.merchant.organization.name,
@@ -113,6 +174,9 @@ def _statement(request: HttpRequest, *, part: str = "") -> HttpResponse:
         "customer": customer,
         "subscription": subscription,
         "statement": statement,
+        "stamp": stamp,
+        "limits": caps,
+        "new_limit": forms.NewLimit(auto_id="limit_%s"),
         "chart": _chart(statement, span),
         "top_up": forms.TopUp(initial={"key": secrets.token_hex(16)}),
     }
@@ -139,6 +203,8 @@ urlpatterns = [
     path("", home, name="home"),
     path("live", live, name="live"),
     path("top-up", top_up, name="top-up"),
+    path("limits", set_limit, name="set-limit"),
+    path("limits/<str:budget_id>", change_limit, name="change-limit"),
     path("leave", leave, name="leave"),
     path("c/<str:token>", enter, name="enter"),
 ]

@@ -28,9 +28,12 @@ from billing.models import (
     Wallet,
 )
 from customers.models import Customer
-from entitlements.models import Reservation
+from entitlements import budgets
+from entitlements.budgets import NewBudget
+from entitlements.models import BudgetCounter, Reservation
 from merchants import ids, registration
 from merchants.models import Membership, Merchant, Product, User
+from metering import periods
 from metering.models import BillableMetric, UsageEvent
 from tests import factories
 
@@ -127,6 +130,7 @@ def busy(*, now: datetime, customers: int = len(NAMES), **registered: str) -> Sc
         _past(scene, buyer, place)
         _recent(scene, buyer, place)
         scene.buyers.append(buyer)
+    _limits(scene, scene.buyers[0])
     _merchant_rollups(scene)
     return scene
 
@@ -252,6 +256,28 @@ def _reservation(scene: Scene, buyer: Buyer) -> Reservation:
         captured=2 * NANOS, held=10 * NANOS, max_uses=5, used_count=1, region="global", created_at=scene.now,
         expires_at=scene.now + timedelta(minutes=15), ttl_seconds=900,
     )  # fmt: skip
+
+
+def _limits(scene: Scene, buyer: Buyer) -> None:
+    """The merchant's cap, one for each agent, and the customer's own on a metric, each partly used."""
+    calls = scene.metrics[0]
+    for name, kind, spent, value in (
+        ("Monthly cap", {"currency": "USD", "window": "month", "limit": 100 * NANOS}, 61_500_000_000, ""),
+        ("Agents", {"currency": "USD", "window": "total", "limit": 5 * NANOS, "scope": "agent"}, 5 * NANOS, "research"),
+        (
+            "My own",
+            {"metric_id": calls.id, "window": "day", "limit": 500 * NANOS, "set_by": "customer"},
+            20 * NANOS,
+            "",
+        ),
+    ):
+        new = NewBudget(name=name, **kind)  # type: ignore[arg-type]
+        made = budgets.create(merchant_id=scene.test.id, customer_id=buyer.customer.id, new=new)
+        start, end = periods.window_of(made.window, made.timezone, scene.now)
+        BudgetCounter.objects.create(
+            bucket=made.bucket, customer_id=made.customer_id, budget_id=made.id, value=value, window_start=start,
+            window_end=end, spent=spent,
+        )  # fmt: skip
 
 
 def _merchant_rollups(scene: Scene) -> None:

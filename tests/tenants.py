@@ -97,6 +97,7 @@ def belongings(caller: Caller, url: str) -> Belongings:
     made = Belongings(caller, things)
     things["reservation"] = send(url, made, RESERVE)["id"]
     things["event"] = send(url, made, USE)["id"]
+    things["budget"] = send(url, made, SET_BUDGET)["id"]
     things["key"] = ids.text("key", ApiKey.objects.filter(merchant=caller.merchant)[0].id)
     lines = send(url, made, Request("GET", "/v2/invoices/{invoice}/lineItems"))["lineItems"]
     things["line"] = lines[0]["id"]
@@ -206,6 +207,19 @@ RESERVE = Request(
         "maxUses": 100,
     },
 )
+SET_BUDGET = Request(
+    "POST",
+    "/v0/budgets",
+    {
+        "customerId": Id("customer"),
+        "name": "A",
+        "limit": "1000000",
+        "currency": "USD",
+        "window": "day",
+        "productId": Id("product"),
+        "billableMetricId": Id("metric"),
+    },
+)
 TERMS = {"invoiceDisplayName": "A", "model": "standard", "properties": {"unitPrice": "1"}, "paymentTerm": "in_arrears"}
 PERIOD = {"startTime": _ago, "endTime": _soon}
 SPAN = {"from": _ago, "to": _soon}
@@ -292,6 +306,11 @@ REQUESTS = [
         "/v0/entitlements/activeEntitlements",
         query={"customerId": Id("customer"), "productId": Id("product"), "subscriptionId": Id("subscription")},
     ),
+    SET_BUDGET,
+    Request("GET", "/v0/budgets", query={**MERCHANT, "customerId": Id("customer")}),
+    Request("GET", "/v0/budgets/{budget}"),
+    Request("GET", "/v0/budgets/{budget}/counters"),
+    Request("PATCH", "/v0/budgets/{budget}", {"name": "A"}),
     Request("GET", "/v2/invoices", query={**MERCHANT, "subscriptionId": Id("subscription")}),
     Request("GET", "/v2/invoices/{invoice}"),
     Request("GET", "/v2/invoices/{invoice}/lineItems"),
@@ -302,6 +321,7 @@ REQUESTS = [
     Request("POST", "/v0/usage/{event}/void", {"reason": "A"}),
     Request("PATCH", "/v0/usage/{event}", {"refunded": True}, status=(422,)),  # what was voided cannot be refunded
     Request("POST", "/v0/entitlements/{reservation}/release"),
+    Request("DELETE", "/v0/budgets/{budget}", status=(204,)),
     Request("POST", "/v0/subscriptions/{subscription}/termination", {"reason": "A"}),
     Request("DELETE", "/v0/customers/{customer}", status=(204, 409)),
 ]

@@ -19,7 +19,7 @@ import httpx
 import pytest
 
 from billing.models import Plan, TopUp
-from entitlements.models import Reservation
+from entitlements.models import Budget, Reservation
 from merchants.models import Product
 from metering.models import BillableMetric, UsageEvent
 from tests import callers
@@ -97,6 +97,11 @@ class Shop:
         named = {"merchantId": self.ids["merchant"], "productId": self.ids["product"]}
         return {**named, "name": "A", "currency": "USD", **members}
 
+    def budget(self, **members: Any) -> dict[str, Any]:
+        """A sound budget."""
+        limits = {"limit": "5", "currency": "USD", "window": "day"}
+        return {"customerId": self.ids["customer"], "name": "A", **limits, **members}
+
     @property
     def top_ups(self) -> str:
         """Where money is added."""
@@ -125,7 +130,7 @@ def effects() -> dict[str, int]:
     """How much of everything there is."""
     return {
         model.__name__: model.objects.count()
-        for model in (UsageEvent, Reservation, TopUp, Product, Plan, BillableMetric)
+        for model in (UsageEvent, Reservation, Budget, TopUp, Product, Plan, BillableMetric)
     }
 
 
@@ -220,6 +225,8 @@ class TestNumbers:
         for text in [*NO_NUMBERS, *NOT_POSITIVE, *LOOSELY_WRITTEN, *TOO_LONG, "5", "0.5"]:
             with subtests.test(text=str(text)[:24]):
                 check(shop.post_with(shop.top_ups, {"amount": HOLE}, text), (400, 422))
+                if text not in ('"0"', '"0.0"'):  # a limit of nothing lets nothing through
+                    check(shop.post_with("/v0/budgets", shop.budget(limit=HOLE), text), 400)
 
     def test_as_a_rate_are_plain_and_at_most_a_hundred(self, subtests, shop):
         for text in [*NO_NUMBERS, "-1", '"-1"', *LOOSELY_WRITTEN, *TOO_LONG, "100.1", "1.23456"]:
@@ -323,6 +330,7 @@ class TestMetadata:
         for text in METADATA:
             with subtests.test(text=str(text)[:24]):
                 check(shop.post_with("/v0/usage", shop.usage(metadata=HOLE), text), 400)
+                check(shop.post_with("/v0/entitlements", shop.reservation(metadata=HOLE), text), 400)
                 check(shop.post_with("/v0/products", shop.product(metadata=HOLE), text), 400)
 
 

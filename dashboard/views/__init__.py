@@ -2,7 +2,18 @@
 
 from django.urls import URLPattern, URLResolver, include, path
 
-from dashboard.views import audit_log, catalogue, customers, events, keys, organization, overview, registration, team
+from dashboard.views import (
+    audit_log,
+    budgets,
+    catalogue,
+    customers,
+    events,
+    keys,
+    organization,
+    overview,
+    registration,
+    team,
+)
 from merchants.models import Mode
 
 _pages: list[URLPattern | URLResolver] = [
@@ -18,6 +29,9 @@ _pages: list[URLPattern | URLResolver] = [
     path("customers/<str:customer_id>/subscribe", customers.subscribe, name="subscribe"),
     path("customers/<str:customer_id>/wallets/<str:wallet_id>/top-up", customers.top_up, name="top-up"),
     path("customers/<str:customer_id>/portal/<str:subscription_id>", customers.portal_link, name="portal-link"),
+    path("customers/<str:customer_id>/budgets/new", budgets.new, name="budget-new"),
+    path("customers/<str:customer_id>/budgets/<str:budget_id>", budgets.show, name="budget"),
+    path("customers/<str:customer_id>/budgets/<str:budget_id>/archive", budgets.archive, name="budget-archive"),
     path("products", catalogue.product_list, name="products"),
     path("products/new", catalogue.product_new, name="product-new"),
     path("products/<str:product_id>", catalogue.product, name="product"),

@@ -18,7 +18,7 @@ from customers import portal_links, registry
 from customers.models import Customer
 from dashboard import forms
 from dashboard.access import SeatedRequest, page, public_id, to
-from dashboard.reads import customers, events
+from dashboard.reads import budgets, customers, events
 from merchants import ids
 from merchants.errors import ServiceError
 from ui import charts, fmt, pages, spans
@@ -199,6 +199,7 @@ def _context(request: SeatedRequest, customer: Customer) -> dict[str, Any]:
     span = spans.span("30d", now=timezone.now(), zone=request.seat.zone)
     profile = customers.profile(customer=customer, span=span)
     rows = events.latest(merchant_id=request.seat.merchant.id, count=RECENT_EVENTS, customer_id=customer.id)
+    limits = budgets.rows(customer=customer, now=span.now) if request.seat.may("budgets:read") else []
     context = {
         "nav": "customers",
         "seat": request.seat,
@@ -207,16 +208,18 @@ def _context(request: SeatedRequest, customer: Customer) -> dict[str, Any]:
         "span": span,
         "spend": _spend(profile, span),
         "events": rows,
+        "budgets": limits,
         "events_path": f"{to(request, 'events')}?{urlencode({'customer': profile.id})}",
         "now": span.now,
     }
-    return {**context, "stamp": _stamp(profile, rows)}
+    return {**context, "stamp": _stamp(profile, rows, limits)}
 
 
-def _stamp(profile: customers.Profile, rows: list[events.EventRow]) -> str:
-    """Name the state the live parts show: money, what holds it, and the newest event."""
+def _stamp(profile: customers.Profile, rows: list[events.EventRow], limits: list[budgets.BudgetRow]) -> str:
+    """Name the state the live parts show: money, what holds and limits it, and the newest event."""
     pots = "".join(f"{pot.balance}.{pot.held}-" for pot in profile.pots)
-    return f"{pots}{profile.spend_total}-{profile.reservations_open}-{events.stamp(rows)}"
+    caps = "".join(f"{cap.gauge.used}.{cap.gauge.held}." if cap.gauge else "." for cap in limits)
+    return f"{pots}{profile.spend_total}-{profile.reservations_open}-{caps}-{events.stamp(rows)}"
 
 
 def _spend(profile: customers.Profile, span: spans.Span) -> charts.Chart:

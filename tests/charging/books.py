@@ -86,10 +86,13 @@ def reserve(
 
 
 class Tallies(dict[Any, Any]):
-    """The tallies of a book that has read all there are: what is not here has not been used."""
+    """The tallies of a book that has sought all there are: what is not here has not been used."""
 
     def __missing__(self, key: tuple[bytes, str]) -> Tally:
         return self.setdefault(key, Tally(*key))
+
+    def get(self, key: Any, default: Any = None) -> Any:
+        return self[key]
 
 
 def budget(number: int = 1, *, limit: str = "1", currency: str | None = "USD", **columns: Any) -> Budget:

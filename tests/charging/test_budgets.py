@@ -229,7 +229,7 @@ async def _race(commands: list[Command]) -> list[Any]:
         )
     finally:
         for lane in lanes:
-            await lane.stop()
+            await lane.stop(5)
 
 
 async def _one(lane: Coalescer, command: Command, number: int) -> Any:

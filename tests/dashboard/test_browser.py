@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from billing.models import Wallet
+from entitlements.models import Budget
 from merchants import ids
 from merchants.models import ApiKey, Membership
 from tests import browsing, factories, scenes
@@ -27,6 +28,7 @@ def home(served_url: str, scene: "Scene", browser_page: Any) -> str:
 def paths(scene: "Scene") -> list[str]:
     buyer = scene.buyers[0]
     customer = f"/customers/{ids.text('cus', buyer.customer.id)}"
+    budget = ids.text("bgt", Budget.objects.get(customer_id=buyer.customer.id, scope="agent").id)
     plan = f"/plans/{ids.text('plan', scene.plan.id)}"
     member = f"/settings/team/{ids.text('mem', Membership.objects.get(user=scene.user).id)}"
     key = f"/keys/{ids.text('key', ApiKey.objects.get(merchant=scene.test).id)}"
@@ -40,6 +42,7 @@ def paths(scene: "Scene") -> list[str]:
         "/", "/events", "/events?q=nothing", f"/events/{ids.text('usg', buyer.events[4].id)}", f"/events/{metered}",
         "/customers", customer,
         "/customers/new", f"{customer}/subscribe", f"{customer}/portal/{ids.text('sub', buyer.subscription.id)}",
+        f"{customer}/budgets/new", f"{customer}/budgets/{budget}", f"{customer}/budgets/{budget}/archive",
         f"{customer}/wallets/{ids.text('acc', buyer.wallet.id)}/top-up", "/products",
         f"/products/{ids.text('prod', scene.product.id)}", "/metrics",
         f"/metrics/{ids.text('bm', scene.metrics[0].id)}",

@@ -11,6 +11,7 @@ from django.urls import URLPattern
 
 from billing.models import Plan
 from dashboard.views import _pages
+from entitlements.models import Budget
 from merchants import ids
 from merchants.models import ApiKey, Membership
 from tests import scenes
@@ -27,6 +28,7 @@ def ids_of(scene: scenes.Scene) -> Ids:
         "event_id": ids.text("usg", buyer.events[0].id),
         "customer_id": ids.text("cus", buyer.customer.id),
         "wallet_id": ids.text("acc", buyer.wallet.id),
+        "budget_id": ids.text("bgt", Budget.objects.get(customer_id=buyer.customer.id, scope="agent").id),
         "subscription_id": ids.text("sub", buyer.subscription.id),
         "product_id": ids.text("prod", scene.product.id),
         "metric_id": ids.text("bm", scene.metrics[0].id),

@@ -10,6 +10,8 @@ from django.utils import timezone
 from billing.models import Subscription
 from customers import portal_links
 from customers.models import Customer
+from entitlements.models import Budget, BudgetCounter
+from merchants import ids
 from portal import sessions
 from tests import scenes
 
@@ -136,3 +138,71 @@ class TestLeave:
         client = visitor(scene)
         assert b"Closed on this device" in client.post("/portal/leave").content
         assert client.get("/portal/").status_code == 403
+
+
+class TestLimits:
+    def budget(self, name: str) -> Budget:
+        return Budget.objects.get(name=name)
+
+    def path(self, name: str) -> str:
+        return f"/portal/limits/{ids.text('bgt', self.budget(name).id)}"
+
+    def test_shows_ones_own_and_the_merchants(self, scene: scenes.Scene) -> None:
+        content = visitor(scene).get("/portal/").content.decode()
+        for words in ("$100.00 a month", "61% used: Everything", "Each agent", "500 submissions a day", "Set by you"):
+            assert words in content, words
+        assert content.count('name="remove"') == 1  # of the customer's own
+
+    def test_says_when_there_are_none(self, scene: scenes.Scene) -> None:
+        assert b"No limits" in visitor(scene, buyer=1).get("/portal/").content
+
+    def test_sets_one_in_the_time_zone_of_the_subscription(self, scene: scenes.Scene) -> None:
+        Subscription.objects.update(timezone="Asia/Tokyo")
+        wanted = {"amount": "7.5", "window": "day", "scope": "agent"}
+        response = visitor(scene, buyer=1).post("/portal/limits", wanted, follow=True)
+        assert b"Limit set." in response.content
+        made = Budget.objects.get(customer_id=scene.buyers[1].customer.id)
+        assert (made.limit, made.window, made.scope, made.timezone, made.set_by, made.enforcement) == (
+            7_500_000_000,
+            "day",
+            "agent",
+            "Asia/Tokyo",
+            "customer",
+            "hard",
+        )
+
+    @pytest.mark.parametrize("fields", [{"amount": "-1"}, {"amount": "x"}, {"window": "week"}, {"scope": "team"}])
+    def test_sets_none_that_makes_no_sense(self, scene: scenes.Scene, fields: dict[str, str]) -> None:
+        wanted = {"amount": "7", "window": "day", "scope": "agent"} | fields
+        assert b"No limit was set" in visitor(scene, buyer=1).post("/portal/limits", wanted, follow=True).content
+        assert Budget.objects.count() == 3
+
+    def test_changes_and_removes_ones_own(self, scene: scenes.Scene) -> None:
+        client, path = visitor(scene), self.path("My own")
+        assert b"Limit changed." in client.post(path, {"amount": "9"}, follow=True).content
+        assert self.budget("My own").limit == 9 * scenes.NANOS
+        assert b"Nothing was changed" in client.post(path, {"amount": ""}, follow=True).content
+        assert b"Limit removed." in client.post(path, {"remove": "1"}, follow=True).content
+        assert self.budget("My own").archived_at is not None
+
+    @pytest.mark.parametrize("fields", [{"amount": "999"}, {"remove": "1"}])
+    def test_never_loosens_the_merchants_or_anothers(self, scene: scenes.Scene, fields: dict[str, str]) -> None:
+        for buyer, name in ((0, "Monthly cap"), (1, "My own")):
+            before = self.budget(name)
+            response = visitor(scene, buyer=buyer).post(self.path(name), fields, follow=True)
+            assert b"Nothing was changed" in response.content
+            after = self.budget(name)
+            assert (after.limit, after.archived_at) == (before.limit, None)
+
+    def test_is_for_visitors_with_a_link(self, scene: scenes.Scene) -> None:
+        for path in ("/portal/limits", self.path("My own"), "/portal/limits/bgt_x"):
+            assert Client().post(path, {"remove": "1"}).status_code == 403
+
+    def test_changes_by_itself(self, scene: scenes.Scene) -> None:
+        client = visitor(scene)
+        fragment = re.search(r'hx-get="([^"]+seen=[^"]+)"', client.get("/portal/").content.decode())
+        assert fragment
+        url, headers = fragment[1].replace("&amp;", "&"), {"HX-Request": "true"}
+        assert client.get(url, headers=headers).status_code == 204
+        BudgetCounter.objects.filter(value="").update(spent=70 * scenes.NANOS)
+        assert b"$70.00" in client.get(url, headers=headers).content
