@@ -131,9 +131,10 @@ class Compiler:
         holder = self._map(operand, node)
         element = element_of(operand.type)
         kind: Kind = element.kind if element.is_known else "any"
-        place = self._source.place(node.at)
-        run = running.selected(holder, node.field, kind, self.told(node.operand), place)
-        code = self._element(run, element, operand.weight + 1, node)
+        run = running.selected(holder, node.field, kind, self.told(node.operand), self._source.place(node.at))
+        code = Code(run, element, operand.weight + 1)
+        if kind not in values.PLAIN_TYPES:
+            code = self._element(run, element, code.weight, node)
         return self._folded(code, [operand], node)
 
     def _map(self, operand: Code, node: Select) -> Run:

@@ -5,10 +5,11 @@ NODES_MAX = 2_000  # names, literals, operators, calls and brackets of one expre
 NESTING_MAX = 40  # brackets within brackets
 DEPTH_MAX = 100  # of the tree, where operators of one precedence in a row count too
 
-STEPS_MAX = 100_000  # see Meter; a formula without macros and lists takes none
-CHARS_PER_STEP = 16
+# A step is one part of a macro's body for one item, or one item that is compared, added or joined; all of them together
+# take some milliseconds. A formula without lists takes none: its source already bounds what it can cost.
+STEPS_MAX = 10_000
+CHARS_PER_STEP = 16  # of strings that are searched, joined or changed
 STRING_CHARS_MAX = 10_000  # of a string that an expression makes; what the event brings may be longer
-ITEMS_MAX = 10_000  # of a list that + makes
 VALUE_DEPTH_MAX = 32  # lists within lists, where they are compared
 
 DIGITS_MAX = 80  # of a number; as many as money is reckoned with

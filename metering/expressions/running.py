@@ -13,7 +13,7 @@ from metering.expressions import values
 from metering.expressions.errors import FAULTS, EvaluationError, Fault, Place, explain, failure
 from metering.expressions.functions import Overload
 from metering.expressions.kinds import Kind, kind_of, named
-from metering.expressions.values import ENTER, EXACT_TYPES, Frame, spend
+from metering.expressions.values import ENTER, PLAIN_TYPES, Frame, spend
 
 Run = Callable[[Frame], Any]
 
@@ -152,13 +152,6 @@ def framed(call: Callable[[Frame, Any, Any], Any], left: Run, right: Run, place:
     return run
 
 
-def is_null(operand: Run) -> Run:
-    def run(frame: Frame) -> bool:
-        return operand(frame) is None
-
-    return run
-
-
 def opposite(operand: Run) -> Run:
     """Return ``!operand`` of what is sure to be a boolean."""
 
@@ -172,8 +165,8 @@ def opposite(operand: Run) -> Run:
 
 
 def selected(operand: Run, field: str, kind: Kind, told: str, place: Place) -> Run:
-    """Return what gives a field of a map. ``kind`` is what the map is declared to hold, ``told`` the operand."""
-    python = EXACT_TYPES.get(kind)
+    """Return what gives a field of a map, sure to be of one of the plain kinds; ``told`` is the operand in messages."""
+    python = PLAIN_TYPES.get(kind)
 
     def run(frame: Frame) -> Any:
         holder = operand(frame)

@@ -1,11 +1,8 @@
 """The tree of an expression. Every node knows which part of the source it is."""
 
-from datetime import timedelta
 from decimal import Decimal
 
 import msgspec
-
-Value = Decimal | str | bool | timedelta | None
 
 
 class Node(msgspec.Struct, frozen=True):

@@ -14,7 +14,6 @@ from metering import expressions
 from metering.expressions import EvaluationError, ExpressionError
 from metering.expressions.limits import (
     DEPTH_MAX,
-    ITEMS_MAX,
     NESTING_MAX,
     NODES_MAX,
     SOURCE_CHARS_MAX,
@@ -123,7 +122,7 @@ class TestEvaluation:
         ],
     )
     def test_ends_at_its_steps(self, source):
-        data = {"list": [1] * 5000, "text": "a" * 5000}
+        data = {"list": [1] * 500, "text": "a" * 5000}
         started = time.perf_counter()
         with pytest.raises(EvaluationError, match=f"this takes more than {STEPS_MAX:,} steps"):
             number(source, data=data)
@@ -138,7 +137,7 @@ class TestEvaluation:
 
     def test_does_not_overlook_that_its_steps_are_spent(self):
         source = "data.list.all(x, data.list.all(y, true)) || true ? 1 : 2"
-        assert number(source, data={"list": [1] * 100}) == 1
+        assert number(source, data={"list": [1] * 50}) == 1
         with pytest.raises(EvaluationError, match="steps"):
             number(source, data={"list": [1] * 5000})
 
@@ -147,9 +146,9 @@ class TestEvaluation:
         assert number("size(data.text + data.text)", data={"text": half}) == STRING_CHARS_MAX
         with pytest.raises(EvaluationError, match="a string of more than"):
             number("size(data.text + data.text + 'x')", data={"text": half})
-        items = [1] * (ITEMS_MAX // 2)
-        assert number("size(data.list + data.list)", data={"list": items}) == ITEMS_MAX
-        with pytest.raises(EvaluationError, match="a list of more than"):
+        items = [1] * (STEPS_MAX // 2)
+        assert number("size(data.list + data.list)", data={"list": items}) == STEPS_MAX
+        with pytest.raises(EvaluationError, match="steps"):
             number("size(data.list + data.list + [1])", data={"list": items})
 
     def test_compares_no_deeper_than_json_goes(self):
