@@ -67,6 +67,9 @@ class Program(msgspec.Struct, Generic[ResultT], frozen=True, eq=False):
             frame[slot] = enter(bindings)
         return cast(ResultT, self._run(frame))
 
+    def __repr__(self) -> str:
+        return f"Program({self.source!r})"
+
 
 @overload
 def compile(

@@ -45,7 +45,8 @@ def equal(frame: Frame, one: Any, other: Any, depth: int = 0) -> bool:
     spend(frame, len(one))
     if kind == "list":
         return all(equal(frame, *pair, depth + 1) for pair in zip(one, other, strict=True))
-    return all(key in other and equal(frame, one[key], other[key], depth + 1) for key in one)
+    # In order, so that the steps it takes are the same, too.
+    return all(key in other and equal(frame, one[key], other[key], depth + 1) for key in items(one))
 
 
 def contains(frame: Frame, item: Any, container: Any) -> bool:
@@ -90,13 +91,16 @@ def item(container: Any, key: Any) -> Any:
 
 
 def items(value: Any) -> list[Any]:
-    """Return what a macro goes through: the items of a list, or the keys of a map."""
+    """Return what a macro goes through: the items of a list, or the keys of a map, numbers first, each in order.
+
+    The order in which a map came would not do: it is lost where JSON is stored.
+    """
     kind = kind_of(value)
     if kind == "list":
         found: list[Any] = value
         return found
     if kind == "map":
-        return list(value)
+        return sorted(value, key=lambda key: (type(key) is str, key))
     raise Fault(f"a macro goes through a list or a map, not through {named(kind)}.")
 
 

@@ -128,6 +128,13 @@ class TestEvaluation:
             number(source, data=data)
         assert time.perf_counter() - started < SECONDS_MAX
 
+    def test_takes_the_same_steps_in_whatever_order_keys_come(self):
+        many = [0] * STEPS_MAX  # too many to compare, but "a" settles it before
+        for first, second in ("ab", "ba"):
+            one, other = {"a": 1, "b": many}, {"a": 2, "b": many}
+            data = {"one": {first: one[first], second: one[second]}, "other": other}
+            assert number("data.one == data.other ? 1 : 2", data=data) == 2
+
     def test_costs_a_step_for_each_part_of_a_macro_and_item(self):
         source = "size(data.list.map(x, x * 2 + 1))"  # five parts
         most = STEPS_MAX // 5
