@@ -17,6 +17,7 @@ NAME_LENGTH_MAX = 200
 DESCRIPTION_LENGTH_MAX = 2000
 UNIT_LENGTH_MAX = 40
 EVENT_TYPE_LENGTH_MAX = 120
+REASON_LENGTH_MAX = 1_000
 UNIT_PRICE_DIGITS_MAX = 21
 UNIT_PRICE_DECIMALS_MAX = 9
 ROLES: Final = {
@@ -354,6 +355,28 @@ class RollKey(forms.Form):
         choices=[(0, "No longer: end it now"), (1, "1 hour"), (24, "24 hours"), (7 * 24, "7 days")],
         initial=24,
     )
+
+
+class VoidEvent(forms.Form):
+    """Why an event is taken back."""
+
+    reason = forms.CharField(label="Reason", max_length=REASON_LENGTH_MAX, help_text="Kept with the event for good.")
+
+
+class AmendEvent(VoidEvent):
+    """What an event should have said: a quantity of each metric that it reports."""
+
+    def __init__(self, data: Any = None, *, uses: Sequence[tuple[str, str, str]]) -> None:
+        """Ask for each of ``uses``: the metric's name, its unit, and the quantity that holds."""
+        super().__init__(data)
+        for place, (metric, unit, quantity) in enumerate(uses):
+            self.fields[f"quantity_{place}"] = forms.CharField(
+                label=metric,
+                initial=quantity,
+                help_text=f"In {unit}." if unit else "",
+                widget=forms.TextInput(attrs={"inputmode": "decimal"}),
+            )
+        self.order_fields([*(f"quantity_{place}" for place in range(len(uses))), "reason"])
 
 
 class Invite(forms.Form):

@@ -13,7 +13,7 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 from billing.models import Charge, PriceVersion, Refund, Subscription
 from customers.models import Customer
 from merchants import ids
-from metering.models import BillableMetric, UsageEvent
+from metering.models import BillableMetric, Correction, UsageEvent
 from ui import fmt
 from ui.paging import Page, page
 
@@ -21,9 +21,12 @@ STATUSES: Final = {
     "charged": "Charged",
     "included": "Included",
     "refunded": "Refunded",
+    "voided": "Voided",
+    "amended": "Amended",
     "reservation": "From reservation",
     "metered": "Metered",
 }
+CORRECTED: Final[dict[str, str]] = {Correction.Kind.VOID: "voided", Correction.Kind.AMEND: "amended"}
 PERIODS: Final = {
     "1h": ("Last hour", timedelta(hours=1)),
     "24h": ("Last 24 hours", timedelta(hours=24)),
@@ -118,31 +121,38 @@ def stamp(rows: Sequence[EventRow]) -> str:
 
 
 def described(events: Sequence[UsageEvent], merchant_id: UUID, by: str = RECORDED) -> list[EventRow]:
-    """Say of each event who, what, how much and what became of it, in five queries however many there are."""
+    """Say of each event who, what, how much and what became of it, in six queries however many there are."""
     gross: dict[UUID, int] = defaultdict(int)
     captured: dict[UUID, int] = defaultdict(int)
-    for source_id, amount, part in _charges(events).values_list("source_id", "gross", "captured"):
-        gross[source_id] += int(amount)
-        captured[source_id] += int(part)
+    corrections = list(_corrections(events))
+    event_of = {made.id: made.usage_event_id for made in corrections}
+    sources: list[UsageEvent | Correction] = [*events, *corrections]
+    for source_id, amount, part in _charges(sources).values_list("source_id", "gross", "captured"):
+        event_id = event_of.get(source_id, source_id)
+        gross[event_id] += int(amount)
+        captured[event_id] += int(part)
     refunded = set(_refunds(events).values_list("usage_event_id", flat=True))
+    holding = {made.usage_event_id: made for made in corrections}  # the last one holds
     currencies = currencies_of(events)
     names = dict(
         Customer.objects.filter(pk__in=[(event.bucket, event.customer_id) for event in events]).values_list(
             "id", "name"
         )
     )
-    metrics = _metrics(merchant_id, events)
+    metrics = _metrics(merchant_id, [_lines(event, holding) for event in events])
     rows = [
         EventRow(
             id=ids.text(ID_PREFIX, event.id),
             at=getattr(event, by),
             customer_id=ids.text("cus", event.customer_id),
             customer=names.get(event.customer_id, "Deleted customer"),
-            uses=[_use(line, metrics) for line in event.properties] or [NOTHING],
+            uses=[_use(line, metrics) for line in _lines(event, holding)] or [NOTHING],
             gross=gross[event.id],
             currency=currencies.get(event.subscription_id, ""),
             status=(
-                status(gross[event.id], captured[event.id], is_refunded=event.id in refunded)
+                CORRECTED[holding[event.id].kind]
+                if event.id in holding
+                else status(gross[event.id], captured[event.id], is_refunded=event.id in refunded)
                 if event.subscription_id
                 else "metered"
             ),
@@ -210,6 +220,13 @@ def _with_status(events: QuerySet[UsageEvent], wanted: str) -> QuerySet[UsageEve
     if wanted == "metered":
         return events.filter(subscription_id__isnull=True)
     events = events.filter(subscription_id__isnull=False)
+    corrections = Correction.objects.filter(bucket=OuterRef("bucket"), usage_event_id=OuterRef("id"))
+    voids = Exists(corrections.filter(kind=Correction.Kind.VOID))
+    if wanted == "voided":
+        return events.filter(voids)
+    if wanted == "amended":
+        return events.filter(~voids, Exists(corrections))
+    events = events.filter(~Exists(corrections))
     refunds = Exists(Refund.objects.filter(bucket=OuterRef("bucket"), usage_event_id=OuterRef("id")))
     if wanted == "refunded":
         return events.filter(refunds)
@@ -222,10 +239,16 @@ def _with_status(events: QuerySet[UsageEvent], wanted: str) -> QuerySet[UsageEve
     return events.filter(~captures, costs if wanted == "charged" else ~costs)
 
 
-def _charges(events: Sequence[UsageEvent]) -> QuerySet[Charge]:
+def _charges(sources: Sequence[UsageEvent | Correction]) -> QuerySet[Charge]:
     return Charge.objects.filter(
-        bucket__in={event.bucket for event in events}, source_id__in=[event.id for event in events]
+        bucket__in={source.bucket for source in sources}, source_id__in=[source.id for source in sources]
     )
+
+
+def _corrections(events: Sequence[UsageEvent]) -> QuerySet[Correction]:
+    return Correction.objects.filter(
+        bucket__in={event.bucket for event in events}, usage_event_id__in=[event.id for event in events]
+    ).order_by("number")
 
 
 def _refunds(events: Sequence[UsageEvent]) -> QuerySet[Refund]:
@@ -234,10 +257,17 @@ def _refunds(events: Sequence[UsageEvent]) -> QuerySet[Refund]:
     )
 
 
-def _metrics(merchant_id: UUID, events: Sequence[UsageEvent]) -> dict[str, tuple[str, str]]:
-    wanted = {UUID(hex=line[0]) for event in events for line in event.properties}
+def _metrics(merchant_id: UUID, properties: Sequence[list[list[Any]]]) -> dict[str, tuple[str, str]]:
+    wanted = {UUID(hex=line[0]) for lines in properties for line in lines}
     found = BillableMetric.objects.filter(merchant_id=merchant_id, id__in=wanted).values_list("id", "name", "unit")
     return {metric_id.hex: (name, unit) for metric_id, name, unit in found}
+
+
+def _lines(event: UsageEvent, holding: dict[UUID, Correction]) -> list[list[Any]]:
+    """The properties that hold; a void event shows what it said."""
+    made = holding.get(event.id)
+    lines: list[list[Any]] = event.properties if made is None or made.kind == Correction.Kind.VOID else made.properties
+    return lines
 
 
 def _use(line: list[Any], metrics: dict[str, tuple[str, str]]) -> Use:

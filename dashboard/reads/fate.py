@@ -10,7 +10,7 @@ from billing.models import Charge, Entry, Invoice, PriceVersion, Refund, Settlem
 from dashboard.reads import events
 from entitlements.models import Reservation
 from merchants import ids
-from metering.models import BillableMetric, UsageEvent
+from metering.models import BillableMetric, Correction, UsageEvent
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +36,18 @@ class ChargeLine:
 
 
 @dataclass(frozen=True, slots=True)
+class CorrectionLine:
+    """A correction, and what it changed of the money."""
+
+    id: str
+    kind: str
+    reason: str
+    at: datetime
+    uses: str  # what the event says from then on
+    gross: int
+
+
+@dataclass(frozen=True, slots=True)
 class Fate:
     """Everything that is known of one event."""
 
@@ -49,12 +61,18 @@ class Fate:
     invoice: Invoice | None
     invoice_id: str
     refund: Refund | None
+    corrections: list[CorrectionLine]
     metered: list[events.Use]  # counted, and not priced
     received: dict[str, Any]
 
     @property
     def customer_id(self) -> str:
         return self.row.customer_id
+
+    @property
+    def may_be_corrected(self) -> bool:
+        """Whether there is anything left to take back or to amend."""
+        return self.refund is None and not any(made.kind == Correction.Kind.VOID for made in self.corrections)
 
     @property
     def is_captured(self) -> bool:
@@ -90,9 +108,30 @@ def of(event: UsageEvent) -> Fate:
         invoice=Invoice.objects.filter(bucket=bucket, id=invoice_id).first() if invoice_id else None,
         invoice_id=ids.text("inv", invoice_id) if invoice_id else "",
         refund=Refund.objects.filter(bucket=bucket, usage_event_id=event.id).first(),
+        corrections=_corrections(event),
         metered=_metered(event, row),
         received=_received(event),
     )
+
+
+def _corrections(event: UsageEvent) -> list[CorrectionLine]:
+    made = list(Correction.objects.filter(bucket=event.bucket, usage_event_id=event.id).order_by("number"))
+    charged: dict[UUID, int] = dict.fromkeys((each.id for each in made), 0)
+    if made:
+        amounts = Charge.objects.filter(bucket=event.bucket, source_id__in=charged)
+        for source_id, gross in amounts.values_list("source_id", "gross"):
+            charged[source_id] += int(gross)
+    return [
+        CorrectionLine(
+            id=ids.text("cor", each.id),
+            kind=each.kind,
+            reason=each.reason,
+            at=each.created_at,
+            uses=", ".join(line[1] for line in each.properties),
+            gross=charged[each.id],
+        )
+        for each in made
+    ]
 
 
 def _metered(event: UsageEvent, row: events.EventRow) -> list[events.Use]:

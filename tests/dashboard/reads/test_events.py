@@ -15,7 +15,7 @@ from merchants import ids
 from metering.models import UsageEvent
 from tests import scenes
 
-LIST_QUERIES_MAX = 6
+LIST_QUERIES_MAX = 7
 FATE_QUERIES_MAX = 18
 
 
