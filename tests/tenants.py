@@ -16,7 +16,7 @@ import httpx
 
 from billing.models import Subscription, TopUp
 from merchants import ids
-from merchants.models import ApiKey, Merchant, Mode
+from merchants.models import ApiKey, Membership, Merchant, Mode, Role, User
 from tests import callers, factories
 from tests.callers import Caller
 
@@ -99,6 +99,9 @@ def belongings(caller: Caller, url: str) -> Belongings:
     things["event"] = send(url, made, USE)["id"]
     things["budget"] = send(url, made, SET_BUDGET)["id"]
     things["key"] = ids.text("key", ApiKey.objects.filter(merchant=caller.merchant)[0].id)
+    user = User.objects.create_user(f"{uuid4().hex}@example.com")
+    member = Membership.objects.create(organization=caller.merchant.organization, user=user, role=Role.ANALYST)
+    things["member"] = ids.text("mem", member.id)
     lines = send(url, made, Request("GET", "/v2/invoices/{invoice}/lineItems"))["lineItems"]
     things["line"] = lines[0]["id"]
     return made

@@ -134,8 +134,11 @@ def page_complaints(own: Belongings, others: list[Belongings]) -> Iterator[str]:
         shown = client.get(page_path(organization.slug, page, own.things)).status_code
         if shown not in (200, 302, 405):
             yield f"{page} of one's own: {shown}"
-        for foreign in (other.things for other in others):
+        for other in others:
+            foreign = other.things
             for place in places:
+                if place == "member" and other.caller.merchant.organization == organization:
+                    continue  # one team works in both modes
                 path = page_path(organization.slug, page, own.things | {place: foreign[place]})
                 statuses = client.get(path).status_code, client.post(path, {}).status_code
                 if not set(statuses) <= {404, 405} or 404 not in statuses:
