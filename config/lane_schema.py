@@ -6,14 +6,26 @@ holds the two against each other.
 
 from typing import Any
 
-from drf_spectacular.utils import OpenApiExample, PolymorphicProxySerializer, extend_schema, extend_schema_field
+from drf_spectacular.utils import OpenApiExample, extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from charging import commands, meter_events
+from charging import commands
 from charging.api.entitlements import EntitlementSerializer
-from charging.api.usage import ChargedSerializer, UsageEventSerializer, UsedPropertySerializer
+from charging.api.usage import UsageEventSerializer
+from config.event_schema import Events
+from config.lane_fields import (
+    AT,
+    ATTRIBUTES,
+    BILLED,
+    ID,
+    BatchSummarySerializer,
+    FailedUsageSerializer,
+    KeyField,
+    QuantityField,
+    examples,
+)
 from merchants.serializers import (
     AmountField,
     ConstantField,
@@ -21,41 +33,9 @@ from merchants.serializers import (
     IdField,
     InstantField,
     MetadataField,
-    StrictField,
-    TextField,
     WholeField,
-    example_id,
 )
 from merchants.tenancy import TenantView
-
-_ID = {kind: example_id(kind) for kind in ("org", "cus", "bm", "com", "usg", "sub", "inv", "bev")}
-_AT = "2026-11-15T12:00:00Z"
-
-ATTRIBUTES = "`account`, `user`, `agent` and `session` say whose call this is: budgets are kept by them."
-
-
-# --- fields ----------------------------------------------------------------------------------------------
-
-
-@extend_schema_field(
-    {
-        "oneOf": [
-            {"type": "number", "exclusiveMinimum": 0},
-            {"type": "string", "pattern": r"^[0-9]{1,14}(\.[0-9]{1,9})?$"},
-        ],
-        "example": 1500,
-    }
-)
-class QuantityField(StrictField):
-    """A quantity above zero, at most nine decimals, as a number or a string."""
-
-
-@extend_schema_field(
-    {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$", "example": "job-8f14e45f"}
-)
-class KeyField(StrictField):
-    """An idempotency key."""
-
 
 # --- usage -----------------------------------------------------------------------------------------------
 
@@ -87,86 +67,11 @@ class RecordUsageBatchSerializer(serializers.Serializer[Any]):
     events = RecordUsageSerializer(many=True, help_text=f"1 to {commands.BATCH_EVENTS_MAX:,}.")
 
 
-class FailedUsageSerializer(serializers.Serializer[Any]):
-    """An event of a batch that was refused, and why."""
-
-    index = serializers.IntegerField(help_text="Its place in the batch, from 0.")
-    idempotencyKey = serializers.CharField()
-    error = serializers.CharField()
-    code = serializers.CharField()
-    details = serializers.DictField(required=False)
-    errors = serializers.ListField(child=serializers.DictField(), required=False)  # type: ignore[assignment]
-
-
-class BatchSummarySerializer(serializers.Serializer[Any]):
-    """How many events there were, and how they went."""
-
-    total = serializers.IntegerField()
-    successful = serializers.IntegerField()
-    failed = serializers.IntegerField()
-
-
 class RecordedBatchSerializer(serializers.Serializer[Any]):
     """What became of each event of a batch."""
 
     object = ConstantField("batchUsageEvents")
     successful = UsageEventSerializer(many=True)
-    failed = FailedUsageSerializer(many=True)
-    summary = BatchSummarySerializer()
-
-
-# --- meter events ----------------------------------------------------------------------------------------
-
-
-class IngestEventSerializer(serializers.Serializer[Any]):
-    """An event, as it happened; what it counts for is read from its data."""
-
-    type = TextField(length_max=meter_events.TYPE_LENGTH_MAX, help_text="The eventType of the metrics that read it.")
-    source = TextField(length_max=meter_events.SOURCE_LENGTH_MAX)  # type: ignore[assignment]  # a member, no option
-    subject = TextField(length_max=meter_events.SUBJECT_LENGTH_MAX, help_text="The customer's id or externalId.")
-    data = serializers.DictField()  # type: ignore[assignment]  # a member, no option
-    namespace = IdField("org", required=False, help_text="Your merchant id.")
-    timestamp = InstantField(required=False, help_text="When it happened; now, where it is left out.")
-    idempotencyKey = KeyField(required=False, help_text="Left out, the event is taken for a new one each time.")
-    metadata = MetadataField(required=False, help_text="Not counted; budgets of agents, users and sessions read it.")
-
-
-class CloudEventSerializer(serializers.Serializer[Any]):
-    """A CloudEvent, version 1.0. Other attributes are kept as metadata."""
-
-    specversion = ConstantField(meter_events.SPEC_VERSION)
-    id = serializers.CharField(help_text="Together with source it is the idempotency key.")
-    type = TextField(length_max=meter_events.TYPE_LENGTH_MAX, help_text="The eventType of the metrics that read it.")
-    source = TextField(length_max=meter_events.SOURCE_LENGTH_MAX)  # type: ignore[assignment]  # a member, no option
-    subject = TextField(length_max=meter_events.SUBJECT_LENGTH_MAX, help_text="The customer's id or externalId.")
-    time = InstantField(required=False, help_text="When it happened; now, where it is left out.")
-    datacontenttype = serializers.CharField(required=False, help_text="JSON.")
-    dataschema = serializers.CharField(required=False)
-    data = serializers.DictField(required=False)  # type: ignore[assignment]  # a member, no option
-    idempotencykey = KeyField(required=False, help_text="A key to use in place of source and id.")
-
-
-class IngestedEventSerializer(serializers.Serializer[Any]):
-    """An event as it was taken, what it counts for, and what it was charged."""
-
-    id = IdField("usg")
-    object = ConstantField("event")
-    type = serializers.CharField()
-    source = serializers.CharField()  # type: ignore[assignment]  # a member, no option
-    subject = serializers.CharField()
-    namespace = IdField("org")
-    timestamp = InstantField()
-    idempotencyKey = serializers.CharField()
-    customerId = IdField("cus")
-    properties = UsedPropertySerializer(many=True)
-    billing = ChargedSerializer(allow_null=True, help_text="null where it was metered and not charged.")
-
-
-class IngestedBatchSerializer(serializers.Serializer[Any]):
-    """What became of each event of a batch."""
-
-    object = ConstantField("batchEvents")
-    successful = IngestedEventSerializer(many=True)
     failed = FailedUsageSerializer(many=True)
     summary = BatchSummarySerializer()
 
@@ -218,27 +123,20 @@ class ExtendSerializer(serializers.Serializer[Any]):
 
 USAGE_EXAMPLE = {
     "idempotencyKey": "job-8f14e45f",
-    "customerId": _ID["cus"],
-    "merchantId": _ID["org"],
-    "timestamp": _AT,
-    "properties": [{"billableMetricId": _ID["bm"], "quantity": 1500}],
-    "entitlementId": _ID["com"],
+    "customerId": ID["cus"],
+    "merchantId": ID["org"],
+    "timestamp": AT,
+    "properties": [{"billableMetricId": ID["bm"], "quantity": 1500}],
+    "entitlementId": ID["com"],
     "metadata": {"agent": "research", "model": "large"},
 }
 RECORDED_EXAMPLE = {
     **USAGE_EXAMPLE,
-    "id": _ID["usg"],
+    "id": ID["usg"],
     "object": "usageEvent",
-    "subscriptionId": _ID["sub"],
-    "createdAt": _AT,
-    "billing": {
-        "billingEventId": _ID["bev"],
-        "currency": "USD",
-        "invoiceId": _ID["inv"],
-        "price": 3_750_000_000,
-        "totalTax": 0,
-        "totalAmount": 3_750_000_000,
-    },
+    "subscriptionId": ID["sub"],
+    "createdAt": AT,
+    "billing": BILLED,
 }
 BATCH_EXAMPLE = {
     "object": "batchUsageEvents",
@@ -255,21 +153,21 @@ BATCH_EXAMPLE = {
     "summary": {"total": 2, "successful": 1, "failed": 1},
 }
 RESERVE_EXAMPLE = {
-    "merchantId": _ID["org"],
-    "customerId": _ID["cus"],
-    "entitlementData": [{"billableMetricId": _ID["bm"], "quantity": 2000}],
+    "merchantId": ID["org"],
+    "customerId": ID["cus"],
+    "entitlementData": [{"billableMetricId": ID["bm"], "quantity": 2000}],
     "maxUses": 3,
     "expiresIn": 600,
     "metadata": {"agent": "research"},
 }
 GRANTED_EXAMPLE = {
-    "id": _ID["com"],
+    "id": ID["com"],
     "object": "entitlement",
-    "merchantId": _ID["org"],
-    "customerId": _ID["cus"],
-    "subscriptionId": _ID["sub"],
-    "billableMetrics": [{"billableMetricId": _ID["bm"], "quantity": 2000, "heldAmount": "5000000000"}],
-    "createdAt": _AT,
+    "merchantId": ID["org"],
+    "customerId": ID["cus"],
+    "subscriptionId": ID["sub"],
+    "billableMetrics": [{"billableMetricId": ID["bm"], "quantity": 2000, "heldAmount": "5000000000"}],
+    "createdAt": AT,
     "expiresAt": "2026-11-15T12:10:00Z",
     "maxUses": 3,
     "usedCount": 0,
@@ -279,41 +177,6 @@ GRANTED_EXAMPLE = {
     "metadata": {"agent": "research"},
     "status": "open",
 }
-
-
-EVENT_EXAMPLE = {
-    "type": "completion",
-    "source": "inference-api",
-    "subject": _ID["cus"],
-    "timestamp": _AT,
-    "idempotencyKey": "job-8f14e45f",
-    "data": {"usage": {"tokens": 1500}, "model": "large"},
-}
-CLOUD_EVENT_EXAMPLE = {
-    "specversion": "1.0",
-    "id": "8f14e45f",
-    "type": "completion",
-    "source": "inference-api",
-    "subject": _ID["cus"],
-    "time": _AT,
-    "data": {"usage": {"tokens": 1500}, "model": "large"},
-}
-INGESTED_EXAMPLE = {
-    **{name: EVENT_EXAMPLE[name] for name in ("type", "source", "subject", "timestamp", "idempotencyKey")},
-    "id": _ID["usg"],
-    "object": "event",
-    "namespace": _ID["org"],
-    "customerId": _ID["cus"],
-    "properties": [{"billableMetricId": _ID["bm"], "quantity": 1500, "groups": {"model": "large"}}],
-    "billing": RECORDED_EXAMPLE["billing"],
-}
-
-
-def _examples(request: dict[str, Any], response: dict[str, Any], status: str) -> list[OpenApiExample]:
-    return [
-        OpenApiExample("Request", request, request_only=True),
-        OpenApiExample("Answer", response, response_only=True, status_codes=[status]),
-    ]
 
 
 # --- routes ----------------------------------------------------------------------------------------------
@@ -328,7 +191,7 @@ class Usage(TenantView):
         operation_id="createUsageEvent",
         request=RecordUsageSerializer,
         responses={201: UsageEventSerializer},
-        examples=_examples(USAGE_EXAMPLE, RECORDED_EXAMPLE, "201"),
+        examples=examples(USAGE_EXAMPLE, RECORDED_EXAMPLE, "201"),
     )
     def post(self, request: Request) -> Response:
         """Record a usage event and charge it.
@@ -348,55 +211,12 @@ class UsageBatch(TenantView):
         operation_id="createUsageEvents",
         request=RecordUsageBatchSerializer,
         responses={201: RecordedBatchSerializer, 207: RecordedBatchSerializer},
-        examples=_examples({"events": [USAGE_EXAMPLE]}, BATCH_EXAMPLE, "207"),
+        examples=examples({"events": [USAGE_EXAMPLE]}, BATCH_EXAMPLE, "207"),
     )
     def post(self, request: Request) -> Response:
         """Record up to a thousand usage events.
 
         Each event is recorded or refused for itself: 201 when all were recorded, 207 when some were refused.
-        """
-        raise NotImplementedError
-
-
-class Events(TenantView):
-    scope = "usage"
-    takes_idempotency_key = False  # it is a member of the body
-    also_refuses = (402, 408, 429)
-
-    @extend_schema(
-        operation_id="ingestEvent",
-        request={
-            "application/json": IngestEventSerializer,
-            meter_events.CLOUD: CloudEventSerializer,
-            meter_events.CLOUD_BATCH: CloudEventSerializer(many=True),
-        },
-        responses={
-            202: PolymorphicProxySerializer(
-                component_name="IngestedEventOrBatch",
-                serializers=[IngestedEventSerializer, IngestedBatchSerializer],
-                resource_type_field_name=None,
-            ),
-            207: IngestedBatchSerializer,
-        },
-        examples=[
-            *_examples(EVENT_EXAMPLE, INGESTED_EXAMPLE, "202"),
-            OpenApiExample("CloudEvent", CLOUD_EVENT_EXAMPLE, request_only=True, media_type=meter_events.CLOUD),
-        ],
-    )
-    def post(self, request: Request) -> Response:
-        """Take an event, count it, and charge what it counts for.
-
-        Every billable metric that reads events of this type counts it, if its filters let it through; the answer is
-        sent once that, its charges and the balance are committed. What a subscription of the customer's prices is
-        charged like any usage, under the same refusals; what none does is metered and not charged. Events of a type
-        that no metric reads are refused (422 `UNMATCHED_EVENT_TYPE`), and so are events without the value that a metric
-        needs (422, naming the metric and the path).
-
-        CloudEvents 1.0 come as `application/cloudevents+json`, as `application/cloudevents-batch+json`, or with their
-        attributes in `ce-` headers and their data as an `application/json` body. A JSON array of up to 1,000 events of
-        the first shape is a batch as well; each of a batch stands for itself. The idempotency key of a CloudEvent is
-        `ce_` and a hash of its source and id; keys are those of `/v0/usage`, whichever way an event came. A repeated
-        event gets the first answer again, whatever the metrics read by then.
         """
         raise NotImplementedError
 
@@ -409,7 +229,7 @@ class Entitlements(TenantView):
         operation_id="createEntitlement",
         request=ReserveSerializer,
         responses={201: GrantedSerializer},
-        examples=_examples(RESERVE_EXAMPLE, GRANTED_EXAMPLE, "201"),
+        examples=examples(RESERVE_EXAMPLE, GRANTED_EXAMPLE, "201"),
     )
     def post(self, request: Request) -> Response:
         """Reserve funds for work that is about to be done.

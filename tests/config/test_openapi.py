@@ -15,7 +15,7 @@ from rest_framework.views import APIView
 from charging import answers, commands, meter_events
 from charging.api.usage import UsageEventSerializer
 from charging.book import Event
-from config import lane_schema, openapi
+from config import event_schema, lane_schema, openapi
 from config.asgi import LANE_PATHS, LANE_VERBS
 from merchants import ids, roles
 
@@ -128,7 +128,7 @@ class TestTheLanesExamples:
 
     @pytest.mark.parametrize(
         ("example", "media_type"),
-        [(lane_schema.EVENT_EXAMPLE, "application/json"), (lane_schema.CLOUD_EVENT_EXAMPLE, meter_events.CLOUD)],
+        [(event_schema.EVENT_EXAMPLE, "application/json"), (event_schema.CLOUD_EVENT_EXAMPLE, meter_events.CLOUD)],
     )
     def test_are_accepted_as_meter_events(self, example, media_type):
         headers = {b"content-type": media_type.encode()}
@@ -152,7 +152,7 @@ class TestTheLanesExamples:
             (lane_schema.RecordUsageSerializer, commands._WireUsage),
             (lane_schema.UsagePropertySerializer, commands._WireProperty),
             (lane_schema.RecordUsageBatchSerializer, commands._WireBatch),
-            (lane_schema.IngestEventSerializer, meter_events._WireEvent),
+            (event_schema.IngestEventSerializer, meter_events._WireEvent),
             (lane_schema.ReserveSerializer, commands._WireReserve),
             (lane_schema.ReserveLineSerializer, commands._WireLine),
             (lane_schema.ExtendSerializer, commands._WireExtend),
@@ -173,7 +173,7 @@ class TestTheLanesExamples:
         event = Event(**{name: EVENT.get(name) for name in Event.__struct_fields__})
         command = commands.RecordUsage(_RAW, _RAW, _RAW, "k", b"", _AT, (), metering=commands.Metering(event.meter))
 
-        assert set(answers.meter_event(event, command)) == set(lane_schema.IngestedEventSerializer().fields)
+        assert set(answers.meter_event(event, command)) == set(event_schema.IngestedEventSerializer().fields)
 
 
 @pytest.mark.django_db
