@@ -11,7 +11,7 @@ from billing import money
 from billing.models import Wallet
 from customers import registry
 from customers.models import Customer
-from dashboard import forms
+from dashboard import budget_forms, forms
 from dashboard.access import SeatedRequest, page, public_id, to
 from dashboard.reads import budgets as reads
 from entitlements import budgets
@@ -29,7 +29,7 @@ NAMES = {"scopeValue": "value", "billableMetricId": "counts", "currency": "count
 def new(request: SeatedRequest, customer_id: str) -> HttpResponse:
     """A form that sets a limit."""
     customer = _customer(request, customer_id)
-    form = forms.NewBudget(request.POST if request.method == "POST" else None, counts=_counts(request, customer))
+    form = budget_forms.NewBudget(request.POST if request.method == "POST" else None, counts=_counts(request, customer))
     if form.is_valid():
         try:
             budgets.create(merchant_id=customer.merchant_id, customer_id=customer.id, new=_wanted(form.cleaned_data))
@@ -54,7 +54,7 @@ def new(request: SeatedRequest, customer_id: str) -> HttpResponse:
 def show(request: SeatedRequest, customer_id: str, budget_id: str) -> HttpResponse:
     """A limit, how far it is used, and a form that changes it."""
     customer, budget = _budget(request, customer_id, budget_id)
-    form = forms.EditBudget(request.POST if request.method == "POST" else None, initial=_initial(budget))
+    form = budget_forms.EditBudget(request.POST if request.method == "POST" else None, initial=_initial(budget))
     if form.is_valid():
         changes = {**form.cleaned_data, "limit": money.to_nanos(form.cleaned_data["limit"])}
         try:
