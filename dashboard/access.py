@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec
 from uuid import UUID
@@ -9,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils import timezone
@@ -65,10 +67,10 @@ class SeatedRequest(HttpRequest):
     request_id: str
 
 
-View = Callable[Concatenate[SeatedRequest, P], HttpResponse]
+View = Callable[Concatenate[SeatedRequest, P], HttpResponseBase]
 
 
-def page(permission: str, *, writes: str = "") -> Callable[[View[P]], Callable[..., HttpResponse]]:
+def page(permission: str, *, writes: str = "") -> Callable[[View[P]], Callable[..., HttpResponseBase]]:
     """Make a function a page of the dashboard: signed in, seated, permitted, in the organization's time zone.
 
     Args:
@@ -76,9 +78,9 @@ def page(permission: str, *, writes: str = "") -> Callable[[View[P]], Callable[.
         writes: what it needs to send a form to it; without one the page takes no forms.
     """
 
-    def decorate(view: View[P]) -> Callable[..., HttpResponse]:
+    def decorate(view: View[P]) -> Callable[..., HttpResponseBase]:
         @wraps(view)
-        def seated(request: SeatedRequest, org: str, mode: str, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
+        def seated(request: SeatedRequest, org: str, mode: str, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
             request.seat = _seat(request.user, org, mode)
             if request.method not in {"GET", "HEAD", "POST"} or (request.method == "POST" and not writes):
                 return HttpResponse(status=405)
@@ -102,6 +104,12 @@ def to(request: SeatedRequest, name: str, *args: Any) -> str:
     """Return the path of another page of the same organization and mode."""
     namespace = request.resolver_match.namespace if request.resolver_match else None
     return reverse(f"dashboard:{name}", args=[request.seat.slug, *args], current_app=namespace)
+
+
+def file_name(request: SeatedRequest, what: str, now: datetime) -> str:
+    """Name a file after what is in it, of whom, and of which day: ``judgebox-test-events-2026-11-28``."""
+    day = now.astimezone(request.seat.zone).date().isoformat()
+    return f"{request.seat.slug}-{request.seat.merchant.mode}-{what}-{day}"
 
 
 def actor(request: SeatedRequest) -> Actor:

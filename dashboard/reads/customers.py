@@ -108,10 +108,15 @@ class Profile:
 
 def listing(*, merchant_id: UUID, text: str, cursor: str, now: datetime) -> Page[Any]:
     """Return a page of a merchant's customers whose name, e-mail or external id contains a text."""
-    found = page(_search(merchant_id, text.strip()), cursor=cursor)
-    keys = [(customer.bucket, customer.id) for customer in found.rows]
+    found = page(search(merchant_id, text), cursor=cursor)
+    return Page(rows=described(found.rows, now), newer=found.newer, older=found.older)
+
+
+def described(found: Sequence[Customer], now: datetime) -> list[CustomerRow]:
+    """Say of each customer what they have left and what they spend, in two queries however many there are."""
+    keys = [(customer.bucket, customer.id) for customer in found]
     pots, spend = _pots(keys), _spend(keys, now)
-    rows = [
+    return [
         CustomerRow(
             id=ids.text("cus", customer.id),
             name=customer.name,
@@ -120,9 +125,8 @@ def listing(*, merchant_id: UUID, text: str, cursor: str, now: datetime) -> Page
             pots=[pot for pot in pots[customer.id] if pot.is_prepaid],
             spend=spend[customer.id],
         )
-        for customer in found.rows
+        for customer in found
     ]
-    return Page(rows=rows, newer=found.newer, older=found.older)
 
 
 def has_any(*, merchant_id: UUID) -> bool:
@@ -163,7 +167,9 @@ def profile(*, customer: Customer, span: Span) -> Profile:
     )
 
 
-def _search(merchant_id: UUID, text: str) -> QuerySet[Customer]:
+def search(merchant_id: UUID, text: str) -> QuerySet[Customer]:
+    """Select a merchant's customers whose name, e-mail or external id contains a text."""
+    text = text.strip()
     customers = Customer.objects.filter(merchant_id=merchant_id, deleted_at=None)
     if not text:
         return customers

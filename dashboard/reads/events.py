@@ -100,10 +100,16 @@ def explore(*, merchant_id: UUID, filters: Filters, cursor: str, now: datetime) 
 
     Events of all customers are listed as they were recorded, those of one as they happened: each has its index.
     """
+    rows, by = narrowed(merchant_id=merchant_id, filters=filters, now=now)
+    found = page(rows, cursor=cursor, by=by)
+    return Page(rows=described(found.rows, merchant_id, by), newer=found.newer, older=found.older)
+
+
+def narrowed(*, merchant_id: UUID, filters: Filters, now: datetime) -> tuple[QuerySet[UsageEvent], str]:
+    """Select what the filters ask for; also name the time to list it by."""
     since = now - PERIODS.get(filters.period, PERIODS[PERIOD_DEFAULT])[1]
     by = HAPPENED if filters.customer_id else RECORDED
-    found = page(_narrow(merchant_id, {f"{by}__gte": since}, filters), cursor=cursor, by=by)
-    return Page(rows=described(found.rows, merchant_id, by), newer=found.newer, older=found.older)
+    return _narrow(merchant_id, {f"{by}__gte": since}, filters), by
 
 
 def latest(*, merchant_id: UUID, count: int, customer_id: UUID | None = None) -> list[EventRow]:

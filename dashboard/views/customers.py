@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 from django.conf import settings
 from django.contrib import messages
 from django.db.models import QuerySet
-from django.http import Http404, HttpResponse
+from django.http import Http404, HttpResponse, StreamingHttpResponse
 from django.shortcuts import redirect
 from django.utils import timezone
 
@@ -17,11 +17,11 @@ from billing.models import Plan
 from customers import portal_links, registry
 from customers.models import Customer
 from dashboard import forms
-from dashboard.access import SeatedRequest, page, public_id, to
-from dashboard.reads import budgets, customers, events
+from dashboard.access import SeatedRequest, file_name, page, public_id, to
+from dashboard.reads import budgets, customers, events, exports
 from merchants import ids
 from merchants.errors import ServiceError
-from ui import charts, fmt, pages, spans
+from ui import charts, csv_files, fmt, pages, spans
 
 RECENT_EVENTS = 8
 
@@ -37,6 +37,15 @@ def listing(request: SeatedRequest) -> HttpResponse:
     )
     context = {"nav": "customers", "seat": request.seat, "form": form, "text": text, "page": found}
     return pages.answer(request, "dashboard/customers.html", context, part="results")
+
+
+@page("customers:read")
+def export(request: SeatedRequest) -> StreamingHttpResponse:
+    """All customers that the list's search finds, as a file."""
+    form, now = forms.CustomerFilter(request.GET), timezone.now()
+    text = form.cleaned_data["q"] if form.is_valid() else ""
+    lines = exports.customer_lines(merchant_id=request.seat.merchant.id, text=text, now=now)
+    return csv_files.answer(request, file_name(request, "customers", now), exports.CUSTOMER_HEADER, lines)
 
 
 @page("customers:write", writes="customers:write")

@@ -3,15 +3,15 @@
 from typing import Any
 from uuid import UUID
 
-from django.http import Http404, HttpResponse
+from django.http import Http404, HttpResponse, StreamingHttpResponse
 from django.utils import timezone
 
-from dashboard.access import SeatedRequest, page, public_id
+from dashboard.access import SeatedRequest, file_name, page, public_id
 from dashboard.forms import EventFilter
-from dashboard.reads import customers, events, fate
+from dashboard.reads import customers, events, exports, fate
 from merchants import ids
 from metering.models import BillableMetric
-from ui import pages
+from ui import csv_files, pages
 
 CUSTOMER_CHOICES_MAX = 200
 METRIC_CHOICES_MAX = 200
@@ -20,19 +20,7 @@ METRIC_CHOICES_MAX = 200
 @page("usage:read")
 def listing(request: SeatedRequest) -> HttpResponse:
     """Events, newest first, narrowed by the query string."""
-    merchant_id = request.seat.merchant.id
-    form = _filter(request, merchant_id)
-    asked = form.cleaned_data if form.is_valid() else {}
-    filters = events.Filters(
-        period=asked.get("period") or events.PERIOD_DEFAULT,
-        customer_id=_id("cus", asked.get("customer", "")),
-        metric_id=_id("bm", asked.get("metric", "")),
-        status=asked.get("status", ""),
-        text=asked.get("q", ""),
-    )
-    found = events.explore(
-        merchant_id=merchant_id, filters=filters, cursor=request.GET.get("cursor", ""), now=timezone.now()
-    )
+    form, filters = _asked(request)
     context = {
         "nav": "events",
         "seat": request.seat,
@@ -40,9 +28,22 @@ def listing(request: SeatedRequest) -> HttpResponse:
         "form": form,
         "filters": filters,
         "period": events.PERIODS[filters.period][0].lower(),
-        "page": found,
+        "page": events.explore(
+            merchant_id=request.seat.merchant.id,
+            filters=filters,
+            cursor=request.GET.get("cursor", ""),
+            now=timezone.now(),
+        ),
     }
     return pages.answer(request, "dashboard/events.html", context, part="results")
+
+
+@page("usage:read")
+def export(request: SeatedRequest) -> StreamingHttpResponse:
+    """All of the events that the explorer's filters ask for, as a file."""
+    now = timezone.now()
+    lines = exports.event_lines(merchant_id=request.seat.merchant.id, filters=_asked(request)[1], now=now)
+    return csv_files.answer(request, file_name(request, "events", now), exports.EVENT_HEADER, lines)
 
 
 @page("usage:read")
@@ -58,6 +59,19 @@ def show(request: SeatedRequest, event_id: str) -> HttpResponse:
         "fate": fate.of(event),
     }
     return pages.answer(request, "dashboard/event.html", context, part="row")
+
+
+def _asked(request: SeatedRequest) -> tuple[EventFilter, events.Filters]:
+    """Read the filters in the query string; those that make no sense narrow nothing."""
+    form = _filter(request, request.seat.merchant.id)
+    asked = form.cleaned_data if form.is_valid() else {}
+    return form, events.Filters(
+        period=asked.get("period") or events.PERIOD_DEFAULT,
+        customer_id=_id("cus", asked.get("customer", "")),
+        metric_id=_id("bm", asked.get("metric", "")),
+        status=asked.get("status", ""),
+        text=asked.get("q", ""),
+    )
 
 
 def _filter(request: SeatedRequest, merchant_id: UUID) -> EventFilter:

@@ -151,16 +151,23 @@ def theme(context: template.Context) -> SafeString:
 
 
 @register.simple_tag(takes_context=True)
-def pager(context: template.Context, page: Page[Any], noun: str, plural: str = "") -> SafeString:
-    """Newer and older, as links that keep the filters; says so when this is everything."""
+def pager(context: template.Context, page: Page[Any], noun: str, plural: str = "", export: str = "") -> SafeString:
+    """Newer and older, as links that keep the filters; says so when this is everything.
+
+    ``export`` is the path of the whole list as a file.
+    """
+    query = context["request"].GET.copy()
+    query.pop("cursor", None)
+    link = format_html('<a class="btn small" href="{}?{}">Export CSV</a>', export, query.urlencode())
+    file = link if export and page.rows else ""
     if page.is_only_page:
         many = f"{len(page.rows):,} {noun if len(page.rows) == 1 else plural or f'{noun}s'}"
-        return format_html('<div class="pager"><span>{}</span></div>', many)
-    query = context["request"].GET.copy()
+        return format_html('<div class="pager"><span>{}</span>{}</div>', many, file)
     links = []
     for label, cursor in (("Newer", page.newer), ("Older", page.older)):
         if cursor:
             query["cursor"] = cursor
             links.append((query.urlencode(), label))
     buttons = format_html_join(" ", '<a class="btn small" href="?{}">{}</a>', links)
+    buttons = format_html("{} {}", file, buttons) if file else buttons
     return format_html('<nav class="pager" aria-label="Pages"><span>Newest first</span><span>{}</span></nav>', buttons)
