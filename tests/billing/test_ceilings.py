@@ -156,6 +156,14 @@ class TestSeveralCaptures:
         rise = rating.total(model, after) - rating.total(model, before)
         assert rise == 500 - 303 <= rating.ceiling(model, Usage(Decimal(1)), 1, "AVG")
 
+    def test_holds_for_such_a_mean_also_where_the_reserved_units_are_free(self):
+        """A value of 1 is free by itself; but it draws a mean of 10, which costs nothing, down to where it costs."""
+        model = Adjusted(Volume((Tier(Decimal(3), ONE), Tier(None, ZERO))), included=Decimal(3))
+        before = rating.accumulate(model, Accumulator(), Usage(Decimal(10)), "AVG")
+        after = rating.accumulate(model, before, Usage(ONE), "AVG")
+        rise = rating.total(model, after) - rating.total(model, before)
+        assert rise == Decimal("2.5") <= rating.ceiling(model, Usage(ONE), 1, "AVG")
+
 
 @settings(deadline=None, max_examples=60)
 @given(drawn.adjusted(drawn.of_sums), parts, st.integers(1, 5))
