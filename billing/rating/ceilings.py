@@ -62,10 +62,11 @@ def _adjusted(
     model: Adjusted, quantity: Decimal, stated_price: Decimal | None, uses: int, aggregation: Aggregation
 ) -> Decimal | None:
     """The free units may be used up by others, but a quantity that is no sum is never more than itself."""
-    counted = quantity
-    if aggregation not in ("SUM", "COUNT"):
+    if aggregation in ("SUM", "COUNT") or not quantity:
+        exact = ceiling(model.plain, quantity, stated_price, uses, aggregation)
+    else:
         counted = max(_ZERO, EXACT.subtract(quantity, model.included))
-    exact = ceiling(model.plain, counted, stated_price, uses, aggregation)
+        exact = _times(_of_value(model.plain, counted, aggregation), uses)
     if model.maximum is None or not quantity:
         return exact
     parts = uses if aggregation != "COUNT" else max(uses, int(quantity.to_integral_value("ROUND_CEILING")))

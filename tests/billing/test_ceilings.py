@@ -16,7 +16,7 @@ from tests.billing import charge_models as drawn
 from tests.billing.test_charge_models import PAIRS, START
 
 ZERO = Decimal(0)
-NANO = Decimal("1E-9")
+ONE, TEN, NANO = Decimal(1), Decimal(10), Decimal("1E-9")
 
 parts = st.integers(1, 9).map(Decimal) | st.decimals(NANO, 9, places=2).filter(bool)
 # For each capture: does a new period begin before it, what else is used before it, and when it says it was used.
@@ -98,6 +98,8 @@ class TestOneCapture:
                 100,
             ),
             (Graduated((Tier(Decimal(10), Decimal(1), Decimal(4)), Tier(None, Decimal(2), Decimal(50)))), 1, 52),
+            # From the free tier in the middle up to the top of the dear one.
+            (Volume((Tier(TEN, ONE), Tier(TEN + 1, ZERO), Tier(2 * TEN, 3 * ONE), Tier(None, ZERO))), 15, 60),
             (Package(Decimal(10), Decimal(7)), 10, 7),
             (Package(Decimal(10), Decimal(7)), 11, 14),
             (Adjusted(Standard(Decimal(3)), included=Decimal(1_000)), 10, 30),
@@ -153,6 +155,14 @@ class TestSeveralCaptures:
         after = rating.accumulate(model, before, Usage(Decimal(99)), "AVG")
         rise = rating.total(model, after) - rating.total(model, before)
         assert rise == 500 - 303 <= rating.ceiling(model, Usage(Decimal(1)), 1, "AVG")
+
+    def test_holds_for_such_a_mean_also_where_the_reserved_units_are_free(self):
+        """A value of 1 is free by itself; but it draws a mean of 10, which costs nothing, down to where it costs."""
+        model = Adjusted(Volume((Tier(Decimal(3), ONE), Tier(None, ZERO))), included=Decimal(3))
+        before = rating.accumulate(model, Accumulator(), Usage(Decimal(10)), "AVG")
+        after = rating.accumulate(model, before, Usage(ONE), "AVG")
+        rise = rating.total(model, after) - rating.total(model, before)
+        assert rise == Decimal("2.5") <= rating.ceiling(model, Usage(ONE), 1, "AVG")
 
 
 @settings(deadline=None, max_examples=60)

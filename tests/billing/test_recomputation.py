@@ -44,7 +44,13 @@ PRICES = [
     ),
 ]
 # quantity, minutes ago, metadata; not in the order of their times, and two of the same minute
-USES = [("4.5", 5, {"size": "l"}), ("1", 1, None), ("7.000000001", 3, {"size": "s"}), ("1", 2, None), ("2", 2, None)]
+USES = [
+    ("4.5", 5, {"size": "l"}),
+    ("1", 1, {}),
+    ("7.000000001", 3, {"size": "s"}),
+    ("1", 2, {"job": "4"}),
+    ("2", 2, None),  # a meter event
+]
 
 
 @pytest.fixture
