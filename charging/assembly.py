@@ -26,7 +26,8 @@ EVENT_COLUMNS = 13  # of reading.EVENT
 
 def add_subscription(books: Books, row: Row, writes: Writes) -> None:
     """Open a customer's book, and put one live subscription and its two pots into it, if there is one."""
-    clock, customer_id, merchant_id, tax_rates, test_clock, closed_at, version, fee_rate, due, *of_subscription = row
+    clock, customer_id, merchant_id, tax_rates, test_clock, closed_at, *row = row
+    version, fee_rate, usage_since, due, *of_subscription = row
     book = books.get(customer_id)
     if book is None:
         book = books[customer_id] = Book(
@@ -35,6 +36,7 @@ def add_subscription(books: Books, row: Row, writes: Writes) -> None:
             now=test_clock or clock,
             writes=writes,
             fee_rate=fee_rate,
+            usage_since=usage_since,
             tax_rates=tax_rates,
             closed=closed_at is not None,
             due=due or (),

@@ -284,6 +284,7 @@ class Book:
         "tallies",
         "tallies_sought",
         "tax_rates",
+        "usage_since",
         "uses",
         "wallets",
         "writes",
@@ -297,6 +298,7 @@ class Book:
         now: datetime,
         writes: Writes,
         fee_rate: Decimal = Decimal(0),
+        usage_since: datetime | None = None,
         tax_rates: Mapping[str, str] | None = None,
         closed: bool = False,
         due: Sequence[bytes] = (),
@@ -307,6 +309,7 @@ class Book:
         self.now = now
         self.writes = writes
         self.fee_rate = fee_rate
+        self.usage_since = usage_since  # what happened before is not recorded any more
         self.tax_rates = tax_rates
         self.closed = closed
         self.due = due  # reservations whose time is up, and which nobody has resolved yet

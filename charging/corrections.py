@@ -105,6 +105,7 @@ def _amended(book: Book, event: Event, latest: Correction | None, old: Said, com
         raise Unprocessable("The charges of this usage event were returned.", code="EVENT_REFUNDED")
     if latest is not None and latest.is_void:
         raise Unprocessable("This usage event was voided: nothing is left to amend.", code="EVENT_VOIDED")
+    usage.check_time(book, old.timestamp)
     if command.is_void:
         return None
     if event.meter is not None and command.properties is not None:

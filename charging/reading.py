@@ -18,7 +18,7 @@ from charging.commands import Refund as RefundUsage
 _BOOKS = Statement(
     """
 SELECT clock_timestamp(), uuid_send(book.customer_id), uuid_send(book.merchant_id), book.tax_rates, book.test_clock,
-       book.closed_at, book.budget_version, merchant.platform_fee_rate,
+       book.closed_at, book.budget_version, merchant.platform_fee_rate, merchant.usage_since,
        (SELECT array_agg(r.id) FROM entitlements_reservation AS r
         WHERE r.bucket = book.bucket AND r.customer_id = book.customer_id AND r.state = 'open'
         AND r.expires_at <= coalesce(book.test_clock, statement_timestamp())),

@@ -51,10 +51,15 @@ def recorded_before(book: Book, command: RecordUsage) -> Done | None:
 
 
 def check_time(book: Book, at: datetime) -> None:
-    """Refuse what is said to happen later than clocks can differ; raises Unprocessable."""
+    """Refuse what is said to happen later than clocks can differ, or before usage is taken; raises Unprocessable."""
     if at > book.now + _FUTURE:
         raise Unprocessable(
             f"timestamp lies more than {FUTURE_SECONDS_MAX} seconds in the future.", code="TIMESTAMP_IN_FUTURE"
+        )
+    if book.usage_since is not None and at < book.usage_since:
+        raise Unprocessable(
+            f"Usage from before {book.usage_since.isoformat()} is not recorded or corrected any more.",
+            code="USAGE_CLOSED",
         )
 
 

@@ -315,6 +315,17 @@ class AmendEvent(VoidEvent):
         self.order_fields([*(f"quantity_{place}" for place in range(len(uses))), "reason"])
 
 
+class UsageSince(forms.Form):
+    """From which day on usage is taken."""
+
+    since = forms.DateField(
+        label="Refuse usage from before",
+        required=False,
+        widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d"),
+        help_text="Events and corrections of usage before this day are refused. Empty: usage of any age is taken.",
+    )
+
+
 class Invite(forms.Form):
     """Somebody to invite into the team."""
 

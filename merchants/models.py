@@ -76,6 +76,8 @@ class Merchant(models.Model):
     mode = models.CharField(max_length=4, choices=Mode)
     # Fraction of the net amount that the platform keeps; taken from the merchant's side, never added to the price.
     platform_fee_rate = models.DecimalField(max_digits=7, decimal_places=6, default=0)
+    # Usage from before is not recorded or corrected any more; null: usage of any age is.
+    usage_since = models.DateTimeField(null=True)
 
     class Meta:
         constraints = [

@@ -54,6 +54,7 @@ _pages: list[URLPattern | URLResolver] = [
     path("keys/<str:key_id>/roll", keys.roll, name="key-roll"),
     path("keys/<str:key_id>/revoke", keys.revoke, name="key-revoke"),
     path("settings", organization.show, name="organization"),
+    path("settings/late-usage", organization.usage_since, name="usage-since"),
     path("settings/team", team.listing, name="team"),
     path("settings/team/invite", team.invite, name="invite"),
     path("settings/team/<str:member_id>", team.member, name="member"),

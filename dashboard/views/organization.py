@@ -1,10 +1,18 @@
 """The organization with the ids that programs need, and the person's own account."""
 
-from allauth.mfa.utils import is_mfa_enabled
-from django.http import HttpResponse
+from datetime import datetime, time
+from zoneinfo import ZoneInfo
 
-from dashboard.access import SeatedRequest, page
-from merchants import ids
+from allauth.mfa.utils import is_mfa_enabled
+from django.contrib import messages
+from django.http import HttpResponse
+from django.shortcuts import redirect
+from django.utils import timezone
+
+from dashboard import forms
+from dashboard.access import SeatedRequest, actor, page, to
+from merchants import ids, settings
+from merchants.errors import ServiceError
 from merchants.models import Mode
 from ui import pages
 
@@ -22,6 +30,39 @@ def show(request: SeatedRequest) -> HttpResponse:
         "api_url": request.build_absolute_uri("/v0/"),
     }
     return pages.answer(request, "dashboard/organization.html", context)
+
+
+@page("organization:write", writes="organization:write")
+def usage_since(request: SeatedRequest) -> HttpResponse:
+    """From when on usage is taken: late events and corrections before that day are refused."""
+    zone = ZoneInfo(request.seat.organization.timezone)
+    since = request.seat.merchant.usage_since
+    initial = {"since": since.astimezone(zone).date() if since else None}
+    form = forms.UsageSince(request.POST if request.method == "POST" else None, initial=initial)
+    if form.is_valid():
+        day = form.cleaned_data["since"]
+        try:
+            settings.refuse_usage_before(
+                merchant_id=request.seat.merchant.id,
+                since=datetime.combine(day, time(), zone) if day else None,
+                actor=actor(request),
+                now=timezone.now(),
+            )
+        except ServiceError as refusal:
+            forms.refuse(form, refusal, request_id=request.request_id, names={"usageSince": "since"})
+        else:
+            messages.success(request, "Saved. It holds within a second.")
+            return redirect(to(request, "organization"))
+    context = {
+        "nav": "organization",
+        "seat": request.seat,
+        "form": form,
+        "title": "Late usage",
+        "lead": "Usage of any age is taken, and charged in the period in which it happened. You can draw a line.",
+        "verb": "Save",
+        "back": to(request, "organization"),
+    }
+    return pages.answer(request, "dashboard/form.html", context)
 
 
 @page("organization:read")

@@ -269,6 +269,18 @@ class TestRefusals:
         world.correct("b", None)
         assert refund("b").error.code == "EVENT_CORRECTED"
 
+    def test_of_what_happened_before_usage_is_taken(self, world):
+        world.record("old", said(calls(5), at=NOW - timedelta(days=3)))
+        world.book.usage_since = NOW - timedelta(days=2)
+        refused = [
+            world.record("late", said(calls(5), at=NOW - timedelta(days=3))),
+            world.correct("old", None),
+            world.correct("old", said(calls(6), at=NOW)),
+            world.correct("a", said(calls(5), at=NOW - timedelta(days=3))),
+        ]
+        assert [outcome.error.code for outcome in refused] == ["USAGE_CLOSED"] * 4
+        assert isinstance(world.record("new", said(calls(5), at=NOW - timedelta(days=2))), Done)
+
     def test_only_of_what_is_said_to_change(self, world):
         event = world.book.seen["a"]
         command = Correct(
