@@ -251,7 +251,9 @@ class Coalescer:
                 if channel is None or channel.closed:
                     channel = await self._connect()
                 with BATCH_SECONDS.time():
-                    steps = store.run(channel, commands, self._catalogue, wait=wait, decided=turn.end)
+                    steps = store.run(
+                        channel, commands, self._catalogue, wait=wait, decided=turn.end, is_repeated=attempt > 0
+                    )
                     outcomes = await complete_async(channel, steps)
                 self._lost_at = None
                 break

@@ -33,10 +33,10 @@ def execute(commands: Sequence[Command]) -> list[Outcome]:
 
     Raises Unavailable when the database cannot be reached.
     """
-    for _ in range(TRIES_MAX):
+    for attempt in range(TRIES_MAX):
         try:
             channel = _channel()
-            outcomes = complete(channel, store.run(channel, commands, _catalogue))
+            outcomes = complete(channel, store.run(channel, commands, _catalogue, is_repeated=attempt > 0))
         except (Transient, OperationalError):
             continue
         return [store.busy() if isinstance(outcome, Skipped) else outcome for outcome in outcomes]

@@ -175,16 +175,19 @@ class Question(NamedTuple):
     add: Callable[[Books, Row, Writes], object]
 
 
-def questions(wanted: Sequence[bytes], commands: Sequence[Command]) -> list[Question]:
-    """List what must be read to decide these commands on the wanted customers' books; books come first."""
+def questions(wanted: Sequence[bytes], commands: Sequence[Command], *, is_repeated: bool = False) -> list[Question]:
+    """List what must be read to decide these commands on the wanted customers' books; books come first.
+
+    Repeated commands may have been committed by a try whose answer was lost.
+    """
     usage = [command for command in commands if isinstance(command, RecordUsage)]
     reserve = [command for command in commands if isinstance(command, Reserve)]
     refunds = [command for command in commands if isinstance(command, RefundUsage)]
     keyed = [command for command in reserve if command.key is not None]
     named = {command.reservation_id for command in usage if command.reservation_id is not None}
     named.update(command.reservation_id for command in commands if isinstance(command, Release | Resolve | Extend))
-    # A reservation without a key may have been committed by a try whose answer was lost.
-    named.update(command.id for command in reserve if command.key is None)
+    if is_repeated:
+        named.update(command.id for command in reserve if command.key is None)
 
     customers = keys_of(wanted)
     asked = [Question(_BOOKS, customers, assembly.add_subscription)]

@@ -73,21 +73,24 @@ def run(
     *,
     wait: bool = True,
     decided: Callable[[], None] | None = None,
+    is_repeated: bool = False,
 ) -> Steps[list[Outcome | Skipped]]:
     """Carry out commands in order, all durable on return; one outcome each.
 
     Customers that another transaction holds are skipped: at once, or with ``wait`` after the lock's timeout. A refused
     command never fails its neighbours; when a batch fails, each command is tried by itself. ``decided`` is called when
-    there is nothing left to do but to wait for the commit.
+    there is nothing left to do but to wait for the commit. Say ``is_repeated`` where the same commands may have been
+    committed before, by a try that ended in Transient.
 
     Raises Transient when the connection is lost: whether the batch was committed is then not known.
     """
     try:
-        return (yield from _run(channel, commands, catalogue, wait=wait, decided=decided))
+        return (yield from _run(channel, commands, catalogue, wait, decided, is_repeated))
     except (errors.SerializationFailure, errors.DeadlockDetected, errors.LockNotAvailable):
         if not wait:
             return [Skipped() for _ in commands]
-        return (yield from run(channel, commands, catalogue, wait=False))  # only one of the customers may be held
+        # Only one of the customers may be held.
+        return (yield from run(channel, commands, catalogue, wait=False, is_repeated=is_repeated))
     except (psycopg.OperationalError, psycopg.InterfaceError) as error:
         raise Transient from error
     except Exception:  # the database refuses a row, or a command meets a bug: its neighbours have nothing to do with it
@@ -97,12 +100,17 @@ def run(
         logger.exception("batch failed; running its commands one by one")
     outcomes: list[Outcome | Skipped] = []
     for command in commands:
-        outcomes += yield from run(channel, [command], catalogue, wait=wait)
+        outcomes += yield from run(channel, [command], catalogue, wait=wait, is_repeated=is_repeated)
     return outcomes
 
 
 def _run(
-    channel: Channel, commands: Sequence[Command], catalogue: Plans, *, wait: bool, decided: Callable[[], None] | None
+    channel: Channel,
+    commands: Sequence[Command],
+    catalogue: Plans,
+    wait: bool,
+    decided: Callable[[], None] | None,
+    is_repeated: bool,
 ) -> Steps[list[Outcome | Skipped]]:
     """Run one transaction; an exception on the way leaves nothing behind."""
     wanted = sorted({command.customer_id for command in commands}, key=lambda key: (key[15], key))
@@ -110,7 +118,7 @@ def _run(
     try:
         channel.say(_LOCK if wait else _LOCK_FREE, [Smallints([key[15] for key in wanted]), Uuids(wanted)])
         limiting = budgets.Reading(catalogue.budgets, commands)
-        questions = reading.questions(wanted, commands) + limiting.first_questions(wanted)
+        questions = reading.questions(wanted, commands, is_repeated=is_repeated) + limiting.first_questions(wanted)
         questions += rereading.questions(commands)
         for question in questions:
             channel.say(question.statement, question.parameters)

@@ -27,4 +27,6 @@ def refuse_usage_before(*, merchant_id: UUID, since: datetime | None, actor: Act
             return
         merchant.save(update_fields=["usage_since"])
         changes = {"before": before and before.isoformat(), "after": since and since.isoformat()}
-        audit.append(merchant_id=merchant_id, actor=actor, action="organization.usage_since_set", changes=changes, now=now)
+        audit.append(
+            merchant_id=merchant_id, actor=actor, action="organization.usage_since_set", changes=changes, now=now
+        )

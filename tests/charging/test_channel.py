@@ -97,7 +97,7 @@ class TestLosingTheConnection:
             except Transient:
                 assert channel.closed
             fresh = store.connect(execution.database_url())
-            outcomes = complete(fresh, store.run(fresh, commands, Plans()))
+            outcomes = complete(fresh, store.run(fresh, commands, Plans(), is_repeated=True))
             fresh.close()
             self._check(shop, commands, outcomes)
         assert moment >= 3  # reading, loading the price book, committing

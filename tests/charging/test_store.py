@@ -43,8 +43,8 @@ def _hang_up() -> Iterator[None]:
     execution.hang_up()
 
 
-def run(channel: Channel, *commands: Command, wait: bool = True) -> list[Any]:
-    return complete(channel, store.run(channel, commands, Plans(), wait=wait))
+def run(channel: Channel, *commands: Command, wait: bool = True, is_repeated: bool = False) -> list[Any]:
+    return complete(channel, store.run(channel, commands, Plans(), wait=wait, is_repeated=is_repeated))
 
 
 class TestRun:
@@ -209,7 +209,7 @@ class TestReservations:
         shop = seller()
         keyed, keyless = shop.hold(quantity=10, key="k"), shop.hold(quantity=10)
         first = run(channel, keyed, keyless)
-        again = run(channel, keyed, keyless)
+        again = run(channel, keyed, keyless, is_repeated=True)
         assert [done.answer.id for done in first] == [done.answer.id for done in again]
         assert shop.wallet().held == 20 * MILL
 
@@ -372,4 +372,4 @@ class TestReplays:
         shop = seller()
         event, hold = shop.record(), shop.hold()
         run(channel, event, hold)
-        assert [outcome.replayed for outcome in run(channel, event, hold)] == [False, False]
+        assert [outcome.replayed for outcome in run(channel, event, hold, is_repeated=True)] == [False] * 2
