@@ -1,7 +1,7 @@
 """Meters: what a metric comes to over a time, as a whole, window by window and group by group; and its events.
 
-Counted is what was stored with each event when it was recorded, whichever door it came through; the aggregations are
-those of the metrics. Refunds return money, not use.
+Counted is what holds of each event, whichever door it came through: what was stored with it when it was recorded, or
+what its last correction says. The aggregations are those of the metrics. Refunds return money, not use.
 """
 
 from collections.abc import Iterable, Sequence
@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.db import OperationalError, connection, transaction
-from django.db.models import QuerySet
+from django.db.models import Exists, OuterRef, QuerySet
 from psycopg.errors import QueryCanceled
 
 from customers import registry
@@ -21,7 +21,7 @@ from merchants import ids
 from merchants.errors import Unprocessable, ValidationFailed
 from metering import windows
 from metering.aggregation import ratio
-from metering.models import Aggregation, BillableMetric, UsageEvent
+from metering.models import Aggregation, BillableMetric, Correction, UsageEvent
 
 RANGE_MAX = timedelta(days=366)
 WINDOWS_MAX = 1_500  # a day of minutes, two months of hours
@@ -55,17 +55,32 @@ _VALUES = {
 
 # One scan for the whole, the windows and the groups. Window 0 is the time before the span.
 _METER = """
-WITH used AS (
+WITH holding AS (
+    SELECT event.timestamp, event.idempotency_key, event.properties
+    FROM metering_usageevent AS event
+    WHERE event.merchant_id = %(merchant)s AND {event_of} AND event.timestamp < %(end)s {event_since}
+    AND NOT EXISTS (SELECT FROM metering_correction AS correction
+                    WHERE correction.bucket = event.bucket AND correction.usage_event_id = event.id)
+    UNION ALL
+    SELECT correction.timestamp, event.idempotency_key, correction.properties
+    FROM metering_correction AS correction
+    JOIN metering_usageevent AS event
+        ON event.bucket = correction.bucket AND event.id = correction.usage_event_id
+    WHERE event.merchant_id = %(merchant)s AND {correction_of} AND correction.kind = 'amend'
+    AND correction.timestamp < %(end)s {correction_since}
+    AND NOT EXISTS (SELECT FROM metering_correction AS later
+                    WHERE later.bucket = correction.bucket AND later.usage_event_id = correction.usage_event_id
+                    AND later.number > correction.number)
+), used AS (
     SELECT event.timestamp AS happened, event.idempotency_key AS key, item.position,
            (item.value ->> 1)::numeric AS quantity, coalesce(item.value -> 3 ->> 'value', item.value ->> 1) AS value,
            width_bucket(event.timestamp, %(begins)s::timestamptz[]) AS place,
            ARRAY(SELECT coalesce(item.value -> 3 -> 'groups' ->> name, '')
                  FROM unnest(%(dimensions)s::text[]) WITH ORDINALITY AS wanted (name, number)
                  ORDER BY number) AS dimensions
-    FROM metering_usageevent AS event
+    FROM holding AS event
     CROSS JOIN LATERAL jsonb_array_elements(event.properties) WITH ORDINALITY AS item (value, position)
-    WHERE event.merchant_id = %(merchant)s AND {scope} AND event.timestamp < %(end)s
-    AND item.value ->> 0 = %(metric)s {filters}
+    WHERE item.value ->> 0 = %(metric)s {filters}
 ), placed AS (
     SELECT used.*, (%(ends)s::timestamptz[])[place] AS ends FROM used
 )
@@ -175,12 +190,14 @@ def _rows(scope: Scope, bounds: list[datetime], seconds_max: float) -> list[tupl
     for number, (name, values) in enumerate(scope.groups.items()):
         filters.append(f"AND coalesce(item.value -> 3 -> 'groups' ->> %(name{number})s, '') = ANY(%(values{number})s)")
         named |= {f"name{number}": name, f"values{number}": values}
-    condition, of_customer = _of_whom(scope)
+    event_of, correction_of, of_customer = _of_whom(scope)
     aggregation = Aggregation(scope.metric.aggregation)
-    if aggregation != Aggregation.TIME_WEIGHTED_SUM:
-        condition += " AND event.timestamp >= %(start)s"
+    since = "" if aggregation == Aggregation.TIME_WEIGHTED_SUM else "AND {}.timestamp >= %(start)s"
     query = _METER.format(
-        scope=condition,
+        event_of=event_of,
+        event_since=since.format("event"),
+        correction_of=correction_of,
+        correction_since=since.format("correction"),
         filters=" ".join(filters),
         values=_VALUES[aggregation],
         most=1 + GROUPS_MAX + 1 + len(bounds),
@@ -203,13 +220,17 @@ def _rows(scope: Scope, bounds: list[datetime], seconds_max: float) -> list[tupl
     )
 
 
-def _of_whom(scope: Scope) -> tuple[str, dict[str, Any]]:
-    """Say whose events to look at, by the index that leads to them: by customer and time, or by when recorded."""
+def _of_whom(scope: Scope) -> tuple[str, str, dict[str, Any]]:
+    """Say whose events to look at, by the index that leads to them: by customer and time, or by when recorded.
+
+    Returns the conditions on events and on their corrections, and what they name.
+    """
     if scope.subject is None:
-        return "event.created_at >= %(recorded)s", {"recorded": scope.start - FUTURE_MAX}
+        return "event.created_at >= %(recorded)s", "true", {"recorded": scope.start - FUTURE_MAX}
     customer_id = _customer(scope)
     named = {"bucket": ids.bucket_of(customer_id), "customer": customer_id}
-    return "event.bucket = %(bucket)s AND event.customer_id = %(customer)s", named
+    own = "{0}.bucket = %(bucket)s AND {0}.customer_id = %(customer)s"
+    return own.format("event"), own.format("correction"), named
 
 
 def _customer(scope: Scope) -> UUID:
@@ -268,7 +289,7 @@ def _microseconds(start: datetime, end: datetime) -> int:
 
 
 class Events:
-    """A metric's events, newest first: counted up to COUNTED_MAX, and read a page at a time.
+    """A metric's events but voided ones, newest first: counted up to COUNTED_MAX, and read a page at a time.
 
     Those of one customer are in the order in which they happened, those of all in the order in which they were
     recorded: each the order of an index.
@@ -289,7 +310,19 @@ class Events:
         if page.stop > COUNTED_MAX:
             message = f"Only the newest {COUNTED_MAX} events of a range can be paged through; narrow the range."
             raise ValidationFailed(message, field="offset", code="OFFSET_TOO_LARGE")
-        return self._rows[page]
+        return _as_they_hold(list(self._rows[page]))
+
+
+def _as_they_hold(events: list[UsageEvent]) -> list[UsageEvent]:
+    """Have events say what their last corrections do."""
+    amended = Correction.objects.filter(
+        bucket__in={event.bucket for event in events}, usage_event_id__in=[event.id for event in events]
+    )
+    latest = {each.usage_event_id: each for each in amended.order_by("number")}
+    for event in events:
+        if (correction := latest.get(event.id)) is not None:
+            event.properties, event.timestamp = correction.properties, correction.timestamp or event.timestamp
+    return events
 
 
 def _events(scope: Scope) -> QuerySet[UsageEvent]:
@@ -298,7 +331,7 @@ def _events(scope: Scope) -> QuerySet[UsageEvent]:
         timestamp__gte=scope.start,
         timestamp__lt=scope.end,
         properties__contains=[[scope.metric.id.hex]],
-    )
+    ).exclude(Exists(Correction.objects.filter(bucket=OuterRef("bucket"), usage_event_id=OuterRef("id"), kind="void")))
     if scope.subject is None:
         return rows.filter(created_at__gte=scope.start - FUTURE_MAX).order_by("-created_at", "-id")
     customer_id = _customer(scope)

@@ -198,9 +198,9 @@ class Meter(TenantView):
     def get(self, request: Request, id: str) -> HttpResponse:
         """Read a meter: what a metric came to, as a whole, window by window, and group by group.
 
-        It covers the usage of both doors, as it was counted when it was recorded. Windows begin where clocks of the
-        time zone show a whole minute, hour, day or month; the first and the last end with the time that is asked for.
-        TIME_WEIGHTED_SUM is what was held on average, and needs a subject.
+        It covers the usage of both doors, as it was counted when it was recorded, or as it was corrected since. Windows
+        begin where clocks of the time zone show a whole minute, hour, day or month; the first and the last end with the
+        time that is asked for. TIME_WEIGHTED_SUM is what was held on average, and needs a subject.
         """
         metric = metrics.get(merchant_id=self.merchant_id, metric_id=self.path_id("bm", id))
         reading = meters.read(Scope(metric=metric, **self.read_query(MeterQuerySerializer)))
