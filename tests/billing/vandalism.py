@@ -100,6 +100,19 @@ CONTROLS: dict[str, tuple[str, set[str]]] = {
         _copy("billing_charge", _USED, position="7", seq="999"),
         {"charges_numbered", "counters_charged", "events_charged", "invoices_closed", "spent_is_unsettled"},
     ),
+    # corrections
+    "what a correction says": (
+        "UPDATE metering_correction SET properties = jsonb_set(properties, '{0,1}', '\"13\"') WHERE kind = 'amend'",
+        {"corrections_charged", "usage_recomputed"},
+    ),
+    "a correction lost": (
+        "DELETE FROM metering_correction WHERE kind = 'amend'",
+        {"budgets_spent", "corrections_charged", "usage_recomputed"},
+    ),
+    "a correction out of order": (
+        "UPDATE metering_correction SET number = 3 WHERE kind = 'amend'",
+        {"corrections_charged"},
+    ),
     # events
     "a property without a charge": (
         f"UPDATE metering_usageevent SET properties = properties || properties WHERE {_EVENT}",

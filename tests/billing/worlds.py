@@ -8,7 +8,7 @@ from typing import Any
 
 from billing.models import PriceVersion
 from charging import execution
-from charging.commands import Line, MeterEvent, Metering, Property, RecordUsage, Refund, Release, Reserve
+from charging.commands import Correct, Line, MeterEvent, Metering, Property, RecordUsage, Refund, Release, Reserve
 from charging.outcomes import Done
 from entitlements import budgets
 from entitlements.budgets import NewBudget
@@ -95,6 +95,9 @@ def _live(made: World) -> None:
     meter(made.gone)
     record(busy, (calls, 11), (minutes, 1), metadata={"agent": "y"})
     refund(busy, record(busy, (calls, 5), metadata={"agent": "x"}))
+    wrong = record(busy, (calls, 21), (minutes, 2), metadata={"agent": "x"})
+    correct(busy, wrong, (calls, 12), (minutes, 2))
+    correct(busy, record(busy, (calls, 6), metadata={"agent": "x"}))
     record(busy, (calls, 3), reservation_id=reserve(busy, calls, 20, metadata={"agent": "x"}), metadata={"agent": "z"})
 
 
@@ -154,6 +157,13 @@ def reserve(buyer: Buyer, price: PriceVersion, quantity: int, **options: Any) ->
     named = (reservation_id, buyer.customer.id.bytes, buyer.merchant.id.bytes)
     run(Reserve(*named, None, b"0" * 16, (line,), 5, 900, **options))
     return reservation_id
+
+
+def correct(buyer: Buyer, event_id: bytes, *used: tuple) -> None:
+    """Have an event say something else through the engine, or nothing at all."""
+    properties = tuple(Property(price.price.billable_metric_id.bytes, Decimal(quantity)) for price, quantity in used)
+    named = (ids.new_raw(buyer.bucket), buyer.customer.id.bytes, buyer.merchant.id.bytes)
+    run(Correct(*named, None, b"0" * 16, event_id, "A mistake", not used, properties=properties or None))
 
 
 def refund(buyer: Buyer, event_id: bytes) -> None:

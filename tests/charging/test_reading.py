@@ -86,8 +86,9 @@ FITTING: dict[str, dict[str, set[str]]] = {
         "billing_charge": CHARGES_BY_SOURCE,
     },
     "_USES": {
-        # Without statistics by customer alone, for all their time; only corrections of such prices ask this.
-        "metering_usageevent": EVENT_BY_ID | {"usage_event_by_customer", "usage_event_once_per_key"},
+        # Three fit: it names the merchant and the customer. Only corrections of prices that are counted again ask it.
+        "metering_usageevent": EVENT_BY_ID
+        | {"usage_event_by_customer", "usage_event_by_merchant", "usage_event_once_per_key"},
         "metering_correction": {"correction_numbered_once", "amendment_by_time"},
         "billing_charge": CHARGES_BY_SOURCE,
     },
@@ -105,9 +106,9 @@ TABLES = sorted({table for fitting in FITTING.values() for table in fitting})
 
 
 def know(admin: Any, *, is_known: bool) -> None:
-    """Let PostgreSQL learn what the tables hold, or forget that it ever looked."""
+    """Let PostgreSQL learn what the tables hold, but for empty ones, or forget that it ever looked."""
     for table in TABLES:
-        if is_known:
+        if is_known and admin.execute(f"SELECT EXISTS (SELECT FROM {table})").fetchone() == (True,):
             admin.execute(f"ANALYZE {table}")
         else:
             admin.execute("DELETE FROM pg_statistic WHERE starelid = %s::regclass", [table])
