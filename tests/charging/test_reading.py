@@ -262,8 +262,7 @@ class TestBudgets:
             _set_budget(shop, customer)
         mine = _set_budget(shop, 0)
         execution.execute([shop.record(0, metadata={"agent": str(n)}) for n in range(MANY)])
-        if is_known:
-            admin_connection.execute("ANALYZE entitlements_budget, entitlements_budgetcounter")
+        know(admin_connection, is_known=is_known)
         bucket = str(mine.bucket)
         budgets_read = plan(charging_budgets._BUDGETS, bucket, str(mine.customer_id))
         assert (budgets_read["Actual Rows"], discarded(budgets_read)) == (2, 0), json.dumps(budgets_read, indent=1)
