@@ -3,6 +3,7 @@
 from typing import Any
 
 from billing.prices import reading
+from metering.expressions import limits
 
 _PRICE = {"type": "string", "pattern": r"^[0-9]{1,12}(\.[0-9]{1,9})?$", "example": "0.0025"}
 _QUANTITY = {
@@ -45,6 +46,12 @@ _CELL = {
     "required": ["values", "unitPrice"],
     "properties": {"values": {**_DIMENSIONS, "items": _VALUE}, "unitPrice": _PRICE},
     "additionalProperties": False,
+}
+_FORMULA = {
+    "type": "string",
+    "minLength": 1,
+    "maxLength": limits.SOURCE_CHARS_MAX,
+    "example": "quantity * 0.002 + (metadata.tier == 'premium' ? 0.01 : 0)",
 }
 
 
@@ -91,6 +98,14 @@ PROPERTIES: dict[str, Any] = {
             {"dimensions": _DIMENSIONS, "cells": {"type": "array", "items": _CELL, "maxItems": reading.CELLS_MAX}},
             defaultUnitPrice=_PRICE,
         ),
+        _properties(
+            "formula",
+            "An expression says what each event costs, from its `quantity`, `price`, `metadata`, `data` and "
+            "`timestamp` (docs/EXPRESSIONS.md). Without a result within the bounds the event is refused with 422: "
+            "`FORMULA_FAILED` or `FORMULA_OUT_OF_BOUNDS`.",
+            {"formula": _FORMULA, "maxAmount": {**_PRICE, "description": "The most one event may come to."}},
+            minAmount={**_PRICE, "description": "The least one event may come to; 0 by default."},
+        ),
     ],
 }
 
@@ -129,6 +144,15 @@ EXAMPLES: tuple[tuple[str, str, dict[str, Any]], ...] = (
                 {"values": ["fast", "us"], "unitPrice": "0.003"},
             ],
             "defaultUnitPrice": "0.01",
+        },
+    ),
+    (
+        "Formula",
+        "formula",
+        {
+            "formula": "(data.input_tokens * {'small': 0.15, 'large': 2.50}[data.model]\n"
+            "  + data.output_tokens * {'small': 0.60, 'large': 10.00}[data.model]) / 1000000",
+            "maxAmount": "5",
         },
     ),
 )

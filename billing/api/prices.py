@@ -137,8 +137,9 @@ class Prices(TenantView):
         """Price a metric or a fee.
 
         Use is charged as the difference that it makes to the total of its period, so a charge may be below zero where
-        the total falls. A model must go with the metric's aggregation: `percentage` with SUM; `dynamic`, `matrix` and
-        the older form of `volume` with SUM or COUNT; the others also with MIN, MAX, AVG and LATEST.
+        the total falls. A model must go with the metric's aggregation: `percentage` with SUM; `dynamic`, `matrix`,
+        `formula` and the older form of `volume` with SUM or COUNT; the others also with MIN, MAX, AVG and LATEST.
+        A formula that is not sound is refused with its line, its column and a snippet in `details`.
         """
         body = self.read_body(CreatePriceSerializer)
         new = NewPrice(**{"model": FEE_MODEL, **body})

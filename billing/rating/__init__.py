@@ -106,7 +106,8 @@ def accumulate(
     """
     if type(model) is Standard and aggregation == "SUM" and times == 1:  # the way of almost every use
         return Accumulator(EXACT.add(accumulator.quantity, usage.quantity), accumulator.amount)
-    amount = EXACT.add(accumulator.amount, EXACT.multiply(_of_event(model, usage, aggregation), Decimal(times)))
+    cost = _of_event(model, usage, aggregation)
+    amount = EXACT.add(accumulator.amount, cost if times == 1 else EXACT.multiply(cost, Decimal(times)))
     quantity, state = counted.advance(
         aggregation, accumulator.quantity, accumulator.state, usage.quantity, usage.at, usage.key, times
     )
