@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from billing import dry_runs
 from billing.prices import reading
 from metering.expressions import limits
 
@@ -156,3 +157,30 @@ EXAMPLES: tuple[tuple[str, str, dict[str, Any]], ...] = (
         },
     ),
 )
+
+# Of a dry run.
+EVENTS: dict[str, Any] = {
+    "type": "array",
+    "minItems": 1,
+    "maxItems": dry_runs.EVENTS_MAX,
+    "items": {
+        "type": "object",
+        "description": "A sample event: `quantity` is 1 and `timestamp` is now, unless they are given.",
+        "properties": {
+            "quantity": _QUANTITY,
+            "price": {**_PRICE, "description": "The unit price stated with it."},
+            "metadata": {"type": "object", "additionalProperties": {"type": "string"}},
+            "data": {"type": "object", "description": "Of a meter event.", "additionalProperties": True},
+            "timestamp": {"type": "string", "format": "date-time"},
+        },
+        "additionalProperties": False,
+    },
+}
+DRY_RUN: dict[str, Any] = {
+    "model": EXAMPLES[-1][1],
+    "properties": EXAMPLES[-1][2],
+    "events": [
+        {"data": {"model": "small", "input_tokens": 1200, "output_tokens": 300}},
+        {"data": {"model": "unheard of", "input_tokens": 1, "output_tokens": 1}},
+    ],
+}

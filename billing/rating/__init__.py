@@ -104,8 +104,11 @@ def accumulate(
     Raises:
         Unratable: the use states no price that it may have.
     """
-    if type(model) is Standard and aggregation == "SUM" and times == 1:  # the way of almost every use
-        return Accumulator(EXACT.add(accumulator.quantity, usage.quantity), accumulator.amount)
+    if aggregation == "SUM" and times == 1:  # the way of almost every use
+        amount = accumulator.amount
+        if type(model) is not Standard:
+            amount = EXACT.add(amount, _of_event(model, usage, aggregation))
+        return Accumulator(EXACT.add(accumulator.quantity, usage.quantity), amount)
     cost = _of_event(model, usage, aggregation)
     amount = EXACT.add(accumulator.amount, cost if times == 1 else EXACT.multiply(cost, Decimal(times)))
     quantity, state = counted.advance(
@@ -131,11 +134,11 @@ def retract(
 def _of_event(model: ChargeModel, usage: Usage, aggregation: Aggregation) -> Decimal:
     """What a use costs by a model that rates each event by itself; zero by any other. Raises Unratable."""
     plain = plain_of(model)
+    quantity = _EVENT if aggregation == "COUNT" else usage.quantity
+    if type(plain) is Formula:
+        return formulas.of_event(plain, quantity, usage.stated_price, usage.dimensions, usage.data, usage.at)
     if not isinstance(plain, BY_EVENT):
         return _ZERO
-    quantity = _EVENT if aggregation == "COUNT" else usage.quantity
-    if isinstance(plain, Formula):
-        return formulas.of_event(plain, quantity, usage.stated_price, usage.dimensions, usage.data, usage.at)
     return costs.of_event(plain, quantity, usage.stated_price, usage.dimensions)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from billing.money import rounded
+from billing.money import EXACT, rounded
 from billing.prices.shapes import Formula
 from billing.rating.costs import AMOUNT_DECIMALS_MAX, Unratable
 from metering.expressions import EvaluationError
@@ -58,4 +58,4 @@ def of_event(
 
 def _told(amount: Decimal) -> str:
     # Twelve decimals say enough of a quotient without end.
-    return f"{rounded(amount, 12).normalize():f}"
+    return f"{EXACT.normalize(rounded(amount, 12)):f}"
