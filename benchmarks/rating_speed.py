@@ -9,6 +9,7 @@ from billing.prices import (
     Cell,
     ChargeModel,
     Dynamic,
+    Formula,
     Graduated,
     Matrix,
     Package,
@@ -34,9 +35,13 @@ MODELS: dict[str, tuple[ChargeModel, Aggregation]] = {
     "percentage": (Percentage(Decimal("0.029"), Decimal("0.3"), Decimal("0.5"), Decimal(100)), "SUM"),
     "dynamic": (Dynamic(Decimal(1), Decimal(5)), "SUM"),
     "matrix": (Matrix(("model", "region"), _CELLS), "SUM"),
+    "formula": (Formula('quantity * 0.002 + (metadata.model == "fast" ? 0.01 : 0)', Decimal(10)), "SUM"),
+    "formula of data": (Formula("data.tokens * 0.002 / 1000 + data.images * 0.04", Decimal(10)), "SUM"),
 }
 
-_USAGE = rating.Usage(Decimal(3), Decimal("2.5"), None, "key", {"model": "fast", "region": "eu"})
+_USAGE = rating.Usage(
+    Decimal(3), Decimal("2.5"), None, "key", {"model": "fast", "region": "eu"}, b'{"tokens":1250,"images":2}'
+)
 _TAX_RATE, _FEE_RATE = Decimal("7.7"), Decimal("0.025")
 
 

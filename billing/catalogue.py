@@ -269,7 +269,7 @@ def _terms(new: NewPrice, metric: BillableMetric | None) -> dict[str, Any]:
     if metric is None:
         _check_fee_model(model)
     else:
-        _check_fit(model, metric)
+        check_fit(model, metric)
     allowed = FEE_TERMS if is_fee else METRIC_TERMS
     if new.payment_term not in allowed:
         message = f"paymentTerm of a {'fee' if is_fee else 'metric'} must be {' or '.join(allowed)}."
@@ -294,7 +294,7 @@ def _check_fee_model(model: ChargeModel) -> None:
         raise ValidationFailed(message, field="model", code="INVALID_FEE_MODEL")
 
 
-def _check_fit(model: ChargeModel, metric: BillableMetric) -> None:
+def check_fit(model: ChargeModel, metric: BillableMetric) -> None:
     """Refuse a model that cannot rate a metric; raises Unprocessable."""
     reason = rating.misfit(model, cast(Aggregation, metric.aggregation))
     if reason is not None:

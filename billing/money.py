@@ -39,6 +39,8 @@ EXPONENTS = {
     for code in codes.split()
 }
 
+_PLACES_MAX = 18  # of what is kept exactly
+_QUANTA = tuple([Decimal((0, (1,), -places)) for places in range(_PLACES_MAX + 1)])
 _is_decimal = re.compile(r"-?[0-9]{1,18}(?:\.[0-9]{1,9})?").fullmatch
 
 
@@ -111,8 +113,8 @@ def scaled(number: Decimal, places: int) -> int:
 
 
 def rounded(number: Decimal, places: int) -> Decimal:
-    """Return a number rounded half away from zero to so many decimals, for what has more than can be kept."""
-    return number.quantize(Decimal(1).scaleb(-places), context=_HALF_UP)
+    """Return a number rounded half away from zero to so many decimals, up to 18, for what has more than can be kept."""
+    return number.quantize(_QUANTA[places], context=_HALF_UP)
 
 
 def bounded(nanos: int) -> int:

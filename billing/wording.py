@@ -4,6 +4,7 @@ How money, quantities and units are printed is the pages' business: they hand in
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from decimal import Decimal
 from typing import NamedTuple, Protocol
 
@@ -14,6 +15,7 @@ from billing.prices import (
     Adjusted,
     ChargeModel,
     Dynamic,
+    Formula,
     Graduated,
     LinearVolume,
     Matrix,
@@ -27,6 +29,7 @@ from billing.prices import (
 from metering.aggregation import Aggregation
 
 CELLS_NAMED_MAX = 4
+FORMULA_CHARS_MAX = 200
 EXAMPLES_MAX = 8
 
 _ZERO, _ONE = Decimal(0), Decimal(1)
@@ -96,6 +99,8 @@ def _plain(model: ChargeModel, voice: Voice) -> str:
             return f"{ends} {per}, as stated with each use"
         case Matrix() as matrix:
             return _matrix(matrix, voice)
+        case Formula() as formula:
+            return _formula(formula, voice)
 
 
 def _tiers(tiers: Sequence[Tier], voice: Voice, first: str, lead: str) -> str:
@@ -131,12 +136,32 @@ def _matrix(model: Matrix, voice: Voice) -> str:
     return f"By {' and '.join(model.dimensions)}, per {voice.unit}: {', '.join([*cells, others])}"
 
 
+def _formula(model: Formula, voice: Voice) -> str:
+    source = " ".join(model.source.split())
+    if len(source) > FORMULA_CHARS_MAX:
+        source = source[: FORMULA_CHARS_MAX - 1] + "…"
+    least = f"at least {voice.price(model.least)} and " if model.least else ""
+    return f"By formula, for each use: {source}, {least}at most {voice.price(model.most)}"
+
+
 def examples(model: ChargeModel, quantities: Sequence[Decimal] = ()) -> list[Example]:
     """Say what quantities cost, each used at once in a period of its own; by default some at which something happens.
 
-    It is a range where the price goes by more than the quantity.
+    It is a range where the price goes by more than the quantity. A formula has no price for some quantities, perhaps.
     """
+    if isinstance(plain := plain_of(model), Formula):
+        return _of_formula(model, plain, quantities or _USUAL)
     return [Example(quantity, *_costs(model, quantity)) for quantity in quantities or _telling(model)]
+
+
+def _of_formula(model: ChargeModel, formula: Formula, quantities: Sequence[Decimal]) -> list[Example]:
+    found = []
+    if formula.program.names <= {"quantity"}:
+        for quantity in quantities:
+            with suppress(rating.Unratable):
+                cost = _cost(model, quantity)
+                found.append(Example(quantity, cost, cost))
+    return found or [Example(_ONE, *[_once(model, _ONE, each) for each in (formula.least, formula.most)])]
 
 
 def _costs(model: ChargeModel, quantity: Decimal) -> tuple[int, int | None]:
@@ -145,9 +170,13 @@ def _costs(model: ChargeModel, quantity: Decimal) -> tuple[int, int | None]:
             return _once(model, quantity, low), None if high is None else _once(model, quantity, high)
         case Matrix() as matrix:
             return _once(model, quantity, matrix.lowest), _once(model, quantity, matrix.highest)
-    accumulator = rating.accumulate(model, rating.Accumulator(), rating.Usage(quantity))
-    cost = round_nanos(rating.total(model, accumulator))
+    cost = _cost(model, quantity)
     return cost, cost
+
+
+def _cost(model: ChargeModel, quantity: Decimal) -> int:
+    """What one use costs by a price that goes by its quantity alone."""
+    return round_nanos(rating.total(model, rating.accumulate(model, rating.Accumulator(), rating.Usage(quantity))))
 
 
 def _once(model: ChargeModel, quantity: Decimal, unit_price: Decimal) -> int:

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from msgspec.structs import replace
+
 from billing.rating import Accumulator, Totals
 from charging.book import (
     Book,
@@ -227,10 +229,12 @@ def add_recorded(books: Books, row: Row, writes: Writes) -> None:
     Nothing is done where nobody asked about its customer.
     """
     event = event_of(row[:EVENT_COLUMNS])
-    refund_id, reason, created_at, *of_correction = row[EVENT_COLUMNS:]
+    data, refund_id, reason, created_at, *of_correction = row[EVENT_COLUMNS:]
     if (book := books.get(event.customer_id)) is None:
         return
     event = book.events.setdefault(event.id, event)
+    if event.meter is not None:
+        event.meter = replace(event.meter, data=data)
     if refund_id is not None:
         book.refunds[event.id] = Refund(refund_id, event.customer_id, event, reason, created_at)
     if of_correction[0] is not None:

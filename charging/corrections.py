@@ -217,7 +217,8 @@ def _charged(what: Said) -> list[Property]:
 
 
 def _use(event: Event, what: Said, item: Property) -> rating.Usage:
-    return usage.use_of(item, what.timestamp, event.key, what.metadata)
+    data = None if event.meter is None else event.meter.data
+    return usage.use_of(item, what.timestamp, event.key, what.metadata, data)
 
 
 def _recount(book: Book, key: CounterKey, price: PriceVersion, event: Event) -> rating.Accumulator:

@@ -130,10 +130,10 @@ JOIN LATERAL (
 CORRECTION = """
        k.id, k.number, k.kind, k.timestamp, k.properties, k.metadata, k.reason, k.idempotency_key, k.fingerprint,
        k.created_at"""
-# For refunds and corrections: the event, the refund that may already be there, and the correction that holds.
+# For refunds and corrections: the event and its data, the refund that may already be there, the correction that holds.
 RECORDED = Statement(
     f"""
-SELECT {EVENT}, refund.id, refund.reason, refund.created_at, {CORRECTION}
+SELECT {EVENT}, e.data::text, refund.id, refund.reason, refund.created_at, {CORRECTION}
 FROM unnest(?, ?) AS wanted (bucket, id)
 JOIN metering_usageevent AS e ON e.bucket = wanted.bucket AND e.id = wanted.id
 LEFT JOIN billing_refund AS refund ON refund.bucket = e.bucket AND refund.usage_event_id = e.id

@@ -34,8 +34,9 @@ def nothing(field: str) -> NotFound:
 
 def unratable(refusal: rating.Unratable, at: str, index: int) -> Unprocessable:
     """Say where in a request the use is that has no price: a price stands with its quantity, metadata for them all."""
-    field = f"{at}.price" if refusal.member == "price" else refusal.member
-    return Unprocessable(refusal.message, code=refusal.code, details={"index": index, "field": field})
+    field = {"price": f"{at}.price", "property": at}.get(refusal.member, refusal.member)
+    details = {**(refusal.details or {}), "index": index, "field": field}
+    return Unprocessable(refusal.message, code=refusal.code, details=details)
 
 
 def terms_of(

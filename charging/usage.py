@@ -121,6 +121,7 @@ def _rate(
 ) -> list[Rated]:
     """Rate every property on top of the ones before it, touching no counter yet."""
     covered = None if reservation is None else reservation.metric_ids()
+    data = None if command.metering is None else command.metering.event.data
     latest: dict[CounterKey, Rated] = {}
     rated: list[Rated] = []
     for index, item in enumerate(command.properties):
@@ -132,7 +133,7 @@ def _rate(
                 details={"index": index, "field": f"properties.{index}.billableMetricId"},
             )
         key, counter, accumulator, charged = stand(book, terms, price, latest)
-        use = use_of(item, command.timestamp, command.key, command.metadata)
+        use = use_of(item, command.timestamp, command.key, command.metadata, data)
         try:
             accumulator = rating.accumulate(price.model, accumulator, use, price.aggregation)
         except rating.Unratable as refusal:
@@ -142,10 +143,10 @@ def _rate(
     return rated
 
 
-def use_of(item: Property, at: datetime, key: str, metadata: dict[str, str] | None) -> rating.Usage:
-    """Write a property as what is rated; a meter event's groups are dimensions beside its notes."""
+def use_of(item: Property, at: datetime, key: str, metadata: dict[str, str] | None, data: Any = None) -> rating.Usage:
+    """Write a property as what is rated; a meter event's groups are dimensions beside its notes, and it has data."""
     said = metadata if item.groups is None else {**(metadata or {}), **item.groups}
-    return rating.Usage(item.quantity, item.price, at, key, said)
+    return rating.Usage(item.quantity, item.price, at, key, said, data)
 
 
 def stand(

@@ -251,6 +251,11 @@ REQUESTS = [
     Request("GET", "/v0/prices", query={"billableMetricId": Id("metric")}),
     Request("POST", "/v0/prices", {**TERMS, "billableMetricId": Id("metric")}),
     Request("POST", "/v0/prices", {**TERMS, "feeId": Id("fee"), "billingCadence": "P1M"}),
+    Request(
+        "POST",
+        "/v0/prices/dryRun",
+        {"model": "standard", "properties": {"unitPrice": "1"}, "billableMetricId": Id("metric"), "events": [{}]},
+    ),
     Request("GET", "/v0/prices/{price}"),
     Request("PATCH", "/v0/prices/{price}", {"invoiceDisplayName": "A", "billableMetricId": Id("metric")}),
     Request("DELETE", "/v0/prices/{price}", status=(409,)),

@@ -2,7 +2,9 @@
 
 from typing import Any
 
+from billing import dry_runs
 from billing.prices import reading
+from metering.expressions import limits
 
 _PRICE = {"type": "string", "pattern": r"^[0-9]{1,12}(\.[0-9]{1,9})?$", "example": "0.0025"}
 _QUANTITY = {
@@ -45,6 +47,12 @@ _CELL = {
     "required": ["values", "unitPrice"],
     "properties": {"values": {**_DIMENSIONS, "items": _VALUE}, "unitPrice": _PRICE},
     "additionalProperties": False,
+}
+_FORMULA = {
+    "type": "string",
+    "minLength": 1,
+    "maxLength": limits.SOURCE_CHARS_MAX,
+    "example": "quantity * 0.002 + (metadata.tier == 'premium' ? 0.01 : 0)",
 }
 
 
@@ -91,6 +99,14 @@ PROPERTIES: dict[str, Any] = {
             {"dimensions": _DIMENSIONS, "cells": {"type": "array", "items": _CELL, "maxItems": reading.CELLS_MAX}},
             defaultUnitPrice=_PRICE,
         ),
+        _properties(
+            "formula",
+            "An expression says what each event costs, from its `quantity`, `price`, `metadata`, `data` and "
+            "`timestamp` (docs/EXPRESSIONS.md). Without a result within the bounds the event is refused with 422: "
+            "`FORMULA_FAILED` or `FORMULA_OUT_OF_BOUNDS`.",
+            {"formula": _FORMULA, "maxAmount": {**_PRICE, "description": "The most one event may come to."}},
+            minAmount={**_PRICE, "description": "The least one event may come to; 0 by default."},
+        ),
     ],
 }
 
@@ -131,4 +147,40 @@ EXAMPLES: tuple[tuple[str, str, dict[str, Any]], ...] = (
             "defaultUnitPrice": "0.01",
         },
     ),
+    (
+        "Formula",
+        "formula",
+        {
+            "formula": "(data.input_tokens * {'small': 0.15, 'large': 2.50}[data.model]\n"
+            "  + data.output_tokens * {'small': 0.60, 'large': 10.00}[data.model]) / 1000000",
+            "maxAmount": "5",
+        },
+    ),
 )
+
+# Of a dry run.
+EVENTS: dict[str, Any] = {
+    "type": "array",
+    "minItems": 1,
+    "maxItems": dry_runs.EVENTS_MAX,
+    "items": {
+        "type": "object",
+        "description": "A sample event: `quantity` is 1 and `timestamp` is now, unless they are given.",
+        "properties": {
+            "quantity": _QUANTITY,
+            "price": {**_PRICE, "description": "The unit price stated with it."},
+            "metadata": {"type": "object", "additionalProperties": {"type": "string"}},
+            "data": {"type": "object", "description": "Of a meter event.", "additionalProperties": True},
+            "timestamp": {"type": "string", "format": "date-time"},
+        },
+        "additionalProperties": False,
+    },
+}
+DRY_RUN: dict[str, Any] = {
+    "model": EXAMPLES[-1][1],
+    "properties": EXAMPLES[-1][2],
+    "events": [
+        {"data": {"model": "small", "input_tokens": 1200, "output_tokens": 300}},
+        {"data": {"model": "unheard of", "input_tokens": 1, "output_tokens": 1}},
+    ],
+}

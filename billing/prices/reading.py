@@ -6,10 +6,12 @@ from decimal import Decimal
 from typing import Any
 
 from billing.prices.shapes import (
+    BY_EVENT,
     Adjusted,
     Cell,
     ChargeModel,
     Dynamic,
+    Formula,
     Graduated,
     LinearVolume,
     Matrix,
@@ -22,6 +24,7 @@ from billing.prices.shapes import (
 )
 from merchants import fields
 from merchants.errors import ValidationFailed
+from metering.expressions import uses
 
 UNIT_PRICE_DIGITS_MAX = 12
 UNIT_PRICE_DECIMALS_MAX = 9
@@ -83,6 +86,9 @@ def describe(model: ChargeModel) -> dict[str, Any]:
             cells = [{"values": list(cell.values), "unitPrice": _plain(cell.unit_price)} for cell in model.cells]
             default = {} if model.default is None else {"defaultUnitPrice": _plain(model.default)}
             return {"dimensions": list(model.dimensions), "cells": cells, **default}
+        case Formula():
+            least = {"minAmount": _plain(model.least)} if model.least else {}
+            return {"formula": model.source, "maxAmount": _plain(model.most), **least}
         case Adjusted():
             common = (model.included or None, model.minimum, model.maximum)
             stated = {name: _plain(value) for name, value in zip(_COMMON, common, strict=True) if value is not None}
@@ -191,6 +197,18 @@ def _read_matrix(given: Properties, field: str) -> Matrix:
     return Matrix(dimensions, tuple(cells.values()), _optional_price(given, "defaultUnitPrice", field))
 
 
+def _read_formula(given: Properties, field: str) -> Formula:
+    _refuse_unknown(given, {"formula", "maxAmount", "minAmount"}, field, *_COMMON)
+    source = uses.text(given.get("formula"), f"{field}.formula")
+    uses.formula(source, f"{field}.formula")
+    least, most = _bounds(
+        _optional_price(given, "minAmount", field) or _ZERO,
+        _unit_price(given.get("maxAmount"), f"{field}.maxAmount"),
+        f"{field}.maxAmount",
+    )
+    return Formula(source, most or _ZERO, least)
+
+
 def _cell(item: object, dimensions: int, field: str) -> Cell:
     given = _object(item, field)
     _refuse_unknown(given, {"values", "unitPrice"}, field)
@@ -228,7 +246,7 @@ def _tiers(value: object, field: str) -> tuple[Tier, ...]:
 def _adjusted(plain: Plain, given: Properties, field: str) -> ChargeModel:
     included = given.get("includedUnits")
     free = _ZERO if included is None else fields.quantity(included, f"{field}.includedUnits", zero=True)
-    if free and isinstance(plain, Percentage | Dynamic | Matrix):
+    if free and isinstance(plain, BY_EVENT):
         raise _refused(
             "Units of different prices cannot be included: which of them were free would depend on their order.",
             f"{field}.includedUnits",
@@ -300,6 +318,7 @@ _READERS: dict[str, Callable[[Properties, str], Plain]] = {
     "percentage": _read_percentage,
     "dynamic": _read_dynamic,
     "matrix": _read_matrix,
+    "formula": _read_formula,
 }
 # The names of the models, for whoever has to list them.
 MODELS = tuple(_READERS)

@@ -11,6 +11,7 @@ from itertools import accumulate
 import msgspec
 
 from billing.money import EXACT
+from metering.expressions import Program, uses
 
 _ZERO = Decimal(0)
 
@@ -133,8 +134,21 @@ class Matrix(msgspec.Struct, frozen=True, dict=True, tag="matrix", tag_field="mo
         return [cell.unit_price for cell in self.cells] + ([] if self.default is None else [self.default])
 
 
+class Formula(msgspec.Struct, frozen=True, dict=True, tag="formula", tag_field="model"):
+    """An expression says what each use costs (docs/EXPRESSIONS.md); a result out of bounds is refused, not cut."""
+
+    source: str
+    most: Decimal
+    least: Decimal = _ZERO
+
+    @cached_property
+    def program(self) -> Program[Decimal]:
+        """The expression, compiled."""
+        return uses.formula(self.source)
+
+
 Tiered = Graduated | Volume
-Plain = Standard | Package | Graduated | Volume | LinearVolume | Percentage | Dynamic | Matrix
+Plain = Standard | Package | Graduated | Volume | LinearVolume | Percentage | Dynamic | Matrix | Formula
 
 
 class Adjusted(msgspec.Struct, frozen=True, tag="adjusted", tag_field="model"):
@@ -153,7 +167,7 @@ class Adjusted(msgspec.Struct, frozen=True, tag="adjusted", tag_field="model"):
 ChargeModel = Plain | Adjusted
 
 # Those whose total is a sum over uses, each rated by itself.
-BY_EVENT = (Percentage, Dynamic, Matrix)
+BY_EVENT = (Percentage, Dynamic, Matrix, Formula)
 
 
 def plain_of(model: ChargeModel) -> Plain:

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
 from functools import lru_cache
+from typing import Any
 
 import msgspec
 
@@ -21,13 +22,14 @@ from billing.prices.shapes import (
     BY_EVENT,
     Adjusted,
     ChargeModel,
+    Formula,
     LinearVolume,
     Percentage,
     Plain,
     Standard,
     plain_of,
 )
-from billing.rating import ceilings, costs
+from billing.rating import ceilings, costs, formulas
 from billing.rating.costs import AMOUNT_DECIMALS_MAX, Unratable
 from metering import aggregation as counted
 from metering.aggregation import Aggregation
@@ -61,8 +63,8 @@ _EXACT_NANO = 10 ** (AMOUNT_DECIMALS_MAX - 9)  # an exact amount counts 10⁻¹�
 class Usage(msgspec.Struct, frozen=True, gc=False):
     """One property of one event: how much, and what some prices need to know besides.
 
-    That is the unit price stated with it; when it was used, and under which key; and the event's own notes, in which
-    a matrix finds its dimensions.
+    That is the unit price stated with it; when it was used, and under which key; the event's own notes, in which
+    a matrix finds its dimensions; and the data of a meter event, JSON or what it means, which only a formula looks at.
     """
 
     quantity: Decimal
@@ -70,6 +72,7 @@ class Usage(msgspec.Struct, frozen=True, gc=False):
     at: datetime | None = None
     key: str = ""
     dimensions: Mapping[str, str] | None = None
+    data: Any = None
 
 
 class Accumulator(msgspec.Struct, frozen=True, gc=False):
@@ -101,9 +104,13 @@ def accumulate(
     Raises:
         Unratable: the use states no price that it may have.
     """
-    if type(model) is Standard and aggregation == "SUM" and times == 1:  # the way of almost every use
-        return Accumulator(EXACT.add(accumulator.quantity, usage.quantity), accumulator.amount)
-    amount = EXACT.add(accumulator.amount, EXACT.multiply(_of_event(model, usage, aggregation), Decimal(times)))
+    if aggregation == "SUM" and times == 1:  # the way of almost every use
+        amount = accumulator.amount
+        if type(model) is not Standard:
+            amount = EXACT.add(amount, _of_event(model, usage, aggregation))
+        return Accumulator(EXACT.add(accumulator.quantity, usage.quantity), amount)
+    cost = _of_event(model, usage, aggregation)
+    amount = EXACT.add(accumulator.amount, cost if times == 1 else EXACT.multiply(cost, Decimal(times)))
     quantity, state = counted.advance(
         aggregation, accumulator.quantity, accumulator.state, usage.quantity, usage.at, usage.key, times
     )
@@ -127,9 +134,11 @@ def retract(
 def _of_event(model: ChargeModel, usage: Usage, aggregation: Aggregation) -> Decimal:
     """What a use costs by a model that rates each event by itself; zero by any other. Raises Unratable."""
     plain = plain_of(model)
+    quantity = _EVENT if aggregation == "COUNT" else usage.quantity
+    if type(plain) is Formula:
+        return formulas.of_event(plain, quantity, usage.stated_price, usage.dimensions, usage.data, usage.at)
     if not isinstance(plain, BY_EVENT):
         return _ZERO
-    quantity = _EVENT if aggregation == "COUNT" else usage.quantity
     return costs.of_event(plain, quantity, usage.stated_price, usage.dimensions)
 
 

@@ -17,6 +17,7 @@ from billing.prices.shapes import (
     Adjusted,
     ChargeModel,
     Dynamic,
+    Formula,
     Graduated,
     LinearVolume,
     Matrix,
@@ -100,6 +101,8 @@ def _of_sum(model: Plain, quantity: Decimal, stated_price: Decimal | None, uses:
             return None if highest is None else EXACT.multiply(quantity, highest)
         case Matrix():
             return EXACT.multiply(quantity, model.highest)
+        case Formula():
+            return EXACT.multiply(Decimal(uses), model.most)  # whatever it says of a use
 
 
 def _steepest(model: LinearVolume) -> Decimal:

@@ -3,6 +3,7 @@
 from bisect import bisect_left
 from collections.abc import Mapping
 from decimal import Decimal
+from typing import Any
 
 from billing.money import EXACT, rounded
 from billing.prices.shapes import (
@@ -25,10 +26,10 @@ _ZERO = Decimal(0)
 
 
 class Unratable(Unprocessable):
-    """What was reported cannot be priced; ``member`` names the part of it at fault, ``price`` or ``metadata``."""
+    """What was reported cannot be priced; ``member`` names the part of it at fault: price, metadata or property."""
 
-    def __init__(self, message: str, *, code: str, member: str) -> None:
-        super().__init__(message, code=code)
+    def __init__(self, message: str, *, code: str, member: str, details: dict[str, Any] | None = None) -> None:
+        super().__init__(message, code=code, details=details)
         self.member = member
 
 

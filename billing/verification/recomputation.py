@@ -17,7 +17,7 @@ from metering.aggregation import Aggregation
 
 # Equal uses of one counter come once, with their number: what a use adds does not depend on where the counter stands.
 # What makes uses differ is only looked at where it matters: when and by which event, for the latest of them; what the
-# event says of its dimensions, for prices that go by these.
+# event says of its dimensions, for prices that go by these; all that it says, for formulas.
 # What holds of an event is what its last correction says, and its uses are the ones that this put in.
 _USES = """
 WITH last AS (
@@ -30,32 +30,33 @@ WITH last AS (
            CASE WHEN l.id IS NULL THEN 32767 ELSE (
                SELECT count(*) FROM jsonb_array_elements(l.properties) AS p (value)
                WHERE p.value -> 3 ->> 'metered' IS NULL
-           ) END AS charged
+           ) END AS charged, e.data
     FROM metering_usageevent e
     LEFT JOIN last l ON l.bucket = e.bucket AND l.usage_event_id = e.id
     WHERE l.kind IS DISTINCT FROM 'void'
 )
 SELECT k.subscription_id, k.price_version_id, k.period_start, k.tax_rate, k.fee_rate, k.quantity, k.amount, k.state,
        k.net, k.gross, k.fee, s.plan_version_id,
-       u.quantity, u.stated, u.at, u.key, u.said, coalesce(u.count, 0)
+       u.quantity, u.stated, u.at, u.key, u.said, u.data, coalesce(u.count, 0)
 FROM billing_counter k
 LEFT JOIN billing_subscription s ON s.bucket = k.bucket AND s.id = k.subscription_id
 LEFT JOIN (
     SELECT c.bucket, c.customer_id, c.subscription_id, c.price_version_id, c.period_start,
            (h.properties -> c.position ->> 1)::numeric AS quantity,
            (h.properties -> c.position ->> 2)::numeric AS stated,
-           CASE WHEN m.aggregation = 'LATEST' THEN h.timestamp END AS at,
+           CASE WHEN m.aggregation = 'LATEST' OR v.model = 'formula' THEN h.timestamp END AS at,
            CASE WHEN m.aggregation = 'LATEST' THEN h.idempotency_key END AS key,
            CASE WHEN m.aggregation = 'LATEST' THEN c.position END AS position,
-           CASE WHEN v.model <> 'matrix' THEN NULL
+           CASE WHEN v.model NOT IN ('matrix', 'formula') THEN NULL
                 WHEN h.properties -> c.position -> 3 -> 'groups' IS NULL THEN h.metadata
-                ELSE coalesce(h.metadata, '{}') || (h.properties -> c.position -> 3 -> 'groups') END AS said, count(*)
+                ELSE coalesce(h.metadata, '{}') || (h.properties -> c.position -> 3 -> 'groups') END AS said,
+           CASE WHEN v.model = 'formula' THEN h.data END AS data, count(*)
     FROM holding h
     JOIN billing_charge c ON c.bucket = h.bucket AND c.source_id = h.source_id AND c.position < h.charged
     LEFT JOIN billing_priceversion v ON v.id = c.price_version_id
     LEFT JOIN billing_price p ON p.id = v.price_id
     LEFT JOIN metering_billablemetric m ON m.id = p.billable_metric_id
-    GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11
+    GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12
 ) u ON u.bucket = k.bucket AND u.customer_id = k.customer_id AND u.subscription_id = k.subscription_id
     AND u.price_version_id = k.price_version_id AND u.period_start = k.period_start
 ORDER BY k.bucket, k.customer_id, k.subscription_id, k.price_version_id, k.period_start, u.position
@@ -89,13 +90,14 @@ def _differing_counters() -> Iterator[str]:
     counter: tuple[Any, ...] | None = None
     accumulator = _NOTHING
     for row in stream(_USES):
-        stands, (quantity, stated, at, key, said, count) = row[:12], row[12:]
+        stands, (quantity, stated, at, key, said, data, count) = row[:12], row[12:]
         if stands != counter:
             if counter is not None:
                 yield from _compare(counter, accumulator)
             counter, accumulator = stands, _NOTHING
         if quantity is not None:  # null: nothing was used, or events_charged names the event that lacks it
-            usage = rating.Usage(quantity, stated, at, key or "", said if said is None else _notes(said))
+            notes = said if said is None else _notes(said)
+            usage = rating.Usage(quantity, stated, at, key or "", notes, data)
             with suppress(rating.Unratable):  # then the counter will differ
                 accumulator = rating.accumulate(
                     _price(row[1]).model, accumulator, usage, _price(row[1]).aggregation, count

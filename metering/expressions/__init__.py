@@ -6,7 +6,8 @@ nothing, always ends, and gives the same result for the same values.
 
 ``compile`` reads the source, once; the program it returns is then called with the variables of each event. In between,
 ``lexing`` and ``parsing`` make a tree, and ``compiling`` checks it and puts together functions from ``running``;
-``functions`` lists what there is to call. ``limits`` bounds all of it.
+``functions`` lists what there is to call. ``limits`` bounds all of it, and ``uses`` has what
+prices and metrics do with it.
 """
 
 from metering.expressions.errors import EvaluationError, ExpressionError

@@ -73,18 +73,33 @@ class Program(msgspec.Struct, Generic[ResultT], frozen=True, eq=False):
 
 @overload
 def compile(
-    source: str, *, result: Literal["number"], variables: Mapping[str, Type] = EVENT, field: str = "expression"
+    source: str,
+    *,
+    result: Literal["number"],
+    variables: Mapping[str, Type] = EVENT,
+    field: str = "expression",
+    steps_max: int = STEPS_MAX,
 ) -> Program[Decimal]: ...
 
 
 @overload
 def compile(
-    source: str, *, result: Literal["bool"], variables: Mapping[str, Type] = EVENT, field: str = "expression"
+    source: str,
+    *,
+    result: Literal["bool"],
+    variables: Mapping[str, Type] = EVENT,
+    field: str = "expression",
+    steps_max: int = STEPS_MAX,
 ) -> Program[bool]: ...
 
 
 def compile(
-    source: str, *, result: Literal["number", "bool"], variables: Mapping[str, Type] = EVENT, field: str = "expression"
+    source: str,
+    *,
+    result: Literal["number", "bool"],
+    variables: Mapping[str, Type] = EVENT,
+    field: str = "expression",
+    steps_max: int = STEPS_MAX,
 ) -> Any:
     """Return the program an expression means.
 
@@ -92,6 +107,7 @@ def compile(
         result: what it must give.
         variables: the type of each name it may read.
         field: the member of the request it came in, which a refusal names.
+        steps_max: what one evaluation may take, where that is less than any expression may.
     Raises:
         ExpressionError: it is not sound; the error says what and where.
     """
@@ -107,7 +123,7 @@ def compile(
         source,
         frozenset(compiler.used),
         tuple((each.slot, each.enter) for each in inputs),
-        (STEPS_MAX, *[None] * (compiler.slots - 1)),
+        (steps_max, *[None] * (compiler.slots - 1)),
         _plain(run) if result == "number" else run,
     )
 

@@ -14,3 +14,5 @@ EVENT: Mapping[str, Type] = MappingProxyType(
         "timestamp": TIMESTAMP,  # when it happened
     }
 )
+# What a metric's own expressions may name: the quantity is what they are there to tell.
+REPORT: Mapping[str, Type] = MappingProxyType({name: EVENT[name] for name in ("metadata", "data", "timestamp")})

@@ -1,5 +1,6 @@
 """Charge models at random, small enough that their corners are met, and what they cost by the plainest arithmetic."""
 
+from datetime import UTC, datetime
 from decimal import ROUND_HALF_UP, Decimal
 from fractions import Fraction
 from itertools import pairwise
@@ -7,9 +8,11 @@ from itertools import pairwise
 from hypothesis import strategies as st
 
 from billing.prices import (
+    BY_EVENT,
     Adjusted,
     Cell,
     Dynamic,
+    Formula,
     Graduated,
     LinearVolume,
     Matrix,
@@ -23,6 +26,7 @@ from billing.prices import (
 from billing.rating import Usage
 
 ZERO = Decimal(0)
+START = datetime(2026, 11, 1, tzinfo=UTC)
 CURRENCIES = ("USD", "EUR")
 
 unit_prices = st.sampled_from(["0", "0.5", "1", "3", "10"]).map(Decimal) | st.decimals(0, 20, places=3)
@@ -69,9 +73,34 @@ matrices = st.builds(
     st.none() | unit_prices,
 )
 
+# Formulas, and what they mean of one use.
+FORMULAS = {
+    "quantity * 0.002 + (price == null ? 0.25 : price) / 7": lambda use: (
+        Fraction(use.quantity) * Fraction("0.002") + Fraction(use.stated_price or Decimal("0.25")) / 7
+    ),
+    'max(0.3, quantity / 3) * (has(metadata.tier) && metadata.tier == "gold" ? 0.5 : 1)': lambda use: (
+        max(Fraction("0.3"), Fraction(use.quantity) / 3) * (Fraction(1, 2) if _is_gold(use) else 1)
+    ),
+    "tiered(quantity, [[2, 3], [null, 1]]) + 0.1 * (timestamp.getMinutes() + timestamp.getHours())": lambda use: (
+        min(Fraction(use.quantity), 2) * 3
+        + max(Fraction(use.quantity) - 2, 0)
+        + Fraction(use.at.minute + use.at.hour, 10)
+    ),
+    "sum((has(data.parts) ? data.parts : [1]).map(part, part * 1.000000000000000000005))": lambda use: (
+        sum(map(Fraction, (use.data or {}).get("parts", [1]))) * Fraction("1.000000000000000000005")
+    ),
+}
+
+
+def _is_gold(use):
+    return (use.dimensions or {}).get("tier") == "gold"
+
+
+formulas = st.builds(Formula, st.sampled_from(list(FORMULAS)), st.sampled_from(["1000", "60"]).map(Decimal))
+
 of_totals = st.one_of(standards, packages, graduated, volumes)
 of_sums = st.one_of(of_totals, linear)
-of_events = st.one_of(percentages, dynamic, matrices)
+of_events = st.one_of(percentages, dynamic, matrices, formulas)
 
 
 def adjusted(plain):
@@ -80,7 +109,7 @@ def adjusted(plain):
     most = st.none() | st.sampled_from(["0", "4", "30"]).map(Decimal)
 
     def build(model, free, most):
-        free = ZERO if isinstance(model, Percentage | Dynamic | Matrix) else free
+        free = ZERO if isinstance(model, BY_EVENT) else free
         return Adjusted(model, free, None, most) if free or most is not None else model
 
     return st.builds(build, plain, included, most)
@@ -95,6 +124,18 @@ def usages(model, quantities):
     if isinstance(plain, Matrix):
         said = st.sampled_from([{"currency": each} for each in CURRENCIES])
         return st.builds(lambda quantity, dimensions: Usage(quantity, dimensions=dimensions), quantities, said)
+    if isinstance(plain, Formula):
+        tiers = st.none() | st.sampled_from([{"tier": "gold"}, {"tier": "free"}])
+        parts = st.none() | st.lists(st.sampled_from([1, Decimal("0.5"), Decimal("2.000000001")]), max_size=3)
+        return st.builds(
+            lambda quantity, price, said, listed: Usage(
+                quantity, price, START, "", said, None if listed is None else {"parts": listed}
+            ),
+            quantities,
+            st.none() | st.sampled_from(["0.000000001", "3"]).map(Decimal),
+            tiers,
+            parts,
+        )
     return st.builds(Usage, quantities)
 
 
@@ -106,7 +147,7 @@ def cost(model, quantity, uses) -> Fraction:
     if isinstance(model, Adjusted):
         exact = cost(model.plain, max(quantity - model.included, ZERO), uses)
         return exact if model.maximum is None else min(exact, Fraction(model.maximum))
-    if isinstance(model, Percentage | Dynamic | Matrix):
+    if isinstance(model, BY_EVENT):
         return sum((_of_event(model, each) for each in uses), Fraction(0))
     return _of_quantity(model, Fraction(quantity)) if quantity else Fraction(0)
 
@@ -122,6 +163,13 @@ def _of_event(model, usage) -> Fraction:
         case Matrix(cells=cells):
             [price] = [cell.unit_price for cell in cells if cell.values[0] == usage.dimensions["currency"]]
             return quantity * Fraction(price)
+        case Formula(source=source):
+            return _rounded(FORMULAS[source](usage))
+
+
+def _rounded(exact: Fraction) -> Fraction:
+    """An amount to 18 decimals, half away from zero."""
+    return Fraction(int(exact * 10**18 + Fraction(1, 2)), 10**18)
 
 
 def _of_quantity(model, quantity: Fraction) -> Fraction:

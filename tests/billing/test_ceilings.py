@@ -9,7 +9,19 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from billing import rating
-from billing.prices import Adjusted, Cell, Dynamic, Graduated, Matrix, Package, Percentage, Standard, Tier, Volume
+from billing.prices import (
+    Adjusted,
+    Cell,
+    Dynamic,
+    Formula,
+    Graduated,
+    Matrix,
+    Package,
+    Percentage,
+    Standard,
+    Tier,
+    Volume,
+)
 from billing.rating import Accumulator, Totals, Unratable, Usage
 from metering.aggregation import IN_COUNTER
 from tests.billing import charge_models as drawn
@@ -109,6 +121,7 @@ class TestOneCapture:
             (Percentage(Decimal("0.1"), Decimal(1), Decimal(2), Decimal(50)), 10_000, 50),
             (Dynamic(Decimal(1), Decimal(4)), 10, 40),
             (Matrix(("a",), (Cell(("b",), Decimal(2)),), Decimal(6)), 10, 60),
+            (Formula("quantity * 2", Decimal(50)), 10, 50),
         ],
     )
     def test_holds_the_most_it_can_cost(self, model, quantity, held):
@@ -141,6 +154,9 @@ class TestSeveralCaptures:
             (Percentage(Decimal(1), Decimal(1), ZERO, Decimal(4)), "SUM", 12),
             (Percentage(Decimal(1), Decimal(1), ZERO, Decimal(8)), "SUM", 13),  # 8 for 7, 4 for 3, 1 for nearly nothing
             (Adjusted(Standard(Decimal(2)), maximum=Decimal(5)), "SUM", 15),
+            (Formula("quantity * 2", Decimal(7)), "SUM", 21),
+            (Formula("quantity * 2", Decimal(7)), "COUNT", 70),
+            (Adjusted(Formula("quantity * 2", Decimal(7)), maximum=Decimal(5)), "SUM", 15),
         ],
     )
     def test_holds_for_ten_units_in_three_parts(self, model, aggregation, held):

@@ -1,6 +1,6 @@
 """Every model with every aggregation it goes with, against arithmetic on the whole list of uses; published examples."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from decimal import Decimal
 from fractions import Fraction
 
@@ -14,6 +14,7 @@ from billing.prices import (
     Adjusted,
     Cell,
     Dynamic,
+    Formula,
     Graduated,
     LinearVolume,
     Matrix,
@@ -29,7 +30,7 @@ from metering.aggregation import IN_COUNTER, OVER_ALL_USES
 from tests.billing import charge_models as drawn
 from tests.metering.test_aggregation import naive
 
-START = datetime(2026, 11, 1, tzinfo=UTC)
+START = drawn.START
 SUMS = ("SUM", "COUNT")
 
 quantities = st.integers(1, 15).map(Decimal) | st.decimals(Decimal("0.001"), 15, places=3)
@@ -54,7 +55,7 @@ PAIRS = [
     *[(kind, aggregation) for kind in (drawn.of_totals,) for aggregation in IN_COUNTER],
     *[(drawn.linear, aggregation) for aggregation in SUMS],
     (drawn.percentages, "SUM"),
-    *[(kind, aggregation) for kind in (drawn.dynamic, drawn.matrices) for aggregation in SUMS],
+    *[(kind, aggregation) for kind in (drawn.dynamic, drawn.matrices, drawn.formulas) for aggregation in SUMS],
 ]
 
 
@@ -248,6 +249,55 @@ class TestMatrix:
         assert rated(with_default, "SUM", [Usage(Decimal(2), dimensions=said)]).amount == 18
 
 
+class TestFormula:
+    def model(self, source, most="10", least="0"):
+        return Formula(source, Decimal(most), Decimal(least))
+
+    @pytest.mark.parametrize(
+        ("source", "amount"),
+        [
+            ("quantity / 3", "0.666666666666666667"),
+            ("1.0000000000000000005", "1.000000000000000001"),
+            ("10", "10"),
+            ("-0 * quantity", "0"),
+            ("data.a + data.b", "3.25"),
+            ("size(data.text)", "2"),
+            ('metadata.model == "fast" ? 4 : 5', "4"),
+            ("timestamp.getFullYear() / 1000", "2.026"),
+        ],
+    )
+    def test_charges_what_it_says(self, source, amount):
+        data = {"a": 3, "b": Decimal("0.25"), "text": "\u00e9\u2192"}
+        use = Usage(Decimal(2), None, START, "", {"model": "fast"}, data)
+        written = [b'{"a": 3, "b": 0.25, "text": "\\u00e9\\u2192"}', '{"b": 0.250, "a": 3, "text": "\u00e9\u2192"}']
+        for each in (use, *[replace(use, data=json) for json in written]):
+            assert rated(self.model(source), "SUM", [each]).amount == Decimal(amount)
+
+    @pytest.mark.parametrize(
+        ("source", "code", "says"),
+        [
+            ("quantity / (quantity - 2)", "FORMULA_FAILED", "Line 1, column 10: division by zero."),
+            ("data.tokens", "FORMULA_FAILED", 'there is no "tokens" in data'),
+            ("metadata.tokens == '' ? 1 : 2", "FORMULA_FAILED", 'there is no "tokens" in metadata'),
+            ("price", "FORMULA_FAILED", "price"),
+            ("sum(data.many)", "FORMULA_FAILED", "too many steps"),
+            ("0 - quantity", "FORMULA_OUT_OF_BOUNDS", "gives -2; it must be at least 0.5 and at most 10."),
+            ("0.5 - 1e-30", "FORMULA_OUT_OF_BOUNDS", "at least 0.5"),
+            ("10 + 1e-30", "FORMULA_OUT_OF_BOUNDS", "at most 10."),
+            ("quantity * 1e38", "FORMULA_OUT_OF_BOUNDS", f"gives 2{'0' * 38};"),
+        ],
+    )
+    def test_refuses_what_it_cannot_charge(self, source, code, says):
+        use = Usage(Decimal(2), None, START, "", None, {"many": [1] * 1_001})
+        with pytest.raises(Unratable) as refusal:
+            rated(self.model(source, least="0.5"), "SUM", [use])
+        assert (refusal.value.code, refusal.value.member) == (code, "property")
+        assert says in refusal.value.message
+
+    def test_counts_an_event_as_one(self):
+        assert rated(self.model("quantity * 2"), "COUNT", [Usage(Decimal(30))] * 3).amount == 6
+
+
 class TestShortfall:
     MODEL = Adjusted(Standard(Decimal(2)), minimum=Decimal(10))
 
@@ -275,7 +325,12 @@ class TestMisfit:
             *[(Percentage(ONE), aggregation) for aggregation in IN_COUNTER if aggregation != "SUM"],
             *[
                 (model, aggregation)
-                for model in (Dynamic(), Matrix(("a",), (Cell(("b",), ONE),)), LinearVolume(ONE, ONE, ONE, ONE))
+                for model in (
+                    Dynamic(),
+                    Matrix(("a",), (Cell(("b",), ONE),)),
+                    Formula("1", ONE),
+                    LinearVolume(ONE, ONE, ONE, ONE),
+                )
                 for aggregation in IN_COUNTER
                 if aggregation not in SUMS
             ],

@@ -133,6 +133,16 @@ class TestParseModel:
             ("matrix", matrix({**CELL, "values": ["fast", 3]}), "cells.0.values.1"),
             ("matrix", matrix({**CELL, "price": "3"}), "cells.0.price"),
             ("matrix", matrix(CELL, defaultUnitPrice="-3"), "defaultUnitPrice"),
+            *[
+                ("formula", {"formula": source, "maxAmount": "1"}, "formula")
+                for source in (None, 5, "", "quantity *", "quantty", "'free'", "1 / 0", "quantity" + " + 1" * 101)
+            ],
+            ("formula", {"formula": "quantity"}, "maxAmount"),
+            ("formula", {"formula": "quantity", "maxAmount": "-1"}, "maxAmount"),
+            ("formula", {"formula": "quantity", "maxAmount": "1", "minAmount": "2"}, "maxAmount"),
+            ("formula", {"formula": "quantity", "maxAmount": "1", "minAmount": "-2"}, "minAmount"),
+            ("formula", {"formula": "quantity", "maxAmount": "1", "currency": "USD"}, "currency"),
+            ("formula", {"formula": "quantity", "maxAmount": "1", "includedUnits": 1}, "includedUnits"),
             ("standard", {"unitPrice": "1", "includedUnits": "-3"}, "includedUnits"),
             ("standard", {"unitPrice": "1", "minimumCharge": 3}, "minimumCharge"),
             ("standard", {"unitPrice": "1", "minimumCharge": "3", "maximumCharge": "2"}, "maximumCharge"),

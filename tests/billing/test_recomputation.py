@@ -11,7 +11,7 @@ from billing.models import Charge, Counter
 from billing.verification.recomputation import CHECKS
 from charging import amendments, execution
 from charging.amendments import Changes
-from charging.commands import MeterEvent, Metering, Property, RecordUsage
+from charging.commands import Correct, MeterEvent, Metering, Property, RecordUsage
 from charging.outcomes import Done
 from config.management.commands import verify
 from merchants import ids, verification
@@ -42,7 +42,22 @@ PRICES = [
         {"dimensions": ["size"], "cells": [{"values": ["l"], "unitPrice": "2"}], "defaultUnitPrice": "1"},
         "SUM",
     ),
+    *[
+        (
+            "formula",
+            {
+                "formula": "quantity / 7 + (price == null ? 0 : price) * 0.3 + timestamp.getMinutes() / 1000"
+                " + (has(metadata.size) && metadata.size == 'l' ? 0.5 : 0)"
+                " + (has(data.lines) ? sum(data.lines.map(line, line.tokens * line.rate)) : 0)",
+                "maxAmount": "50",
+            },
+            way,
+        )
+        for way in ("SUM", "COUNT")
+    ],
 ]
+# What came with the meter events, as the lane writes it; PostgreSQL keeps it in another order and form.
+DATA = b'{"model":"x","lines":[{"tokens":1200,"rate":0.00250},{"tokens":7.5,"rate":0.333333333333333333333}]}'
 # quantity, minutes ago, metadata; not in the order of their times, and two of the same minute
 USES = [
     ("4.5", 5, {"size": "l"}),
@@ -72,6 +87,15 @@ def buyer():
 
 def record(buyer: Buyer, name: str, quantity: str, minutes_ago: int, metadata: dict[str, str] | None) -> bytes:
     """Use every metric of the plan in one event; one without metadata comes as a meter event, of the larger size."""
+    command = reported(buyer, name, quantity, minutes_ago, metadata)
+    (outcome,) = execution.execute([command])
+    assert isinstance(outcome, Done), outcome
+    return command.id
+
+
+def reported(
+    buyer: Buyer, name: str, quantity: str, minutes_ago: int, metadata: dict[str, str] | None = None
+) -> RecordUsage:
     event_id = ids.new_raw(buyer.bucket)
     versions = buyer.plan.versions.get().prices.select_related("price").order_by("id")
     groups = {"size": "l"} if metadata is None else None
@@ -79,7 +103,7 @@ def record(buyer: Buyer, name: str, quantity: str, minutes_ago: int, metadata: d
         Property(version.price.billable_metric_id.bytes, Decimal(quantity), Decimal("1.23"), groups)
         for version in versions
     )
-    command = RecordUsage(
+    return RecordUsage(
         event_id,
         buyer.customer.id.bytes,
         buyer.merchant.id.bytes,
@@ -88,19 +112,19 @@ def record(buyer: Buyer, name: str, quantity: str, minutes_ago: int, metadata: d
         NOW - timedelta(minutes=minutes_ago),
         properties,
         metadata=metadata,
-        metering=Metering(MeterEvent("frames", "camera", "c-1", b"{}")) if metadata is None else None,
+        metering=Metering(MeterEvent("frames", "camera", "c-1", DATA)) if metadata is None else None,
     )
-    (outcome,) = execution.execute([command])
-    assert isinstance(outcome, Done), outcome
-    return event_id
 
 
-def amend(buyer: Buyer, event_id: bytes, quantity: str, **changes: Any) -> bytes:
-    """Have every property of an event say another quantity; returns the event's id."""
+def amend(buyer: Buyer, event_id: bytes, quantity: str | None, **changes: Any) -> bytes:
+    """Have every property of an event say another quantity, which a meter event cannot; returns the event's id."""
     event = UsageEvent.objects.get(bucket=buyer.bucket, id=uuid.UUID(bytes=event_id))
-    properties = [
-        Property(bytes.fromhex(metric), Decimal(quantity), Decimal(stated)) for metric, _, stated in event.properties
-    ]
+    properties = None
+    if quantity is not None:
+        properties = [
+            Property(bytes.fromhex(metric), Decimal(quantity), Decimal(stated))
+            for metric, _, stated in event.properties
+        ]
     given = Changes(properties=properties, **changes)
     amendments.amend(merchant_id=buyer.merchant.id, event_id=event.id, changes=given, reason="Miscounted")
     return event_id
@@ -120,7 +144,8 @@ class TestVerify:
         # Each by itself, so that counters are read back in between.
         events = [record(buyer, f"event-{place}", *use) for place, use in enumerate(USES)]
         refund(buyer, events[0])
-        amended = amend(buyer, events[1], "3.25", timestamp=NOW - timedelta(hours=3))
+        amended = amend(buyer, events[1], None, timestamp=NOW - timedelta(hours=3, minutes=7))
+        amend(buyer, events[4], None, timestamp=NOW - timedelta(hours=3, minutes=9), metadata={"job": "7"})
         amend(buyer, events[2], "11", metadata={"size": "l"})
         void(buyer, events[3])
         void(buyer, amended)
@@ -137,3 +162,24 @@ class TestVerify:
             admin_connection.execute(f"UPDATE billing_counter SET {column}")
             assert set(broken()) == {"usage_recomputed"}
             admin_connection.execute(f"UPDATE billing_counter SET {column.replace('+ 1', '- 1')}")
+
+    def test_takes_back_an_event_that_is_sent_again_at_the_same_time(self, buyer):
+        """Both read the event for one batch, and only the correction its data."""
+        buyer.set_clock(NOW)
+        event_id = record(buyer, "event", "2", 1, None)
+        taken_back = Correct(
+            ids.new_raw(buyer.bucket),
+            buyer.customer.id.bytes,
+            buyer.merchant.id.bytes,
+            None,
+            b"1" * 16,
+            event_id,
+            "Never happened",
+            is_void=True,
+        )
+        again, voided = execution.execute([reported(buyer, "event", "2", 1), taken_back])
+        assert isinstance(again, Done)
+        assert again.replayed
+        assert isinstance(voided, Done), voided
+        assert broken() == {}
+        assert set(Counter.objects.values_list("quantity", "amount", "gross")) == {(0, 0, 0)}

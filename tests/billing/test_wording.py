@@ -63,6 +63,16 @@ CELLS = [{"values": [str(n)], "unitPrice": "2"} for n in range(6)]
             {"dimensions": ["size"], "cells": CELLS[:1], "defaultUnitPrice": "3"},
             "By size, per request: 0 $2.00, others $3.00",
         ),
+        (
+            "formula",
+            {"formula": "quantity\n  * 0.002", "maxAmount": "10"},
+            "By formula, for each use: quantity * 0.002, at most $10.00",
+        ),
+        (
+            "formula",
+            {"formula": "0.1 + " * 60 + "1", "maxAmount": "10", "minAmount": "0.5"},
+            f"By formula, for each use: {('0.1 + ' * 60)[:199]}…, at least $0.50 and at most $10.00",
+        ),
     ],
 )
 def test_says_what_is_paid(model, properties, words):
@@ -87,6 +97,20 @@ class TestExamples:
         assert wording.examples(parse_model("dynamic", {"minPrice": "1"}), asked) == [(10, 10 * NANOS, None)]
         bounded = parse_model("matrix", {"dimensions": ["size"], "cells": CELLS, "maximumCharge": "15"})
         assert wording.examples(bounded, asked) == [(10, 15 * NANOS, 15 * NANOS)]
+
+    @pytest.mark.parametrize(
+        ("formula", "shown"),
+        [
+            ("quantity / 4", [(1, 250_000_000, 250_000_000), (100, 9 * NANOS, 9 * NANOS)]),  # beyond, it is refused
+            ("quantity * data.rate", [(1, NANOS, 9 * NANOS)]),
+            ("quantity * 1000", [(1, NANOS, 9 * NANOS)]),
+        ],
+    )
+    def test_show_what_a_formula_comes_to_or_between_what(self, formula, shown):
+        properties = {"formula": formula, "maxAmount": "25", "minAmount": "0.25", "maximumCharge": "9"}
+        if "/" not in formula:
+            properties["minAmount"] = "1"
+        assert wording.examples(parse_model("formula", properties)) == shown
 
     @settings(deadline=None)
     @given(drawn.adjusted(st.one_of(drawn.of_sums, drawn.of_events)))

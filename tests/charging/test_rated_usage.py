@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from billing.prices import Cell, Dynamic, Graduated, Matrix, PlanVersion, PriceVersion, Standard, Tier, Volume
-from charging.commands import Line
+from billing.prices import Cell, Dynamic, Formula, Graduated, Matrix, PlanVersion, PriceVersion, Standard, Tier, Volume
+from charging.commands import Line, MeterEvent, Metering
 from charging.engine import decide
 from charging.outcomes import Done, Refused
 from tests.billing import charge_models as drawn
@@ -34,6 +34,7 @@ parts = st.integers(1, 9).map(Decimal) | st.decimals(Decimal("0.01"), 9, places=
 VOLUME = Volume((Tier(Decimal(100), Decimal(5)), Tier(None, Decimal(3))))
 MATRIX = Matrix(("model",), (Cell(("fast",), Decimal(2)),))
 DYNAMIC = Dynamic(Decimal(1), Decimal(5))
+FORMULA = Formula("quantity * 2 - data.discount", Decimal(9))
 
 
 class Catalogue:
@@ -106,6 +107,9 @@ class TestUnratable:
             (DYNAMIC, {"price": "5.01"}, "PRICE_OUT_OF_BOUNDS", "properties.0.price"),
             (MATRIX, {}, "COMBINATION_NOT_PRICED", "metadata"),
             (MATRIX, {"metadata": {"model": "slow"}}, "COMBINATION_NOT_PRICED", "metadata"),
+            (FORMULA, {}, "FORMULA_FAILED", "properties.0"),
+            (Formula("9.1", Decimal(9)), {}, "FORMULA_OUT_OF_BOUNDS", "properties.0"),
+            (Formula("0 - quantity", Decimal(9)), {}, "FORMULA_OUT_OF_BOUNDS", "properties.0"),
         ],
     )
     def test_is_refused_and_named_and_changes_nothing(self, model, fields, code, field):
@@ -113,7 +117,8 @@ class TestUnratable:
         refused = used(made, catalogue, "a", "1", **fields)
         assert isinstance(refused, Refused)
         assert (refused.error.status, refused.error.code) == (422, code)
-        assert refused.error.details == {"index": 0, "field": field}
+        details = refused.error.details
+        assert (details.pop("line", 1), details.pop("column", 21), details) == (1, 21, {"index": 0, "field": field})
         assert (made.counters, made.seen, made.writes.events) == ({}, {}, [])
 
     def test_names_the_place_of_the_property(self):
@@ -137,6 +142,24 @@ class TestUnratable:
         made = book()
         used(made, Catalogue(MATRIX), "a", "3", metadata={"model": "fast", "job": "7"})
         assert costs(made) == [6]
+
+
+class TestFormula:
+    def metered(self, name, data, quantity="3"):
+        made = usage(name, (CALLS, quantity))
+        made.metering = Metering(MeterEvent("call", "api", "c-1", data))
+        return made
+
+    @pytest.mark.parametrize("data", [b'{"discount": 1.5}', '{"discount": 1.50}', {"discount": Decimal("1.5")}])
+    def test_reads_the_data_of_a_meter_event(self, data):
+        made = book()
+        assert isinstance(decide(made, self.metered("a", data), Catalogue(FORMULA)), Done)
+        assert [charge.gross for charge in made.writes.charges] == [4_500_000_000]
+
+    def test_lets_a_refused_event_be_sent_again(self):
+        made = book()
+        assert decide(made, self.metered("a", b"{}"), Catalogue(FORMULA)).error.code == "FORMULA_FAILED"
+        assert isinstance(decide(made, self.metered("a", b'{"discount": 0}'), Catalogue(FORMULA)), Done)
 
 
 class TestReservations:

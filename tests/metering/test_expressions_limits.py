@@ -124,7 +124,7 @@ class TestEvaluation:
     def test_ends_at_its_steps(self, source):
         data = {"list": [1] * 500, "text": "a" * 5000}
         started = time.perf_counter()
-        with pytest.raises(EvaluationError, match=f"this takes more than {STEPS_MAX:,} steps"):
+        with pytest.raises(EvaluationError, match="this takes too many steps"):
             number(source, data=data)
         assert time.perf_counter() - started < SECONDS_MAX
 

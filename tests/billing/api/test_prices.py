@@ -53,7 +53,7 @@ class TestCreate:
         assert price["properties"] == {"unitPrice": "0.010"}
         assert (price["billableMetricId"], price["feeId"], price["billingCadence"]) == (metric_id, None, None)
 
-    @pytest.mark.parametrize("model", ["formula", "tiered", "linear_volume", "adjusted", "", 1])
+    @pytest.mark.parametrize("model", ["custom", "tiered", "linear_volume", "adjusted", "", 1])
     def test_names_the_models_there_are(self, seller, metric_id, model):
         answer = seller.post("/v0/prices", of_metric(metric_id, model=model))
 
@@ -85,6 +85,7 @@ class TestCreate:
             ("percentage", {"percentage": "0.1"}, "COUNT", "model"),
             ("percentage", {"percentage": "0.1"}, "SUM", "billableMetricId"),  # of requests
             ("dynamic", {"minPrice": "1"}, "MAX", "model"),
+            ("formula", {"formula": "quantity", "maxAmount": "1"}, "AVG", "model"),
             ("standard", {"unitPrice": "1", "minimumCharge": "5"}, "SUM", "properties.minimumCharge"),
         ],
     )
@@ -96,6 +97,16 @@ class TestCreate:
 
         assert (answer.status_code, answer.json()["details"]) == (422, {"field": field})
         assert seller.get("/v0/prices").json()["pagination"]["total"] == 0
+
+    def test_shows_where_a_formula_is_not_sound(self, seller, metric_id):
+        properties = {"formula": "quantity *\n  metadta.tier", "maxAmount": "1"}
+
+        answer = seller.post("/v0/prices", of_metric(metric_id, model="formula", properties=properties))
+
+        assert refusal(answer) == (400, "properties.formula", "INVALID_EXPRESSION")
+        snippet = "  metadta.tier\n  ^^^^^^^"
+        assert answer.json()["details"] == {"line": 2, "column": 3, "snippet": snippet}
+        assert "metadata" in answer.json()["message"]  # what was meant
 
     @pytest.mark.parametrize("aggregation", IN_COUNTER)
     def test_prices_metrics_of_any_aggregation_that_counts_as_used(self, seller, product_id, aggregation):
