@@ -98,11 +98,15 @@ def accumulate(
 ) -> Accumulator:
     """Return the counter's running totals after one more use, or after ``times`` that are equal.
 
+    Of a metric that needs all uses at once they stay as they are.
+
     Raises:
         Unratable: the use states no price that it may have.
     """
     if type(model) is Standard and aggregation == "SUM" and times == 1:  # the way of almost every use
         return Accumulator(EXACT.add(accumulator.quantity, usage.quantity), accumulator.amount)
+    if aggregation in counted.OVER_ALL_USES:
+        return accumulator  # it lags, until all uses are rated at once
     amount = EXACT.add(accumulator.amount, EXACT.multiply(_of_event(model, usage, aggregation), Decimal(times)))
     quantity, state = counted.advance(
         aggregation, accumulator.quantity, accumulator.state, usage.quantity, usage.at, usage.key, times
@@ -117,6 +121,8 @@ def retract(
 
     None where only counting all other uses again can tell: a largest quantity does not say which was the next.
     """
+    if aggregation in counted.OVER_ALL_USES:
+        return accumulator
     left = counted.retreat(aggregation, accumulator.quantity, accumulator.state, usage.quantity)
     if left is None:
         return None
@@ -161,8 +167,6 @@ def shortfall(model: ChargeModel, accumulator: Accumulator) -> Decimal:
 
 def misfit(model: ChargeModel, aggregation: Aggregation) -> str | None:
     """Say why a model cannot price a metric of this aggregation; None where it can."""
-    if aggregation not in counted.IN_COUNTER:
-        return f"Metrics of {aggregation} cannot be priced yet: they are counted when a period is over, not as used."
     plain = plain_of(model)
     if isinstance(plain, Percentage) and aggregation != "SUM":
         return f"A percentage is of an amount of each event: its metric must be a SUM, not {aggregation}."
