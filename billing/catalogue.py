@@ -22,7 +22,7 @@ from merchants import audit, ids, products
 from merchants.audit import Actor
 from merchants.errors import Conflict, NotFound, Unprocessable, ValidationFailed
 from metering import metrics
-from metering.aggregation import Aggregation
+from metering.aggregation import OVER_ALL_USES, Aggregation
 from metering.models import BillableMetric
 
 BLOCKERS_SHOWN_MAX = 10
@@ -269,7 +269,7 @@ def _terms(new: NewPrice, metric: BillableMetric | None) -> dict[str, Any]:
     if metric is None:
         _check_fee_model(model)
     else:
-        check_fit(model, metric)
+        check_fit(model, metric, new.payment_term)
     allowed = FEE_TERMS if is_fee else METRIC_TERMS
     if new.payment_term not in allowed:
         message = f"paymentTerm of a {'fee' if is_fee else 'metric'} must be {' or '.join(allowed)}."
@@ -294,11 +294,17 @@ def _check_fee_model(model: ChargeModel) -> None:
         raise ValidationFailed(message, field="model", code="INVALID_FEE_MODEL")
 
 
-def check_fit(model: ChargeModel, metric: BillableMetric) -> None:
-    """Refuse a model that cannot rate a metric; raises Unprocessable."""
+def check_fit(model: ChargeModel, metric: BillableMetric, term: str) -> None:
+    """Refuse a model or a term that cannot rate a metric; raises Unprocessable."""
     reason = rating.misfit(model, cast(Aggregation, metric.aggregation))
     if reason is not None:
         raise Unprocessable(reason, code="MODEL_DOES_NOT_FIT", details={"field": "model"})
+    if metric.aggregation in OVER_ALL_USES and term == PaymentTerm.INSTANT:
+        message = (
+            f"Metrics of {metric.aggregation} are rated after the fact, when all use is looked at together: "
+            f"paymentTerm must be {PaymentTerm.IN_ARREARS}."
+        )
+        raise Unprocessable(message, code="RATED_IN_ARREARS", details={"field": "paymentTerm"})
     if isinstance(prices.plain_of(model), Percentage) and metric.unit not in money.EXPONENTS:
         message = f"A percentage is of an amount of money: the metric's unit must be a currency, not {metric.unit}."
         raise Unprocessable(message, code="UNIT_IS_NO_CURRENCY", details={"field": "billableMetricId"})

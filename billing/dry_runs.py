@@ -8,12 +8,13 @@ from typing import Any, NamedTuple, cast
 from uuid import UUID
 
 from billing import catalogue, prices, rating
+from billing.models import PaymentTerm
 from billing.money import EXACT, round_nanos
 from billing.prices import ChargeModel
 from merchants import fields
-from merchants.errors import ServiceError, ValidationFailed
+from merchants.errors import ServiceError, Unprocessable, ValidationFailed
 from metering import metrics
-from metering.aggregation import Aggregation
+from metering.aggregation import OVER_ALL_USES, Aggregation
 
 EVENTS_MAX = 100
 MEMBERS = ("quantity", "price", "metadata", "data", "timestamp")
@@ -101,8 +102,13 @@ def run(
     aggregation: Aggregation = "SUM"
     if metric_id is not None:
         metric = metrics.get(merchant_id=merchant_id, metric_id=metric_id)
-        catalogue.check_fit(parsed, metric)
+        catalogue.check_fit(parsed, metric, PaymentTerm.IN_ARREARS)
         aggregation = cast(Aggregation, metric.aggregation)
+        if aggregation in OVER_ALL_USES:
+            message = (
+                f"Metrics of {aggregation} are rated after the fact, over all use: there is no running total to try."
+            )
+            raise Unprocessable(message, code="RATED_IN_ARREARS", details={"field": "billableMetricId"})
     return rate(parsed, aggregation, samples, now)
 
 

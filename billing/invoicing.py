@@ -17,7 +17,7 @@ from django.conf import settings
 from django.db import DatabaseError, OperationalError, transaction
 from django.db.models import Exists, OuterRef
 
-from billing import fees, issuing, plans, settlement
+from billing import fees, issuing, plans, rerating, settlement
 from billing.models import Invoice, Subscription
 from customers import books
 from customers.models import Book
@@ -195,6 +195,7 @@ def _stand(invoice: Invoice, now: datetime) -> None:
 
 def _roll(subscription: Subscription, current: Invoice, now: datetime) -> Invoice:
     """Close the current invoice and put the next one in its place, which is returned."""
+    rerating.rate_all(subscription, current.period_end, now)
     following = _invoice(subscription, subscription.next_invoice_id)
     after = _following(subscription, periods.Period(following.period_start, following.period_end))
     subscription.period_start, subscription.period_end = following.period_start, following.period_end
@@ -202,6 +203,7 @@ def _roll(subscription: Subscription, current: Invoice, now: datetime) -> Invoic
     subscription.next_invoice_id = _open(subscription, after, following.sequence_number + 1, now).id
     subscription.updated_at = now
     subscription.save(update_fields=["period_start", "period_end", "invoice_id", "next_invoice_id", "updated_at"])
+    rerating.carry_over(subscription, now)
     issuing.settle(subscription, now)
     issuing.issue(subscription, [current], now)
     return following
@@ -218,6 +220,7 @@ def close_final(subscription: Subscription, now: datetime) -> None:
     """
     ended_at = subscription.terminated_at or now
     fees.charge_due(subscription, now)
+    rerating.rate_ended(subscription, now)
     issuing.settle(subscription, now)
     current = _invoice(subscription, subscription.invoice_id)
     following = _invoice(subscription, subscription.next_invoice_id)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from django.db import connection
 
-from billing import journal, ledger, money, settlement
+from billing import journal, ledger, money, rerating, settlement
 from billing.models import (
     Charge,
     Counter,
@@ -64,6 +64,8 @@ def issue(subscription: Subscription, invoices: Sequence[Invoice], now: datetime
     """
     pots = _pots(subscription)
     for invoice in invoices:
+        if rerating.unrated(subscription, invoice.period_end).exists():
+            raise Unbillable("Use of its period is not rated yet.")
         lines = _lines(subscription, invoice)
         InvoiceLine.objects.bulk_create(lines)
         _add_up(invoice, lines, pots, now)
@@ -112,8 +114,20 @@ def _next_number(merchant_id: uuid.UUID) -> int:
 
 # --- lines -----------------------------------------------------------------------------------------------
 
-_KINDS = [Charge.Kind.FEE, Charge.Kind.USAGE, Charge.Kind.AMEND, Charge.Kind.VOID, Charge.Kind.REFUND]
-_WORDS = {Charge.Kind.REFUND: "Refund: ", Charge.Kind.VOID: "Voided: ", Charge.Kind.AMEND: "Corrected: "}
+_KINDS = [
+    Charge.Kind.FEE,
+    Charge.Kind.USAGE,
+    Charge.Kind.RERATE,
+    Charge.Kind.AMEND,
+    Charge.Kind.VOID,
+    Charge.Kind.REFUND,
+]
+_WORDS = {
+    Charge.Kind.RERATE: "For the period: ",
+    Charge.Kind.REFUND: "Refund: ",
+    Charge.Kind.VOID: "Voided: ",
+    Charge.Kind.AMEND: "Corrected: ",
+}
 _RateKey = tuple[uuid.UUID, datetime]  # price version, period start
 
 

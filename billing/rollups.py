@@ -51,6 +51,8 @@ FROM unnest(%s::smallint[], %s::uuid[], %s::uuid[], %s::uuid[], %s::text[], %s::
         metric_id, period_start, hour, is_return, first_seq, last_seq, charges, quantity, net, tax, fee)
 """
 _TOTALS = "sum(charges), sum(quantity), sum(net), sum(tax), sum(net + tax)"
+# Hours count what was reported; a rerating says what that came to.
+_REPORTED = _TOTALS.replace("sum(quantity)", "coalesce(sum(quantity) FILTER (WHERE kind <> 'rerate'), 0)")
 _ADDED = (
     "charges = r.charges + excluded.charges, quantity = r.quantity + excluded.quantity, net = r.net + excluded.net, "
 )
@@ -72,7 +74,7 @@ _CUSTOMER_HOURS = f"""
 INSERT INTO billing_customerrollup AS r (bucket, customer_id, merchant_id, hour, item_id, currency,
     charges, quantity, net, tax, gross, fee)
 SELECT bucket, customer_id, merchant_id, hour, coalesce(metric_id, price_version_id) AS item_id, currency,
-    {_TOTALS}, sum(fee)
+    {_REPORTED}, sum(fee)
 {_SLICES}
 GROUP BY bucket, customer_id, merchant_id, hour, item_id, currency
 ORDER BY bucket, customer_id, hour, item_id, currency
@@ -82,7 +84,7 @@ ON CONFLICT (bucket, customer_id, hour, item_id, currency) DO UPDATE SET fee = r
 _MERCHANT_HOURS = f"""
 INSERT INTO billing_merchantrollup AS r (bucket, merchant_id, hour, item_id, currency,
     charges, quantity, net, tax, gross, fee)
-SELECT bucket, merchant_id, hour, coalesce(metric_id, price_version_id) AS item_id, currency, {_TOTALS}, sum(fee)
+SELECT bucket, merchant_id, hour, coalesce(metric_id, price_version_id) AS item_id, currency, {_REPORTED}, sum(fee)
 {_SLICES}
 GROUP BY bucket, merchant_id, hour, item_id, currency
 ORDER BY bucket, merchant_id, hour, item_id, currency

@@ -7,10 +7,11 @@ from celery import shared_task
 from django.conf import settings
 from django.utils import timezone
 
-from billing import invoicing, settlement, subscriptions
+from billing import invoicing, rerating, settlement, subscriptions
 
 SETTLE_SECONDS_MAX = 0.15  # of every second: what it leaves is settled later, in larger parts
 BILL_SECONDS_MAX = 20.0  # of every half minute
+RATE_SECONDS_MAX = 20.0  # of every minute
 END_LIMIT = 500
 
 
@@ -32,6 +33,12 @@ def settle() -> int:
 def bill() -> int:
     """Charge fees, begin and end periods, close invoices; return how many steps were taken."""
     return invoicing.bill_due(now=timezone.now(), is_time_up=_after(BILL_SECONDS_MAX))
+
+
+@shared_task
+def rate() -> int:
+    """Rate the use that can only be rated after the fact; return how many counters were behind it."""
+    return rerating.rate_due(is_time_up=_after(RATE_SECONDS_MAX))
 
 
 @shared_task

@@ -120,7 +120,8 @@ def add_wallet(books: Books, row: Row, writes: Writes) -> None:
 
 def add_counter(books: Books, row: Row, writes: Writes) -> None:
     """Put a counter into its book."""
-    customer_id, subscription_id, version_id, start, end, tax_rate, fee_rate, quantity, amount, *charged, state = row
+    customer_id, subscription_id, version_id, start, end, tax_rate, fee_rate, *totals, state, unrated_since = row
+    quantity, amount, *charged = totals
     net, gross, fee = map(int, charged)
     books[customer_id].counters.setdefault(
         (subscription_id, version_id, end),
@@ -133,6 +134,7 @@ def add_counter(books: Books, row: Row, writes: Writes) -> None:
             fee_rate,
             Accumulator(quantity, amount, state),
             Totals(net, gross - net, gross, fee),
+            unrated_since,
             stored=True,
         ),
     )

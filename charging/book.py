@@ -60,7 +60,10 @@ class Subscription(msgspec.Struct, gc=False):
 
 
 class Counter(msgspec.Struct, gc=False):
-    """The running totals of one price in one period, and the rates pinned when it opened."""
+    """The running totals of one price in one period, and the rates pinned when it opened.
+
+    One that needs all uses at once lags: ``unrated_since`` is when the first was recorded that it does not count yet.
+    """
 
     subscription_id: bytes
     price_version_id: bytes
@@ -70,6 +73,7 @@ class Counter(msgspec.Struct, gc=False):
     fee_rate: Decimal
     accumulator: Accumulator
     charged: Totals
+    unrated_since: datetime | None = None
     stored: bool = False
     changed: bool = False
 

@@ -22,7 +22,7 @@ from charging.outcomes import Done
 from charging.terms import Terms, nothing, post, price_in, terms_in, unratable
 from merchants import ids
 from merchants.errors import IdempotencyConflict, Unprocessable
-from metering.aggregation import RETRACTABLE
+from metering.aggregation import OVER_ALL_USES, RETRACTABLE
 
 
 class Said(msgspec.Struct, frozen=True, gc=False):
@@ -279,7 +279,7 @@ def recounts(book: Book, command: Correct, catalogue: Catalogue) -> list[Recount
     found = {}
     for item in _charged(old):
         price = plan.price_for_metric(item.metric_id)
-        if price is not None and price.aggregation not in RETRACTABLE:
+        if price is not None and price.aggregation not in (*RETRACTABLE, *OVER_ALL_USES):
             key = (subscription.id, price.id, terms.period_end)
             found[key] = Recount(book.customer_id, book.merchant_id, key, terms.period_start)
     return list(found.values())

@@ -42,7 +42,7 @@ COUNTERS = Statement(
     """
 SELECT uuid_send(counter.customer_id), uuid_send(counter.subscription_id), uuid_send(counter.price_version_id),
        counter.period_start, counter.period_end, counter.tax_rate, counter.fee_rate, counter.quantity, counter.amount,
-       counter.net, counter.gross, counter.fee, counter.state
+       counter.net, counter.gross, counter.fee, counter.state, counter.unrated_since
 FROM unnest(?, ?, ?) AS wanted (bucket, customer_id, since)
 JOIN billing_counter AS counter
     ON counter.bucket = wanted.bucket AND counter.customer_id = wanted.customer_id
@@ -56,7 +56,7 @@ _CURRENT_COUNTERS = Statement(
     """
 SELECT uuid_send(counter.customer_id), uuid_send(counter.subscription_id), uuid_send(counter.price_version_id),
        counter.period_start, counter.period_end, counter.tax_rate, counter.fee_rate, counter.quantity, counter.amount,
-       counter.net, counter.gross, counter.fee, counter.state
+       counter.net, counter.gross, counter.fee, counter.state, counter.unrated_since
 FROM unnest(?, ?) AS wanted (bucket, customer_id)
 JOIN customers_book AS book USING (bucket, customer_id)
 JOIN billing_counter AS counter

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from billing import rating
+from billing.money import from_nanos
 from billing.prices import PriceVersion
 from charging import holds, limits
 from charging.book import Book, Catalogue, Charge, Counter, CounterKey, Event, Reservation, Wallet
@@ -14,7 +15,8 @@ from charging.commands import Property, RecordUsage, plain
 from charging.outcomes import Done
 from charging.terms import Terms, afford, new_counter, post, pot, price_in, terms_of, unratable
 from merchants import ids
-from merchants.errors import IdempotencyConflict, Unprocessable
+from merchants.errors import IdempotencyConflict, InsufficientFunds, Unprocessable
+from metering.aggregation import OVER_ALL_USES
 
 FUTURE_SECONDS_MAX = 300
 
@@ -178,9 +180,11 @@ def moved(
 
 
 def advance(book: Book, rated: Rated) -> None:
-    """Have a counter stand where it was rated."""
+    """Have a counter stand where it was rated; one that needs all uses at once falls behind them."""
     counter = rated.counter
     counter.accumulator, counter.charged, counter.changed = rated.accumulator, rated.totals, True
+    if rated.price.aggregation in OVER_ALL_USES and counter.unrated_since is None:
+        counter.unrated_since = book.now
     book.counters[(counter.subscription_id, counter.price_version_id, counter.period_end)] = counter
 
 
@@ -200,7 +204,16 @@ def _check_funds(rated: list[Rated], reservation: Reservation | None) -> int:
             needed[reservation.wallet_id] -= captured
     for item in rated:
         afford(item.wallet, needed.get(item.wallet.id, 0))
+        if item.price.aggregation in OVER_ALL_USES and (reservation is None or not reservation.open):
+            _check_lagging_limit(item.wallet)
     return captured
+
+
+def _check_lagging_limit(wallet: Wallet) -> None:
+    """Refuse use that costs nothing yet once the credit limit was passed by what was rated after the fact."""
+    if wallet.available is not None and wallet.available < 0:
+        missing = from_nanos(-wallet.available)
+        raise InsufficientFunds(available=from_nanos(0), required=missing, currency=wallet.currency)
 
 
 def _apply(

@@ -110,18 +110,26 @@ def percentile(quantities: Iterable[Decimal], rank: Decimal) -> Decimal:
     return in_order[place - 1]
 
 
-def time_weighted_sum(changes: Sequence[tuple[datetime, Decimal]], start: datetime, end: datetime) -> Decimal:
+def time_weighted_sum(
+    changes: Sequence[tuple[datetime, Decimal]], start: datetime, end: datetime, until: datetime | None = None
+) -> Decimal:
     """Return what was held on average in a period, given when how much was added, or, below zero, taken away.
 
     What was added before the period counts from its start, what comes after its end not at all. So a disk of 100 GB
-    that is added halfway counts as 50.
+    that is added halfway counts as 50. What is not taken away is held to the period's end, also while that lies ahead:
+    so the value does not depend on when it is asked for. Lago's weighted sum counts so too
+    (getlago.com/docs/guide/billable-metrics/aggregation-types/weighted-sum).
+
+    Args:
+        until: when everything was let go of, if before the end; it stays an average of the whole period.
     """
     if end <= start:
         raise ValueError("a period ends after it starts")
     held = Decimal(0)
+    last = end if until is None else min(end, until)
     for at, change in changes:
-        if at < end:
-            held = _EXACT.add(held, _EXACT.multiply(change, Decimal((end - max(at, start)) // _MICROSECOND)))
+        if at < last:
+            held = _EXACT.add(held, _EXACT.multiply(change, Decimal((last - max(at, start)) // _MICROSECOND)))
     return ratio(held, (end - start) // _MICROSECOND)
 
 

@@ -44,6 +44,7 @@ SOURCES = {
     Charge.Kind.REFUND: "rfd",
     Charge.Kind.VOID: "cor",
     Charge.Kind.AMEND: "cor",
+    Charge.Kind.RERATE: "rer",
 }
 
 _is_token = re.compile(r"[1-9][0-9]{0,17}").fullmatch

@@ -1,7 +1,7 @@
 """Every table of billing, one import away."""
 
 from billing.models.catalogue import Fee, PaymentTerm, Plan, PlanVersion, PlanVersionPrice, Price, PriceVersion
-from billing.models.charges import Charge, Counter, FeeOccurrence, Refund
+from billing.models.charges import Charge, Counter, FeeOccurrence, Refund, Rerating
 from billing.models.invoices import Invoice, InvoiceLine, InvoiceNumber, InvoiceRollup
 from billing.models.ledger import Account, CustomerRollup, Entry, MerchantRollup, Posting, Settlement, UnsettledWallet
 from billing.models.subscriptions import Subscription
@@ -30,6 +30,7 @@ __all__ = [
     "Price",
     "PriceVersion",
     "Refund",
+    "Rerating",
     "Settlement",
     "Subscription",
     "TopUp",

@@ -1,4 +1,4 @@
-"""Charges, the counters they come from, fee occurrences and refunds."""
+"""Charges, the counters they come from, fee occurrences, reratings and refunds."""
 
 from django.db import models
 from django.db.models import Q
@@ -8,10 +8,11 @@ from customers.models import Owned
 
 
 class Charge(Owned):
-    """The rated amount of one property of one usage event, of one fee, of a reversal or of a correction. Append-only.
+    """The rated amount of one property of one usage event, of one fee, reversal, correction or rerating. Append-only.
 
-    ``source_id`` is the event, fee occurrence or refund it belongs to, ``position`` its place in it. ``seq`` is
-    its place among the wallet's charges: settlement takes contiguous ranges of it and updates nothing here.
+    ``source_id`` is the event, fee occurrence, refund, correction or rerating it belongs to, ``position`` its place in
+    it. ``seq`` is its place among the wallet's charges: settlement takes contiguous ranges of it and updates nothing
+    here.
     gross = net + tax is what the customer pays; ``fee`` is the platform's part of net.
     """
 
@@ -21,6 +22,7 @@ class Charge(Owned):
         REFUND = "refund"
         VOID = "void"
         AMEND = "amend"
+        RERATE = "rerate"
 
     pk = models.CompositePrimaryKey("bucket", "source_id", "position")
     source_id = models.UUIDField()
@@ -54,6 +56,9 @@ class Counter(Owned):
 
     Keyed by the period's end so that "everything current" is one index range. ``tax_rate`` and ``fee_rate`` are
     pinned when the counter opens: a rate change starts with the next period.
+
+    A counter whose metric needs all uses at once is behind them: ``unrated_since`` is when the first use or correction
+    was recorded that its quantity does not have yet, null where there is none (``billing.rerating``).
     """
 
     pk = models.CompositePrimaryKey("bucket", "customer_id", "period_end", "subscription_id", "price_version_id")
@@ -69,9 +74,18 @@ class Counter(Owned):
     net = NanosField(default=0)
     gross = NanosField(default=0)
     fee = NanosField(default=0)
+    unrated_since = models.DateTimeField(null=True)
 
     class Meta:
         constraints = [never_nan("counter_is_a_number", "quantity", "amount", "net", "gross", "fee")]
+        indexes = [
+            # Partial, so that it fits nothing that the lane asks (ADR 0010), and no counter kept use by use is in it.
+            models.Index(
+                fields=["unrated_since"],
+                condition=models.Q(unrated_since__isnull=False),
+                name="counter_unrated",
+            )
+        ]
 
 
 class Refund(Owned):
@@ -112,4 +126,30 @@ class FeeOccurrence(Owned):
             models.UniqueConstraint(
                 fields=["bucket", "subscription_id", "price_id", "period_start"], name="fee_once_per_period"
             )
+        ]
+
+
+class Rerating(Owned):
+    """What all uses of a counter have come to, found after the fact: the source of a charge. Append-only.
+
+    One for each time that it was something else than before, numbered within its counter; its charge is the difference.
+    Its id follows from subscription, price, period and number.
+    """
+
+    pk = models.CompositePrimaryKey("bucket", "id")
+    id = models.UUIDField()
+    subscription_id = models.UUIDField()
+    price_version_id = models.UUIDField()
+    period_start = models.DateTimeField()
+    number = models.PositiveIntegerField()  # from 1 on
+    quantity = QuantityField()  # what the metric came to in the period, as far as was known
+    created_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["bucket", "subscription_id", "price_version_id", "period_start", "number"],
+                name="rerating_numbered_once",
+            ),
+            never_nan("rerating_is_a_number", "quantity"),
         ]

@@ -101,6 +101,8 @@ def accumulate(
 ) -> Accumulator:
     """Return the counter's running totals after one more use, or after ``times`` that are equal.
 
+    Of a metric that needs all uses at once they stay as they are.
+
     Raises:
         Unratable: the use states no price that it may have.
     """
@@ -109,6 +111,8 @@ def accumulate(
         if type(model) is not Standard:
             amount = EXACT.add(amount, _of_event(model, usage, aggregation))
         return Accumulator(EXACT.add(accumulator.quantity, usage.quantity), amount)
+    if aggregation in counted.OVER_ALL_USES:
+        return accumulator  # it lags, until all uses are rated at once
     cost = _of_event(model, usage, aggregation)
     amount = EXACT.add(accumulator.amount, cost if times == 1 else EXACT.multiply(cost, Decimal(times)))
     quantity, state = counted.advance(
@@ -124,6 +128,8 @@ def retract(
 
     None where only counting all other uses again can tell: a largest quantity does not say which was the next.
     """
+    if aggregation in counted.OVER_ALL_USES:
+        return accumulator
     left = counted.retreat(aggregation, accumulator.quantity, accumulator.state, usage.quantity)
     if left is None:
         return None
@@ -170,8 +176,6 @@ def shortfall(model: ChargeModel, accumulator: Accumulator) -> Decimal:
 
 def misfit(model: ChargeModel, aggregation: Aggregation) -> str | None:
     """Say why a model cannot price a metric of this aggregation; None where it can."""
-    if aggregation not in counted.IN_COUNTER:
-        return f"Metrics of {aggregation} cannot be priced yet: they are counted when a period is over, not as used."
     plain = plain_of(model)
     if isinstance(plain, Percentage) and aggregation != "SUM":
         return f"A percentage is of an amount of each event: its metric must be a SUM, not {aggregation}."

@@ -29,7 +29,7 @@ from billing.prices.shapes import (
     Volume,
 )
 from billing.rating.costs import AMOUNT_DECIMALS_MAX, in_tier, of_event, of_quantity, packages, within
-from metering.aggregation import Aggregation
+from metering.aggregation import OVER_ALL_USES, Aggregation
 
 KEPT_MAX = 1024
 
@@ -46,6 +46,8 @@ def ceiling(
     Raises:
         Unratable: a price is stated that no use may state.
     """
+    if aggregation in OVER_ALL_USES:
+        return None  # what a use adds is only known with all others
     if isinstance(model, Adjusted):
         return _adjusted(model, quantity, stated_price, uses, aggregation)
     if not quantity:

@@ -1,5 +1,12 @@
 """What must be true of charges, wallets, the ledger and invoices at every instant."""
 
-from billing.verification import charges, invoices, ledger, recomputation, wallets
+from billing.verification import charges, invoices, ledger, recomputation, rerating, wallets
 
-CHECKS = (*charges.CHECKS, *recomputation.CHECKS, *wallets.CHECKS, *ledger.CHECKS, *invoices.CHECKS)
+CHECKS = (
+    *charges.CHECKS,
+    *recomputation.CHECKS,
+    *rerating.CHECKS,
+    *wallets.CHECKS,
+    *ledger.CHECKS,
+    *invoices.CHECKS,
+)

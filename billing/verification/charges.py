@@ -159,7 +159,7 @@ CHECKS = (
         FULL JOIN (
             SELECT bucket, customer_id, subscription_id, price_version_id, period_start,
                    sum(net) AS net, sum(gross) AS gross, sum(fee) AS fee
-            FROM billing_charge WHERE kind IN ('usage', 'void', 'amend')
+            FROM billing_charge WHERE kind IN ('usage', 'void', 'amend', 'rerate')
             GROUP BY bucket, customer_id, subscription_id, price_version_id, period_start
         ) c USING (bucket, customer_id, subscription_id, price_version_id, period_start)
         WHERE (k.net, k.gross, k.fee)
@@ -226,6 +226,7 @@ CHECKS = (
             for table, key in (
                 ("metering_usageevent", "id"),
                 ("metering_correction", "id"),
+                ("billing_rerating", "id"),
                 ("billing_charge", "source_id"),
                 ("billing_wallet", "id"),
                 ("billing_subscription", "id"),

@@ -3,6 +3,8 @@
 from merchants.verification import rule
 
 _SUMS = "count(*) AS charges, sum(quantity) AS quantity, sum(net) AS net, sum(tax) AS tax, sum(gross) AS gross"
+# Hours count what was reported, not what that came to.
+_REPORTED = _SUMS.replace("sum(quantity)", "coalesce(sum(quantity) FILTER (WHERE c.kind <> 'rerate'), 0)")
 _SETTLED = """
     billing_charge c JOIN billing_wallet w ON w.bucket = c.bucket AND w.id = c.wallet_id AND c.seq <= w.settled_seq
 """
@@ -169,7 +171,7 @@ CHECKS = (
         FROM billing_customerrollup r
         FULL JOIN (
             SELECT c.bucket, c.customer_id, date_trunc('hour', c.created_at, 'UTC') AS hour, w.currency,
-                   coalesce(metric_id, price_version_id) AS item_id, {_SUMS}, sum(fee) AS fee
+                   coalesce(metric_id, price_version_id) AS item_id, {_REPORTED}, sum(fee) AS fee
             FROM {_SETTLED} GROUP BY 1, 2, 3, 4, 5
         ) c USING (bucket, customer_id, hour, item_id, currency)
         WHERE (r.charges, r.quantity, r.net, r.tax, r.gross, r.fee)

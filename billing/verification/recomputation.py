@@ -13,13 +13,13 @@ from billing.models import PriceVersion
 from billing.prices import ChargeModel, parse_model
 from merchants import ids
 from merchants.verification import Check, collect, stream
-from metering.aggregation import Aggregation
+from metering.aggregation import OVER_ALL_USES, Aggregation
 
 # Equal uses of one counter come once, with their number: what a use adds does not depend on where the counter stands.
 # What makes uses differ is only looked at where it matters: when and by which event, for the latest of them; what the
 # event says of its dimensions, for prices that go by these; all that it says, for formulas.
 # What holds of an event is what its last correction says, and its uses are the ones that this put in.
-_USES = """
+HOLDING = """
 WITH last AS (
     SELECT DISTINCT ON (bucket, usage_event_id) * FROM metering_correction
     ORDER BY bucket, usage_event_id, number DESC
@@ -35,6 +35,9 @@ WITH last AS (
     LEFT JOIN last l ON l.bucket = e.bucket AND l.usage_event_id = e.id
     WHERE l.kind IS DISTINCT FROM 'void'
 )
+"""
+_USES = f"""
+{HOLDING}
 SELECT k.subscription_id, k.price_version_id, k.period_start, k.tax_rate, k.fee_rate, k.quantity, k.amount, k.state,
        k.net, k.gross, k.fee, s.plan_version_id,
        u.quantity, u.stated, u.at, u.key, u.said, u.data, coalesce(u.count, 0)
@@ -49,7 +52,7 @@ LEFT JOIN (
            CASE WHEN m.aggregation = 'LATEST' THEN c.position END AS position,
            CASE WHEN v.model NOT IN ('matrix', 'formula') THEN NULL
                 WHEN h.properties -> c.position -> 3 -> 'groups' IS NULL THEN h.metadata
-                ELSE coalesce(h.metadata, '{}') || (h.properties -> c.position -> 3 -> 'groups') END AS said,
+                ELSE coalesce(h.metadata, '{{}}') || (h.properties -> c.position -> 3 -> 'groups') END AS said,
            CASE WHEN v.model = 'formula' THEN h.data END AS data, count(*)
     FROM holding h
     JOIN billing_charge c ON c.bucket = h.bucket AND c.source_id = h.source_id AND c.position < h.charged
@@ -60,7 +63,7 @@ LEFT JOIN (
 ) u ON u.bucket = k.bucket AND u.customer_id = k.customer_id AND u.subscription_id = k.subscription_id
     AND u.price_version_id = k.price_version_id AND u.period_start = k.period_start
 ORDER BY k.bucket, k.customer_id, k.subscription_id, k.price_version_id, k.period_start, u.position
-"""
+"""  # noqa: S608 - put together from constants
 
 _FEES = """
 SELECT f.subscription_id, f.price_version_id, f.period_start, f.tax_rate, f.fee_rate, s.plan_version_id,
@@ -73,17 +76,20 @@ JOIN billing_subscription s ON s.bucket = f.bucket AND s.id = f.subscription_id
 _NOTHING = rating.Accumulator()
 
 
-class _Price(NamedTuple):
+class Priced(NamedTuple):
+    """How a counter's uses come to a quantity, and what that costs."""
+
     model: ChargeModel
     aggregation: Aggregation
 
 
 @lru_cache(maxsize=10_000)
-def _price(price_version_id: uuid.UUID) -> _Price:
+def priced(price_version_id: uuid.UUID) -> Priced:
+    """Read a price version, once."""
     version = PriceVersion.objects.select_related("price__billable_metric").get(id=price_version_id)
     metric = version.price.billable_metric
     model = parse_model(version.model, version.properties)
-    return _Price(model, cast(Aggregation, metric.aggregation) if metric else "SUM")
+    return Priced(model, cast(Aggregation, metric.aggregation) if metric else "SUM")
 
 
 def _differing_counters() -> Iterator[str]:
@@ -100,7 +106,7 @@ def _differing_counters() -> Iterator[str]:
             usage = rating.Usage(quantity, stated, at, key or "", notes, data)
             with suppress(rating.Unratable):  # then the counter will differ
                 accumulator = rating.accumulate(
-                    _price(row[1]).model, accumulator, usage, _price(row[1]).aggregation, count
+                    priced(row[1]).model, accumulator, usage, priced(row[1]).aggregation, count
                 )
     if counter is not None:
         yield from _compare(counter, accumulator)
@@ -114,8 +120,10 @@ def _notes(said: str) -> dict[str, str]:
 
 def _compare(counter: tuple[Any, ...], accumulator: rating.Accumulator) -> Iterator[str]:
     subscription_id, version_id, start, tax_rate, fee_rate, quantity, amount, state, *charged, plan_version_id = counter
+    if priced(version_id).aggregation in OVER_ALL_USES:
+        return  # that is rated after the fact: see billing.verification.rerating
     behavior = plans.load_version(plan_version_id).tax_behavior
-    totals = rating.totals(rating.total(_price(version_id).model, accumulator), tax_rate, behavior, fee_rate)
+    totals = rating.totals(rating.total(priced(version_id).model, accumulator), tax_rate, behavior, fee_rate)
     counted = rating.Accumulator(quantity, amount, state)
     if counted != accumulator or charged != [totals.net, totals.gross, totals.fee]:
         yield (
@@ -126,7 +134,7 @@ def _compare(counter: tuple[Any, ...], accumulator: rating.Accumulator) -> Itera
 
 def _differing_fees() -> Iterator[str]:
     for subscription_id, version_id, start, tax_rate, fee_rate, plan_version_id, quantity, *charged in stream(_FEES):
-        model = _price(version_id).model
+        model = priced(version_id).model
         once = rating.accumulate(model, _NOTHING, rating.Usage(Decimal(1)))
         behavior = plans.load_version(plan_version_id).tax_behavior
         totals = rating.totals(rating.total(model, once), tax_rate, behavior, fee_rate)

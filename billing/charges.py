@@ -1,0 +1,68 @@
+"""The charges that billing itself makes: numbered within their wallet, taken out of it, and queued for settlement.
+
+The caller holds the lock of the customer's book.
+"""
+
+import uuid
+from datetime import datetime
+from decimal import Decimal
+
+import msgspec
+
+from billing import rating
+from billing.models import Charge, Subscription, UnsettledWallet, Wallet
+
+Pots = dict[uuid.UUID, Wallet]
+
+
+def pots(subscription: Subscription) -> Pots:
+    """Return a subscription's two wallets, by id."""
+    wanted = (subscription.prepaid_wallet_id, subscription.credit_wallet_id)
+    return {wallet.id: wallet for wallet in Wallet.objects.filter(bucket=subscription.bucket, id__in=wanted)}
+
+
+def payer(subscription: Subscription, pots: Pots, gross: int, *, is_instant: bool) -> Wallet:
+    """Choose who pays: the prepaid wallet for what is due at once and covered by it, else the credit wallet."""
+    prepaid = pots[subscription.prepaid_wallet_id]
+    covered = prepaid.available is not None and prepaid.available >= gross
+    return prepaid if is_instant and covered else pots[subscription.credit_wallet_id]
+
+
+def post(
+    wallet: Wallet,
+    subscription: Subscription,
+    amounts: rating.Totals,
+    *,
+    kind: Charge.Kind,
+    source_id: uuid.UUID,
+    price_version_id: uuid.UUID,
+    invoice_id: uuid.UUID,
+    period_start: datetime,
+    now: datetime,
+    metric_id: uuid.UUID | None = None,
+    quantity: Decimal = Decimal(0),
+    position: int = 0,
+) -> None:
+    """Write one charge with its wallet's next number, and take it out of the wallet."""
+    of_customer = {"bucket": subscription.bucket, "customer_id": subscription.customer_id}
+    wallet.charge_seq += 1
+    wallet.spent += amounts.gross
+    wallet.save(update_fields=["charge_seq", "spent"])
+    Charge.objects.create(
+        **of_customer,
+        source_id=source_id,
+        position=position,
+        kind=kind,
+        wallet_id=wallet.id,
+        seq=wallet.charge_seq,
+        subscription_id=subscription.id,
+        price_version_id=price_version_id,
+        metric_id=metric_id,
+        invoice_id=invoice_id,
+        period_start=period_start,
+        quantity=quantity,
+        created_at=now,
+        **msgspec.structs.asdict(amounts),
+    )
+    waiting = UnsettledWallet(**of_customer, wallet_id=wallet.id, since=now)
+    UnsettledWallet.objects.bulk_create([waiting], ignore_conflicts=True)
