@@ -7,7 +7,7 @@ from django import forms
 
 from billing import money
 from billing.models import PaymentTerm
-from dashboard.reads import audit_log, events
+from dashboard.reads import audit_log, events, invoices
 from merchants.errors import ServiceError, ValidationFailed
 from merchants.models import Product, Role
 from metering import matching, paths
@@ -88,6 +88,16 @@ class AuditFilter(forms.Form):
         required=False,
         max_length=255,
         widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false"}),
+    )
+
+
+class InvoiceFilter(forms.Form):
+    """What the list of invoices is narrowed to."""
+
+    status = forms.ChoiceField(
+        label="Status",
+        required=False,
+        choices=[("", "Any status"), *((key, label) for key, (label, _) in invoices.FILTERS.items())],
     )
 
 

@@ -14,6 +14,7 @@ from django.test import Client
 
 from billing.models import (
     Charge,
+    Counter,
     CustomerRollup,
     Entry,
     Invoice,
@@ -163,7 +164,8 @@ def _buyer(scene: Scene, name: str, place: int) -> Buyer:
         **shared, id=ids.new(bucket), merchant_id=scene.test.id, subscription_id=subscription_id, sequence_number=2,
         number=f"INV-{1987 + place}", status=Invoice.Status.PAID, currency="USD",
         period_start=period_start - timedelta(days=30), period_end=period_start, grace_end=period_start,
-        grand_total=41_310_000_000, created_at=now, updated_at=now,
+        subtotal=41_310_000_000, total_tax=0, grand_total=41_310_000_000, paid_amount=41_310_000_000, unpaid_amount=0,
+        rounding=0, issued_at=period_start, paid_at=period_start, created_at=now, updated_at=now,
     )  # fmt: skip
     return Buyer(customer, wallet, credit, subscription, invoice)
 
@@ -188,6 +190,11 @@ def _past(scene: Scene, buyer: Buyer, place: int) -> None:
                     sums[0], sums[1], sums[2] = sums[0] + 1, sums[1] + quantity, sums[2] + net
     CustomerRollup.objects.bulk_create(rollups)
     for price, (charges, quantity, net) in period.items():
+        Counter.objects.create(
+            bucket=buyer.customer.bucket, customer_id=buyer.customer.id, subscription_id=buyer.subscription.id,
+            price_version_id=price.id, period_start=buyer.subscription.period_start,
+            period_end=buyer.subscription.period_end, tax_rate=0, fee_rate=0, quantity=quantity, net=net, gross=net,
+        )  # fmt: skip
         InvoiceRollup.objects.create(
             bucket=buyer.customer.bucket, customer_id=buyer.customer.id, invoice_id=buyer.invoice.id,
             wallet_id=buyer.wallet.id, kind=Charge.Kind.USAGE, price_version_id=price.id,

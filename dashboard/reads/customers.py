@@ -12,6 +12,8 @@ from django.db.models import Q, QuerySet, Sum
 from billing.models import CustomerRollup, Subscription, TopUp, Wallet
 from customers import addresses
 from customers.models import Customer
+from dashboard.reads import invoices
+from dashboard.reads.invoices import InvoiceRow
 from entitlements.models import Reservation
 from merchants import ids
 from ui.paging import Page, page
@@ -94,6 +96,7 @@ class Profile:
     currency: str
     spend: list[int]
     spend_total: int
+    invoices: list[InvoiceRow] = field(default_factory=list)
     address: list[str] = field(default_factory=list)
 
     @property
@@ -163,6 +166,7 @@ def profile(*, customer: Customer, span: Span) -> Profile:
         currency=currency,
         spend=spend,
         spend_total=sum(spend),
+        invoices=invoices.of_customer(customer),
         address=addresses.lines(customer.address),
     )
 

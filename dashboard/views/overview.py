@@ -16,7 +16,14 @@ from ui import charts, fmt, pages, spans
 
 LIVE_EVENTS = 9
 ONBOARDING = "steps"  # the part of the first steps that asks whether they are done
-PAGE_OF_PREFIX = {"cus": "customer", "usg": "event", "prod": "product", "bm": "metric", "plan": "plan"}
+PAGE_OF_PREFIX = {
+    "cus": "customer",
+    "usg": "event",
+    "prod": "product",
+    "bm": "metric",
+    "plan": "plan",
+    "inv": "invoice",
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from tests.scenes import NOW, signed_in
 PAGES = [
     "overview", "events", "customers", "customer-new", "products", "product-new", "metrics", "metric-new", "plans",
     "plan-new", "keys", "key-new", "organization", "account", "live", "search",
-    "team", "invite", "audit-log", "leave", "events-export", "customers-export",
+    "team", "invite", "audit-log", "leave", "events-export", "customers-export", "invoices",
 ]  # fmt: skip
 
 

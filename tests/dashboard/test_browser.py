@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from billing.models import Wallet
+from dashboard.reads import invoices
 from entitlements.models import Budget
 from merchants import ids
 from merchants.models import ApiKey, Membership
@@ -30,6 +31,8 @@ def paths(scene: "Scene") -> list[str]:
     customer = f"/customers/{ids.text('cus', buyer.customer.id)}"
     budget = ids.text("bgt", Budget.objects.get(customer_id=buyer.customer.id, scope="agent").id)
     plan = f"/plans/{ids.text('plan', scene.plan.id)}"
+    document = invoices.document(buyer.invoice)
+    invoice, line = f"/invoices/{document.row.id}", document.lines[0].id
     member = f"/settings/team/{ids.text('mem', Membership.objects.get(user=scene.user).id)}"
     key = f"/keys/{ids.text('key', ApiKey.objects.get(merchant=scene.test).id)}"
     metric = scene.metrics[0]
@@ -48,7 +51,8 @@ def paths(scene: "Scene") -> list[str]:
         f"/metrics/{ids.text('bm', scene.metrics[0].id)}",
         "/metrics/new", "/plans", plan, "/plans/new", f"{plan}/prices/new", f"{plan}/fees/new", "/keys", "/keys/new",
         f"{key}/roll", f"{key}/revoke", "/settings", "/account", "/settings/team", "/settings/team/invite", member,
-        f"{member}/remove", "/settings/audit-log", "/settings/leave",
+        "/invoices", "/invoices?status=failed", invoice, f"{invoice}/lines/{line}", f"{member}/remove",
+        "/settings/audit-log", "/settings/leave",
     ]  # fmt: skip
 
 

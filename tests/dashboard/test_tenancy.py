@@ -10,6 +10,7 @@ from django.test import Client
 from django.urls import URLPattern
 
 from billing.models import Plan
+from dashboard.reads import invoices
 from dashboard.views import _pages
 from entitlements.models import Budget
 from merchants import ids
@@ -34,6 +35,8 @@ def ids_of(scene: scenes.Scene) -> Ids:
         "metric_id": ids.text("bm", scene.metrics[0].id),
         "plan_id": ids.text("plan", Plan.objects.get(merchant=scene.test).id),
         "key_id": ids.text("key", ApiKey.objects.get(merchant=scene.test).id),
+        "invoice_id": ids.text("inv", buyer.invoice.id),
+        "line_id": invoices.document(buyer.invoice).lines[0].id,
         "member_id": ids.text("mem", Membership.objects.get(user=scene.user).id),
     }
 

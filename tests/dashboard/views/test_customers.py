@@ -13,7 +13,7 @@ from customers.models import Customer
 from merchants import ids
 from tests import factories, scenes
 
-PAGE_QUERIES_MAX = 26
+PAGE_QUERIES_MAX = 30
 LIST_QUERIES_MAX = 9
 
 

@@ -1,0 +1,186 @@
+"""Invoices as lists and pages show them: what they say, and each line back to the events it sums."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+from billing import statements
+from billing.models import Charge, Invoice, Subscription, Wallet
+from billing.statements import Line, LineCharge, Totals
+from customers.models import Customer
+from merchants import ids
+from ui import fmt
+from ui.paging import Page, page
+
+Status = Invoice.Status
+LINE_CHARGES = 50  # of one line, on one page
+CUSTOMER_SHOWN = 6
+STATUSES: Final = {
+    Status.PENDING.value: "Upcoming",
+    Status.ACTIVE.value: "Open",
+    Status.CLOSING.value: "Closing",
+    Status.CLOSED.value: "Closing",
+    Status.CALCULATING.value: "Closing",
+    Status.DRAFT.value: "Draft",
+    Status.ISSUED.value: "Issued",
+    Status.PAID.value: "Paid",
+    Status.PAYMENT_FAILED.value: "Payment failed",
+    Status.CANCELLED.value: "Cancelled",
+    Status.WRITTEN_OFF.value: "Written off",
+    Status.FAILED.value: "Needs attention",
+}
+FILTERS: Final = {
+    "open": ("Open", [Status.ACTIVE, Status.CLOSING, Status.CLOSED, Status.CALCULATING]),
+    "issued": ("Issued", [Status.ISSUED, Status.DRAFT]),
+    "paid": ("Paid", [Status.PAID]),
+    "unpaid": ("Payment failed", [Status.PAYMENT_FAILED, Status.WRITTEN_OFF]),
+    "failed": ("Needs attention", [Status.FAILED]),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class InvoiceRow:
+    """One line of a list of invoices."""
+
+    id: str
+    number: str  # empty until it is issued
+    customer_id: str
+    customer: str
+    plan: str
+    status: str
+    currency: str
+    period_start: datetime
+    period_end: datetime
+    totals: Totals
+
+    @property
+    def status_words(self) -> str:
+        return STATUSES[self.status]
+
+
+@dataclass(frozen=True, slots=True)
+class LineRow:
+    """One line of an invoice, its amounts in nanos."""
+
+    id: str
+    description: str
+    unit: str
+    says: Line
+    is_prepaid: bool
+    net: fmt.Aligned
+    tax: fmt.Aligned
+    gross: fmt.Aligned
+
+    @property
+    def has_quantity(self) -> bool:
+        return self.says.metric_id is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """Everything an invoice's page shows."""
+
+    invoice: Invoice
+    row: InvoiceRow
+    lines: list[LineRow]
+    subscription_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One charge of a line, and the event it reaches back to."""
+
+    says: LineCharge
+    event_id: str  # empty for a fee
+    gross: fmt.Aligned
+
+
+def listing(*, merchant_id: UUID, status: str, cursor: str) -> Page[Any]:
+    """Return a page of a merchant's invoices, the newest first; those of periods to come are left out."""
+    rows = Invoice.objects.filter(merchant_id=merchant_id).exclude(status=Status.PENDING)
+    if status in FILTERS:
+        rows = rows.filter(status__in=FILTERS[status][1])
+    found = page(rows, cursor=cursor)
+    return Page(rows=_described(found.rows), newer=found.newer, older=found.older)
+
+
+def of_customer(customer: Customer) -> list[InvoiceRow]:
+    """Return a customer's latest invoices."""
+    rows = Invoice.objects.filter(
+        bucket=customer.bucket, customer_id=customer.id, merchant_id=customer.merchant_id
+    ).exclude(status=Status.PENDING)
+    return _described(list(rows.order_by("-period_start", "-id")[:CUSTOMER_SHOWN]))
+
+
+def document(invoice: Invoice) -> Document:
+    """Gather an invoice's page."""
+    lines = statements.lines_of(invoice)
+    wallets = Wallet.objects.filter(bucket=invoice.bucket, id__in={line.wallet_id for line in lines})
+    prepaid = set(wallets.filter(kind=Wallet.Kind.PREPAID).values_list("id", flat=True))
+    columns = [
+        fmt.align([int(getattr(line, name)) for line in lines], invoice.currency) for name in ("net", "tax", "gross")
+    ]
+    return Document(
+        invoice=invoice,
+        row=_described([invoice])[0],
+        lines=[
+            LineRow(
+                id=ids.text("line", line.id),
+                description=line.description,
+                unit=_unit(line),
+                says=line,
+                is_prepaid=line.wallet_id in prepaid,
+                net=net,
+                tax=tax,
+                gross=gross,
+            )
+            for line, net, tax, gross in zip(lines, *columns, strict=True)
+        ],
+        subscription_id=ids.text("sub", invoice.subscription_id),
+    )
+
+
+def sources(*, invoice: Invoice, line_id: UUID, after: int) -> list[Source]:
+    """Return some of the charges that a line sums, after one's number; raises NotFound for another's line."""
+    charges = statements.charges_of(invoice=invoice, line_id=line_id, after=after, limit=LINE_CHARGES + 1)
+    amounts = fmt.align([charge.gross for charge in charges], invoice.currency)
+    return [
+        Source(charge, ids.text("usg", charge.usage_event_id) if charge.usage_event_id else "", amount)
+        for charge, amount in zip(charges, amounts, strict=True)
+    ]
+
+
+def _unit(line: Line) -> str:
+    metric = line.price.price.billable_metric
+    return metric.unit if metric is not None and line.kind != Charge.Kind.FEE else ""
+
+
+def _described(invoices: Sequence[Invoice]) -> list[InvoiceRow]:
+    totals = statements.totals_of(invoices)
+    names = dict(
+        Customer.objects.filter(pk__in=[(invoice.bucket, invoice.customer_id) for invoice in invoices]).values_list(
+            "id", "name"
+        )
+    )
+    plans = dict(
+        Subscription.objects.filter(pk__in=[(each.bucket, each.subscription_id) for each in invoices]).values_list(
+            "id", "plan__name"
+        )
+    )
+    return [
+        InvoiceRow(
+            id=ids.text("inv", invoice.id),
+            number=invoice.number or "",
+            customer_id=ids.text("cus", invoice.customer_id),
+            customer=names.get(invoice.customer_id, "Deleted customer"),
+            plan=plans[invoice.subscription_id],
+            status=invoice.status,
+            currency=invoice.currency,
+            period_start=invoice.period_start,
+            period_end=invoice.period_end,
+            totals=totals[invoice.id],
+        )
+        for invoice in invoices
+    ]

@@ -1,0 +1,66 @@
+"""Invoices, one of them, and the events behind one of its lines. They are read here and written by billing."""
+
+from django.http import HttpResponse
+
+from billing import statements
+from billing.models import Invoice
+from dashboard.access import SeatedRequest, page, public_id
+from dashboard.forms import InvoiceFilter
+from dashboard.reads import invoices
+from ui import pages
+
+NUMBER_DIGITS_MAX = 18
+
+
+@page("invoices:read")
+def listing(request: SeatedRequest) -> HttpResponse:
+    """Invoices, newest first, narrowed by the query string."""
+    form = InvoiceFilter(request.GET)
+    status = form.cleaned_data["status"] if form.is_valid() else ""
+    found = invoices.listing(merchant_id=request.seat.merchant.id, status=status, cursor=request.GET.get("cursor", ""))
+    context = {"nav": "invoices", "seat": request.seat, "form": form, "status": status, "page": found}
+    return pages.answer(request, "dashboard/invoices.html", context, part="results")
+
+
+@page("invoices:read")
+def show(request: SeatedRequest, invoice_id: str) -> HttpResponse:
+    """One invoice with its lines."""
+    document = invoices.document(_invoice(request, invoice_id))
+    context = {
+        "nav": "invoices",
+        "seat": request.seat,
+        "zone": request.seat.organization.timezone,
+        "document": document,
+        "row": document.row,
+    }
+    return pages.answer(request, "dashboard/invoice.html", context)
+
+
+@page("invoices:read")
+def line(request: SeatedRequest, invoice_id: str, line_id: str) -> HttpResponse:
+    """The charges that one line sums, in the order in which they were made, each with its event."""
+    invoice = _invoice(request, invoice_id)
+    key = public_id("line", line_id)
+    document = invoices.document(invoice)
+    shown = next((row for row in document.lines if row.id == line_id), None)
+    found = invoices.sources(invoice=invoice, line_id=key, after=_number(request.GET.get("after", "")))
+    context = {
+        "nav": "invoices",
+        "seat": request.seat,
+        "zone": request.seat.organization.timezone,
+        "row": document.row,
+        "line": shown,
+        "sources": found[: invoices.LINE_CHARGES],
+        "after": found[invoices.LINE_CHARGES - 1].says.seq if len(found) > invoices.LINE_CHARGES else 0,
+        "is_first": not request.GET.get("after"),
+    }
+    return pages.answer(request, "dashboard/invoice_line.html", context)
+
+
+def _invoice(request: SeatedRequest, invoice_id: str) -> Invoice:
+    return statements.find(merchant_id=request.seat.merchant.id, invoice_id=public_id("inv", invoice_id))
+
+
+def _number(text: str) -> int:
+    """Read where a page begins; anything that is no number means at the beginning."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= NUMBER_DIGITS_MAX else 0
