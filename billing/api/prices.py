@@ -13,6 +13,7 @@ from billing.api import price_schemas
 from billing.catalogue import NewPrice
 from billing.models import PaymentTerm, PriceVersion
 from billing.plans import CADENCES, ONE_TIME
+from billing.serializers import TemplateField
 from merchants.serializers import (
     BodySerializer,
     ChoiceField,
@@ -54,6 +55,24 @@ class PropertiesField(StrictField):
         return value
 
 
+class PriceFeatureSerializer(serializers.Serializer[Any]):
+    """A feature that a price includes, and what it entitles subscribers to."""
+
+    id = IdField("feat", source="feature_id")
+    featureId = IdField("feat", source="feature_id")
+    entitlementTemplate = TemplateField(source="entitlement_template")
+
+
+class IncludedFeaturesField(serializers.ListSerializer[Any]):
+    """The features that a price includes: one, or none."""
+
+    child = PriceFeatureSerializer()
+
+    def get_attribute(self, instance: PriceVersion) -> list[PriceVersion]:
+        """Return the price itself, where it names a feature."""
+        return [instance] if instance.feature_id is not None else []
+
+
 class PriceSerializer(serializers.Serializer[PriceVersion]):
     """What one unit of a metric, or one fee, costs now."""
 
@@ -66,9 +85,27 @@ class PriceSerializer(serializers.Serializer[PriceVersion]):
     properties = PropertiesField()
     paymentTerm = ChoiceField(source="payment_term", choices=PaymentTerm.choices)
     billingCadence = ChoiceField(source="billing_cadence", choices=[ONE_TIME, *CADENCES], allow_null=True)
+    features = IncludedFeaturesField(read_only=True)
     grantDiscountEnabled = ConstantField(False)
     createdAt = InstantField(source="price.created_at")
     updatedAt = InstantField(source="price.updated_at")
+
+
+class IncludeFeatureSerializer(BodySerializer):
+    """The feature that subscribers to a plan with this price are entitled to."""
+
+    featureId = IdField("feat", source="feature_id")
+    entitlementTemplate = TemplateField(
+        source="entitlement_template", required=False, help_text="Required but for boolean features."
+    )
+
+
+def _flat(body: dict[str, Any]) -> dict[str, Any]:
+    """Put what a body says of a feature among the members of a price; null takes the feature out."""
+    if "feature" not in body:
+        return body
+    nothing = {"feature_id": None, "entitlement_template": None}
+    return {name: value for name, value in body.items() if name != "feature"} | nothing | (body["feature"] or {})
 
 
 class CreatePriceSerializer(BodySerializer):
@@ -85,6 +122,7 @@ class CreatePriceSerializer(BodySerializer):
     billingCadence = ChoiceField(
         source="billing_cadence", choices=[ONE_TIME, *CADENCES], required=False, allow_null=True
     )
+    feature = IncludeFeatureSerializer(required=False)
     grantDiscountEnabled = ConstantField(False, required=False)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
@@ -105,6 +143,7 @@ class UpdatePriceSerializer(BodySerializer):
     billingCadence = ChoiceField(
         source="billing_cadence", choices=[ONE_TIME, *CADENCES], required=False, allow_null=True
     )
+    feature = IncludeFeatureSerializer(required=False, allow_null=True, help_text="null takes the feature out.")
     grantDiscountEnabled = ConstantField(False, required=False)
 
 
@@ -140,7 +179,7 @@ class Prices(TenantView):
         the total falls. A model must go with the metric's aggregation: `percentage` with SUM; `dynamic`, `matrix` and
         the older form of `volume` with SUM or COUNT; the others also with MIN, MAX, AVG and LATEST.
         """
-        body = self.read_body(CreatePriceSerializer)
+        body = _flat(self.read_body(CreatePriceSerializer))
         new = NewPrice(**{"model": FEE_MODEL, **body})
 
         def create() -> PriceVersion:
@@ -161,7 +200,7 @@ class PriceById(TenantView):
     @extend_schema(operation_id="updatePrice", request=UpdatePriceSerializer, responses=PriceSerializer)
     def patch(self, request: Request, id: str) -> Response:
         """Change a price: for new subscriptions of every plan that sells at it; existing ones keep theirs."""
-        price_id, changes = self.path_id("price", id), self.read_body(UpdatePriceSerializer)
+        price_id, changes = self.path_id("price", id), _flat(self.read_body(UpdatePriceSerializer))
         changed = catalogue.update_price(
             merchant_id=self.merchant_id, price_id=price_id, changes=changes, actor=self.actor, now=self.now
         )

@@ -42,7 +42,7 @@ FROM billing_counter k
 LEFT JOIN billing_subscription s ON s.bucket = k.bucket AND s.id = k.subscription_id
 LEFT JOIN (
     SELECT c.bucket, c.customer_id, c.subscription_id, c.price_version_id, c.period_start,
-           (h.properties -> c.position ->> 1)::numeric AS quantity,
+           (h.properties -> c.position ->> 1)::numeric - coalesce(c.covered, 0) AS quantity,
            (h.properties -> c.position ->> 2)::numeric AS stated,
            CASE WHEN m.aggregation = 'LATEST' THEN h.timestamp END AS at,
            CASE WHEN m.aggregation = 'LATEST' THEN h.idempotency_key END AS key,
@@ -94,7 +94,7 @@ def _differing_counters() -> Iterator[str]:
             if counter is not None:
                 yield from _compare(counter, accumulator)
             counter, accumulator = stands, _NOTHING
-        if quantity is not None:  # null: nothing was used, or events_charged names the event that lacks it
+        if quantity:  # null: nothing was used, or events_charged names the event that lacks it; 0: grants gave it all
             usage = rating.Usage(quantity, stated, at, key or "", said if said is None else _notes(said))
             with suppress(rating.Unratable):  # then the counter will differ
                 accumulator = rating.accumulate(
