@@ -13,7 +13,7 @@ from uuid import UUID
 from django.db import transaction
 from django.db.models import Exists, OuterRef, QuerySet
 
-from billing import money, plans, prices, rating, taxes
+from billing import followers, money, plans, prices, rating, taxes
 from billing.models import Fee, PaymentTerm, Price, PriceVersion, Subscription
 from billing.plans import CADENCES, ONE_TIME
 from billing.prices import Adjusted, ChargeModel, Percentage, Standard
@@ -42,6 +42,8 @@ class NewPrice:
     metric_id: UUID | None = None
     fee_id: UUID | None = None
     billing_cadence: str | None = None  # None follows the plan
+    feature_id: UUID | None = None  # that it includes, by this template
+    entitlement_template: Any = None
 
 
 # --- fees ------------------------------------------------------------------------------------------------
@@ -186,25 +188,26 @@ def create_price(*, merchant_id: UUID, new: NewPrice, actor: Actor, now: datetim
     """Price a metric or a fee.
 
     Raises:
-        NotFound: the merchant has no such metric or fee.
-        ValidationFailed: model, properties, term or cadence do not fit.
-        Unprocessable: the model makes no sense for this metric.
+        NotFound: the merchant has no such metric, fee or feature.
+        ValidationFailed: model, properties, term, cadence or template do not fit.
+        Unprocessable: the model makes no sense for this metric, or the feature belongs to something else.
     """
-    metric = None
+    metric, product_id = None, None
     with transaction.atomic():
         if new.metric_id is not None and new.fee_id is None:
             metric = metrics.get(merchant_id=merchant_id, metric_id=new.metric_id)
+            product_id = metric.product_id
         elif new.fee_id is not None and new.metric_id is None:
-            _lock_fee(merchant_id, new.fee_id)  # it may be deleted at this moment
+            product_id = _lock_fee(merchant_id, new.fee_id).product_id  # it may be deleted at this moment
         else:
             message = "A price needs a billableMetricId or a feeId, and not both."
             raise ValidationFailed(message, field="billableMetricId", code="METRIC_OR_FEE")
-        terms = _terms(new, metric)
+        terms = _terms(new, metric) | _included(new, merchant_id, product_id, metric)
         price = Price.objects.create(
             merchant_id=merchant_id, billable_metric_id=new.metric_id, fee_id=new.fee_id, created_at=now, updated_at=now
         )
         version = PriceVersion.objects.create(price=price, number=1, created_at=now, **terms)
-        _record(price, "price.created", actor, now, **terms)
+        _record(price, "price.created", actor, now, **_audited(terms))
     return version
 
 
@@ -223,7 +226,7 @@ def update_price(
     with transaction.atomic():
         price = _lock_price(merchant_id, price_id)
         version = get_price(merchant_id=merchant_id, price_id=price_id)
-        before = {name: getattr(version, name) for name in _TERMS}
+        before = {name: getattr(version, name) for name in (*_TERMS, *_INCLUDED)}
         what = {"metric_id": price.billable_metric_id, "fee_id": price.fee_id}
         wanted = NewPrice(**what | before | changes)
         if {"metric_id": wanted.metric_id, "fee_id": wanted.fee_id} != what:
@@ -232,13 +235,18 @@ def update_price(
             message = "A price stays with its metric; make a new price for another one."
             raise ValidationFailed(message, field="billableMetricId", code="PRICE_STAYS")
         terms = _terms(wanted, price.billable_metric)
+        if _INCLUDED.isdisjoint(changes):
+            terms |= {name: before[name] for name in _INCLUDED}
+        else:
+            product_id = (price.billable_metric or price.fee).product_id  # type: ignore[union-attr]
+            terms |= _included(wanted, merchant_id, product_id, price.billable_metric)
         if terms == before:
             return version
         replacement = PriceVersion.objects.create(price=price, number=version.number + 1, created_at=now, **terms)
         price.updated_at = now
         price.save(update_fields=["updated_at"])
         plans.follow(price_id=price.id, replacement=replacement, actor=actor, now=now)
-        _record(price, "price.revised", actor, now, before=before, after=terms)
+        _record(price, "price.revised", actor, now, before=_audited(before), after=_audited(terms))
     return replacement
 
 
@@ -260,6 +268,7 @@ def delete_price(*, merchant_id: UUID, price_id: UUID, actor: Actor, now: dateti
 
 
 _TERMS = ("display_name", "model", "properties", "payment_term", "billing_cadence")
+_INCLUDED = frozenset({"feature_id", "entitlement_template"})
 
 
 def _terms(new: NewPrice, metric: BillableMetric | None) -> dict[str, Any]:
@@ -286,6 +295,22 @@ def _terms(new: NewPrice, metric: BillableMetric | None) -> dict[str, Any]:
         "payment_term": new.payment_term,
         "billing_cadence": new.billing_cadence,
     }
+
+
+def _included(
+    new: NewPrice, merchant_id: UUID, product_id: UUID | None, metric: BillableMetric | None
+) -> dict[str, Any]:
+    """Check the feature that a price includes, and return it as it is stored."""
+    if new.feature_id is None or product_id is None:
+        return dict.fromkeys(_INCLUDED)
+    template = followers.include(
+        merchant_id=merchant_id,
+        product_id=product_id,
+        metric=metric,
+        feature_id=new.feature_id,
+        template=new.entitlement_template,
+    )
+    return {"feature_id": new.feature_id, "entitlement_template": template}
 
 
 def _check_fee_model(model: ChargeModel) -> None:
@@ -319,6 +344,12 @@ def _lock_price(merchant_id: UUID, price_id: UUID) -> Price:
     if price is None:
         raise NotFound("There is no such price.")
     return price
+
+
+def _audited(terms: dict[str, Any]) -> dict[str, Any]:
+    """Write the terms of a price for the audit log."""
+    feature_id = terms["feature_id"]
+    return terms | {"feature_id": None if feature_id is None else ids.text("feat", feature_id)}
 
 
 def _record(price: Price, action: str, actor: Actor, now: datetime, **changes: Any) -> None:

@@ -76,3 +76,60 @@ class RedirectUrlField(StrictField):
             message = f"{name} must be an absolute https URL."
             raise ValidationFailed(message, field=name, code="INVALID_URL")
         return url
+
+
+_UNITS = {"type": "number", "minimum": 0, "example": 1000}
+# What a feature's entitlements allow; also of those that are issued by themselves.
+TEMPLATE: dict[str, Any] = {
+    "description": "What the entitlement allows: nothing more for a boolean feature, a `config` for a static one.",
+    "oneOf": [
+        {"title": "boolean", "type": "object", "properties": {"type": {"type": "string", "enum": ["boolean"]}}},
+        {
+            "title": "static",
+            "type": "object",
+            "required": ["config"],
+            "properties": {
+                "type": {"type": "string", "enum": ["static"]},
+                "config": {"type": "object", "additionalProperties": True, "example": {"seats": 5}},
+            },
+        },
+        {
+            "title": "metered",
+            "type": "object",
+            "required": ["usagePeriod"],
+            "properties": {
+                "type": {"type": "string", "enum": ["metered"]},
+                "usagePeriod": {
+                    "type": "object",
+                    "required": ["interval"],
+                    "properties": {
+                        "interval": {"type": "string", "example": "P1M"},
+                        "anchor": {"type": "string", "format": "date-time"},
+                    },
+                },
+                "issueAfterReset": {**_UNITS, "description": "Units granted at the start and after each reset."},
+                "issueAfterResetPriority": {"type": "integer", "minimum": 0, "maximum": 255, "default": 1},
+                "isSoftLimit": {
+                    "type": "boolean",
+                    "default": False,
+                    "description": "Whether use goes on, at its price, when nothing is left; else it is refused.",
+                },
+                "preserveOverageAtReset": {"type": "boolean", "default": False},
+                "resetMaxRollover": {
+                    **_UNITS,
+                    "description": "The most that is kept of them at a reset.",
+                    "default": 0,
+                },
+                "resetMinRollover": {**_UNITS, "description": "The least that is kept.", "default": 0},
+            },
+        },
+    ],
+}
+
+
+@extend_schema_field(TEMPLATE)
+class TemplateField(StrictField):
+    """What an entitlement to a feature allows; it can only be read once the feature is known."""
+
+    def read(self, value: Any, name: str) -> Any:
+        return value

@@ -13,7 +13,7 @@ from typing import Any
 from django.db import transaction
 from django.db.models import Exists, OuterRef
 
-from billing import fees, invoicing, money, plans, subscription_reads, upfront, wallets
+from billing import fees, followers, invoicing, money, plans, subscription_reads, upfront, wallets
 from billing.models import Plan, PlanVersion, Subscription
 from billing.upfront import NOTHING_DUE, Due
 from customers import books, registry
@@ -231,6 +231,7 @@ def _start(subscription: Subscription, now: datetime) -> None:
     subscription.save(update_fields=["status", "period_start", "period_end", "payment_expires_at", "updated_at"])
     invoicing.open_first(subscription, now)
     fees.charge_due(subscription, now)
+    followers.started(subscription, now)
 
 
 def _move(subscription: Subscription, to: Status) -> None:
@@ -320,6 +321,7 @@ def _end(subscription: Subscription, *, at: datetime, reason: str, by: str, now:
     )
     if was_active:
         invoicing.close_final(subscription, now)
+        followers.ended(subscription, now)
 
 
 def _end_if_due(subscription: Subscription, now: datetime) -> bool:

@@ -10,6 +10,7 @@ from charging.book import (
     Charge,
     Correction,
     Counter,
+    Entitlement,
     Event,
     Refund,
     Reservation,
@@ -19,6 +20,7 @@ from charging.book import (
     Writes,
 )
 from charging.commands import MeterEvent
+from entitlements import burning
 
 Books = dict[bytes, Book]
 Row = Any  # a tuple of what the statement selects
@@ -29,7 +31,7 @@ EVENT_COLUMNS = 13  # of reading.EVENT
 def add_subscription(books: Books, row: Row, writes: Writes) -> None:
     """Open a customer's book, and put one live subscription and its two pots into it, if there is one."""
     clock, customer_id, merchant_id, tax_rates, test_clock, closed_at, *row = row
-    version, fee_rate, usage_since, due, *of_subscription = row
+    version, fee_rate, usage_since, due, entitled, *of_subscription = row
     book = books.get(customer_id)
     if book is None:
         book = books[customer_id] = Book(
@@ -44,6 +46,8 @@ def add_subscription(books: Books, row: Row, writes: Writes) -> None:
             due=due or (),
             budget_version=version,
         )
+        if entitled:
+            book.entitlements = [_entitlement(*facts) for facts in entitled]
     if of_subscription[0] is None:
         return
     (
@@ -92,6 +96,10 @@ def add_subscription(books: Books, row: Row, writes: Writes) -> None:
             tax_exempt,
         )
     )
+
+
+def _entitlement(entitlement_id: str, feature_key: str, metric_id: str, seq: int, state: str) -> Entitlement:
+    return Entitlement(bytes.fromhex(entitlement_id), feature_key, bytes.fromhex(metric_id), seq, burning.decode(state))
 
 
 def _wallet(
@@ -151,7 +159,7 @@ def add_tally(books: Books, row: Row, writes: Writes) -> None:
 def add_reservation(books: Books, row: Row, writes: Writes) -> Reservation:
     """Put a reservation, and the pot that funds it, into its book; one that is there already is the one."""
     customer_id, reservation_id = row[0], row[1]
-    add_wallet(books, (customer_id, *row[23:]), writes)
+    add_wallet(books, (customer_id, *row[24:]), writes)
     book = books[customer_id]
     if (known := book.reservations.get(reservation_id)) is not None:
         return known
@@ -177,7 +185,8 @@ def add_reservation(books: Books, row: Row, writes: Writes) -> Reservation:
         closed_at,
         metadata,
         earmarks,
-    ) = row[2:23]
+        units,
+    ) = row[2:24]
     reservation = book.reservations[reservation_id] = Reservation(
         reservation_id,
         merchant_id,
@@ -202,6 +211,7 @@ def add_reservation(books: Books, row: Row, writes: Writes) -> Reservation:
         metadata,
         earmarks,
         stored=True,
+        units=units,
     )
     return reservation
 
@@ -333,6 +343,7 @@ def add_charge(books: Books, row: Row, writes: Writes) -> None:
         fee,
         captured,
         created_at,
+        covered,
     ) = row
     charge = Charge(
         customer_id,
@@ -353,5 +364,6 @@ def add_charge(books: Books, row: Row, writes: Writes) -> None:
         int(fee),
         int(captured),
         created_at,
+        covered,
     )
     books[customer_id].charges_of.setdefault(source_id, []).append(charge)

@@ -14,6 +14,7 @@ import msgspec
 from billing.prices import PlanVersion
 from billing.rating import Accumulator, Totals, Usage
 from charging.commands import MeterEvent
+from entitlements.burning import Allowance, Draws
 from metering import periods
 
 
@@ -151,6 +152,8 @@ class Reservation(msgspec.Struct, gc=False):
     earmarks: dict[str, str] | None = None  # budget id -> the units it still holds there, in billionths
     stored: bool = False
     changed: bool = False
+    units: str | None = None  # what it holds of grants: JSON of a list of charging.units.Held
+    units_changed: bool = False
 
     @property
     def open(self) -> bool:
@@ -159,6 +162,32 @@ class Reservation(msgspec.Struct, gc=False):
     def metric_ids(self) -> set[bytes]:
         """Name the metrics it may be used for."""
         return {bytes.fromhex(line[0]) for line in self.lines}
+
+
+class Entitlement(msgspec.Struct, gc=False):
+    """A metered entitlement, and what its grants have left after ``seq`` movements."""
+
+    id: bytes
+    feature_key: str
+    metric_id: bytes
+    seq: int
+    allowance: Allowance
+    changed: bool = False
+
+
+class Movement(msgspec.Struct, frozen=True, gc=False):
+    """One change of an entitlement's units; ``entitlements.models.Movement`` says what its parts mean."""
+
+    customer_id: bytes
+    entitlement_id: bytes
+    seq: int
+    kind: str
+    source_id: bytes
+    position: int
+    units: Decimal
+    draws: Draws
+    period_start: datetime
+    created_at: datetime
 
 
 class Event(msgspec.Struct, gc=False):
@@ -204,6 +233,7 @@ class Charge(msgspec.Struct, gc=False):
     fee: int
     captured: int
     created_at: datetime
+    covered: Decimal | None = None  # the part of the quantity that grants gave
 
 
 class Refund(msgspec.Struct, gc=False):
@@ -249,6 +279,7 @@ class Writes:
         self.charges: list[Charge] = []
         self.refunds: list[Refund] = []
         self.corrections: list[Correction] = []
+        self.movements: list[Movement] = []
         self.unsettled: list[tuple[bytes, bytes, datetime]] = []  # wallet, customer, since
 
 
@@ -275,9 +306,11 @@ class Book:
         "counters",
         "customer_id",
         "due",
+        "entitlements",
         "events",
         "fee_rate",
         "merchant_id",
+        "movements",
         "now",
         "products",
         "refunds",
@@ -322,6 +355,8 @@ class Book:
         self.tallies: dict[TallyKey, Tally] = {}
         self.tallies_sought: Container[TallyKey] = ()  # of which those that are not here have not been used
         self.products: Mapping[bytes, bytes] = {}  # by metric, where a budget is for one product
+        self.entitlements: list[Entitlement] = []  # the metered ones, at most one for each metric
+        self.movements: dict[bytes, list[Movement]] = {}  # of use, by the event or correction that took the units
         self.wallets: dict[bytes, Wallet] = {}
         self.subscriptions: list[Subscription] = []
         self.counters: dict[CounterKey, Counter] = {}

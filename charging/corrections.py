@@ -3,7 +3,8 @@
 What was recorded stays as it was: a correction stands beside it and says what holds from then on. The counters become
 what they would be had the event said so from the start, and the difference is charged: whatever the order of events and
 corrections, the same facts come to the same money. A correction may cost something, as one does that leaves too little
-for a cheaper tier. It is never refused for want of funds: what the prepaid pot cannot pay is owed.
+for a cheaper tier. It is never refused for want of funds: what the prepaid pot cannot pay is owed. Units that grants
+gave go back to them; what was charged meanwhile, because they did not have these, stays charged.
 """
 
 from collections.abc import Sequence
@@ -15,7 +16,7 @@ import msgspec
 
 from billing import rating
 from billing.prices import PlanVersion, PriceVersion
-from charging import limits, usage
+from charging import limits, units, usage
 from charging.book import Book, Catalogue, Charge, Correction, CounterKey, Event, Subscription, Wallet
 from charging.commands import Correct, Property
 from charging.outcomes import Done
@@ -141,8 +142,11 @@ def _charge_difference(
     """Move every counter that the event moved, and post one charge for each property put in or taken out."""
     subscription, plan = _agreement(book, catalogue, event)
     latest: dict[CounterKey, usage.Rated] = {}
-    out = _take_out(book, catalogue, terms_in(book, subscription, plan, old.timestamp), latest, event, old)
-    put = [] if new is None else _put_in(book, catalogue, subscription, plan, latest, event, new)
+    draft = units.draft_of(book)
+    out = _take_out(book, catalogue, terms_in(book, subscription, plan, old.timestamp), latest, event, old, draft)
+    put = [] if new is None else _put_in(book, catalogue, subscription, plan, latest, event, new, draft)
+    if draft is not None:
+        draft.carry_out(made.id)
     wallets = _wallets(book, subscription, [*out, *put])
     # Those put in come first, so that their places are those of the properties.
     places = {id(step): place for place, step in enumerate([*put, *out])}
@@ -152,6 +156,8 @@ def _charge_difference(
         post(book, wallets[step.rated.wallet.id], charge)
         charges.append(charge)
         made.net, made.tax, made.gross = made.net + charge.net, made.tax + charge.tax, made.gross + charge.gross
+    # Those of the properties first, for the next correction of the batch.
+    book.charges_of[made.id] = [*charges[len(out) :], *charges[: len(out)]]
     for rated in latest.values():
         usage.advance(book, rated)
     if book.budgets:
@@ -171,22 +177,41 @@ def _agreement(book: Book, catalogue: Catalogue, event: Event) -> tuple[Subscrip
 
 
 def _take_out(
-    book: Book, catalogue: Catalogue, terms: Terms, latest: dict[CounterKey, usage.Rated], event: Event, old: Said
+    book: Book,
+    catalogue: Catalogue,
+    terms: Terms,
+    latest: dict[CounterKey, usage.Rated],
+    event: Event,
+    old: Said,
+    draft: units.Draft | None,
 ) -> list[_Step]:
     steps = []
     recounted: set[CounterKey] = set()
+    source_id, charges = _held_by(book, event)
     for index, item in enumerate(_charged(old)):
         price = price_in(book, terms.plan, item.metric_id, index, catalogue)
         key, counter, accumulator, charged = usage.stand(book, terms, price, latest)
-        if key not in recounted:  # counted again, it is without all of the event's uses
-            left = rating.retract(price.model, accumulator, _use(event, old, item), price.aggregation)
+        covered = charges[index].covered if index < len(charges) else None
+        if draft is not None:
+            draft.take_back(source_id, index)
+        # Counted again, it is without all of the event's uses; and it never saw what grants gave.
+        if key not in recounted and covered != item.quantity:
+            left = rating.retract(price.model, accumulator, _use(event, old, item, covered), price.aggregation)
             if left is None:
                 left = _recount(book, key, price, event)
                 recounted.add(key)
             accumulator = left
-        rated = latest[key] = usage.moved(book, terms, price, counter, accumulator, charged)
+        given = None if covered is None else -covered
+        rated = latest[key] = usage.moved(book, terms, price, counter, accumulator, charged, given)
         steps.append(_Step(rated, terms, item.metric_id, -item.quantity))
     return steps
+
+
+def _held_by(book: Book, event: Event) -> tuple[bytes, Sequence[Charge]]:
+    """Tell what holds of an event, itself or its last correction, and its charges in the order of its properties."""
+    latest = book.corrections.get(event.id)
+    source_id = event.id if latest is None else latest.id
+    return source_id, book.charges_of.get(source_id, ())
 
 
 def _put_in(
@@ -197,17 +222,23 @@ def _put_in(
     latest: dict[CounterKey, usage.Rated],
     event: Event,
     new: Said,
+    draft: units.Draft | None,
 ) -> list[_Step]:
     terms = terms_in(book, subscription, plan, new.timestamp)
     steps = []
     for index, item in enumerate(_charged(new)):
         price = price_in(book, terms.plan, item.metric_id, index, catalogue)
         key, counter, accumulator, charged = usage.stand(book, terms, price, latest)
-        try:
-            accumulator = rating.accumulate(price.model, accumulator, _use(event, new, item), price.aggregation)
-        except rating.Unratable as refusal:
-            raise unratable(refusal, f"properties.{index}", index) from None
-        rated = latest[key] = usage.moved(book, terms, price, counter, accumulator, charged)
+        covered = None
+        if draft is not None:
+            covered = draft.use(item.metric_id, item.quantity, new.timestamp, index, price.aggregation, refuses=False)
+        if covered != item.quantity:
+            use = _use(event, new, item, covered)
+            try:
+                accumulator = rating.accumulate(price.model, accumulator, use, price.aggregation)
+            except rating.Unratable as refusal:
+                raise unratable(refusal, f"properties.{index}", index) from None
+        rated = latest[key] = usage.moved(book, terms, price, counter, accumulator, charged, covered)
         steps.append(_Step(rated, terms, item.metric_id, item.quantity))
     return steps
 
@@ -216,9 +247,9 @@ def _charged(what: Said) -> list[Property]:
     return [item for item in what.properties if not item.metered]
 
 
-def _use(event: Event, what: Said, item: Property) -> rating.Usage:
+def _use(event: Event, what: Said, item: Property, covered: Decimal | None) -> rating.Usage:
     data = None if event.meter is None else event.meter.data
-    return usage.use_of(item, what.timestamp, event.key, what.metadata, data)
+    return usage.use_of(item, what.timestamp, event.key, what.metadata, data, covered)
 
 
 def _recount(book: Book, key: CounterKey, price: PriceVersion, event: Event) -> rating.Accumulator:
@@ -262,6 +293,7 @@ def _charge(book: Book, made: Correction, step: _Step, place: int, wallet: Walle
         due.fee,
         0,
         book.now,
+        step.rated.covered,
     )
 
 

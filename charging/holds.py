@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from billing import rating
 from billing.money import to_nanos
 from billing.prices import PriceVersion
-from charging import limits
+from charging import limits, units
 from charging.book import Book, Catalogue, Reservation
 from charging.commands import Extend, Release, Reserve, Resolve, plain
 from charging.outcomes import Done
@@ -37,6 +37,7 @@ def reserve(book: Book, command: Reserve, catalogue: Catalogue) -> Done:
     wallet = pot(book, terms.subscription, price_in(book, terms.plan, command.lines[0].metric_id, 0, catalogue))
     lines: list[list[object]] = []
     prices: list[PriceVersion] = []
+    draft = units.draft_of(book)
     total = 0
     for index, line in enumerate(command.lines):
         price = price_in(book, terms.plan, line.metric_id, index, catalogue)
@@ -47,7 +48,7 @@ def reserve(book: Book, command: Reserve, catalogue: Catalogue) -> Done:
                 details={"index": index},
             )
         prices.append(price)
-        amount = _hold(book, terms, price, command, index)
+        amount = _hold(book, terms, price, command, index, draft)
         lines.append([line.metric_id.hex(), plain(line.quantity), plain(line.price), amount])
         total += amount
     afford(wallet, total)
@@ -80,6 +81,8 @@ def reserve(book: Book, command: Reserve, catalogue: Catalogue) -> Done:
         changed=True,
     )
     limits.apply(book, moves, reservation)
+    if draft is not None:
+        draft.carry_out(command.id, reservation)
     book.reservations[reservation.id] = reservation
     if command.key is not None:
         book.reserved[command.key] = reservation
@@ -94,18 +97,25 @@ def _room(book: Book, command: Reserve, terms: Terms, held: Sequence[Sequence[An
     return limits.room_for_hold(book, command.metadata, terms.plan.currency, uses)
 
 
-def _hold(book: Book, terms: Terms, price: PriceVersion, command: Reserve, index: int) -> int:
-    """The most that one line may come to cost, tax included, in nanos."""
+def _hold(
+    book: Book, terms: Terms, price: PriceVersion, command: Reserve, index: int, draft: units.Draft | None
+) -> int:
+    """The most that one line may come to cost beyond the units that it holds of grants, tax included, in nanos."""
     line = command.lines[index]
     if line.quantity is None:
         return to_nanos(line.amount or Decimal(0))
+    quantity, uses = line.quantity, command.max_uses
+    if draft is not None:
+        quantity, uses = draft.hold(line.metric_id, quantity, uses, index, price.aggregation)
+        if not quantity:
+            return 0
     try:
         most = rating.ceiling_gross(
             price.model,
-            rating.Usage(line.quantity, line.price),
+            rating.Usage(quantity, line.price),
             _highest_tax_rate(book, terms, price),
             terms.plan.tax_behavior,
-            command.max_uses,
+            uses,
             price.aggregation,
         )
     except rating.Unratable as refusal:
@@ -149,6 +159,8 @@ def _close(book: Book, reservation: Reservation, state: str, at: datetime) -> No
     """Give back what is still held, and resolve the reservation for good."""
     if book.budgets:
         limits.give_back(book, reservation)
+    if reservation.units is not None:
+        units.give_back(book, reservation)
     wallet = book.wallets[reservation.wallet_id]
     wallet.held -= reservation.held
     wallet.changed = True

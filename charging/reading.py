@@ -14,7 +14,7 @@ from charging.commands import Refund as RefundUsage
 
 # uuid_send gives the same 16 bytes as a bytea, which psycopg reads without calling back into Python.
 # One row for each live subscription, or one with nulls: the clock, the book, the open reservations that are due, the
-# subscription and its two pots.
+# subscription and its two pots; of who has metered entitlements, these as well.
 _BOOKS = Statement(
     """
 SELECT clock_timestamp(), uuid_send(book.customer_id), uuid_send(book.merchant_id), book.tax_rates, book.test_clock,
@@ -22,6 +22,14 @@ SELECT clock_timestamp(), uuid_send(book.customer_id), uuid_send(book.merchant_i
        (SELECT array_agg(r.id) FROM entitlements_reservation AS r
         WHERE r.bucket = book.bucket AND r.customer_id = book.customer_id AND r.state = 'open'
         AND r.expires_at <= coalesce(book.test_clock, statement_timestamp())),
+       CASE WHEN book.is_entitled THEN
+           (SELECT json_agg(json_build_array(
+                       encode(uuid_send(e.id), 'hex'), f.key, encode(uuid_send(e.metric_id), 'hex'), e.seq, e.state))
+            FROM entitlements_entitlement AS e
+            JOIN entitlements_feature AS f ON f.id = e.feature_id
+            WHERE e.bucket = book.bucket AND e.customer_id = book.customer_id AND e.status = 'active'
+            AND e.metric_id IS NOT NULL)
+       END,
        uuid_send(s.id), uuid_send(s.plan_version_id), s.status, s.timezone, s.started_at, s.ending_at,
        s.period_start, s.period_end, uuid_send(s.invoice_id), uuid_send(s.next_invoice_id), s.tax_exempt,
        uuid_send(p.id), p.currency, p.balance, p.spent, p.held, p.charge_seq, p.settled_seq,
@@ -69,7 +77,7 @@ JOIN billing_counter AS counter
 _RESERVATION = """
        r.customer_id, r.id, r.merchant_id, r.subscription_id, r.plan_version_id, r.wallet_id, r.idempotency_key,
        r.fingerprint, r.lines, r.state, r.granted, r.captured, r.released, r.held, r.max_uses, r.used_count,
-       r.region, r.created_at, r.expires_at, r.ttl_seconds, r.closed_at, r.metadata, r.earmarks,
+       r.region, r.created_at, r.expires_at, r.ttl_seconds, r.closed_at, r.metadata, r.earmarks, r.units,
        w.id, w.currency, w.kind, w.balance, w.spent, w.held, w.credit_limit, w.charge_seq, w.settled_seq"""
 _ITS_WALLET = """
 JOIN billing_wallet AS w ON w.bucket = r.bucket AND w.customer_id = r.customer_id AND w.id = r.wallet_id"""
@@ -148,7 +156,8 @@ CHARGES = Statement(
     """
 SELECT charge.customer_id, charge.source_id, charge.position, charge.kind, charge.wallet_id, charge.seq,
        charge.subscription_id, charge.price_version_id, charge.metric_id, charge.invoice_id, charge.period_start,
-       charge.quantity, charge.net, charge.tax, charge.gross, charge.fee, charge.captured, charge.created_at
+       charge.quantity, charge.net, charge.tax, charge.gross, charge.fee, charge.captured, charge.created_at,
+       charge.covered
 FROM unnest(?, ?) AS wanted (bucket, id)
 JOIN billing_charge AS charge ON charge.bucket = wanted.bucket AND charge.source_id = wanted.id
 ORDER BY charge.source_id, charge.position""",

@@ -8,7 +8,7 @@ from billing.rating import Usage
 from charging import assembly, corrections, reading
 from charging.arrays import Array, Smallints, Texts, Times, Uuids
 from charging.assembly import EVENT_COLUMNS, Books, Row
-from charging.book import Book, Catalogue, Writes
+from charging.book import Book, Catalogue, Movement, Writes
 from charging.channel import Channel, Statement, Steps
 from charging.commands import Command, Correct
 from charging.corrections import Recount
@@ -75,6 +75,20 @@ ORDER BY h.event_id, p.number""",
 )
 
 
+# What grants gave to events and corrections.
+_MOVEMENTS = Statement(
+    """
+SELECT m.customer_id, m.entitlement_id, m.seq, m.kind, m.source_id, m.position, m.units, m.draws, m.period_start,
+       m.created_at
+FROM unnest(?, ?) AS wanted (bucket, id)
+JOIN entitlements_movement AS m ON m.bucket = wanted.bucket AND m.source_id = wanted.id
+WHERE m.kind = 'used'
+ORDER BY m.source_id, m.entitlement_id, m.seq""",
+    Smallints,
+    Uuids,
+)
+
+
 def questions(commands: Sequence[Command]) -> list[Question]:
     """List what to ask along with the books; nothing, where nothing is to be corrected."""
     wanted = [command for command in commands if isinstance(command, Correct)]
@@ -92,19 +106,31 @@ def questions(commands: Sequence[Command]) -> list[Question]:
 
 
 def more_questions(books: Books, commands: Sequence[Command]) -> list[Question]:
-    """List what the events themselves give reason to ask: their counters, and the reservations they drew from."""
+    """List what the events themselves give reason to ask.
+
+    That is their counters, the reservations they drew from, what their last corrections charged, and what grants gave.
+    """
     since: dict[bytes, list[datetime]] = {}
-    drawn = []
+    drawn, corrected, covered = [], [], []
     for command in commands:
         book = books.get(command.customer_id)
         if not isinstance(command, Correct) or book is None or command.event_id not in book.events:
             continue
         event = book.events[command.event_id]
-        holds = corrections.said(event, book.corrections.get(event.id)).timestamp
+        latest = book.corrections.get(event.id)
+        if latest is not None:
+            corrected.append(latest.id)
+        if book.entitlements:
+            covered.append(event.id if latest is None else latest.id)
+        holds = corrections.said(event, latest).timestamp
         since.setdefault(book.customer_id, []).append(min(holds, command.timestamp or holds))
         if event.reservation_id is not None:
             drawn.append(event.reservation_id)
     asked = [reading.named(drawn)] if drawn else []
+    if corrected:
+        asked.append(Question(CHARGES, reading.keys_of(corrected), assembly.add_charge))
+    if covered:
+        asked.append(Question(_MOVEMENTS, reading.keys_of(covered), _add_movement))
     if since:
         times = Times([min(each) for each in since.values()])
         asked.append(Question(COUNTERS, [*reading.keys_of(list(since)), times], assembly.add_counter))
@@ -155,6 +181,14 @@ def _add_corrected(books: Books, row: Row, writes: Writes) -> None:
     made = assembly.correction_of(of_correction, book.events.setdefault(event.id, event))
     made.net, made.tax, made.gross = int(net), int(tax), int(gross)
     book.corrected[str(made.key)] = made
+
+
+def _add_movement(books: Books, row: Row, writes: Writes) -> None:
+    customer_id, entitlement_id, seq, kind, source_id, position, units, draws, start, created_at = row
+    if (book := books.get(customer_id)) is not None:
+        given = [(grant_id, Decimal(part)) for grant_id, part in draws]
+        made = Movement(customer_id, entitlement_id, seq, kind, source_id, position, units, given, start, created_at)
+        book.movements.setdefault(source_id, []).append(made)
 
 
 def _add_use(books: Books, row: Row, writes: Writes) -> None:

@@ -45,6 +45,7 @@ def refund(book: Book, command: RefundUsage) -> Done:
             -charge.fee,
             0,
             book.now,
+            None if charge.covered is None else -charge.covered,
         )
         post(book, wallet, returned)
     book.writes.refunds.append(made)

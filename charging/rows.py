@@ -127,10 +127,10 @@ def events(recorded: Sequence[Event]) -> Rows:
 
 
 def charges(made: Sequence[Charge]) -> Rows:
-    """Rows of lane_charge."""
+    """Rows of lane_charge_2."""
     return Rows(
-        "lane_charge",
-        19,
+        "lane_charge_2",
+        20,
         [
             b"".join(
                 (
@@ -159,6 +159,7 @@ def charges(made: Sequence[Charge]) -> Rows:
                     _number(c.fee),
                     _number(c.captured),
                     _known_time(c.created_at),
+                    _NO_TEXT if c.covered is None else _number(c.covered),
                 )
             )
             for c in made

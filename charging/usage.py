@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -9,7 +10,7 @@ import msgspec
 from billing import rating
 from billing.money import from_nanos
 from billing.prices import PriceVersion
-from charging import holds, limits
+from charging import holds, limits, units
 from charging.book import Book, Catalogue, Charge, Counter, CounterKey, Event, Reservation, Wallet
 from charging.commands import Property, RecordUsage, plain
 from charging.outcomes import Done
@@ -32,6 +33,7 @@ class Rated(msgspec.Struct, frozen=True, gc=False):
     due: rating.Totals
     price: PriceVersion
     wallet: Wallet
+    covered: Decimal | None = None  # of the quantity, by grants
 
 
 def record(book: Book, command: RecordUsage, catalogue: Catalogue) -> Done:
@@ -69,12 +71,15 @@ def charge(
     book: Book, command: RecordUsage, terms: Terms, catalogue: Catalogue, reservation: Reservation | None = None
 ) -> Event:
     """Rate and charge every property, or none; raises ServiceError."""
-    rated = _rate(book, command, terms, catalogue, reservation)
+    draft = units.draft_of(book, reservation)
+    rated = _rate(book, command, terms, catalogue, reservation, draft)
     captured = _check_funds(rated, reservation)
     if book.budgets:
         uses = [limits.Use(used.metric_id, used.quantity, item.due.gross) for item, used in _pairs(rated, command)]
         moves = limits.room_for_use(book, command.metadata, terms.plan.currency, uses, reservation, captured)
         limits.apply(book, moves, reservation)
+    if draft is not None:
+        draft.carry_out(command.id)
     return _apply(book, command, terms, rated, reservation, captured)
 
 
@@ -119,36 +124,56 @@ def lines(properties: Iterable[Property], *, metered: bool = False) -> list[list
 
 
 def _rate(
-    book: Book, command: RecordUsage, terms: Terms, catalogue: Catalogue, reservation: Reservation | None
+    book: Book,
+    command: RecordUsage,
+    terms: Terms,
+    catalogue: Catalogue,
+    reservation: Reservation | None,
+    draft: units.Draft | None,
 ) -> list[Rated]:
-    """Rate every property on top of the ones before it, touching no counter yet."""
-    covered = None if reservation is None else reservation.metric_ids()
+    """Rate every property on top of the ones before it, less what grants cover, touching no counter yet."""
+    reserved = None if reservation is None else reservation.metric_ids()
     data = None if command.metering is None else command.metering.event.data
     latest: dict[CounterKey, Rated] = {}
     rated: list[Rated] = []
     for index, item in enumerate(command.properties):
         price = price_in(book, terms.plan, item.metric_id, index, catalogue)
-        if covered is not None and item.metric_id not in covered:
+        if reserved is not None and item.metric_id not in reserved:
             raise Unprocessable(
                 "The reservation does not cover this metric.",
                 code="METRIC_NOT_RESERVED",
                 details={"index": index, "field": f"properties.{index}.billableMetricId"},
             )
         key, counter, accumulator, charged = stand(book, terms, price, latest)
-        use = use_of(item, command.timestamp, command.key, command.metadata, data)
-        try:
-            accumulator = rating.accumulate(price.model, accumulator, use, price.aggregation)
-        except rating.Unratable as refusal:
-            raise unratable(refusal, f"properties.{index}", index) from None
-        latest[key] = moved(book, terms, price, counter, accumulator, charged)
+        covered = None
+        if draft is not None:
+            covered = draft.use(item.metric_id, item.quantity, command.timestamp, index, price.aggregation)
+        if covered is None or covered < item.quantity:
+            use = use_of(item, command.timestamp, command.key, command.metadata, data, covered)
+            try:
+                accumulator = rating.accumulate(price.model, accumulator, use, price.aggregation)
+            except rating.Unratable as refusal:
+                raise unratable(refusal, f"properties.{index}", index) from None
+        latest[key] = moved(book, terms, price, counter, accumulator, charged, covered)
         rated.append(latest[key])
     return rated
 
 
-def use_of(item: Property, at: datetime, key: str, metadata: dict[str, str] | None, data: Any = None) -> rating.Usage:
-    """Write a property as what is rated; a meter event's groups are dimensions beside its notes, and it has data."""
+def use_of(
+    item: Property,
+    at: datetime,
+    key: str,
+    metadata: dict[str, str] | None,
+    data: Any = None,
+    covered: Decimal | None = None,
+) -> rating.Usage:
+    """Write a property as what is rated, without what grants cover of it.
+
+    A meter event's groups are dimensions beside its notes, and it has data.
+    """
     said = metadata if item.groups is None else {**(metadata or {}), **item.groups}
-    return rating.Usage(item.quantity, item.price, at, key, said, data)
+    quantity = item.quantity if covered is None else item.quantity - covered
+    return rating.Usage(quantity, item.price, at, key, said, data)
 
 
 def stand(
@@ -170,13 +195,14 @@ def moved(
     counter: Counter,
     accumulator: rating.Accumulator,
     charged: rating.Totals,
+    covered: Decimal | None = None,
 ) -> Rated:
     """Rate what a counter comes to, and tell the difference to what was charged."""
     totals = rating.totals(
         rating.total(price.model, accumulator), counter.tax_rate, terms.plan.tax_behavior, counter.fee_rate
     )
     due = rating.difference(totals, charged)
-    return Rated(counter, accumulator, totals, due, price, pot(book, terms.subscription, price))
+    return Rated(counter, accumulator, totals, due, price, pot(book, terms.subscription, price), covered)
 
 
 def advance(book: Book, rated: Rated) -> None:
@@ -274,6 +300,7 @@ def _apply(
                 due.fee,
                 part,
                 book.now,
+                item.covered,
             ),
         )
         event.net += due.net

@@ -7,9 +7,10 @@ import msgspec
 
 from charging import rows
 from charging.arrays import Array, Smallints, Texts, Times, Uuids
-from charging.book import Book, Correction, Counter, Event, Refund, Writes
+from charging.book import Book, Correction, Counter, Event, Movement, Refund, Writes
 from charging.channel import Channel, Statement
 from charging.commands import MeterEvent
+from entitlements import burning
 
 _json = msgspec.json.Encoder().encode
 
@@ -33,11 +34,12 @@ CROSS JOIN LATERAL json_to_record(line.event::json) AS new (bucket smallint, cus
 
 _CHARGES = Statement("""
 INSERT INTO billing_charge (bucket, customer_id, source_id, position, kind, wallet_id, seq, subscription_id,
-    price_version_id, metric_id, invoice_id, period_start, quantity, net, tax, gross, fee, captured, created_at)
+    price_version_id, metric_id, invoice_id, period_start, quantity, net, tax, gross, fee, captured, created_at,
+    covered)
 SELECT bucket, customer_id, source_id, position, kind, wallet_id, seq, subscription_id, price_version_id, metric_id,
     invoice_id, period_start, quantity::numeric, net::numeric, tax::numeric, gross::numeric, fee::numeric,
-    captured::numeric, created_at
-FROM unnest(?::lane_charge[])""")
+    captured::numeric, created_at, covered::numeric
+FROM unnest(?::lane_charge_2[])""")
 
 _REFUNDS = Statement(
     """
@@ -126,6 +128,51 @@ FROM unnest(?::lane_tally[]) AS new
 WHERE counter.bucket = new.bucket AND counter.budget_id = new.budget_id AND counter.value = new.value""")
 
 
+_ENTITLEMENTS = Statement(
+    """
+UPDATE entitlements_entitlement AS e
+SET seq = new.seq::integer, state = new.state
+FROM unnest(?, ?, ?, ?) AS new (bucket, id, seq, state)
+WHERE e.bucket = new.bucket AND e.id = new.id""",
+    Smallints,
+    Uuids,
+    Texts,
+    Texts,
+)
+
+_MOVEMENTS = Statement(
+    """
+INSERT INTO entitlements_movement (bucket, customer_id, entitlement_id, seq, kind, source_id, position, units, draws,
+    period_start, created_at)
+SELECT bucket, customer_id, entitlement_id, seq::integer, kind, source_id, position, units::numeric, draws::jsonb,
+    period_start, created_at
+FROM unnest(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) AS new (bucket, customer_id, entitlement_id, seq, kind, source_id,
+    position, units, draws, period_start, created_at)""",
+    Smallints,
+    Uuids,
+    Uuids,
+    Texts,
+    Texts,
+    Uuids,
+    Smallints,
+    Texts,
+    Texts,
+    Times,
+    Times,
+)
+
+_UNITS_HELD = Statement(
+    """
+UPDATE entitlements_reservation AS r
+SET units = new.units
+FROM unnest(?, ?, ?) AS new (bucket, id, units)
+WHERE r.bucket = new.bucket AND r.id = new.id""",
+    Smallints,
+    Uuids,
+    Texts,
+)
+
+
 def say(channel: Channel, books: Sequence[Book], writes: Writes) -> None:
     """Queue the statements that write every change."""
     if writes.events:
@@ -146,6 +193,7 @@ def say(channel: Channel, books: Sequence[Book], writes: Writes) -> None:
     _say_counters(channel, books)
     _say_reservations(channel, books)
     _say_tallies(channel, [book for book in books if book.budgets])
+    _say_units(channel, books, writes)
 
 
 def _say_counters(channel: Channel, books: Sequence[Book]) -> None:
@@ -220,6 +268,34 @@ def _correction(made: Correction) -> bytes:
             "created_at": made.created_at,
         }
     )
+
+
+def _say_units(channel: Channel, books: Sequence[Book], writes: Writes) -> None:
+    if changed := [each for book in books for each in book.entitlements if each.changed]:
+        keys = [each.id for each in changed]
+        states = Texts([burning.encode(each.allowance) for each in changed])
+        channel.say(_ENTITLEMENTS, [_buckets(keys), Uuids(keys), Texts([each.seq for each in changed]), states])
+    if writes.movements:
+        channel.say(_MOVEMENTS, _movements(writes.movements))
+    if held := [r for book in books for r in book.reservations.values() if r.units_changed]:
+        keys = [each.id for each in held]
+        channel.say(_UNITS_HELD, [_buckets(keys), Uuids(keys), Texts([each.units for each in held])])
+
+
+def _movements(made: Sequence[Movement]) -> list[Array]:
+    return [
+        _buckets([m.entitlement_id for m in made]),
+        Uuids([m.customer_id for m in made]),
+        Uuids([m.entitlement_id for m in made]),
+        Texts([m.seq for m in made]),
+        Texts([m.kind for m in made]),
+        Uuids([m.source_id for m in made]),
+        Smallints([m.position for m in made]),
+        Texts([m.units for m in made]),
+        Texts([_json(m.draws) for m in made]),
+        Times([m.period_start for m in made]),
+        Times([m.created_at for m in made]),
+    ]
 
 
 def _buckets(keys: Sequence[bytes]) -> Smallints:

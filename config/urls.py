@@ -26,6 +26,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("v0/", include(customers.api)),
     path("v0/", include(charging.api)),
     path("v0/", include(entitlements.api)),
+    path("v1/", include(entitlements.api.urlpatterns_v1)),
     path("v2/", include(billing.api.urlpatterns_v2)),
     re_path(rf"^(?:{'|'.join(sorted(errors.API_ROOTS))})(?:/|$)", errors.no_route),  # no organization has such a name
     path("theme", ui.views.set_theme, name="theme"),

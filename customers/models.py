@@ -87,3 +87,5 @@ class Book(models.Model):
     # 0 until the customer gets a budget, and another number with every change of one: whoever decides reads it with the
     # book, and asks for nothing more while it is 0 or known.
     budget_version = models.PositiveIntegerField(default=0)
+    # Whether the customer has metered entitlements: whoever decides reads them with the book, and nothing while not.
+    is_entitled = models.BooleanField(default=False)

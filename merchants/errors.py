@@ -107,6 +107,15 @@ class BudgetExceeded(ServiceError):
     message = "A budget leaves no room for this."
 
 
+class EntitlementExhausted(ServiceError):
+    """A hard limit: what grants have left of a feature does not cover this; ``details`` says how much there is."""
+
+    status = 402
+    error = "entitlement_exhausted"
+    code = "ENTITLEMENT_EXHAUSTED"
+    message = "What is left of this entitlement does not cover this."
+
+
 class Forbidden(ServiceError):
     """Who asks is known, but may not; ``reason`` is no_permission, insufficient_scope or not_member."""
 

@@ -12,6 +12,7 @@ RESOURCES = (
     "fees",
     "prices",
     "plans",
+    "features",
     "customers",
     "subscriptions",
     "usage",

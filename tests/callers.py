@@ -97,6 +97,37 @@ def price(seller: Caller, *, metric_id: str | None = None, fee_id: str | None = 
     return made(seller.post("/v0/prices", {**body, **members}))
 
 
+def feature(seller: Caller, product_id: str, **members: Any) -> dict[str, Any]:
+    """A feature that is on or off."""
+    body = {"merchantId": seller.merchant_id, "productId": product_id, "key": "sso", "name": "Single sign-on"}
+    return made(seller.post("/v0/features", {**body, **members}))
+
+
+def metered_feature(seller: Caller, product_id: str, metric_id: str, **members: Any) -> dict[str, Any]:
+    """A feature that meters a metric."""
+    named = {"key": "requests", "name": "Requests", "type": "metered", "billableMetricId": metric_id}
+    return feature(seller, product_id, **{**named, **members})
+
+
+def metered_template(amount: Any = 1000, **members: Any) -> dict[str, Any]:
+    """So many units a month, and no more."""
+    return {"type": "metered", "usagePeriod": {"interval": "P1M"}, "issueAfterReset": amount, **members}
+
+
+def entitle(
+    seller: Caller, customer_id: str, feature_id: str, template: dict[str, Any] | None = None, **members: Any
+) -> dict[str, Any]:
+    """An entitlement, by default to something on or off."""
+    body = {"customerId": customer_id, "featureId": feature_id, "template": template or {"type": "boolean"}}
+    return made(seller.post("/v1/entitlements", {**body, **members}))
+
+
+def grant(seller: Caller, entitlement_id: str, amount: Any = 500, **members: Any) -> dict[str, Any]:
+    """Units granted."""
+    body = {"amount": amount, "idempotencyKey": "grant-1", **members}
+    return made(seller.post(f"/v1/entitlements/{entitlement_id}/grants", body))
+
+
 def plan(seller: Caller, price_ids: list[str], **members: Any) -> dict[str, Any]:
     """A plan in dollars."""
     body = {"merchantId": seller.merchant_id, "name": "Pay as you go", "currency": "USD", "prices": price_ids}

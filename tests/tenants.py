@@ -94,6 +94,7 @@ def belongings(caller: Caller, url: str) -> Belongings:
     plan_id = callers.plan(caller, [price_id, flat_id])["id"]
     things = {"merchant": caller.merchant_id, "product": product_id, "metric": metric_id, "fee": fee_id}
     things |= {"price": price_id, "plan": plan_id} | buyer(caller, plan_id)
+    things |= _entitled(caller, product_id, things["customer"])
     made = Belongings(caller, things)
     things["reservation"] = send(url, made, RESERVE)["id"]
     things["event"] = send(url, made, USE)["id"]
@@ -105,6 +106,20 @@ def belongings(caller: Caller, url: str) -> Belongings:
     lines = send(url, made, Request("GET", "/v2/invoices/{invoice}/lineItems"))["lineItems"]
     things["line"] = lines[0]["id"]
     return made
+
+
+def _entitled(caller: Caller, product_id: str, customer_id: str) -> dict[str, str]:
+    """Make features, an entitlement to one of them, and a grant."""
+    metered_id = callers.metric(caller, product_id)["id"]
+    feature_id = callers.metered_feature(caller, product_id, metered_id)["id"]
+    entitlement_id = callers.entitle(caller, customer_id, feature_id, callers.metered_template())["id"]
+    return {
+        "metered": metered_id,
+        "feature": feature_id,
+        "switch": callers.feature(caller, product_id)["id"],
+        "entitlement": entitlement_id,
+        "grant": callers.grant(caller, entitlement_id)["id"],
+    }
 
 
 def buyer(caller: Caller, plan_id: str) -> dict[str, str]:
@@ -224,6 +239,7 @@ SET_BUDGET = Request(
     },
 )
 TERMS = {"invoiceDisplayName": "A", "model": "standard", "properties": {"unitPrice": "1"}, "paymentTerm": "in_arrears"}
+METERED = {"type": "metered", "usagePeriod": {"interval": "P1M"}, "issueAfterReset": 1000}
 PERIOD = {"startTime": _ago, "endTime": _soon}
 SPAN = {"from": _ago, "to": _soon}
 
@@ -323,11 +339,68 @@ REQUESTS = [
     Request("GET", "/v2/invoices/{invoice}"),
     Request("GET", "/v2/invoices/{invoice}/lineItems"),
     Request("GET", "/v2/invoices/{invoice}/lineItems/{line}/events"),
+    Request("GET", "/v0/features", query={"productId": Id("product")}),
+    Request(
+        "POST",
+        "/v0/features",
+        {
+            **MERCHANT,
+            "productId": Id("product"),
+            "key": _key,
+            "name": "A",
+            "type": "metered",
+            "billableMetricId": Id("metric"),
+        },
+    ),
+    Request("GET", "/v0/features/{feature}"),
+    Request("PATCH", "/v0/features/{feature}", {"name": "A"}),
+    Request("DELETE", "/v0/features/{feature}", status=(409,)),
+    Request(
+        "POST",
+        "/v0/prices",
+        {
+            **TERMS,
+            "billableMetricId": Id("metered"),
+            "feature": {"featureId": Id("feature"), "entitlementTemplate": METERED},
+        },
+    ),
+    Request(
+        "GET",
+        "/v1/entitlements",
+        query={"customerId": Id("customer"), "productId": Id("product")},
+    ),
+    Request(
+        "GET",
+        "/v1/entitlements",
+        query={"customerId": Id("customer"), "subscriptionId": Id("subscription"), "at": _ago},
+    ),
+    Request(
+        "POST",
+        "/v1/entitlements",
+        {
+            "customerId": Id("customer"),
+            "featureId": Id("switch"),
+            "subscriptionId": Id("subscription"),
+            "template": {"type": "boolean"},
+        },
+    ),
+    Request("GET", "/v1/entitlements/{entitlement}"),
+    Request("GET", "/v1/entitlements/{entitlement}/grants", query={"includeVoided": "true"}),
+    Request("POST", "/v1/entitlements/{entitlement}/grants", {"amount": 1, "idempotencyKey": _key}),
+    Request(
+        "POST",
+        "/v1/entitlements/{entitlement}/grants/purchase",
+        {"amount": 1, "price": "5.00", "idempotencyKey": _key},
+        status=(422,),
+    ),
+    Request("GET", "/v1/entitlements/{entitlement}/grants/{grant}"),
     # From here on things are used up.
     Request("POST", "/v0/usage/{event}/amend", {"reason": "A", "metadata": {"job": "8"}}),
     Request("GET", "/v0/usage/{event}/corrections"),
     Request("POST", "/v0/usage/{event}/void", {"reason": "A"}),
     Request("PATCH", "/v0/usage/{event}", {"refunded": True}, status=(422,)),  # what was voided cannot be refunded
+    Request("DELETE", "/v1/entitlements/{entitlement}/grants/{grant}"),
+    Request("DELETE", "/v1/entitlements/{entitlement}"),
     Request("POST", "/v0/entitlements/{reservation}/release"),
     Request("DELETE", "/v0/budgets/{budget}", status=(204,)),
     Request("POST", "/v0/subscriptions/{subscription}/termination", {"reason": "A"}),

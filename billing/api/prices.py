@@ -16,7 +16,7 @@ from billing.dry_runs import DryRun, Step
 from billing.models import PaymentTerm, PriceVersion
 from billing.money import EXACT
 from billing.plans import CADENCES, ONE_TIME
-from billing.serializers import DecimalTextField
+from billing.serializers import DecimalTextField, TemplateField
 from merchants.errors import ServiceError
 from merchants.serializers import (
     BodySerializer,
@@ -61,6 +61,24 @@ class PropertiesField(StrictField):
         return value
 
 
+class PriceFeatureSerializer(serializers.Serializer[Any]):
+    """A feature that a price includes, and what it entitles subscribers to."""
+
+    id = IdField("feat", source="feature_id")
+    featureId = IdField("feat", source="feature_id")
+    entitlementTemplate = TemplateField(source="entitlement_template")
+
+
+class IncludedFeaturesField(serializers.ListSerializer[Any]):
+    """The features that a price includes: one, or none."""
+
+    child = PriceFeatureSerializer()
+
+    def get_attribute(self, instance: PriceVersion) -> list[PriceVersion]:
+        """Return the price itself, where it names a feature."""
+        return [instance] if instance.feature_id is not None else []
+
+
 class PriceSerializer(serializers.Serializer[PriceVersion]):
     """What one unit of a metric, or one fee, costs now."""
 
@@ -73,9 +91,27 @@ class PriceSerializer(serializers.Serializer[PriceVersion]):
     properties = PropertiesField()
     paymentTerm = ChoiceField(source="payment_term", choices=PaymentTerm.choices)
     billingCadence = ChoiceField(source="billing_cadence", choices=[ONE_TIME, *CADENCES], allow_null=True)
+    features = IncludedFeaturesField(read_only=True)
     grantDiscountEnabled = ConstantField(False)
     createdAt = InstantField(source="price.created_at")
     updatedAt = InstantField(source="price.updated_at")
+
+
+class IncludeFeatureSerializer(BodySerializer):
+    """The feature that subscribers to a plan with this price are entitled to."""
+
+    featureId = IdField("feat", source="feature_id")
+    entitlementTemplate = TemplateField(
+        source="entitlement_template", required=False, help_text="Required but for boolean features."
+    )
+
+
+def _flat(body: dict[str, Any]) -> dict[str, Any]:
+    """Put what a body says of a feature among the members of a price; null takes the feature out."""
+    if "feature" not in body:
+        return body
+    nothing = {"feature_id": None, "entitlement_template": None}
+    return {name: value for name, value in body.items() if name != "feature"} | nothing | (body["feature"] or {})
 
 
 class CreatePriceSerializer(BodySerializer):
@@ -92,6 +128,7 @@ class CreatePriceSerializer(BodySerializer):
     billingCadence = ChoiceField(
         source="billing_cadence", choices=[ONE_TIME, *CADENCES], required=False, allow_null=True
     )
+    feature = IncludeFeatureSerializer(required=False)
     grantDiscountEnabled = ConstantField(False, required=False)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
@@ -112,6 +149,7 @@ class UpdatePriceSerializer(BodySerializer):
     billingCadence = ChoiceField(
         source="billing_cadence", choices=[ONE_TIME, *CADENCES], required=False, allow_null=True
     )
+    feature = IncludeFeatureSerializer(required=False, allow_null=True, help_text="null takes the feature out.")
     grantDiscountEnabled = ConstantField(False, required=False)
 
 
@@ -235,7 +273,7 @@ class Prices(TenantView):
         `formula` and the older form of `volume` with SUM or COUNT; the others also with MIN, MAX, AVG and LATEST.
         A formula that is not sound is refused with its line, its column and a snippet in `details`.
         """
-        body = self.read_body(CreatePriceSerializer)
+        body = _flat(self.read_body(CreatePriceSerializer))
         new = NewPrice(**{"model": FEE_MODEL, **body})
 
         def create() -> PriceVersion:
@@ -256,7 +294,7 @@ class PriceById(TenantView):
     @extend_schema(operation_id="updatePrice", request=UpdatePriceSerializer, responses=PriceSerializer)
     def patch(self, request: Request, id: str) -> Response:
         """Change a price: for new subscriptions of every plan that sells at it; existing ones keep theirs."""
-        price_id, changes = self.path_id("price", id), self.read_body(UpdatePriceSerializer)
+        price_id, changes = self.path_id("price", id), _flat(self.read_body(UpdatePriceSerializer))
         changed = catalogue.update_price(
             merchant_id=self.merchant_id, price_id=price_id, changes=changes, actor=self.actor, now=self.now
         )

@@ -73,6 +73,9 @@ class PriceVersion(models.Model):
     properties = models.JSONField()
     payment_term = models.CharField(max_length=12, choices=PaymentTerm)
     billing_cadence = models.CharField(max_length=12, null=True)  # ISO 8601 duration; null follows the plan
+    # The feature it includes, and what subscribers are entitled to of it; features belong to a room above.
+    feature_id = models.UUIDField(null=True)
+    entitlement_template = models.JSONField(null=True)
     created_at = models.DateTimeField()
 
     class Meta:

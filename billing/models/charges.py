@@ -36,6 +36,7 @@ class Charge(Owned):
     invoice_id = models.UUIDField()
     period_start = models.DateTimeField()  # the period the event's timestamp lies in
     quantity = QuantityField()
+    covered = QuantityField(null=True)  # the part of the quantity that is not rated: grants gave it
     net = NanosField()
     tax = NanosField()
     gross = NanosField()

@@ -45,7 +45,8 @@ FROM billing_counter k
 LEFT JOIN billing_subscription s ON s.bucket = k.bucket AND s.id = k.subscription_id
 LEFT JOIN (
     SELECT c.bucket, c.customer_id, c.subscription_id, c.price_version_id, c.period_start,
-           (h.properties -> c.position ->> 1)::numeric AS quantity,
+           CASE WHEN c.covered > 0 AND c.covered >= (h.properties -> c.position ->> 1)::numeric THEN NULL
+                ELSE (h.properties -> c.position ->> 1)::numeric - coalesce(c.covered, 0) END AS quantity,
            (h.properties -> c.position ->> 2)::numeric AS stated,
            CASE WHEN m.aggregation = 'LATEST' OR v.model = 'formula' THEN h.timestamp END AS at,
            CASE WHEN m.aggregation = 'LATEST' THEN h.idempotency_key END AS key,
@@ -101,7 +102,7 @@ def _differing_counters() -> Iterator[str]:
             if counter is not None:
                 yield from _compare(counter, accumulator)
             counter, accumulator = stands, _NOTHING
-        if quantity is not None:  # null: nothing was used, or events_charged names the event that lacks it
+        if quantity is not None:  # null: nothing used or all covered; or events_charged names the event that lacks it
             notes = said if said is None else _notes(said)
             usage = rating.Usage(quantity, stated, at, key or "", notes, data)
             with suppress(rating.Unratable):  # then the counter will differ

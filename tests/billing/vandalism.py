@@ -16,6 +16,8 @@ _POSTED = """ctid = (
     WHERE e.kind = 'usage_settled')"""
 _ISSUED = "number = 'INV-000002'"
 _LINE = f"position = 0 AND invoice_id = (SELECT id FROM billing_invoice WHERE {_ISSUED})"
+_MOVED = "ctid = (SELECT min(ctid) FROM entitlements_movement WHERE kind = '{}')"
+_OPEN = "state = 'open' AND units IS NULL"
 _CAPTURED = _FIRST.format("entitlements_reservation WHERE state = 'captured'")
 
 
@@ -378,11 +380,11 @@ CONTROLS: dict[str, tuple[str, set[str]]] = {
         {"captures_charged"},
     ),
     "a reservation's hold": (
-        "UPDATE entitlements_reservation SET held = held - 1, released = released + 1 WHERE state = 'open'",
+        f"UPDATE entitlements_reservation SET held = held - 1, released = released + 1 WHERE {_OPEN}",
         {"budgets_held", "held_is_reserved"},
     ),
     "a reservation lost": (
-        "DELETE FROM entitlements_reservation WHERE state = 'open'",
+        f"DELETE FROM entitlements_reservation WHERE {_OPEN}",
         {"budgets_held", "budgets_spent", "captures_charged", "held_is_reserved"},
     ),
     # budgets
@@ -410,7 +412,7 @@ CONTROLS: dict[str, tuple[str, set[str]]] = {
         {"budgets_spent"},
     ),
     "what units a reservation holds": (
-        "UPDATE entitlements_reservation SET earmarks = NULL WHERE state = 'open'",
+        f"UPDATE entitlements_reservation SET earmarks = NULL WHERE {_OPEN}",
         {"budgets_held"},
     ),
     "a budget of another merchant": (
@@ -422,8 +424,76 @@ CONTROLS: dict[str, tuple[str, set[str]]] = {
         {"budgets_at_home"},
     ),
     "a reservation of another merchant": (
-        "UPDATE entitlements_reservation SET merchant_id = customer_id WHERE state = 'open'",
+        f"UPDATE entitlements_reservation SET merchant_id = customer_id WHERE {_OPEN}",
         {"reservations_at_home"},
+    ),
+    # entitlements and grants
+    "what an entitlement has left": (
+        'UPDATE entitlements_entitlement SET state = replace(state, \'"left":"\', \'"left":"1\') WHERE seq > 0',
+        {"allowances_repeated"},
+    ),
+    "what an entitlement allows": (
+        (
+            "UPDATE entitlements_entitlement SET template = jsonb_set(template, '{preserveOverageAtReset}', 'false') "
+            "WHERE state IS NOT NULL"
+        ),
+        {"allowances_repeated"},
+    ),
+    "what an entitlement has set aside": (
+        'UPDATE entitlements_entitlement SET state = state::jsonb || \'{"held": "1"}\' WHERE state IS NOT NULL',
+        {"allowances_repeated", "units_reserved"},
+    ),
+    "units held that are not set aside": (
+        "UPDATE entitlements_reservation SET units = NULL WHERE state = 'open' AND units IS NOT NULL",
+        {"units_reserved"},
+    ),
+    "a movement's units": (
+        f"UPDATE entitlements_movement SET units = units + 1 WHERE {_MOVED.format('used')}",
+        {"allowances_repeated", "use_covered"},
+    ),
+    "what a movement drew": (
+        f"UPDATE entitlements_movement SET draws = '[]' WHERE {_MOVED.format('used')}",
+        {"allowances_repeated", "use_covered"},
+    ),
+    "a movement lost": (
+        f"DELETE FROM entitlements_movement WHERE {_MOVED.format('used')}",
+        {"allowances_repeated", "use_covered"},
+    ),
+    "what a charge is spared": (
+        "UPDATE billing_charge SET covered = covered - 1 WHERE covered = 60.5",
+        {"usage_recomputed", "use_covered"},
+    ),
+    "use taken from nothing": (
+        "UPDATE billing_charge SET covered = NULL WHERE covered = 0 AND quantity = 1",
+        {"use_covered", "use_moves"},
+    ),
+    "a grant's amount": (
+        "UPDATE entitlements_grant SET amount = amount + 1 WHERE idempotency_key = 'bought'",
+        {"allowances_repeated", "grants_granted"},
+    ),
+    "a grant that is not voided": (
+        "UPDATE entitlements_grant SET voided_at = NULL WHERE voided_at IS NOT NULL",
+        {"grants_granted"},
+    ),
+    "a grant lost": (
+        "DELETE FROM entitlements_grant WHERE idempotency_key = 'bought'",
+        {"allowances_repeated", "grants_granted"},
+    ),
+    "an entitlement the book knows nothing of": (
+        "UPDATE customers_book SET is_entitled = false WHERE is_entitled",
+        {"entitlements_at_home"},
+    ),
+    "an entitlement of another merchant": (
+        "UPDATE entitlements_entitlement SET merchant_id = customer_id WHERE state IS NULL",
+        {"entitlements_at_home"},
+    ),
+    "a price that includes nothing": (
+        "UPDATE billing_priceversion SET feature_id = id WHERE feature_id IS NOT NULL",
+        {"prices_include"},
+    ),
+    "a guard of entitlements dropped": (
+        "DROP INDEX entitled_once_per_feature",
+        {"entitlements_once"},
     ),
     # where things belong, and what keeps them unique
     "a subscription of another mode": (

@@ -10,9 +10,13 @@ from billing.models import PriceVersion
 from charging import execution
 from charging.commands import Correct, Line, MeterEvent, Metering, Property, RecordUsage, Refund, Release, Reserve
 from charging.outcomes import Done
-from entitlements import budgets
+from entitlements import budgets, features, granting, issuing
 from entitlements.budgets import NewBudget
+from entitlements.granting import NewGrant
+from entitlements.issuing import NewEntitlement
+from entitlements.models import Entitlement, Feature
 from merchants import ids
+from merchants.models import Product
 from metering.models import BillableMetric
 from tests import factories
 from tests.billing import buyers
@@ -59,7 +63,61 @@ def world() -> World:
     abroad = buyers.subscribe(product.merchant, yen, at=START, balance="5000")
     made = World(calls, tokens, minutes, busy, gone, abroad, factories.metric(product=product, name="Unsold"))
     _live(made)
+    _entitle(product)
     return made
+
+
+def _entitle(product: Product) -> None:
+    """Two months of a customer who is entitled to images by their plan, with grants besides; in a third currency."""
+    images = factories.metric(product=product, name="Images")
+    feature = features.create(
+        merchant_id=product.merchant_id,
+        product_id=product.id,
+        key="images",
+        name="Images",
+        type="metered",
+        metric_id=images.id,
+        now=START,
+    )
+    template = {
+        "type": "metered",
+        "usagePeriod": {"interval": "P1M"},
+        "issueAfterReset": 100,
+        "resetMaxRollover": 20,
+        "isSoftLimit": True,
+        "preserveOverageAtReset": True,
+    }
+    price = factories.price(metric=images, unit_price="0.02", feature_id=feature.id, entitlement_template=template)
+    plan = factories.plan(product=product, prices=[price], currency="EUR")
+    entitled = buyers.subscribe(product.merchant, plan, at=START)
+    entitlement = Entitlement.objects.get(customer_id=entitled.customer.id)
+    own = {"merchant_id": product.merchant_id, "entitlement_id": entitlement.id}
+    record(entitled, (price, "60.5"))
+    spent = reserve(entitled, price, 30)
+    record(entitled, (price, 20), reservation_id=spent)
+    record(entitled, (price, 5), (price, 25), reservation_id=spent, final=True)
+    bought, lost = (
+        granting.create(**own, new=NewGrant(amount=Decimal(50), key=name, fingerprint=b"0" * 16, priority=priority))
+        for name, priority in (("bought", 1), ("lost", 0))
+    )
+    refund(entitled, record(entitled, (price, 10)))
+    granting.void(**own, grant_id=lost.id)
+    entitled.set_clock(FEBRUARY + timedelta(days=1))
+    record(entitled, (price, 30), at=FEBRUARY - timedelta(days=1))
+    record(entitled, (price, 200))
+    record(entitled, (price, 1))
+    granting.create(**own, new=NewGrant(amount=Decimal(50), key="more", fingerprint=b"0" * 16))
+    reserve(entitled, price, 15)
+    issuing.issue(
+        merchant_id=product.merchant_id,
+        customer_id=entitled.customer.id,
+        new=NewEntitlement(feature_id=_switch(product).id, template={"type": "boolean"}),
+    )
+    assert bought.amount
+
+
+def _switch(product: Product) -> Feature:
+    return features.create(merchant_id=product.merchant_id, product_id=product.id, key="sso", name="SSO", now=START)
 
 
 def _live(made: World) -> None:

@@ -394,3 +394,90 @@ class TestRefusals:
         assert [error.field for error in data.errors] == ["name"]
         assert missing.value.data.code == "NOT_FOUND"
         assert unknown.value.data.code == "INVALID_API_KEY"
+
+
+class TestEntitlements:
+    def test_are_sold_with_a_plan_granted_used_up_and_read(self, shop):
+        client, customer_id = shop.client, shop.customer.customer_id
+        other = client.products.create(name="Images", description="", merchant_id=shop.merchant_id)
+        metric = client.billable_metrics.create(
+            name="Images",
+            description="",
+            unit="image",
+            aggregation="SUM",
+            merchant_id=shop.merchant_id,
+            product_id=other.id,
+        )
+        feature = client.features.create(
+            key="images", name="Images", merchant_id=shop.merchant_id, product_id=other.id, type_="metered"
+        )
+        template: Any = {"usagePeriod": {"interval": "P1M"}, "issueAfterReset": 100, "isSoftLimit": False}
+        price = client.prices.create(
+            invoice_display_name="Images",
+            payment_term="instant",
+            properties={"unit_price": "0"},
+            billable_metric_id=metric.id,
+            model="standard",
+            feature={"feature_id": feature.id, "entitlement_template": template},
+        )
+        assert price.features[0].feature_id == feature.id
+        plan = client.plans.create(name="Images", currency="USD", merchant_id=shop.merchant_id, prices=[price.id])
+        client.subscriptions.create(name="I", plan_id=plan.id, started_at=datetime.now(UTC), customer_id=customer_id)
+
+        def access() -> Any:
+            wanted = {"customer_id": customer_id, "feature_key": "images", "product_id": other.id}
+            [found] = client.entitlements.list(**wanted, at=datetime.now(UTC) + timedelta(seconds=1)).data
+            return found
+
+        def use(quantity: int) -> Any:
+            return client.usage_events.create(
+                customer_id=customer_id,
+                merchant_id=shop.merchant_id,
+                idempotency_key=uuid4().hex,
+                timestamp=datetime.now(UTC),
+                properties=[{"billable_metric_id": metric.id, "quantity": quantity}],
+            )
+
+        assert use(60).billing.total_amount == 0
+        assert (access().has_access, access().balance, access().usage_in_period) == (True, 40, 60)
+        with pytest.raises(errors.PaygenticDefaultError) as refused:
+            use(41)
+        assert refused.value.raw_response.json()["code"] == "ENTITLEMENT_EXHAUSTED"
+        use(40)
+        assert not access().has_access
+        grants, entitlement_id = client.entitlements.grants, access().entitlement_id
+        grant = grants.create(entitlement_id=entitlement_id, amount=50, idempotency_key="a")
+        assert grants.create(entitlement_id=entitlement_id, amount=50, idempotency_key="a") == grant
+        assert grants.get(entitlement_id=entitlement_id, grant_id=grant.id) == grant
+        assert [each.recurrence_period for each in grants.list(entitlement_id=entitlement_id).data] == ["P1M", None]
+        assert client.entitlements.get(entitlement_id=entitlement_id).balance == 50
+        assert grants.void(entitlement_id=entitlement_id, grant_id=grant.id).voided_at
+        assert not access().has_access
+        with pytest.raises(errors.PaygenticDefaultError):
+            grants.purchase(entitlement_id=entitlement_id, amount=50, price="5.00", idempotency_key="b")
+
+    def test_are_issued_to_one_customer(self, shop):
+        client = shop.client
+        feature = client.features.create(
+            key="seats", name="Seats", merchant_id=shop.merchant_id, product_id=shop.product.id, type_="static"
+        )
+        issued = client.entitlements.issue(
+            customer_id=shop.customer.customer_id,
+            feature_id=feature.id,
+            template={"type": "static", "config": {"seats": 5}},
+            subscription_id=shop.subscription.id,
+        )
+        assert (issued.status, issued.config) == ("active", {"seats": 5})
+        assert client.entitlements.get(entitlement_id=issued.id).config == {"seats": 5}
+
+    def test_are_to_features_that_can_be_changed(self, shop):
+        client = shop.client
+        feature = client.features.create(
+            key="sso", name="SSO", merchant_id=shop.merchant_id, product_id=shop.product.id
+        )
+        assert client.features.get(id=feature.id) == feature
+        assert client.features.update(id=feature.id, name="Single sign-on").name == "Single sign-on"
+        listed = client.features.list(product_id=shop.product.id, key="sso")
+        assert [each.id for each in listed.data] == [feature.id]
+        client.features.delete(id=feature.id)
+        assert client.features.list(product_id=shop.product.id).data == []

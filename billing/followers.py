@@ -1,0 +1,63 @@
+"""What the rooms above do when a subscription starts or ends, and with features that prices include.
+
+They hang it here when they start, so that nothing here has to know them. It happens in the transaction of what it
+follows, and under its locks.
+"""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, Protocol
+from uuid import UUID
+
+from billing.models import Subscription
+from merchants.errors import NotFound
+from metering.models import BillableMetric
+
+Follow = Callable[[Subscription, datetime], None]
+
+
+class Include(Protocol):
+    """Let a price of a product's metric (or of a fee) include a feature; returns its template as it is kept."""
+
+    def __call__(
+        self, *, merchant_id: UUID, product_id: UUID, metric: BillableMetric | None, feature_id: UUID, template: Any
+    ) -> dict[str, Any]: ...
+
+
+_started: list[Follow] = []
+_ended: list[Follow] = []
+_include: list[Include] = []
+
+
+def register(*, started: Follow, ended: Follow) -> None:
+    """Have something done when a subscription starts, and when it ends."""
+    _started.append(started)
+    _ended.append(ended)
+
+
+def register_features(include: Include) -> None:
+    """Say whose features prices include."""
+    _include.append(include)
+
+
+def started(subscription: Subscription, now: datetime) -> None:
+    """Tell that a subscription starts."""
+    for follow in _started:
+        follow(subscription, now)
+
+
+def ended(subscription: Subscription, now: datetime) -> None:
+    """Tell that a subscription has ended that had started."""
+    for follow in _ended:
+        follow(subscription, now)
+
+
+def include(
+    *, merchant_id: UUID, product_id: UUID, metric: BillableMetric | None, feature_id: UUID, template: Any
+) -> dict[str, Any]:
+    """Ask whether a price may include a feature; raises NotFound where there are no features."""
+    for ask in _include:
+        return ask(
+            merchant_id=merchant_id, product_id=product_id, metric=metric, feature_id=feature_id, template=template
+        )
+    raise NotFound("There is no such feature.")

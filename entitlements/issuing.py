@@ -1,0 +1,307 @@
+"""Entitlements: issued to customers by their merchant, or by a subscription to a plan whose prices include a feature.
+
+Everything here happens under the lock of the customer's book, and by its clock. The charging engine burns what is
+granted here (``charging.units``), under the same lock.
+"""
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from django.db import transaction
+from django.db.models import Q
+
+from billing import subscription_reads
+from billing.models import Subscription
+from customers import books
+from customers.models import Book
+from entitlements import burning, features, templates
+from entitlements.models import Entitlement, Feature, Grant, Movement
+from merchants import ids
+from merchants.errors import Conflict, NotFound, Unprocessable, ValidationFailed
+from merchants.models import Organization
+
+BACKDATED_MAX = timedelta(days=366)
+AHEAD_MAX = timedelta(days=366)
+
+Status = Entitlement.Status
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewEntitlement:
+    """What a merchant asks for; ``template`` in the contract's words, as yet unread."""
+
+    feature_id: uuid.UUID
+    template: Any
+    active_from: datetime | None = None  # None: now
+    active_to: datetime | None = None
+    subscription_id: uuid.UUID | None = None
+    metadata: dict[str, str] = field(default_factory=dict)
+
+
+def issue(*, merchant_id: uuid.UUID, customer_id: uuid.UUID, new: NewEntitlement) -> Entitlement:
+    """Entitle a customer to a feature.
+
+    Raises:
+        NotFound: the merchant has no such customer, feature or subscription of theirs.
+        ValidationFailed: the template does not fit the feature, or a time is out of bounds.
+        Unprocessable: the feature is metered, and it is not known by what.
+        Conflict: the customer is entitled to the feature already.
+    """
+    feature = features.get(merchant_id=merchant_id, feature_id=new.feature_id)
+    template = templates.parse(feature.type, new.template, aggregation=features.aggregation_of(feature))
+    with transaction.atomic():
+        book, now = lock(merchant_id, customer_id)
+        if new.subscription_id is not None:
+            subscription = subscription_reads.find(merchant_id=merchant_id, subscription_id=new.subscription_id)
+            if subscription.customer_id != customer_id:
+                raise NotFound("subscriptionId names nothing that exists here.", details={"field": "subscriptionId"})
+        active_from = new.active_from or now
+        _check_times(active_from, new.active_to, now)
+        if (held := _live(book, feature, now)) is not None:
+            details = {"entitlementId": ids.text("ent", held.id)}
+            message = "The customer is entitled to this feature already."
+            raise Conflict(message, code="ENTITLEMENT_EXISTS", details=details)
+        return _write(
+            book,
+            feature,
+            template,
+            active_from=active_from,
+            active_to=new.active_to,
+            subscription_id=new.subscription_id,
+            metadata=new.metadata,
+            now=now,
+        )
+
+
+def cancel(*, merchant_id: uuid.UUID, entitlement_id: uuid.UUID) -> Entitlement:
+    """End an entitlement now, for good; what it has left is lost. Doing it again changes nothing.
+
+    Raises:
+        NotFound: the merchant has no such entitlement.
+        Conflict: reservations hold units of it.
+    """
+    with transaction.atomic():
+        entitlement, book, now = lock_one(merchant_id, entitlement_id)
+        if entitlement.status != Status.ACTIVE:
+            return entitlement
+        if entitlement.state is not None and (held := burning.decode(entitlement.state).held):
+            message = "Reservations hold units of this entitlement; release them first."
+            raise Conflict(message, code="UNITS_HELD", details={"held": format(held.normalize(), "f")})
+        _end(book, entitlement, now)
+        return entitlement
+
+
+# --- what subscriptions do -------------------------------------------------------------------------------
+
+
+def follow_start(subscription: Subscription, now: datetime) -> None:
+    """Entitle a customer to what the prices of their new subscription include; what they have already stays."""
+    sold = subscription.plan_version.prices.filter(feature_id__isnull=False).order_by("id")
+    if not sold:
+        return
+    wanted = Feature.objects.filter(id__in=[version.feature_id for version in sold], deleted_at=None)
+    known = {feature.id: feature for feature in wanted.select_related("metric")}
+    book = Book.objects.get(bucket=subscription.bucket, customer_id=subscription.customer_id)
+    for version in sold:
+        feature = known.get(version.feature_id)  # type: ignore[arg-type]
+        if feature is None or _live(book, feature, now) is not None:
+            continue
+        _write(
+            book,
+            feature,
+            version.entitlement_template or {},
+            active_from=subscription.started_at,
+            active_to=subscription.ending_at,
+            subscription_id=subscription.id,
+            metadata={},
+            now=now,
+        )
+
+
+def follow_end(subscription: Subscription, now: datetime) -> None:
+    """End what a subscription entitled to; what reservations hold of it has ended with the subscription."""
+    mine = Entitlement.objects.filter(
+        bucket=subscription.bucket,
+        customer_id=subscription.customer_id,
+        subscription_id=subscription.id,
+        status=Status.ACTIVE,
+    )
+    book = Book.objects.get(bucket=subscription.bucket, customer_id=subscription.customer_id)
+    for entitlement in mine:
+        _end(book, entitlement, subscription.terminated_at or now)
+
+
+# --- under the lock --------------------------------------------------------------------------------------
+
+
+def lock(merchant_id: uuid.UUID, customer_id: uuid.UUID) -> tuple[Book, datetime]:
+    """Lock a customer's book, and tell the customer's time; raises NotFound, also for another merchant's."""
+    book, now = books.lock(ids.bucket_of(customer_id), customer_id)
+    if book.merchant_id != merchant_id or book.closed_at is not None:
+        raise NotFound()
+    return book, now
+
+
+def lock_one(merchant_id: uuid.UUID, entitlement_id: uuid.UUID) -> tuple[Entitlement, Book, datetime]:
+    """Lock the book of an entitlement, and only then read it; raises NotFound, also for another merchant's."""
+    rows = Entitlement.objects.select_related("feature__metric").filter(
+        bucket=ids.bucket_of(entitlement_id), id=entitlement_id, merchant_id=merchant_id
+    )
+    if (seen := rows.first()) is None:
+        raise NotFound("There is no such entitlement.")
+    book, now = lock(merchant_id, seen.customer_id)
+    return rows.get(), book, now
+
+
+def add_grant(entitlement: Entitlement, allowance: burning.Allowance, *, now: datetime, **terms: Any) -> Grant:
+    """Write a grant, add it to an allowance that is up to date, and note the movement; the caller saves the state."""
+    grant = Grant.objects.create(
+        bucket=entitlement.bucket,
+        customer_id=entitlement.customer_id,
+        id=ids.new(entitlement.bucket),
+        merchant_id=entitlement.merchant_id,
+        entitlement_id=entitlement.id,
+        created_at=now,
+        **terms,
+    )
+    burning.grant(allowance, pool_of(grant))
+    note(entitlement, allowance, Movement.Kind.GRANTED, grant.id, grant.amount, [], now)
+    return grant
+
+
+def pool_of(grant: Grant) -> burning.Pool:
+    """Return a grant as nothing of it has been used."""
+    return burning.Pool(
+        grant_id=grant.id.hex,
+        amount=grant.amount,
+        left=grant.amount,
+        priority=grant.priority,
+        effective_at=grant.effective_at,
+        expires_at=grant.expires_at,
+        least=grant.reset_least,
+        most=grant.reset_most,
+        recurs=grant.recurrence is not None,
+    )
+
+
+def note(
+    entitlement: Entitlement,
+    allowance: burning.Allowance,
+    kind: str,
+    grant_id: uuid.UUID,
+    units: Decimal,
+    draws: burning.Draws,
+    now: datetime,
+) -> None:
+    """Write down a movement that was carried out on an allowance, and keep its state with the entitlement, unsaved."""
+    entitlement.seq += 1
+    entitlement.state = burning.encode(allowance).decode()
+    Movement.objects.create(
+        bucket=entitlement.bucket,
+        customer_id=entitlement.customer_id,
+        entitlement_id=entitlement.id,
+        seq=entitlement.seq,
+        kind=kind,
+        source_id=grant_id,
+        units=units,
+        draws=[[each, str(part)] for each, part in draws],
+        period_start=allowance.start,
+        created_at=now,
+    )
+
+
+def _check_times(active_from: datetime, active_to: datetime | None, now: datetime) -> None:
+    if not now - BACKDATED_MAX <= active_from <= now + AHEAD_MAX:
+        message = (
+            f"activeFrom may lie at most {BACKDATED_MAX.days} days in the past and {AHEAD_MAX.days} days in the future."
+        )
+        raise ValidationFailed(message, field="activeFrom", code="START_OUT_OF_RANGE")
+    if active_to is not None and active_to <= max(active_from, now):
+        message = "activeTo must lie in the future and after activeFrom."
+        raise ValidationFailed(message, field="activeTo", code="ENDS_BEFORE_START")
+
+
+def _live(book: Book, feature: Feature, now: datetime) -> Entitlement | None:
+    """Return the entitlement that a customer has to a feature; one whose time is up is put away."""
+    mine = Entitlement.objects.filter(bucket=book.bucket, customer_id=book.customer_id, feature=feature)
+    mine = mine.filter(status=Status.ACTIVE)
+    mine.filter(Q(active_to__lte=now)).update(status=Status.EXPIRED)
+    return mine.first()
+
+
+def _write(
+    book: Book,
+    feature: Feature,
+    template: Mapping[str, Any],
+    *,
+    active_from: datetime,
+    active_to: datetime | None,
+    subscription_id: uuid.UUID | None,
+    metadata: dict[str, str],
+    now: datetime,
+) -> Entitlement:
+    entitlement = Entitlement(
+        bucket=book.bucket,
+        customer_id=book.customer_id,
+        id=ids.new(book.bucket),
+        merchant_id=book.merchant_id,
+        feature=feature,
+        subscription_id=subscription_id,
+        status=Status.ACTIVE,
+        active_from=active_from,
+        active_to=active_to,
+        template=template,
+        metadata=metadata,
+        created_at=now,
+    )
+    if feature.type == Feature.Type.METERED:
+        _open(entitlement, feature, now)
+        book.is_entitled = True
+        book.save(update_fields=["is_entitled"])
+    entitlement.save(force_insert=True)
+    return entitlement
+
+
+def _open(entitlement: Entitlement, feature: Feature, now: datetime) -> None:
+    """Begin the allowance of a metered entitlement, with the grant that its template issues."""
+    if feature.metric_id is None:
+        message = "The feature is metered, and no metric is named: give it one, or put it into a price of one."
+        raise Unprocessable(message, code="FEATURE_HAS_NO_METRIC", details={"field": "featureId"})
+    timezone = Organization.objects.values_list("timezone", flat=True).get(merchants__id=entitlement.merchant_id)
+    template = entitlement.template
+    allowance = burning.opened(
+        templates.terms(
+            template, active_from=entitlement.active_from, active_to=entitlement.active_to, timezone=timezone
+        )
+    )
+    burning.roll(allowance, now)
+    entitlement.metric_id = feature.metric_id
+    entitlement.state = burning.encode(allowance).decode()
+    issued = templates.issue(template)
+    if issued is not None:
+        add_grant(
+            entitlement,
+            allowance,
+            now=now,
+            amount=issued.amount,
+            priority=issued.priority,
+            effective_at=entitlement.active_from,
+            recurrence=template["usagePeriod"]["interval"],
+            reset_least=issued.least,
+            reset_most=issued.most,
+        )
+
+
+def _end(book: Book, entitlement: Entitlement, at: datetime) -> None:
+    entitlement.status, entitlement.canceled_at = Status.CANCELED, at
+    entitlement.save(update_fields=["status", "canceled_at"])
+    metered = Entitlement.objects.filter(
+        bucket=book.bucket, customer_id=book.customer_id, status=Status.ACTIVE, metric_id__isnull=False
+    )
+    if book.is_entitled and not metered.exists():
+        book.is_entitled = False
+        book.save(update_fields=["is_entitled"])
