@@ -15,7 +15,7 @@ from django.db import connection
 from django.db.models import Count, QuerySet
 
 from billing import arrays, issuing, subscription_reads
-from billing.models import Invoice, InvoiceLine, PriceVersion, Subscription, Wallet
+from billing.models import Counter, Invoice, InvoiceLine, PriceVersion, Subscription, Wallet
 from merchants import ids
 from merchants.errors import NotFound
 
@@ -166,6 +166,26 @@ def _frozen(invoice: Invoice, lines: int) -> Totals:
         unpaid=invoice.unpaid_amount,
         rounding=invoice.rounding,
     )
+
+
+def behind_since(invoices: Collection[Invoice]) -> dict[uuid.UUID, datetime]:
+    """Return since when use is recorded that open invoices do not count yet, by id; none where they count it all."""
+    open_ones = [invoice for invoice in invoices if invoice.number is None]
+    if not open_ones:
+        return {}
+    counters = Counter.objects.filter(
+        bucket__in={invoice.bucket for invoice in open_ones},
+        subscription_id__in={invoice.subscription_id for invoice in open_ones},
+        unrated_since__isnull=False,
+    ).order_by("-unrated_since")
+    behind: dict[uuid.UUID, datetime] = {}
+    for subscription_id, start, since in counters.values_list("subscription_id", "period_start", "unrated_since"):
+        for invoice in open_ones:
+            is_late = start < invoice.period_start and invoice.status != Invoice.Status.PENDING
+            is_own = invoice.period_start <= start < invoice.period_end
+            if invoice.subscription_id == subscription_id and since is not None and (is_own or is_late):
+                behind[invoice.id] = since
+    return behind
 
 
 # --- lines -----------------------------------------------------------------------------------------------

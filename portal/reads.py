@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final, cast
@@ -11,10 +11,10 @@ from uuid import UUID
 from django.db.models import Sum
 
 from billing import wording
-from billing.models import Charge, CustomerRollup, Invoice, InvoiceRollup, PriceVersion, Subscription, Wallet
+from billing.models import Charge, Counter, CustomerRollup, Invoice, InvoiceRollup, PriceVersion, Subscription, Wallet
 from billing.prices import ChargeModel, Standard, parse_model
 from merchants import ids
-from metering.aggregation import Aggregation
+from metering.aggregation import OVER_ALL_USES, Aggregation
 from metering.models import BillableMetric, UsageEvent
 from ui import charts, fmt
 from ui.spans import Span
@@ -37,6 +37,7 @@ class Line:
     net: int
     cost: fmt.Aligned
     words: str = ""  # of a price that is more than so much a unit
+    as_of: datetime | None = None  # how far use is counted that is only rated after the fact; None: all of it is
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +91,7 @@ class _Sum:
     tax: int = 0
 
 
-CORRECTIONS = (Charge.Kind.VOID, Charge.Kind.AMEND)
+AS_USAGE = (Charge.Kind.VOID, Charge.Kind.AMEND, Charge.Kind.RERATE)
 
 _Key = tuple[str, UUID, UUID | None]  # kind, price version, metric
 
@@ -139,21 +140,37 @@ def _metrics(subscription: Subscription) -> dict[UUID, BillableMetric]:
 def _period(
     subscription: Subscription, pots: list[Wallet], metrics: dict[UUID, BillableMetric], tones: dict[str, str]
 ) -> Period:
-    sums = _sums(subscription, pots)
+    sums = _sums(subscription, pots, metrics)
+    behind = _behind(subscription) if any(_lags(metric) for metric in metrics.values()) else {}
     versions = {
         version.id: version for version in PriceVersion.objects.filter(id__in={version_id for _, version_id, _ in sums})
     }
-    rows = _rows(sums, versions, metrics, subscription.currency)
+    rows = _rows(sums, versions, metrics, subscription.currency, behind)
     total = sum(row.net for row in rows)
     costs = fmt.align([*[row.net for row in rows], total], subscription.currency, fmt.NANO_PLACES)
-    lines = [
-        Line(row.name, tones.get(row.name, ""), row.quantity, row.unit, row.unit_price, row.net, cost, row.words)
-        for row, cost in zip(rows, costs, strict=False)
-    ]
+    lines = [replace(row, tone=tones.get(row.name, ""), cost=cost) for row, cost in zip(rows, costs, strict=False)]
     return Period(subscription.period_start, subscription.period_end, lines, total, costs[-1])
 
 
-def _sums(subscription: Subscription, pots: list[Wallet]) -> dict[_Key, _Sum]:
+def _lags(metric: BillableMetric | None) -> bool:
+    return metric is not None and metric.aggregation in OVER_ALL_USES
+
+
+def _behind(subscription: Subscription) -> dict[UUID, datetime]:
+    """Since when use of the period is recorded that is not rated yet, by price version."""
+    counters = Counter.objects.filter(
+        bucket=subscription.bucket,
+        customer_id=subscription.customer_id,
+        period_end=subscription.period_end,
+        subscription_id=subscription.id,
+        unrated_since__isnull=False,
+    )
+    return {
+        counter.price_version_id: counter.unrated_since for counter in counters if counter.unrated_since is not None
+    }
+
+
+def _sums(subscription: Subscription, pots: list[Wallet], metrics: dict[UUID, BillableMetric]) -> dict[_Key, _Sum]:
     """The period's charges by price: settled ones from the invoice's running sums, newer ones one by one."""
     sums: dict[_Key, _Sum] = defaultdict(_Sum)
     if subscription.invoice_id is None:  # it has not started
@@ -165,16 +182,21 @@ def _sums(subscription: Subscription, pots: list[Wallet]) -> dict[_Key, _Sum]:
             bucket=pot.bucket, wallet_id=pot.id, seq__gt=pot.settled_seq, invoice_id=subscription.invoice_id
         )
     for row in rows:
-        kind = Charge.Kind.USAGE if row.kind in CORRECTIONS else row.kind  # what was corrected never was otherwise
+        kind = Charge.Kind.USAGE if row.kind in AS_USAGE else row.kind  # what was corrected never was otherwise
         entry = sums[(kind, row.price_version_id, row.metric_id)]
-        entry.quantity += row.quantity
+        if row.kind == Charge.Kind.RERATE or row.metric_id is None or not _lags(metrics.get(row.metric_id)):
+            entry.quantity += row.quantity
         entry.net += row.net
         entry.tax += row.tax
     return sums
 
 
 def _rows(
-    sums: dict[_Key, _Sum], versions: dict[UUID, PriceVersion], metrics: dict[UUID, BillableMetric], currency: str
+    sums: dict[_Key, _Sum],
+    versions: dict[UUID, PriceVersion],
+    metrics: dict[UUID, BillableMetric],
+    currency: str,
+    behind: dict[UUID, datetime],
 ) -> list[Line]:
     lines = []
     for (kind, version_id, metric_id), entry in sorted(sums.items(), key=lambda item: -item[1].net):
@@ -192,6 +214,7 @@ def _rows(
                 unit=metric.unit if metric else "",
                 unit_price=unit_price,
                 words=_words(model, metric, currency) if metric and unit_price is None else "",
+                as_of=behind.get(version_id) if kind == Charge.Kind.USAGE else None,
             )
         )
     refunded = sum(entry.net for (kind, _, _), entry in sums.items() if kind == Charge.Kind.REFUND)

@@ -86,6 +86,15 @@ class Scene:
         return self.test.organization.slug
 
 
+def lag(scene: Scene) -> datetime:
+    """Have the first metric be one that is rated after the fact, and use of it wait for that; tell since when."""
+    scene.metrics[0].aggregation = "UNIQUE_COUNT"
+    scene.metrics[0].save()
+    since = scene.now - timedelta(seconds=42)
+    Counter.objects.filter(price_version_id=scene.prices[0].id).update(unrated_since=since)
+    return since
+
+
 def signed_in(user: User) -> Client:
     """A person's browser, without JavaScript."""
     client = Client()

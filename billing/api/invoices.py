@@ -1,7 +1,8 @@
 """Invoices over HTTP: totals live while they are open, frozen once they are issued, and everything behind a line."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
@@ -57,6 +58,7 @@ class Shown:
     invoice: Invoice
     totals: Totals
     subscription: Subscription
+    as_of: datetime | None = None  # None: all use is counted
     line_items: dict[str, Any] | None = None
 
 
@@ -120,7 +122,10 @@ class InvoiceLineItemSerializer(serializers.Serializer[Any]):
     metricUnit = serializers.CharField()
     periodStart = InstantField(source="period_start", help_text="The period the charges belong to.")
     chargeCount = serializers.IntegerField(source="charges")
-    quantity = QuantityField(help_text="The sum of what was reported, whatever the metric's aggregation.")
+    quantity = QuantityField(
+        help_text="The sum of what was reported, whatever the metric's aggregation; or what that came to, where it is "
+        "rated after the fact."
+    )
     unitPrice = serializers.CharField(help_text="Of the price, or what one unit came to where it varies.")
     taxRate = FractionField(source="tax_rate")
     totalPrice = DecimalTextField(source="net")
@@ -199,6 +204,10 @@ class InvoiceSerializer(serializers.Serializer[Any]):
     grandTotal = DecimalTextField(source="totals.grand")
     paidAmount = DecimalTextField(source="totals.paid", help_text="Drawn from the prepaid wallet.")
     unpaidAmount = DecimalTextField(source="totals.unpaid", help_text="Used on credit: owed.")
+    asOf = InstantField(
+        allow_null=True,
+        help_text="How far use is counted, where some is only rated after the fact; null when all of it is.",
+    )
     failureReason = serializers.CharField(source="invoice.failure_reason", allow_null=True)
     nextActionAt = InstantField(allow_null=True)
     issuedAt = InstantField(source="invoice.issued_at", allow_null=True)
@@ -220,7 +229,7 @@ class _InvoiceFacts:
 
     def __init__(self, shown: Shown) -> None:
         self.invoice, self.totals, self.subscription = shown.invoice, shown.totals, shown.subscription
-        self.status = shown.invoice.status.upper()
+        self.status, self.asOf = shown.invoice.status.upper(), shown.as_of
         ahead = {Status.PENDING: "period_start", Status.ACTIVE: "period_end", Status.CLOSING: "grace_end"}
         attribute = ahead.get(Status(shown.invoice.status))
         self.nextActionAt = getattr(shown.invoice, attribute) if attribute else None
@@ -323,7 +332,11 @@ class _ShownRows:
 def _shown(invoices: list[Invoice]) -> list[Shown]:
     totals = statements.totals_of(invoices)
     subscriptions = statements.subscriptions_of(invoices)
-    return [Shown(invoice, totals[invoice.id], subscriptions[invoice.subscription_id]) for invoice in invoices]
+    behind = statements.behind_since(invoices)
+    return [
+        Shown(invoice, totals[invoice.id], subscriptions[invoice.subscription_id], behind.get(invoice.id))
+        for invoice in invoices
+    ]
 
 
 def _line_page(invoice: Invoice, after: int, limit: int) -> LinePage:
@@ -343,7 +356,7 @@ class InvoiceById(TenantView):
         (shown,) = _shown([invoice])
         if "expand" in query:
             page = _line_page(invoice, query["after"], query["limit"])
-            shown = Shown(shown.invoice, shown.totals, shown.subscription, dict(LineItemsSerializer(page).data))
+            shown = replace(shown, line_items=dict(LineItemsSerializer(page).data))
         return self.answer(InvoiceSerializer, shown)
 
 

@@ -270,7 +270,9 @@ class Prices(TenantView):
 
         Use is charged as the difference that it makes to the total of its period, so a charge may be below zero where
         the total falls. A model must go with the metric's aggregation: `percentage` with SUM; `dynamic`, `matrix`,
-        `formula` and the older form of `volume` with SUM or COUNT; the others also with MIN, MAX, AVG and LATEST.
+        `formula` and the older form of `volume` with SUM or COUNT; the others with any. What UNIQUE_COUNT, PERCENTILE
+        and TIME_WEIGHTED_SUM come to is known once all use of a period is looked at together: they are rated after the
+        fact, within about a minute and before the invoice is issued, so their `paymentTerm` must be `in_arrears`.
         A formula that is not sound is refused with its line, its column and a snippet in `details`.
         """
         body = _flat(self.read_body(CreatePriceSerializer))

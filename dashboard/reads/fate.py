@@ -6,10 +6,11 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from billing.models import Charge, Entry, Invoice, PriceVersion, Refund, Settlement, Subscription
+from billing.models import Charge, Counter, Entry, Invoice, PriceVersion, Refund, Settlement, Subscription
 from dashboard.reads import events
 from entitlements.models import Reservation
 from merchants import ids
+from metering.aggregation import OVER_ALL_USES
 from metering.models import BillableMetric, Correction, UsageEvent
 
 
@@ -33,6 +34,7 @@ class ChargeLine:
     wallet_id: str
     entry_id: str  # empty until settled
     settled_at: datetime | None
+    period: Counter | None = None  # where it is rated after the fact, with all other use of its period
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +209,19 @@ def _line(
         wallet_id=ids.text("acc", charge.wallet_id),
         entry_id=entry_id,
         settled_at=settled_at,
+        period=_counter(charge) if metric and metric.aggregation in OVER_ALL_USES else None,
     )
+
+
+def _counter(charge: Charge) -> Counter | None:
+    return Counter.objects.filter(
+        bucket=charge.bucket,
+        customer_id=charge.customer_id,
+        period_end__gt=charge.period_start,
+        period_start=charge.period_start,
+        subscription_id=charge.subscription_id,
+        price_version_id=charge.price_version_id,
+    ).first()
 
 
 def _posted(charges: list[Charge]) -> dict[int, tuple[str, datetime]]:

@@ -86,6 +86,7 @@ class Document:
     row: InvoiceRow
     lines: list[LineRow]
     subscription_id: str
+    as_of: datetime | None  # how far use is counted that is rated after the fact; None: all of it is
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +94,13 @@ class Source:
     """One charge of a line, and the event it reaches back to."""
 
     says: LineCharge
-    event_id: str  # empty for a fee
+    event_id: str  # empty for a fee, and for what is rated after the fact
     gross: fmt.Aligned
+
+    @property
+    def words(self) -> str:
+        """What it is of, where that is no event."""
+        return "All use by then" if self.says.kind == Charge.Kind.RERATE else "Fee"
 
 
 def listing(*, merchant_id: UUID, status: str, cursor: str) -> Page[Any]:
@@ -139,6 +145,7 @@ def document(invoice: Invoice) -> Document:
             for line, net, tax, gross in zip(lines, *columns, strict=True)
         ],
         subscription_id=ids.text("sub", invoice.subscription_id),
+        as_of=statements.behind_since([invoice]).get(invoice.id),
     )
 
 

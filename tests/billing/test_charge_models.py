@@ -316,8 +316,9 @@ ONE = Decimal(1)
 
 class TestMisfit:
     @pytest.mark.parametrize("aggregation", OVER_ALL_USES)
-    def test_refuses_what_is_counted_at_the_end(self, aggregation):
-        assert aggregation in rating.misfit(Standard(ONE), aggregation)
+    def test_lets_total_models_rate_what_is_counted_at_the_end(self, aggregation):
+        assert rating.misfit(Standard(ONE), aggregation) is None
+        assert aggregation in rating.misfit(Percentage(ONE), aggregation)
 
     @pytest.mark.parametrize(
         ("model", "aggregation"),

@@ -7,8 +7,11 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from django.db.models import Sum
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from billing import invoicing, issuing, rerating
+from billing import invoicing, issuing, money, rerating
 from billing.issuing import Unbillable
 from billing.models import Charge, Counter, Invoice, PriceVersion, Rerating, Wallet
 from charging import amendments, execution
@@ -18,10 +21,11 @@ from charging.outcomes import Done, Refused
 from config.management.commands import verify
 from customers import books
 from merchants import ids, verification
+from metering import aggregation
 from tests import factories
 from tests.billing import buyers
 from tests.billing.buyers import Buyer
-from tests.billing.invoiced import DOLLAR, FEBRUARY, GRACE, MARCH, START, invoices, lines, pass_time
+from tests.billing.invoiced import APRIL, DOLLAR, FEBRUARY, GRACE, MARCH, START, invoices, lines, pass_time
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -35,12 +39,14 @@ def _hang_up():
     execution.hang_up()
 
 
-def price(aggregation: str, product: Any = None, **options: Any) -> PriceVersion:
+def price(way: str, product: Any = None, rank: str = "95") -> PriceVersion:
     """Something sold in arrears, at a dollar each."""
-    rank = {"percentile": options.pop("percentile", Decimal(95))} if aggregation == "PERCENTILE" else {}
     product = product or factories.product(merchant=factories.merchant())
-    metric = factories.metric(product=product, name=aggregation, aggregation=aggregation, **rank)
-    return factories.price(metric=metric, term="in_arrears", **{"unit_price": "1", **options})
+    metric = factories.metric(product=product, name=way, aggregation=way)
+    if way == "PERCENTILE":
+        metric.percentile = Decimal(rank)
+        metric.save()
+    return factories.price(metric=metric, term="in_arrears", unit_price="1")
 
 
 def use(buyer: Buyer, sold: PriceVersion, quantity: Any = 1, *, value: str | None = None, at: datetime | None = None):
@@ -277,3 +283,185 @@ class TestTheSweep:
         assert rate() == 1
         assert charged(second) == [1]
         assert "cannot be rated" in caplog.text
+
+
+class TestPercentile:
+    def test_is_the_nearest_rank(self):
+        sold = price("PERCENTILE", rank="87.5")
+        buyer = buyers.buyer(sold, at=START)
+        for quantity in (5, 1, 9, 3, 7, 2, 8, 4):
+            use(buyer, sold, quantity)
+        rate()
+        assert charged(buyer) == [8]
+        use(buyer, sold, 6)
+        use(buyer, sold, "6.5")
+        rate()
+        assert charged(buyer) == [8]
+        use(buyer, sold, 100)
+        rate()
+        assert charged(buyer) == [8, 1]
+        assert broken() == {}
+
+
+class TestTimeWeightedSum:
+    @pytest.fixture
+    def disk(self):
+        return price("TIME_WEIGHTED_SUM")
+
+    @pytest.fixture
+    def holder(self, disk):
+        """Holds 28 from the start on, of a period of 28 days."""
+        made = buyers.buyer(disk, at=START)
+        use(made, disk, 28)
+        return made
+
+    def test_is_held_to_the_end_of_the_period_whenever_it_is_asked_for(self, holder, disk):
+        holder.set_clock(START + 7 * DAY)
+        use(holder, disk, 4, at=FEBRUARY - 7 * DAY)  # refused: three weeks ahead
+        rate()
+        assert charged(holder) == [28]
+        holder.set_clock(FEBRUARY - 7 * DAY)
+        use(holder, disk, 4)
+        use(holder, disk, -8, at=START + 14 * DAY)
+        rate()
+        assert charged(holder) == [28, 1 - 4]
+        assert broken() == {}
+
+    def test_is_carried_over_into_periods_without_any_use(self, holder):
+        pass_time(holder, FEBRUARY + GRACE)
+        pass_time(holder, MARCH + GRACE)
+        rate()
+        assert [invoice.grand_total for invoice in invoices(holder)[:2]] == [28 * DOLLAR, 28 * DOLLAR]
+        assert charged(holder) == [28, 28, 28]
+        assert Counter.objects.count() == 3
+        assert broken() == {}
+
+    def test_moves_all_that_follows_when_it_is_corrected_late(self, holder, disk):
+        for at in (FEBRUARY + GRACE, MARCH + GRACE):
+            pass_time(holder, at)
+        rate()
+        use(holder, disk, -28, at=START + 14 * DAY)
+        while rate():
+            pass
+        assert charged(holder) == [28, 28, 28, -14, -28, -28]
+        assert set(Charge.objects.filter(gross__lt=0).values_list("invoice_id")) == {(invoices(holder)[2].id,)}
+        pass_time(holder, APRIL + GRACE)
+        assert Counter.objects.filter(period_start=APRIL).count() == 0
+        assert broken() == {}
+
+    def test_opens_the_periods_since_when_it_is_told_of_late(self, disk):
+        buyer = buyers.buyer(disk, at=START)
+        for at in (FEBRUARY + GRACE, MARCH + GRACE):
+            pass_time(buyer, at)
+        use(buyer, disk, 28, at=START + 7 * DAY)
+        while rate():
+            pass
+        assert charged(buyer) == [21, 28, 28]
+        assert broken() == {}
+
+    def test_is_held_to_the_end_of_the_subscription(self, holder):
+        rate()
+        holder.set_clock(START + 7 * DAY)
+        holder.terminate()
+        assert charged(holder) == [28, -21]
+        assert Invoice.objects.get(sequence_number=1).grand_total == 7 * DOLLAR
+        assert broken() == {}
+
+    def test_is_held_to_an_agreed_end(self, disk):
+        buyer = buyers.buyer(disk, at=START, subscription={"ending_at": START + 7 * DAY})
+        use(buyer, disk, 28)
+        rate()
+        assert charged(buyer) == [7]
+        assert broken() == {}
+
+    def test_pays_nothing_back_for_what_was_never_added(self, holder, disk):
+        use(holder, disk, -100, at=START)
+        rate()
+        assert charged(holder) == []
+        assert Counter.objects.get().state == "-72"
+        assert broken() == {}
+
+    def test_that_nobody_carried_over_is_noticed(self, holder, admin_connection):
+        pass_time(holder, FEBRUARY + GRACE)
+        rate()
+        admin_connection.execute("SET session_replication_role = replica")
+        admin_connection.execute(f"DELETE FROM billing_counter WHERE period_start = '{FEBRUARY}'")
+        assert "reratings_recomputed" in broken()
+
+
+WAYS = ("UNIQUE_COUNT", "PERCENTILE", "TIME_WEIGHTED_SUM")
+MONTHS = [(START, FEBRUARY), (FEBRUARY, MARCH), (MARCH, APRIL)]
+quantities = st.integers(1, 3).map(Decimal) | st.decimals("0.000000001", 10**6, places=9)
+whats = st.builds(
+    lambda quantity, sign, value, seconds: (quantity, quantity * sign, value, START + timedelta(seconds=seconds)),
+    quantities,
+    st.sampled_from([1, 1, -1]),
+    st.sampled_from(["a", "b", "é", "B"]),
+    st.integers(0, int((APRIL - START).total_seconds()) - 1) | st.sampled_from([0, 28 * 86_400]),
+)
+
+
+def expected(held: list[tuple[Any, ...]], way: str, start: datetime, end: datetime, rank: Decimal) -> Decimal:
+    within = [what for what in held if start <= what[3] < end]
+    if way == "UNIQUE_COUNT":
+        return aggregation.unique_count(what[2] for what in within)
+    if way == "PERCENTILE":
+        return aggregation.percentile((what[0] for what in within), rank)
+    changes = [(what[3], what[1]) for what in held]
+    return max(Decimal(0), aggregation.time_weighted_sum(changes, start, end))
+
+
+class TestAnyOrder:
+    @pytest.fixture
+    def sold(self):
+        product = factories.product(merchant=factories.merchant())
+        return [price(way, product, "62.5") for way in WAYS]
+
+    @settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @given(data=st.data())
+    def test_of_use_corrections_and_rating_comes_to_what_holds_in_the_end(self, sold, data):
+        product = sold[0].price.billable_metric.product
+        plan = factories.plan(product=product, prices=sold)
+        buyer = buyers.subscribe(product.merchant, plan, at=APRIL - HOUR, started_at=START)
+        told = data.draw(st.lists(st.lists(whats, min_size=1, max_size=2), min_size=1, max_size=5))
+        steps = [(place, number) for place, said in enumerate(told) for number in range(len(said))]
+        known: dict[int, uuid.UUID] = {}
+        holding: dict[int, tuple[Any, ...]] = {}
+        for place, number in data.draw(st.permutations(steps)):
+            what = told[place][number]
+            if place not in known:
+                known[place], holding[place] = self.use(buyer, sold, what), what
+            elif data.draw(st.booleans()) and what[3] != holding[place][3]:
+                move(buyer, known[place], what[3])
+                holding[place] = (*holding[place][:3], what[3])
+            else:
+                void(buyer, known[place])
+                del holding[place]
+            if data.draw(st.integers(0, 3)) == 0:
+                rate()
+        while rate():
+            pass
+        for each, way in zip(sold, WAYS, strict=True):
+            for start, end in MONTHS:
+                quantity = expected(list(holding.values()), way, start, end, Decimal("62.5"))
+                of_price = {"subscription_id": buyer.subscription.id, "price_version_id": each.id}
+                counter = Counter.objects.filter(**of_price, period_start=start).first()
+                assert (counter.quantity if counter else 0) == quantity
+                made = Charge.objects.filter(**of_price, period_start=start).aggregate(Sum("gross"))["gross__sum"]
+                assert (made or 0) == money.to_nanos(quantity)
+        assert broken() == {}
+
+    def use(self, buyer: Buyer, sold: list[PriceVersion], what: tuple[Any, ...]) -> uuid.UUID:
+        quantity, change, value, at = what
+        metrics = [each.price.billable_metric_id.bytes for each in sold]
+        properties = (
+            Property(metrics[0], Decimal(1), value=value),
+            Property(metrics[1], quantity),
+            Property(metrics[2], change),
+        )
+        event_id = ids.new(buyer.bucket)
+        named = (event_id.bytes, buyer.customer.id.bytes, buyer.merchant.id.bytes, f"event-{next(_keys)}", b"0" * 16)
+        metering = Metering(MeterEvent("use", "api", "a customer", b"{}"))
+        (outcome,) = execution.execute([RecordUsage(*named, at, properties, metering=metering)])
+        assert isinstance(outcome, Done), outcome
+        return event_id

@@ -6,6 +6,11 @@ _USED = """(bucket, source_id, position) = (
     WHERE kind = 'usage' AND seq = 2 AND net > 0 ORDER BY wallet_id LIMIT 1)"""
 _RETURNED = """(bucket, source_id, position) = (
     SELECT bucket, source_id, position FROM billing_charge WHERE kind = 'refund' ORDER BY wallet_id, seq LIMIT 1)"""
+_RATED = """ctid = (
+    SELECT min(k.ctid) FROM billing_counter k
+    JOIN billing_rerating r USING (bucket, subscription_id, price_version_id, period_start))"""
+_BEHIND = _FIRST.format("billing_counter WHERE unrated_since IS NOT NULL")
+_SECOND = _FIRST.format("billing_rerating WHERE number = 2")
 _EVENT = "id = (SELECT min(id::text)::uuid FROM metering_usageevent)"
 _BUSY = "status = 'active' AND currency = 'USD'"
 _PREPAID = f"id = (SELECT prepaid_wallet_id FROM billing_subscription WHERE {_BUSY})"
@@ -170,6 +175,26 @@ CONTROLS: dict[str, tuple[str, set[str]]] = {
     "a counter lost": (
         f"DELETE FROM billing_counter WHERE {_FIRST.format('billing_counter')}",
         {"counters_charged"},
+    ),
+    "a counter rated after the fact": (
+        f"UPDATE billing_counter SET quantity = quantity + 1 WHERE {_RATED}",
+        {"reratings_last", "reratings_recomputed"},
+    ),
+    "a counter behind that never is": (
+        f"UPDATE billing_counter SET unrated_since = now() WHERE {_FIRST.format('billing_counter')}",
+        {"reratings_last"},
+    ),
+    "a use that nobody rated": (
+        f"UPDATE billing_counter SET unrated_since = NULL WHERE {_BEHIND}",
+        {"reratings_recomputed"},
+    ),
+    "a rerating lost": (
+        f"DELETE FROM billing_rerating WHERE {_FIRST.format('billing_rerating')}",
+        {"reratings_charged", "reratings_last"},
+    ),
+    "what a rerating came to": (
+        f"UPDATE billing_rerating SET quantity = quantity + 1 WHERE {_SECOND}",
+        {"reratings_charged", "reratings_last"},
     ),
     # refunds and fees
     "a refund of less": (

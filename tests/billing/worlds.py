@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+from billing import rerating
 from billing.models import PriceVersion
 from charging import execution
 from charging.commands import Correct, Line, MeterEvent, Metering, Property, RecordUsage, Refund, Release, Reserve
@@ -33,6 +34,7 @@ class World:
     calls: PriceVersion
     tokens: PriceVersion
     minutes: PriceVersion
+    users: PriceVersion
     busy: Buyer
     gone: Buyer
     abroad: Buyer
@@ -50,18 +52,20 @@ def world() -> World:
             ("Minutes", "0.0123", "in_arrears"),
         )
     )
+    of_users = factories.metric(product=product, name="Users", aggregation="UNIQUE_COUNT")
+    users = factories.price(metric=of_users, unit_price="0.5", term="in_arrears")
     seat, setup = (
         factories.price(fee=factories.fee(product=product, name=name), unit_price=amount, term=term, cadence=cadence)
         for name, amount, term, cadence in (("Seat", "7", "in_advance", "P1M"), ("Setup", "3", "in_advance", "P0D"))
     )
-    prices = [calls, tokens, minutes, seat, setup]
+    prices = [calls, tokens, minutes, users, seat, setup]
     plan = factories.plan(product=product, prices=prices, default_tax_rate=Decimal("7.7"))
     busy, gone = (buyers.subscribe(product.merchant, plan, at=START) for _ in range(2))
     yen = factories.plan(
         product=product, prices=prices, currency="JPY", tax_behavior="inclusive", default_tax_rate=Decimal(10)
     )
     abroad = buyers.subscribe(product.merchant, yen, at=START, balance="5000")
-    made = World(calls, tokens, minutes, busy, gone, abroad, factories.metric(product=product, name="Unsold"))
+    made = World(calls, tokens, minutes, users, busy, gone, abroad, factories.metric(product=product, name="Unsold"))
     _live(made)
     _entitle(product)
     return made
@@ -144,8 +148,12 @@ def _live(made: World) -> None:
         pass_time(buyer, FEBRUARY + GRACE / 2)
         record(buyer, (calls, 8), at=FEBRUARY - timedelta(minutes=1))
         record(buyer, (calls, 9))
+        record(buyer, (made.users, 1), (made.users, 2), at=START)
         pass_time(buyer, FEBRUARY + GRACE)
         record(buyer, (minutes, 1), at=START)
+        record(buyer, (made.users, 3), (made.users, 2), at=START)
+        rerating.rate_due()
+        record(buyer, (made.users, 7))
     buyers.settle()
     _limit(made)
     meter(busy, calls.price.billable_metric, made.unsold)

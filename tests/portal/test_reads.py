@@ -54,6 +54,21 @@ class TestPeriod:
             # Each past hour was rounded down to the nano when the scene was set.
             assert abs(line.quantity * line.unit_price * 10**9 - line.net) < 100
 
+    def test_counts_what_use_came_to_and_how_far_where_it_is_rated_after_the_fact(
+        self, scene: scenes.Scene, span: spans.Span
+    ) -> None:
+        since = scenes.lag(scene)
+        buyer, price = scene.buyers[0], scene.prices[0]
+        InvoiceRollup.objects.create(
+            bucket=buyer.customer.bucket, customer_id=buyer.customer.id, invoice_id=buyer.invoice.id,
+            wallet_id=buyer.credit.id, kind=Charge.Kind.RERATE, price_version_id=price.id,
+            period_start=buyer.subscription.period_start, metric_id=scene.metrics[0].id, first_seq=1,
+            last_seq=1, charges=1, quantity=12, net=0, tax=0, gross=0,
+        )  # fmt: skip
+        lines = {line.name: line for line in statement(scene, span).period.lines}
+        assert (lines["Premium submissions"].quantity, lines["Premium submissions"].as_of) == (12, since)
+        assert {line.as_of for name, line in lines.items() if name != "Premium submissions"} == {None}
+
     def test_names_refunds_and_tax_apart(self, scene: scenes.Scene, span: spans.Span) -> None:
         buyer = scene.buyers[0]
         price = PriceVersion.objects.get(id=scene.prices[0].id)

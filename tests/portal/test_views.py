@@ -31,6 +31,11 @@ def visitor(scene: scenes.Scene, *, buyer: int = 0) -> Client:
     return client
 
 
+def test_says_as_of_when_a_figure_is_that_lags(scene: scenes.Scene) -> None:
+    since = scenes.lag(scene)
+    assert f'as of <time datetime="{since.isoformat()}"' in visitor(scene).get("/portal/").content.decode()
+
+
 class TestEnter:
     def test_moves_the_token_from_the_url_into_a_cookie(self, scene: scenes.Scene) -> None:
         link = token(scene)

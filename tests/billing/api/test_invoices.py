@@ -5,7 +5,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from billing import invoicing
-from billing.models import Invoice
+from billing.models import Counter, Invoice
 from merchants import ids
 from tests import factories
 from tests.billing import buyers
@@ -68,6 +68,21 @@ class TestGetInvoice:
         assert amounts(seller.get(path).json()) == live
         buyer.use(prices["calls"], 1)
         assert seller.get(path).json()["grandTotal"] == "6.8808"
+
+    def test_says_how_far_it_counts_what_is_rated_after_the_fact(self, seller, buyer, prices):
+        def shown(number=1):
+            return seller.get(f"/v2/invoices/{invoice_id(buyer, number)}").json()["asOf"]
+
+        assert shown() is None
+        late = Counter.objects.filter(price_version_id=prices["minutes"].id)
+        late.update(unrated_since=START + GRACE)
+        assert (shown(), shown(2)) == ("2026-01-31T10:00:00Z", None)
+        listed = seller.get("/v2/invoices").json()["data"]
+        assert [each["asOf"] for each in listed] == [None, "2026-01-31T10:00:00Z"]
+        late.update(unrated_since=None)
+        close(buyer)
+        late.update(unrated_since=START + GRACE)
+        assert (shown(), shown(2)) == (None, "2026-01-31T10:00:00Z")
 
     def test_says_the_same_for_ever_once_it_is_issued(self, seller, buyer, prices):
         close(buyer)

@@ -6,8 +6,7 @@ import pytest
 from billing.api import price_schemas
 from billing.models import PlanVersion
 from merchants import ids
-from metering.aggregation import IN_COUNTER
-from metering.models import Aggregation
+from metering.aggregation import IN_COUNTER, OVER_ALL_USES
 from tests import callers
 from tests.callers import Caller, caller
 
@@ -78,9 +77,8 @@ class TestCreate:
         ("model", "properties", "aggregation", "field"),
         [
             *[
-                ("standard", {"unitPrice": "1"}, aggregation, "model")
-                for aggregation in Aggregation.values
-                if aggregation not in IN_COUNTER
+                ("standard", {"unitPrice": "1"}, aggregation, "paymentTerm")  # instant
+                for aggregation in OVER_ALL_USES
             ],
             ("percentage", {"percentage": "0.1"}, "COUNT", "model"),
             ("percentage", {"percentage": "0.1"}, "SUM", "billableMetricId"),  # of requests
@@ -107,6 +105,17 @@ class TestCreate:
         snippet = "  metadta.tier\n  ^^^^^^^"
         assert answer.json()["details"] == {"line": 2, "column": 3, "snippet": snippet}
         assert "metadata" in answer.json()["message"]  # what was meant
+
+    @pytest.mark.parametrize("aggregation", OVER_ALL_USES)
+    def test_prices_what_needs_all_use_at_once_in_arrears_only(self, seller, product_id, aggregation):
+        rank = {"percentile": "95"} if aggregation == "PERCENTILE" else {}
+        metric_id = callers.metric(seller, product_id, aggregation=aggregation, **rank)["id"]
+
+        price = callers.made(seller.post("/v0/prices", of_metric(metric_id, paymentTerm="in_arrears")))
+        answer = seller.patch(f"/v0/prices/{price['id']}", {"paymentTerm": "instant"})
+
+        assert (answer.status_code, answer.json()["code"]) == (422, "RATED_IN_ARREARS")
+        assert seller.get(f"/v0/prices/{price['id']}").json() == price
 
     @pytest.mark.parametrize("aggregation", IN_COUNTER)
     def test_prices_metrics_of_any_aggregation_that_counts_as_used(self, seller, product_id, aggregation):

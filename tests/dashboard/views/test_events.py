@@ -44,6 +44,15 @@ class TestShow:
         assert event_id in owner.get("/judgebox/test/events").content.decode()
         assert event_id in owner.get("/judgebox/test/events", {"status": "metered"}).content.decode()
 
+    def test_shows_what_is_rated_with_all_other_use(self, scene: scenes.Scene, owner: Client) -> None:
+        event = next(each for each in scene.buyers[0].events if each.properties[0][0] == scene.metrics[0].id.hex)
+        path = f"/judgebox/test/events/{ids.text('usg', event.id)}"
+        assert "after the fact" not in owner.get(path).content.decode()
+        since = scenes.lag(scene)
+        page = owner.get(path).content.decode()
+        assert "With all other use of its period, after the fact" in page
+        assert f'as of <time datetime="{since.isoformat()}"' in page
+
     def test_does_not_exist_in_the_other_mode(self, scene: scenes.Scene, owner: Client) -> None:
         event_id = ids.text("usg", scene.buyers[0].events[0].id)
         assert owner.get(f"/judgebox/events/{event_id}").status_code == 404

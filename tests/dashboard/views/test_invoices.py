@@ -65,6 +65,12 @@ class TestShow:
         assert "INV-1987" in content
         assert "it never changes" in content
 
+    def test_says_how_far_it_counts_what_is_rated_after_the_fact(self, owner: Client, scene: scenes.Scene) -> None:
+        assert "rated after the fact" not in owner.get(path(scene.buyers[0].invoice)).content.decode()
+        since = scenes.lag(scene)
+        content = owner.get(path(scene.buyers[0].invoice)).content.decode()
+        assert f'rated after the fact is counted as of <time datetime="{since.isoformat()}"' in content
+
     def test_says_why_it_cannot_be_issued(self, owner: Client, scene: scenes.Scene) -> None:
         invoice = scene.buyers[0].invoice
         Invoice.objects.filter(id=invoice.id).update(status="failed", failure_reason="A <rate> is missing.")
