@@ -108,7 +108,7 @@ def metric_new(request: SeatedRequest) -> HttpResponse:
                 merchant_id=merchant_id, product_id=data.pop("product").id, now=timezone.now(), **data
             )
         except ServiceError as refusal:
-            names = {"valueProperty": "value_property"}
+            names = {"valueProperty": "value_property", "valueExpression": "value_expression"}
             forms.refuse(form, refusal, request_id=request.request_id, names=names)
         else:
             messages.success(request, "Billable metric created. Put a price on it in a plan.")
