@@ -33,7 +33,8 @@ UPDATE merchants_apikey SET last_used_at = %(now)s
 WHERE id = %(id)s AND (last_used_at IS NULL OR last_used_at <= %(now)s - %(every)s)"""
 _OWNER = "SELECT customer_id FROM entitlements_reservation WHERE bucket = %s AND id = %s AND merchant_id = %s"
 _DEFINITIONS = """
-SELECT coalesce(json_agg(json_build_array(id, aggregation, event_type, value_property, group_by, filters, event_from)
+SELECT coalesce(json_agg(json_build_array(id, aggregation, event_type, value_property, group_by, filters, event_from,
+    filter, value_expression)
     ORDER BY id), '[]')
 FROM metering_billablemetric WHERE merchant_id = %s AND event_type <> ''"""
 _SUBJECTS = """
@@ -170,7 +171,7 @@ class Directory:
 
 def _by_type(rows: Sequence[Sequence[Any]]) -> DefinitionsByType:
     found: dict[str, list[Definition]] = {}
-    for metric_id, aggregation, event_type, value_property, group_by, filters, event_from in rows:
+    for metric_id, aggregation, event_type, value_property, group_by, filters, event_from, *expressions in rows:
         definition = Definition(
             UUID(metric_id).bytes,
             aggregation,
@@ -178,6 +179,7 @@ def _by_type(rows: Sequence[Sequence[Any]]) -> DefinitionsByType:
             group_by,
             tuple([Filter(each["property"], each["operator"], tuple(each["values"])) for each in filters]),
             None if event_from is None else datetime.fromisoformat(event_from),
+            *expressions,
         )
         found.setdefault(event_type, []).append(definition)
     return found

@@ -321,7 +321,7 @@ def _matches(
         message = f"More than {commands.PROPERTIES_MAX} billable metrics read events of this type."
         return [], Unprocessable(message, code="TOO_MANY_METRICS")
     try:
-        return matching.match(listening, report.data, at), None
+        return matching.match(listening, report.data, at, report.metadata), None
     except Unprocessable as refusal:
         return [], refusal
 

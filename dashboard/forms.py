@@ -11,6 +11,7 @@ from dashboard.reads import audit_log, events, invoices
 from merchants.errors import ServiceError, ValidationFailed
 from merchants.models import Product, Role
 from metering import matching, paths
+from metering.expressions import limits
 from metering.models import Aggregation
 
 NAME_LENGTH_MAX = 200
@@ -167,6 +168,16 @@ class NewProduct(forms.Form):
     )
 
 
+def _expression(label: str, help_text: str) -> forms.CharField:
+    return forms.CharField(
+        label=label,
+        required=False,
+        max_length=limits.SOURCE_CHARS_MAX,
+        help_text=help_text,
+        widget=forms.Textarea(attrs={"rows": 2, "spellcheck": "false", "autocomplete": "off", "class": "source"}),
+    )
+
+
 class NewMetric(forms.Form):
     """Something that is counted."""
 
@@ -200,6 +211,10 @@ class NewMetric(forms.Form):
         max_length=paths.LENGTH_MAX,
         help_text="Where in an event’s data the quantity is: $.usage.tokens. Not needed for a count.",
     )
+    value_expression = _expression(
+        "Or calculate the value", "Instead of a path: data.input_tokens + 4 * data.output_tokens."
+    )
+    filter = _expression("Only count events for which", "Such as: data.tokens > 0 && metadata.tier != 'free'.")
     description = forms.CharField(
         label="Description",
         required=False,

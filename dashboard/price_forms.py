@@ -15,11 +15,17 @@ from django.forms import BoundField
 from billing.models import PaymentTerm
 from billing.prices import reading
 from dashboard.forms import MerchantChoice
+from metering.expressions import limits
 from metering.models import BillableMetric
 
 TYPED_LENGTH_MAX = 40
 ROWS_MIN = 3
 ROWS_MORE = 3
+SAMPLES_LENGTH_MAX = 20_000
+SAMPLES = """[
+  {"quantity": 10},
+  {"quantity": 250, "metadata": {"tier": "premium"}}
+]"""
 
 
 def _typed(label: str, help_text: str = "", *, required: bool = False, is_number: bool = True) -> forms.CharField:
@@ -258,6 +264,35 @@ class Matrix(_Rows):
         return found
 
 
+class Formula(MetricPrice):
+    """An expression, and sample events to try it on."""
+
+    model, label = "formula", "Formula"
+    lead = "An expression says what each use costs, from its quantity, price, metadata, data and timestamp."
+    members = {"formula": "formula", "max_amount": "maxAmount", "min_amount": "minAmount"}
+    included_units = None  # type: ignore[assignment]
+    formula = forms.CharField(
+        label="Formula",
+        max_length=limits.SOURCE_CHARS_MAX,
+        help_text="Such as: quantity * 0.002 + (metadata.tier == 'premium' ? 0.01 : 0)",
+        widget=forms.Textarea(attrs={"rows": 4, "spellcheck": "false", "autocomplete": "off", "class": "source"}),
+    )
+    max_amount = _typed("At most, for each use", "A use that comes to more is refused.", required=True)
+    min_amount = _typed("At least, for each use", "A use that comes to less is refused; always one below zero.")
+    samples = forms.CharField(
+        label="Try it on",
+        required=False,
+        max_length=SAMPLES_LENGTH_MAX,
+        initial=SAMPLES,
+        help_text="Sample events, as a JSON list. Nothing is charged or stored.",
+        widget=forms.Textarea(attrs={"rows": 5, "spellcheck": "false", "autocomplete": "off", "class": "source"}),
+    )
+
+    def text(self, name: str) -> str:
+        """Return what was typed into a field, with lines that end as everywhere else."""
+        return super().text(name).replace("\r\n", "\n")
+
+
 MODELS: dict[str, type[MetricPrice]] = {
-    form.model: form for form in (Standard, Graduated, Volume, Package, Percentage, Dynamic, Matrix)
+    form.model: form for form in (Standard, Graduated, Volume, Package, Percentage, Dynamic, Matrix, Formula)
 }

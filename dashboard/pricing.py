@@ -1,5 +1,6 @@
 """Adding to what a plan sells, in one step: a page asks for a price of a plan, the catalogue knows them apart."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -8,16 +9,21 @@ from uuid import UUID
 
 from django.db import transaction
 
-from billing import catalogue, plans, prices, wording
+from billing import catalogue, dry_runs, plans, prices, rating, wording
 from billing.catalogue import NewPrice
 from billing.models import PlanVersion
+from merchants import strict_json
 from merchants.audit import Actor
-from merchants.errors import ValidationFailed
+from merchants.errors import ServiceError, ValidationFailed
 from metering.aggregation import Aggregation
+from metering.expressions import Place, Source
 from metering.models import BillableMetric
 from ui import fmt
 
 STANDARD = "standard"
+FORMULA = "formula"
+SUM: Aggregation = "SUM"
+SAMPLES_BYTES_MAX = 100_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +117,51 @@ def preview(
         return explain(parsed, unit="unit", currency=currency)
     aggregation = cast(Aggregation, metric.aggregation)
     return explain(parsed, unit=metric.unit, currency=currency, aggregation=aggregation)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """What is wrong with a formula, or with an event; ``snippet`` points at the place."""
+
+    message: str
+    snippet: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tried:
+    """What sample events cost by a formula, in nanos, and why some cost nothing; or why it cannot be tried."""
+
+    fault: Fault | None = None
+    steps: Sequence[tuple[dry_runs.Step, Fault | None]] = ()
+    total: int = 0
+
+
+def try_out(properties: dict[str, Any], samples: str, *, metric: BillableMetric | None, now: datetime) -> Tried | None:
+    """Try a formula that is being typed on events that are, perhaps of a metric already; nothing before it is typed."""
+    source = properties.get("formula", "")
+    if not source:
+        return None
+    aggregation = SUM if metric is None else cast(Aggregation, metric.aggregation)
+    try:
+        model = prices.parse_model(FORMULA, properties)
+        if reason := rating.misfit(model, aggregation):
+            return Tried(fault=Fault(message=reason))
+        listed = strict_json.decode_list((samples or "[{}]").encode(), bytes_max=SAMPLES_BYTES_MAX)
+        tried = dry_runs.rate(model, aggregation, dry_runs.read_samples(listed), now)
+    except ServiceError as refusal:
+        snippet = (refusal.details or {}).get("snippet", "")
+        message = refusal.message.replace("The body", "The list of events")
+        return Tried(fault=Fault(message=message, snippet=snippet))
+    steps = [(step, None if step.refusal is None else _fault(source, step.refusal)) for step in tried.steps]
+    return Tried(steps=steps, total=tried.total)
+
+
+def _fault(source: str, refusal: ServiceError) -> Fault:
+    place = refusal.details or {}
+    if "line" not in place:
+        return Fault(message=refusal.message)
+    snippet = Source(source, FORMULA).snippet(Place(place["line"], place["column"]))
+    return Fault(message=refusal.message, snippet=snippet)
 
 
 def _sell(merchant_id: UUID, plan_id: UUID, new: NewPrice, actor: Actor, now: datetime) -> PlanVersion:

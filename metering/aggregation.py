@@ -10,7 +10,7 @@ from zero, each time from its exact value.
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
-from decimal import Context, Decimal, DivisionByZero, Inexact, InvalidOperation, Overflow
+from decimal import ROUND_HALF_UP, Context, Decimal, DivisionByZero, Inexact, InvalidOperation, Overflow
 from typing import Literal
 
 QUANTITY_PLACES = 9
@@ -21,6 +21,8 @@ RETRACTABLE: tuple[Aggregation, ...] = ("SUM", "COUNT", "AVG")  # a use can be t
 OVER_ALL_USES: tuple[Aggregation, ...] = ("UNIQUE_COUNT", "PERCENTILE", "TIME_WEIGHTED_SUM")
 
 _EXACT = Context(prec=80, traps=[InvalidOperation, DivisionByZero, Overflow, Inexact])
+_HALF_UP = Context(prec=80, rounding=ROUND_HALF_UP, traps=[InvalidOperation, DivisionByZero, Overflow])
+_QUANTUM = Decimal(1).scaleb(-QUANTITY_PLACES)
 _SEEN = "1"  # a least or a largest quantity of zero is not the same as none
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -138,3 +140,8 @@ def ratio(amount: Decimal, by: int) -> Decimal:
     units = int(_EXACT.to_integral_exact(_EXACT.scaleb(amount, QUANTITY_PLACES)))
     rounded = (2 * abs(units) + by) // (2 * by)
     return _EXACT.scaleb(Decimal(rounded if units >= 0 else -rounded), -QUANTITY_PLACES)
+
+
+def rounded(quantity: Decimal) -> Decimal:
+    """Round half away from zero to the decimals of a quantity, for what has more."""
+    return quantity.quantize(_QUANTUM, context=_HALF_UP)

@@ -5,17 +5,18 @@ nothing that was counted before.
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from operator import ge, gt, le, lt
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
 from merchants import fields, ids
 from merchants.errors import Unprocessable, ValidationFailed
-from metering import paths
+from metering import aggregation, paths
+from metering.expressions import EvaluationError, ExpressionError, Program, uses
 
 FILTERS_MAX = 10
 FILTER_VALUES_MAX = 50
@@ -24,10 +25,14 @@ DIMENSIONS_MAX = 10
 
 COUNT, UNIQUE_COUNT, TIME_WEIGHTED_SUM = "COUNT", "UNIQUE_COUNT", "TIME_WEIGHTED_SUM"
 
+FAILED = {"filter": "FILTER_FAILED", "valueExpression": "VALUE_FAILED"}
 OPERATORS = ("in", "notIn", "equals", "notEquals", "exists", "gt", "gte", "lt", "lte")
 _ORDERS = {"gt": gt, "gte": ge, "lt": lt, "lte": le}
-_ONE = Decimal(1)
+_ONE, _ZERO = Decimal(1), Decimal(0)
 _is_number = re.compile(r"-?[0-9]{1,64}(?:\.[0-9]{1,64})?").fullmatch
+Said = Mapping[str, Any]  # what an event says, by the names that expressions have for it
+ResultT = TypeVar("ResultT", Decimal, bool)
+
 _is_name = re.compile(r"[A-Za-z0-9_.-]{1,40}").fullmatch
 
 
@@ -40,7 +45,7 @@ class Filter(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Definition(msgspec.Struct, frozen=True):
-    """How one metric reads the events of its type."""
+    """How one metric reads the events of its type; ``filter`` and ``value_expression`` are expressions, or empty."""
 
     metric_id: bytes
     aggregation: str
@@ -48,6 +53,8 @@ class Definition(msgspec.Struct, frozen=True):
     group_by: Mapping[str, str] = {}
     filters: tuple[Filter, ...] = ()
     event_from: datetime | None = None
+    filter: str = ""
+    value_expression: str = ""
 
 
 class Match(msgspec.Struct, frozen=True):
@@ -59,17 +66,25 @@ class Match(msgspec.Struct, frozen=True):
     value: str | None = None
 
 
-def match(definitions: Iterable[Definition], data: dict[str, Any], timestamp: datetime) -> list[Match]:
+def match(
+    definitions: Iterable[Definition],
+    data: dict[str, Any],
+    timestamp: datetime,
+    metadata: dict[str, str] | None = None,
+) -> list[Match]:
     """Return what an event counts for, in the order of the definitions, all of which listen to its type.
 
     Raises:
-        Unprocessable: a metric that the event passes the filters of finds no value in it that it can count.
+        Unprocessable: a metric that the event passes the filters of finds no value in it that it can count, or a
+            metric's filter has no value for it.
     """
+    said = {"data": data, "metadata": metadata or {}, "timestamp": timestamp}
     return [
-        Match(found.metric_id, *_counted(found, data))
+        Match(found.metric_id, *_counted(found, said))
         for found in definitions
         if (found.event_from is None or timestamp >= found.event_from)
         and all(_passes(condition, data) for condition in found.filters)
+        and (not found.filter or _holds(found, said))
     ]
 
 
@@ -88,7 +103,8 @@ def text_of(value: Any) -> str | None:
     return None
 
 
-def _counted(definition: Definition, data: dict[str, Any]) -> tuple[Decimal, dict[str, str] | None, str | None]:
+def _counted(definition: Definition, said: Said) -> tuple[Decimal, dict[str, str] | None, str | None]:
+    data = said["data"]
     groups = {
         name: text
         for name, path in definition.group_by.items()
@@ -98,6 +114,8 @@ def _counted(definition: Definition, data: dict[str, Any]) -> tuple[Decimal, dic
         raise _refused(definition, f"A group may have at most {VALUE_LENGTH_MAX} characters.", "INVALID_EVENT_VALUE")
     if definition.aggregation == COUNT:
         return _ONE, groups or None, None
+    if definition.value_expression:
+        return _calculated(definition, said), groups or None, None
     found = _find(definition, definition.value_property, data)
     if found is paths.MISSING or found is None:
         message = f"The event has no value at {definition.value_property or 'valueProperty'}."
@@ -117,6 +135,38 @@ def _counted(definition: Definition, data: dict[str, Any]) -> tuple[Decimal, dic
     return -quantity if taken else quantity, groups or None, None
 
 
+def _calculated(definition: Definition, said: Said) -> Decimal:
+    """Return what the value's expression gives, rounded to the decimals of a quantity, half away from zero."""
+    number = aggregation.rounded(
+        _evaluated(definition, "valueExpression", uses.value, definition.value_expression, said)
+    )
+    taken = definition.aggregation == TIME_WEIGHTED_SUM and number < 0
+    try:
+        quantity = fields.quantity(
+            number.copy_negate() if taken else number or _ZERO, "What valueExpression gives", zero=True
+        )
+    except ValidationFailed as refused:
+        raise _refused(definition, refused.message, "INVALID_EVENT_VALUE") from None
+    return quantity.copy_negate() if taken else quantity
+
+
+def _holds(definition: Definition, said: Said) -> bool:
+    return _evaluated(definition, "filter", uses.condition, definition.filter, said)
+
+
+def _evaluated(
+    definition: Definition, name: str, use: Callable[[str], Program[ResultT]], source: str, said: Said
+) -> ResultT:
+    """Return what an expression of a metric gives; raises Unprocessable, naming the metric, where it gives nothing."""
+    try:
+        return use(source)(said)
+    except ExpressionError as unsound:  # saved before expressions were read as they are now
+        raise _refused(definition, f"{name}: {unsound.message}", "INVALID_METRIC_DEFINITION") from None
+    except EvaluationError as failure:
+        message = f"{name} has no value for this event. {failure.message}"
+        raise _refused(definition, message, FAILED[name], **(failure.details or {})) from None
+
+
 def _without_sign(value: Any) -> Any:
     return value[1:] if type(value) is str else -value
 
@@ -128,8 +178,9 @@ def _find(definition: Definition, path: str, data: dict[str, Any]) -> Any:
         raise _refused(definition, f"{path!r} is no path: {error}.", "INVALID_METRIC_DEFINITION") from None
 
 
-def _refused(definition: Definition, message: str, code: str) -> Unprocessable:
-    about = {"billableMetricId": ids.text("bm", definition.metric_id), "path": definition.value_property}
+def _refused(definition: Definition, message: str, code: str, **place: Any) -> Unprocessable:
+    about: dict[str, Any] = {"billableMetricId": ids.text("bm", definition.metric_id)}
+    about |= place or {"path": definition.value_property}
     return Unprocessable(message, code=code, details=about)
 
 

@@ -10,13 +10,32 @@ from django.db import transaction
 
 from merchants import products
 from merchants.errors import NotFound, ValidationFailed
+from metering.expressions import uses
 from metering.models import Aggregation, BillableMetric
 
 CHANGEABLE = frozenset(
-    {"name", "description", "unit", "event_type", "value_property", "group_by", "filters", "event_from"}
+    {
+        "name",
+        "description",
+        "unit",
+        "event_type",
+        "value_property",
+        "value_expression",
+        "group_by",
+        "filters",
+        "filter",
+        "event_from",
+    }
 )
 
-_CLEARED: dict[str, Any] = {"event_type": "", "value_property": "", "group_by": {}, "filters": []}
+_CLEARED: dict[str, Any] = {
+    "event_type": "",
+    "value_property": "",
+    "value_expression": "",
+    "group_by": {},
+    "filters": [],
+    "filter": "",
+}
 
 
 def create(
@@ -31,6 +50,8 @@ def create(
     value_property: str = "",
     group_by: dict[str, str] | None = None,
     filters: list[dict[str, Any]] | None = None,
+    filter: str = "",
+    value_expression: str = "",
     percentile: Decimal | None = None,
     event_from: datetime | None = None,
     now: datetime,
@@ -39,8 +60,9 @@ def create(
 
     Raises:
         NotFound: the merchant has no such product.
-        ValidationFailed: it listens to events but does not say which value it counts; or it is of no percentile, or
-            of one that it has no use for.
+        ValidationFailed: it listens to events but does not say which value it counts, or says that, or which events
+            count, in two ways; an expression is not sound; or it is of no percentile, or of one that it has no use
+            for.
     """
     product = products.get(merchant_id=merchant_id, product_id=product_id)
     if (percentile is not None) != (aggregation == Aggregation.PERCENTILE) or percentile == 0:
@@ -57,6 +79,8 @@ def create(
         value_property=value_property,
         group_by=group_by or {},
         filters=filters or [],
+        filter=filter,
+        value_expression=value_expression,
         percentile=percentile,
         event_from=event_from,
         created_at=now,
@@ -74,7 +98,8 @@ def update(*, merchant_id: UUID, metric_id: UUID, changes: dict[str, Any], now: 
 
     Raises:
         NotFound: the merchant has no such metric.
-        ValidationFailed: it listens to events but does not say which value it counts.
+        ValidationFailed: it listens to events but does not say which value it counts, or says that, or which events
+            count, in two ways; or an expression is not sound.
     """
     with transaction.atomic():
         metrics = BillableMetric.objects.select_for_update(no_key=True)
@@ -90,9 +115,27 @@ def update(*, merchant_id: UUID, metric_id: UUID, changes: dict[str, Any], now: 
 
 
 def _check_readable(metric: BillableMetric) -> None:
-    if metric.event_type and not metric.value_property and metric.aggregation != Aggregation.COUNT:
-        message = f"valueProperty is needed to read events for {metric.aggregation}."
+    if metric.filter:
+        uses.condition(metric.filter, "filter")
+        if metric.filters:
+            message = "A metric has a filter or filters, not both: set the other to null."
+            raise ValidationFailed(message, field="filter", code="FILTERED_TWICE")
+    if metric.value_expression:
+        uses.value(metric.value_expression, "valueExpression")
+        _check_valued_once(metric)
+    elif metric.event_type and not metric.value_property and metric.aggregation != Aggregation.COUNT:
+        message = f"valueProperty or valueExpression is needed to read events for {metric.aggregation}."
         raise ValidationFailed(message, field="valueProperty", code="VALUE_PROPERTY_REQUIRED")
+
+
+def _check_valued_once(metric: BillableMetric) -> None:
+    """Refuse an expression for the value where there is a path, or no use for a number."""
+    if metric.value_property:
+        message = "A metric has a valueProperty or a valueExpression, not both: set the other to null."
+        raise ValidationFailed(message, field="valueExpression", code="VALUED_TWICE")
+    if metric.aggregation in (Aggregation.COUNT, Aggregation.UNIQUE_COUNT):
+        message = f"valueExpression gives a number, which {metric.aggregation} does not count."
+        raise ValidationFailed(message, field="valueExpression", code="NO_VALUE_COUNTED")
 
 
 def get(*, merchant_id: UUID, metric_id: UUID) -> BillableMetric:

@@ -44,6 +44,9 @@ class BillableMetric(models.Model):
     value_property = models.CharField(max_length=200, blank=True)
     group_by = models.JSONField(default=dict)  # {name of a dimension: path}
     filters = models.JSONField(default=list)  # [{"property": path, "operator": …, "values": [text, …]}, …]
+    # Expressions, instead of filters and of value_property.
+    filter = models.TextField(blank=True, default="")
+    value_expression = models.TextField(blank=True, default="")
     percentile = models.DecimalField(max_digits=7, decimal_places=4, null=True)  # from 0 to 100
     event_from = models.DateTimeField(null=True)
     created_at = models.DateTimeField()

@@ -108,7 +108,7 @@ def metric_new(request: SeatedRequest) -> HttpResponse:
                 merchant_id=merchant_id, product_id=data.pop("product").id, now=timezone.now(), **data
             )
         except ServiceError as refusal:
-            names = {"valueProperty": "value_property"}
+            names = {"valueProperty": "value_property", "valueExpression": "value_expression"}
             forms.refuse(form, refusal, request_id=request.request_id, names=names)
         else:
             messages.success(request, "Billable metric created. Put a price on it in a plan.")
@@ -179,7 +179,7 @@ def price_new(request: SeatedRequest, plan_id: str) -> HttpResponse:
         lead=f"What use costs on {view.plan.name}.", back=to(request, "plan", plan_id), view=view,
         models=[(name, kind.label) for name, kind in price_forms.MODELS.items()],
         has_choices=unpriced.exists(), none="Every metric of this product has a price in this plan.",
-        none_path=to(request, "metric-new"), none_verb="Create another metric",
+        none_path=to(request, "metric-new"), none_verb="Create another metric", **_shown(view, form),
     )  # fmt: skip
 
 
@@ -188,13 +188,23 @@ def price_preview(request: SeatedRequest, plan_id: str) -> HttpResponse:
     """The price being typed, in words, and what some quantities cost at it."""
     view = _plan(request, plan_id)
     form = _form_class(request.GET)(metrics=BillableMetric.objects.none(), typed=request.GET)
+    return _answer(
+        request, "dashboard/price_new.html", "plans", part="preview", view=view, form=form, **_shown(view, form)
+    )
+
+
+def _shown(view: catalogue.PlanView, form: price_forms.MetricPrice) -> dict[str, Any]:
+    """What is said of a price while it is typed."""
     metric = next((each for each in _unpriced(view) if str(each.id) == form.text("metric")), None)
     currency = view.version.currency if view.version else ""
-    shown = {
+    tried = None
+    if form.model == price_forms.Formula.model:
+        tried = pricing.try_out(form.properties(), form.text("samples"), metric=metric, now=timezone.now())
+    return {
         "preview": pricing.preview(form.model, form.properties(), currency=currency, metric=metric),
         "unit": metric.unit if metric else "unit",
+        "tried": tried,
     }
-    return _answer(request, "dashboard/price_new.html", "plans", part="preview", view=view, form=form, **shown)
 
 
 @page("prices:write", writes="prices:write")
@@ -248,13 +258,15 @@ def _form_class(typed: Mapping[str, Any]) -> type[price_forms.MetricPrice]:
 
 
 def _price_form(request: SeatedRequest, metrics: QuerySet[BillableMetric]) -> price_forms.MetricPrice:
-    """The form of the chosen model: sent, or with more rows to type into, or new."""
+    """The form of the chosen model: sent, or being tried, or with more rows to type into, or new."""
     if request.method != "POST":
         return _form_class(request.GET)(metrics=metrics, typed=request.GET)
     kind = _form_class(request.POST)
-    if "more" not in request.POST:
-        return kind(request.POST, metrics=metrics)
     typed = request.POST.dict()
+    if "try" in typed:
+        return kind(metrics=metrics, typed=typed)
+    if "more" not in typed:
+        return kind(request.POST, metrics=metrics)
     rows = typed.get("rows", "")
     typed["rows"] = str((int(rows) if rows.isdecimal() else 0) + price_forms.ROWS_MORE)
     return kind(metrics=metrics, typed=typed)

@@ -3,7 +3,7 @@
 from typing import Any
 
 from django.urls import path
-from drf_spectacular.utils import extend_schema, extend_schema_field
+from drf_spectacular.utils import OpenApiExample, extend_schema, extend_schema_field
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -20,10 +20,12 @@ from merchants.serializers import (
     PercentField,
     StrictField,
     TextField,
+    example_id,
     page_of,
 )
 from merchants.tenancy import TenantView
 from metering import matching, metrics, paths
+from metering.expressions import limits, uses
 from metering.models import Aggregation, BillableMetric
 
 NAME_LENGTH_MAX = 200
@@ -48,6 +50,18 @@ class DimensionsField(StrictField):
 
     def read(self, value: Any, name: str) -> dict[str, str]:
         return matching.read_dimensions(value, name)
+
+
+@extend_schema_field({"type": "string", "minLength": 1, "maxLength": limits.SOURCE_CHARS_MAX})
+class ExpressionField(StrictField):
+    """An expression on an event's `data`, `metadata` and `timestamp` (docs/EXPRESSIONS.md); ``metrics`` compiles it."""
+
+    def read(self, value: Any, name: str) -> str:
+        return uses.text(value, name)
+
+
+_FILTER = "A boolean, like data.tokens > 0 && has(metadata.tier); instead of filters."
+_VALUE = "A number, like data.input_tokens + 4 * data.output_tokens; instead of valueProperty."
 
 
 class FilterSerializer(serializers.Serializer[Any]):
@@ -80,7 +94,9 @@ class BillableMetricSerializer(serializers.Serializer[BillableMetric]):
     eventType = TextField(source="event_type", allow_null=True)
     valueProperty = TextField(source="value_property", allow_null=True)
     groupBy = DimensionsField(source="group_by", allow_null=True)
+    valueExpression = ExpressionField(source="value_expression", allow_null=True)
     filters = FiltersField()
+    filter = ExpressionField(allow_null=True)
     percentile = PercentField(allow_null=True)
     eventFrom = InstantField(source="event_from", allow_null=True)
     createdAt = InstantField(source="created_at")
@@ -103,10 +119,14 @@ class CreateBillableMetricSerializer(BodySerializer):
         help_text="The type of the events it counts, exactly.",
     )
     valueProperty = JsonPathField(
-        source="value_property", required=False, help_text="Required with eventType, except for COUNT."
+        source="value_property",
+        required=False,
+        help_text="This or valueExpression is required with eventType, except for COUNT.",
     )
+    valueExpression = ExpressionField(source="value_expression", required=False, help_text=_VALUE)
     groupBy = DimensionsField(source="group_by", required=False)
     filters = FiltersField(required=False)
+    filter = ExpressionField(required=False, help_text=_FILTER)
     percentile = PercentField(required=False, help_text="Of PERCENTILE, like 95; with no other aggregation.")
     eventFrom = InstantField(source="event_from", required=False)
 
@@ -119,9 +139,34 @@ class UpdateBillableMetricSerializer(BodySerializer):
     unit = TextField(length_max=UNIT_LENGTH_MAX, required=False)
     eventType = TextField(source="event_type", length_max=EVENT_TYPE_LENGTH_MAX, required=False, allow_null=True)
     valueProperty = JsonPathField(source="value_property", required=False, allow_null=True)
+    valueExpression = ExpressionField(source="value_expression", required=False, allow_null=True, help_text=_VALUE)
     groupBy = DimensionsField(source="group_by", required=False, allow_null=True)
     filters = FiltersField(required=False, allow_null=True)
+    filter = ExpressionField(required=False, allow_null=True, help_text=_FILTER)
     eventFrom = InstantField(source="event_from", required=False, allow_null=True)
+
+
+def _example(name: str, **members: Any) -> OpenApiExample:
+    named = {"merchantId": example_id("org"), "productId": example_id("prod"), "name": "Tokens", "description": ""}
+    return OpenApiExample(name, {**named, "unit": "token", "aggregation": "SUM", **members}, request_only=True)
+
+
+EXAMPLES = [
+    _example("Reported as usage"),
+    _example(
+        "Read by paths",
+        eventType="completion",
+        valueProperty="$.usage.tokens",
+        groupBy={"model": "$.model"},
+        filters=[{"property": "$.tier", "operator": "in", "values": ["paid"]}],
+    ),
+    _example(
+        "Read by expressions",
+        eventType="completion",
+        valueExpression="data.usage.input_tokens + 4 * data.usage.output_tokens",
+        filter="has(data.tier) && data.tier != 'free'",
+    ),
+]
 
 
 class BillableMetricQuerySerializer(PageSerializer):
@@ -151,9 +196,16 @@ class BillableMetrics(TenantView):
         operation_id="createBillableMetric",
         request=CreateBillableMetricSerializer,
         responses={201: BillableMetricSerializer},
+        examples=EXAMPLES,
     )
     def post(self, request: Request) -> Response:
-        """Create a billable metric."""
+        """Create a billable metric.
+
+        How it reads events is said by paths and conditions, or by expressions: `valueExpression` instead of
+        `valueProperty`, `filter` instead of `filters`. One that is not sound is refused with its line, its column and a
+        snippet in `details`. An event for which an expression has no value is refused with 422, `FILTER_FAILED` or
+        `VALUE_FAILED`, naming the metric; its key can be used again.
+        """
         body = self.read_body(CreateBillableMetricSerializer)
         return self.answer_once(lambda: (201, BillableMetricSerializer, metrics.create(**body, now=self.now)))
 
@@ -175,9 +227,9 @@ class BillableMetricById(TenantView):
     def patch(self, request: Request, id: str) -> Response:
         """Change a billable metric.
 
-        Its aggregation and its product stay. How it reads events (eventType, valueProperty, groupBy, filters,
-        eventFrom) changes for events that arrive from now on; those recorded before keep what they were counted for,
-        in charges, invoices and meter queries alike. Within two seconds every server knows of the change.
+        Its aggregation and its product stay. How it reads events (eventType, valueProperty, valueExpression, groupBy,
+        filters, filter, eventFrom) changes for events that arrive from now on; those recorded before keep what they
+        were counted for, in charges, invoices and meter queries alike. Within two seconds every server knows of it.
         """
         metric_id, changes = self.path_id("bm", id), self.read_body(UpdateBillableMetricSerializer)
         changed = metrics.update(merchant_id=self.merchant_id, metric_id=metric_id, changes=changes, now=self.now)

@@ -10,7 +10,7 @@ nothing, always ends, and gives the same result for the same values.
 prices and metrics do with it.
 """
 
-from metering.expressions.errors import EvaluationError, ExpressionError
+from metering.expressions.errors import EvaluationError, ExpressionError, Place, Source
 from metering.expressions.kinds import (
     ANY,
     BOOLEAN,
@@ -40,7 +40,9 @@ __all__ = [
     "TIMESTAMP",
     "EvaluationError",
     "ExpressionError",
+    "Place",
     "Program",
+    "Source",
     "Type",
     "compile",
     "list_of",

@@ -63,6 +63,12 @@ class Source:
         """Return where the character with this number stands."""
         return Place(self.text.count("\n", 0, at) + 1, at - self.text.rfind("\n", 0, at))
 
+    def snippet(self, place: Place) -> str:
+        """Return the line of a place, and under it a caret that points at it."""
+        lines = self.text.split("\n")[: place.line - 1]
+        at = sum(len(line) + 1 for line in lines) + place.column - 1
+        return self._snippet(at, at + 1)
+
     def error(self, message: str, at: int, end: int | None = None) -> ExpressionError:
         """Return a refusal that points at what stands from ``at`` to before ``end``, or at one character."""
         place = self.place(at)

@@ -341,6 +341,23 @@ class TestEvents:
         assert (small.status, small.body["properties"], small.body["billing"]) == (202, [], None)
         assert large.body["billing"]["totalAmount"] == 2 * MILL
 
+    def test_count_for_what_expressions_say(self, shop: Shop) -> None:
+        BillableMetric.objects.filter(id=shop.tokens.id).update(
+            value_property="", value_expression="data.tokens * 2 + double(metadata.extra)", filter="data.tokens > 1"
+        )
+
+        one, more, failing = shop.tell(
+            shop.event(data={"tokens": 1, "model": "a"}),
+            shop.event(data={"tokens": 2.5, "model": "a"}, metadata={"extra": "0.5"}),
+            shop.event(data={"tokens": 2, "model": "a"}),
+        )
+
+        assert (one.status, one.body["billing"]) == (202, None)
+        assert more.body["properties"][0]["quantity"] == 5.5
+        assert more.body["billing"]["totalAmount"] == int(5.5 * MILL)
+        assert (failing.status, failing.body["code"]) == (422, "VALUE_FAILED")
+        assert failing.body["details"]["billableMetricId"] == ids.text("bm", shop.tokens.id)
+
     def test_are_recorded_once(self, shop: Shop) -> None:
         said = shop.event(idempotencyKey="k")
 

@@ -182,6 +182,24 @@ class TestPrices:
         assert not browsing.faults(browser_page)
         assert not browsing.sticks_out(browser_page)
 
+    def test_are_tried_on_sample_events_where_they_are_formulas(
+        self, home: str, scene: "Scene", browser_page: Any
+    ) -> None:
+        metric = factories.metric(product=scene.product, name="Frames", unit="frame")
+        browsing.open_page(browser_page, f"{home}/plans/{ids.text('plan', scene.plan.id)}/prices/new?model=formula")
+        browser_page.get_by_label("Metric").select_option(str(metric.id))
+        browser_page.get_by_label("At most, for each use").fill("1")
+        browser_page.get_by_label("Formula", exact=True).fill("quantity * 0.01 + double(metadata.tear)" + " + 0" * 50)
+        browser_page.get_by_text('there is no "tear" in metadata').first.wait_for()
+        assert not browsing.faults(browser_page)
+        assert not browsing.sticks_out(browser_page)
+        browser_page.get_by_label("Formula", exact=True).fill("quantity * 0.01")
+        browser_page.get_by_text("gives 2.5; it must be at least 0 and at most 1.").wait_for()
+        browser_page.get_by_role("button", name="Try it").click()
+        browser_page.get_by_text("gives 2.5; it must be at least 0 and at most 1.").wait_for()
+        assert not browsing.faults(browser_page)
+        assert not browsing.sticks_out(browser_page)
+
 
 class TestKeys:
     def test_asks_in_a_dialog_before_it_revokes(self, home: str, scene: "Scene", browser_page: Any) -> None:

@@ -22,9 +22,11 @@ DATA: dict[str, Any] = {
 }
 
 
-def counted(data: dict[str, Any] = DATA, *, at: datetime = NOW, **definition: Any) -> list[matching.Match]:
+def counted(
+    data: dict[str, Any] = DATA, *, at: datetime = NOW, metadata: dict[str, str] | None = None, **definition: Any
+) -> list[matching.Match]:
     members = {"aggregation": "SUM", "value_property": "$.tokens", **definition}
-    return matching.match([Definition(METRIC, **members)], data, at)
+    return matching.match([Definition(METRIC, **members)], data, at, metadata)
 
 
 class TestQuantities:
@@ -175,3 +177,73 @@ class TestReadFilters:
             matching.read_filters(given, "filters")
 
         assert refused.value.errors[0]["field"] == "filters"
+
+
+class TestExpressions:
+    def value(self, source: str, data: dict[str, Any] = DATA, **members: Any) -> Decimal:
+        [found] = counted(data, value_property="", value_expression=source, **members)
+        return found.quantity
+
+    @pytest.mark.parametrize(
+        ("source", "quantity"),
+        [
+            ("data.tokens * 2", "3001"),
+            ("data.tier / 3", "0.666666667"),
+            ("0.0000000005", "0.000000001"),
+            ("-0 * data.tier", "0"),
+            ("double(data.text) + timestamp.getHours() + (metadata.tier == 'a' ? 1 : 0)", "25"),
+            ("99999999999999.9999999994", "99999999999999.999999999"),
+        ],
+    )
+    def test_say_how_much_an_event_counts_for(self, source, quantity):
+        assert self.value(source, metadata={"tier": "a"}) == Decimal(quantity)
+
+    @pytest.mark.parametrize(("source", "quantity"), [("0 - data.tier / 3", "-0.666666667"), ("data.tier", "2")])
+    def test_may_take_away_of_what_is_held(self, source, quantity):
+        assert self.value(source, aggregation="TIME_WEIGHTED_SUM") == Decimal(quantity)
+
+    def test_leave_groups_to_be_read_as_ever(self):
+        [found] = counted(value_property="", value_expression="1", group_by={"model": "$.model"})
+        assert found.groups == {"model": "large"}
+
+    @pytest.mark.parametrize(
+        ("source", "code", "says"),
+        [
+            ("data.nothing", "VALUE_FAILED", 'there is no "nothing" in data'),
+            ("0 - data.tier", "INVALID_EVENT_VALUE", "without sign"),
+            ("100000000000000", "INVALID_EVENT_VALUE", "at most 14 digits"),
+            ("99999999999999.9999999995", "INVALID_EVENT_VALUE", "at most 14 digits"),
+            ("nothing", "INVALID_METRIC_DEFINITION", "valueExpression: Line 1, column 1"),
+            ("quantity", "INVALID_METRIC_DEFINITION", "quantity"),  # that is what it is there to say
+        ],
+    )
+    def test_that_give_no_quantity_name_the_metric(self, source, code, says):
+        with pytest.raises(Unprocessable) as refused:
+            self.value(source)
+        assert (refused.value.code, refused.value.details["billableMetricId"]) == (code, "bm_" + "0" * 25 + "7")
+        assert says in refused.value.message
+
+    @pytest.mark.parametrize(
+        ("source", "counts"),
+        [
+            ("data.tier == 2", 1),
+            ("data.tier > 2", 0),
+            ("has(data.nope)", 0),
+            ("'team' in metadata && timestamp.getFullYear() == 2026", 1),
+        ],
+    )
+    def test_say_whether_an_event_counts(self, source, counts):
+        assert len(counted(filter=source, metadata={"team": "a"})) == counts
+
+    def test_are_not_asked_for_a_value_where_it_does_not_count(self):
+        assert counted(value_property="", value_expression="data.nope", filter="has(data.nope)") == []
+
+    def test_refuse_an_event_for_which_a_filter_fails(self):
+        with pytest.raises(Unprocessable) as refused:
+            counted(filter="metadata.team == 'a'")
+        details = {"billableMetricId": "bm_" + "0" * 25 + "7", "line": 1, "column": 10}
+        assert (refused.value.code, refused.value.details) == ("FILTER_FAILED", details)
+
+    def test_end_at_their_steps(self):
+        with pytest.raises(Unprocessable, match="too many steps"):
+            counted({"list": [1] * 500, "tokens": 1}, filter="data.list.all(x, x + 1 > 1)")

@@ -70,6 +70,12 @@ TYPED = [
         },
         "fast / eu $2.00, others $3.00.",
     ),
+    (
+        {"formula": "quantity *\r\n 0.25", "max_amount": "90", "samples": ""},
+        "formula",
+        {"formula": "quantity *\n 0.25", "maxAmount": "90"},
+        "By formula, for each use: quantity * 0.25, at most $90.00.",
+    ),
 ]
 
 
@@ -180,7 +186,49 @@ class TestPriceNew:
         assert (made.model, made.properties) == (model, properties)
         assert "What a customer pays" in page.content.decode()
 
-    @pytest.mark.parametrize("model", ["standard", "graduated", "volume", "package", "percentage", "dynamic", "matrix"])
+    @pytest.mark.parametrize(
+        ("typed", "says"),
+        [
+            ({}, ["Event 1", "$0.01", "Event 2", "refused", "All of them", "$0.01", "gives 2; it must be at least 0"]),
+            (
+                {"formula": "quantity\n * data.rate", "samples": '[{"data": {"rate": 0.5}}, {}]'},
+                ["$0.50", "refused", "Line 2, column 9", "<pre", " * data.rate\n        ^"],
+            ),
+            ({"formula": "1 +\n quantty"}, ["Line 2, column 2", " quantty\n ^^^^^^^"]),
+            ({"max_amount": ""}, ["maxAmount must be a decimal string"]),
+            ({"samples": "[{]"}, ["The list of events is not JSON"]),
+            ({"samples": '[{"quantity": "x"}]'}, ["events.0.quantity must be a plain number"]),
+            ({"samples": "[" + "{}," * 100 + "{}]"}, ["events must be a list of 1 to 100 events"]),
+            ({"formula": ""}, ["Type a price to see what use costs."]),
+        ],
+    )
+    @pytest.mark.parametrize("is_live", [True, False])
+    def test_tries_a_formula_before_it_is_saved(
+        self, browser_of: Client, quiet: scenes.Scene, typed: dict[str, str], says: list[str], is_live: bool
+    ) -> None:
+        metric = factories.metric(product=quiet.product, name="Frames", unit="frame")
+        form = {"model": "formula", "metric": metric.id, "formula": "quantity * 0.01", "max_amount": "1"}
+        form |= {"samples": '[{}, {"quantity": 200}]', **typed}
+        if is_live:  # as it is typed, or without scripts, by a button
+            page = browser_of.get(f"{self.path(quiet)}/prices/preview", form)
+        else:
+            page = browser_of.post(f"{self.path(quiet)}/prices/new", {**form, "try": "1"})
+            assert form["samples"] in unescape(page.content.decode())
+        said = unescape(page.content.decode())
+        place = said.index('id="preview"')
+        for each in says:
+            place = said.index(each, place)
+        assert not PriceVersion.objects.filter(model="formula").exists()
+
+    def test_tries_a_formula_on_what_adds_up_only(self, browser_of: Client, quiet: scenes.Scene) -> None:
+        metric = factories.metric(product=quiet.product, name="Seats", unit="seat", aggregation="MAX")
+        form = {"model": "formula", "metric": metric.id, "formula": "quantity", "max_amount": "1"}
+        page = browser_of.get(f"{self.path(quiet)}/prices/preview", form).content.decode()
+        assert "it cannot price one of MAX" in page
+
+    @pytest.mark.parametrize(
+        "model", ["standard", "graduated", "volume", "package", "percentage", "dynamic", "matrix", "formula"]
+    )
     def test_has_a_form_for_every_model(self, browser_of: Client, quiet: scenes.Scene, model: str) -> None:
         factories.metric(product=quiet.product, name="Frames", unit="frame")
         page = browser_of.get(f"{self.path(quiet)}/prices/new?model={model}").content.decode()
@@ -196,6 +244,9 @@ class TestPriceNew:
             ("percentage", {"percentage": "1000.001"}, "percentage"),
             ("percentage", {"percentage": "2", "min_charge": "2", "max_charge": "1"}, "max_charge"),
             ("dynamic", {"min_price": "2", "max_price": "1"}, "max_price"),
+            ("formula", {"formula": "quantty", "max_amount": "1"}, "formula"),
+            ("formula", {"formula": "quantity", "max_amount": "x"}, "max_amount"),
+            ("formula", {"formula": "quantity", "max_amount": "1", "min_amount": "2"}, "max_amount"),
             ("matrix", {"dimensions": "size", "value_0_1": "l"}, "unit_price_1"),
             ("matrix", {"dimensions": "a, b, c, d", "value_0_1": "l"}, "dimensions"),
             ("standard", {"unit_price": "1", "maximum_charge": "-1"}, "maximum_charge"),
