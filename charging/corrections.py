@@ -195,7 +195,7 @@ def _take_out(
         if draft is not None:
             draft.take_back(source_id, index)
         # Counted again, it is without all of the event's uses; and it never saw what grants gave.
-        if key not in recounted and covered != item.quantity:
+        if key not in recounted and not usage.is_given(item, covered):
             left = rating.retract(price.model, accumulator, _use(event, old, item, covered), price.aggregation)
             if left is None:
                 left = _recount(book, key, price, event)
@@ -232,7 +232,7 @@ def _put_in(
         covered = None
         if draft is not None:
             covered = draft.use(item.metric_id, item.quantity, new.timestamp, index, price.aggregation, refuses=False)
-        if covered != item.quantity:
+        if not usage.is_given(item, covered):
             use = _use(event, new, item, covered)
             try:
                 accumulator = rating.accumulate(price.model, accumulator, use, price.aggregation)

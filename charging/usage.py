@@ -148,7 +148,7 @@ def _rate(
         covered = None
         if draft is not None:
             covered = draft.use(item.metric_id, item.quantity, command.timestamp, index, price.aggregation)
-        if covered is None or covered < item.quantity:
+        if not is_given(item, covered):
             use = use_of(item, command.timestamp, command.key, command.metadata, data, covered)
             try:
                 accumulator = rating.accumulate(price.model, accumulator, use, price.aggregation)
@@ -157,6 +157,11 @@ def _rate(
         latest[key] = moved(book, terms, price, counter, accumulator, charged, covered)
         rated.append(latest[key])
     return rated
+
+
+def is_given(item: Property, covered: Decimal | None) -> bool:
+    """Tell whether grants cover all of a property, so that nothing is left to rate; not so where it is of nothing."""
+    return bool(covered) and covered == item.quantity
 
 
 def use_of(

@@ -21,6 +21,7 @@ _POSTED = """ctid = (
     WHERE e.kind = 'usage_settled')"""
 _ISSUED = "number = 'INV-000002'"
 _LINE = f"position = 0 AND invoice_id = (SELECT id FROM billing_invoice WHERE {_ISSUED})"
+_AMENDED = "id = (SELECT min(id::text)::uuid FROM metering_correction WHERE kind = 'amend')"
 _MOVED = "ctid = (SELECT min(ctid) FROM entitlements_movement WHERE kind = '{}')"
 _OPEN = "state = 'open' AND units IS NULL"
 _CAPTURED = _FIRST.format("entitlements_reservation WHERE state = 'captured'")
@@ -109,15 +110,15 @@ CONTROLS: dict[str, tuple[str, set[str]]] = {
     ),
     # corrections
     "what a correction says": (
-        "UPDATE metering_correction SET properties = jsonb_set(properties, '{0,1}', '\"13\"') WHERE kind = 'amend'",
+        f"UPDATE metering_correction SET properties = jsonb_set(properties, '{{0,1}}', '\"13\"') WHERE {_AMENDED}",
         {"corrections_charged", "usage_recomputed"},
     ),
     "a correction lost": (
-        "DELETE FROM metering_correction WHERE kind = 'amend'",
+        f"DELETE FROM metering_correction WHERE {_AMENDED}",
         {"budgets_spent", "corrections_charged", "usage_recomputed"},
     ),
     "a correction out of order": (
-        "UPDATE metering_correction SET number = 3 WHERE kind = 'amend'",
+        f"UPDATE metering_correction SET number = 3 WHERE {_AMENDED}",
         {"corrections_charged"},
     ),
     # events
@@ -483,6 +484,10 @@ CONTROLS: dict[str, tuple[str, set[str]]] = {
     "a movement lost": (
         f"DELETE FROM entitlements_movement WHERE {_MOVED.format('used')}",
         {"allowances_repeated", "use_covered"},
+    ),
+    "what a correction returned": (
+        f"UPDATE entitlements_movement SET draws = '[]' WHERE {_MOVED.format('returned')}",
+        {"allowances_repeated", "use_returned"},
     ),
     "what a charge is spared": (
         "UPDATE billing_charge SET covered = covered - 1 WHERE covered = 60.5",

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from billing.prices import Percentage, PlanVersion, PriceVersion, Standard
 from charging.book import Entitlement
-from charging.commands import Extend, Refund, Release
+from charging.commands import Correct, Extend, Property, Refund, Release
 from charging.engine import decide
 from charging.outcomes import Done, Refused
 from entitlements import burning
@@ -153,6 +153,10 @@ class TestUse:
         assert decide(made, usage("a", (CALLS, "10")), catalogue).answer.gross == 0
         assert decide(made, usage("b", (CALLS, "10")), catalogue).answer.gross == DOLLAR  # the least for any use
 
+    def test_of_nothing_is_rated_as_ever(self):
+        catalogue = one_price(Percentage(Decimal("0.01"), Decimal(0), Decimal(1), None))
+        assert decide(entitled(), usage("a", (CALLS, "0")), catalogue).answer.gross == DOLLAR
+
     def test_is_an_event_where_events_are_counted(self):
         made, catalogue = entitled("2", soft=True), one_price(Standard(Decimal(1)), "COUNT")
         costs = [decide(made, usage(name, (CALLS, "7")), catalogue).answer.gross for name in "abc"]
@@ -262,6 +266,61 @@ class TestReservations:
         before = held.units
         decide(made, Extend(CUSTOMER, MERCHANT, held.id, 900), CATALOGUE)
         assert held.units == before
+
+
+class TestCorrections:
+    def corrected(self, made, event, *quantities, name="c", catalogue=CATALOGUE):
+        """Have an event say these quantities of calls, or nothing at all; as the store would have read the book."""
+        made.events[event.id] = event
+        made.charges_of.setdefault(event.id, [c for c in made.writes.charges if c.source_id == event.id])
+        properties = tuple(Property(CALLS, Decimal(quantity)) for quantity in quantities)
+        command = Correct(
+            ids.new_raw(BUCKET), CUSTOMER, MERCHANT, name, name.encode(), event.id, "", not quantities,
+            properties=properties or None,
+        )  # fmt: skip
+        outcome = decide(made, command, catalogue)
+        assert isinstance(outcome, Done), outcome
+        return outcome.answer.gross // CENT
+
+    def test_that_void_give_back_units_and_what_was_beyond(self):
+        made = entitled("10", soft=True)
+        event = decide(made, usage("a", (CALLS, "12")), CATALOGUE).answer
+        assert self.corrected(made, event) == -2
+        allowance = made.entitlements[0].allowance
+        assert (left(made), allowance.used, allowance.overage) == (10, 0, 0)
+        assert (made.writes.charges[-1].quantity, made.writes.charges[-1].covered) == (-12, -10)
+        assert moves(made) == [(2, "used", 12), (3, "returned", 12)]
+        assert made.counters.popitem()[1].accumulator.quantity == 0
+
+    def test_that_amend_take_what_they_say_now_also_beyond_a_hard_limit(self):
+        made = entitled("10")
+        event = decide(made, usage("a", (CALLS, "4")), CATALOGUE).answer
+        assert self.corrected(made, event, "3", "9") == 2
+        assert (left(made), made.entitlements[0].allowance.overage) == (0, 2)
+        assert self.corrected(made, event, "7", name="d") == -2
+        assert (left(made), made.entitlements[0].allowance.overage) == (3, 0)
+
+    def test_leave_alone_what_others_were_charged_meanwhile(self):
+        made = entitled("10", soft=True)
+        first = decide(made, usage("a", (CALLS, "10")), CATALOGUE).answer
+        assert decide(made, usage("b", (CALLS, "5")), CATALOGUE).answer.gross == 5 * CENT
+        assert self.corrected(made, first) == 0
+        assert (left(made), made.entitlements[0].allowance.overage) == (10, 5)
+
+    def test_give_back_where_units_come_from_though_a_period_has_begun_since(self):
+        made = entitled(most=Decimal(0))
+        event = decide(made, usage("a", (CALLS, "40")), CATALOGUE).answer
+        made.now = NOW + timedelta(days=21)
+        self.corrected(made, event)
+        assert (left(made), made.entitlements[0].allowance.lapsed) == (0, 100)
+        assert made.writes.movements[-1].period_start == BEGAN
+
+    def test_count_events(self):
+        made, catalogue = entitled("1", soft=True), one_price(Standard(Decimal(1)), "COUNT")
+        free, paid = (decide(made, usage(name, (CALLS, "7")), catalogue).answer for name in "ab")
+        assert self.corrected(made, free, catalogue=catalogue) == 0
+        assert self.corrected(made, paid, name="d", catalogue=catalogue) == -100
+        assert left(made) == 1
 
 
 def one_price(model, aggregation="SUM"):
