@@ -58,6 +58,7 @@ def add_subscription(books: Books, row: Row, writes: Writes) -> None:
         invoice_id,
         next_invoice_id,
         tax_exempt,
+        discounts,
         prepaid_id,
         currency,
         *prepaid,
@@ -90,6 +91,7 @@ def add_subscription(books: Books, row: Row, writes: Writes) -> None:
             prepaid_id,
             credit_id,
             tax_exempt,
+            discounts,
         )
     )
 
@@ -120,7 +122,7 @@ def add_wallet(books: Books, row: Row, writes: Writes) -> None:
 
 def add_counter(books: Books, row: Row, writes: Writes) -> None:
     """Put a counter into its book."""
-    customer_id, subscription_id, version_id, start, end, tax_rate, fee_rate, *totals, state, unrated_since = row
+    customer_id, subscription_id, version_id, start, end, tax_rate, fee_rate, *totals, state, since, discount = row
     quantity, amount, *charged = totals
     net, gross, fee = map(int, charged)
     books[customer_id].counters.setdefault(
@@ -134,7 +136,8 @@ def add_counter(books: Books, row: Row, writes: Writes) -> None:
             fee_rate,
             Accumulator(quantity, amount, state),
             Totals(net, gross - net, gross, fee),
-            unrated_since,
+            since,
+            discount,
             stored=True,
         ),
     )

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+from billing import redemptions
 from billing.models import PriceVersion
 from charging import execution
 from charging.commands import Correct, Line, MeterEvent, Metering, Property, RecordUsage, Refund, Release, Reserve
@@ -29,6 +30,7 @@ class World:
     calls: PriceVersion
     tokens: PriceVersion
     minutes: PriceVersion
+    storage: PriceVersion
     busy: Buyer
     gone: Buyer
     abroad: Buyer
@@ -46,18 +48,34 @@ def world() -> World:
             ("Minutes", "0.0123", "in_arrears"),
         )
     )
+    agreed = {"unitPrice": "0.5", "minimumCharge": "1.999999999"}
+    storage = factories.price(metric=factories.metric(product=product, name="Storage"), properties=agreed)
     seat, setup = (
         factories.price(fee=factories.fee(product=product, name=name), unit_price=amount, term=term, cadence=cadence)
         for name, amount, term, cadence in (("Seat", "7", "in_advance", "P1M"), ("Setup", "3", "in_advance", "P0D"))
     )
-    prices = [calls, tokens, minutes, seat, setup]
+    least = factories.price(
+        fee=factories.fee(product=product, name="Commitment"), model="commitment", properties={"minimumSpend": "25"},
+        term="in_arrears",
+    )  # fmt: skip
+    prices = [calls, tokens, minutes, storage, seat, setup, least]
     plan = factories.plan(product=product, prices=prices, default_tax_rate=Decimal("7.7"))
     busy, gone = (buyers.subscribe(product.merchant, plan, at=START) for _ in range(2))
     yen = factories.plan(
         product=product, prices=prices, currency="JPY", tax_behavior="inclusive", default_tax_rate=Decimal(10)
     )
     abroad = buyers.subscribe(product.merchant, yen, at=START, balance="5000")
-    made = World(calls, tokens, minutes, busy, gone, abroad, factories.metric(product=product, name="Unsold"))
+    unsold = factories.metric(product=product, name="Unsold")
+    half, five = (
+        factories.coupon(merchant=product.merchant, code=code, **worth)
+        for code, worth in (
+            ("HALF", {"percent_off": Decimal("12.5"), "duration": "repeating", "periods": 2, "max_redemptions": 2}),
+            ("FIVE", {"amount_off": 5 * 10**9, "currency": "USD", "duration": "once"}),
+        )
+    )
+    for buyer, coupon in ((busy, five), (gone, half), (gone, five), (abroad, half)):
+        redemptions.redeem(merchant_id=product.merchant.id, subscription_id=buyer.subscription.id, code=coupon.code)
+    made = World(calls, tokens, minutes, storage, busy, gone, abroad, unsold)
     _live(made)
     return made
 
@@ -88,6 +106,7 @@ def _live(made: World) -> None:
         record(buyer, (calls, 9))
         pass_time(buyer, FEBRUARY + GRACE)
         record(buyer, (minutes, 1), at=START)
+        record(buyer, (made.storage, 3), at=START)  # after it was made up for: taken back as March closes
     buyers.settle()
     _limit(made)
     meter(busy, calls.price.billable_metric, made.unsold)
