@@ -105,6 +105,19 @@ class TestTheEngine:
         worlds.reserve(buyer, calls, 40)
         assert buyer.prepaid.held == 40 * DOLLAR + 4
 
+    def test_takes_it_off_what_is_rated_after_the_fact_and_made_up_to_a_minimum(self, product):
+        metric = factories.metric(product=product, aggregation="UNIQUE_COUNT")
+        agreed = {"unitPrice": "2", "minimumCharge": "10"}
+        price = factories.price(metric=metric, properties=agreed, term="in_arrears")
+        buyer = subscribe(price, code=percentage(product, "50", duration="forever"))
+        for value in ("7", "7", "8"):
+            worlds.record(buyer, (price, value), at=START)
+        pass_time(buyer, FEBRUARY + GRACE)
+        assert [(line.kind, line.net) for line in lines(invoices(buyer)[0]) if line.net] == [
+            ("rerate", 2 * DOLLAR),
+            ("trueup", 3 * DOLLAR),
+        ]
+
 
 class TestAPercentage:
     @pytest.mark.parametrize(
