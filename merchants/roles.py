@@ -13,6 +13,7 @@ RESOURCES = (
     "prices",
     "plans",
     "features",
+    "coupons",
     "customers",
     "subscriptions",
     "usage",
