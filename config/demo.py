@@ -6,8 +6,9 @@ password and the key cannot be read back from the database; they are kept where 
 
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from django.db import transaction
@@ -41,21 +42,68 @@ CUSTOMER = NewCustomer(
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Meter:
-    """A metric of the demo, its price, and the names of both in the environment."""
+    """A metric of the demo, its price, and the beginning of the names of both in the environment."""
 
     name: str
     description: str
     unit: str
-    unit_price: str
     variable: str
+    model: str = "standard"
+    properties: Mapping[str, Any]
+    reads: Mapping[str, Any] = field(default_factory=dict)  # how it reads meter events, if it does
 
 
 METERS = (
-    _Meter("Basic submissions", "Programs run with the basic limits", "submission", "0.001", ""),
-    _Meter("Premium submissions", "Programs run with the premium limits", "submission", "0.004", "PREMIUM_"),
-    _Meter("Execution time", "Processor time used by programs", "ms", "0.00000035", "TIME_"),
+    _Meter(
+        name="Basic submissions",
+        description="Programs run with the basic limits",
+        unit="submission",
+        variable="",
+        properties={"unitPrice": "0.001"},
+    ),
+    _Meter(
+        name="Premium submissions",
+        description="Programs run with the premium limits",
+        unit="submission",
+        variable="PREMIUM_",
+        properties={"unitPrice": "0.004"},
+    ),
+    _Meter(
+        name="Execution time",
+        description="Processor time used by programs",
+        unit="ms",
+        variable="TIME_",
+        properties={"unitPrice": "0.00000035"},
+    ),
+    _Meter(
+        name="Test cases",
+        description="Test cases that programs were checked against",
+        unit="test case",
+        variable="CASES_",
+        model="graduated",
+        properties={
+            "tiers": [
+                {"upTo": "1000", "unitPrice": "0.0001"},
+                {"upTo": "100000", "unitPrice": "0.00006"},
+                {"upTo": None, "unitPrice": "0.00002"},
+            ]
+        },
+    ),
+    _Meter(
+        name="Review tokens",
+        description="Tokens that a model read and wrote to review programs",
+        unit="token",
+        variable="TOKENS_",
+        model="formula",
+        properties={
+            "formula": "(data.input_tokens * 0.15 + data.output_tokens * 0.60) / 1000000"
+            ' * {"small": 1, "large": 15}[data.model]',
+            "maxAmount": "5",
+        },
+        reads={"event_type": "review", "value_expression": "data.input_tokens + data.output_tokens"},
+    ),
 )
 
 
@@ -144,6 +192,7 @@ def _metric(product: Product, meter: _Meter, now: datetime) -> BillableMetric:
         unit=meter.unit,
         aggregation=Aggregation.SUM,
         now=now,
+        **meter.reads,
     )
 
 
@@ -154,8 +203,8 @@ def _price(metric: BillableMetric, meter: _Meter, now: datetime) -> UUID:
     new = NewPrice(
         display_name=meter.name,
         payment_term="instant",
-        model="standard",
-        properties={"unitPrice": meter.unit_price},
+        model=meter.model,
+        properties=dict(meter.properties),
         metric_id=metric.id,
     )
     made = catalogue.create_price(merchant_id=metric.merchant_id, new=new, actor=audit.SYSTEM, now=now)

@@ -36,6 +36,6 @@ def value(source: str, field: str = "valueExpression") -> Program[Decimal]:
 
 def text(value: Any, field: str) -> str:
     """Return the source of an expression as it came; raises ValidationFailed where that is no text."""
-    if type(value) is str and "\x00" not in value:
+    if type(value) is str and value and "\x00" not in value:
         return value
     raise ValidationFailed(f"{field} must be a string, an expression.", field=field, code="INVALID_EXPRESSION")

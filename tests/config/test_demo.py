@@ -20,7 +20,8 @@ pytestmark = pytest.mark.django_db
 
 NAMES = (
     "URL API_KEY MERCHANT_ID PRODUCT_ID METRIC_ID PLAN_ID PRICE_ID CUSTOMER_ID SUBSCRIPTION_ID EMAIL PASSWORD "
-    "WALLET_ID PREMIUM_METRIC_ID PREMIUM_PRICE_ID TIME_METRIC_ID TIME_PRICE_ID"
+    "WALLET_ID PREMIUM_METRIC_ID PREMIUM_PRICE_ID TIME_METRIC_ID TIME_PRICE_ID CASES_METRIC_ID CASES_PRICE_ID "
+    "TOKENS_METRIC_ID TOKENS_PRICE_ID"
 )
 
 
@@ -55,8 +56,10 @@ class TestSeedDemo:
         )
         wallet = Wallet.objects.get(kind="prepaid")
         assert (ids.text("acc", wallet.id), wallet.available) == (environment["FARTHING_WALLET_ID"], 100 * 10**9)
-        prices = [Decimal(version.properties["unitPrice"]) for version in PriceVersion.objects.order_by("created_at")]
+        prices = [Decimal(version.properties["unitPrice"]) for version in PriceVersion.objects.filter(model="standard")]
         assert sorted(prices) == [Decimal("0.00000035"), Decimal("0.001"), Decimal("0.004")]
+        others = PriceVersion.objects.exclude(model="standard").order_by("model").values_list("model", flat=True)
+        assert list(others) == ["formula", "graduated"]
 
     def test_writes_a_key_and_a_password_that_open(self, path: Path, rf: RequestFactory) -> None:
         environment = seed(path)

@@ -49,6 +49,23 @@ class TestCreate:
 
         assert [metric[name] for name in ("eventType", "valueProperty", "groupBy", "eventFrom")] == [None] * 4
         assert (metric["filters"], metric["percentile"]) == ([], None)
+        assert (metric["filter"], metric["valueExpression"]) == (None, None)
+
+    def test_keeps_expressions_as_they_are_written(self, seller, product_id):
+        reads = {"eventType": "a", "valueExpression": "data.a +\n  data.b", "filter": "data.a > 0"}
+        made = callers.metric(seller, product_id, **reads)
+
+        assert {name: made[name] for name in reads} == reads
+        assert seller.get(f"/v0/billableMetrics/{made['id']}").json() == made
+
+    @pytest.mark.parametrize("field", ["filter", "valueExpression"])
+    def test_shows_where_an_expression_is_not_sound(self, seller, product_id, field):
+        body = {**BODY, **owned(seller, product_id), "eventType": "a", "valueProperty": "$.a", field: "1 +\n daata.n"}
+
+        answer = seller.post("/v0/billableMetrics", body).json()
+
+        assert (answer["code"], answer["errors"][0]["field"]) == ("INVALID_EXPRESSION", field)
+        assert answer["details"] == {"line": 2, "column": 2, "snippet": " daata.n\n ^^^^^"}
 
     def test_keeps_a_percentile(self, seller, product_id):
         made = callers.metric(seller, product_id, aggregation="PERCENTILE", percentile=99.5)
@@ -70,6 +87,13 @@ class TestCreate:
         [
             ("valueProperty", {"eventType": "a"}),
             ("valueProperty", {"eventType": "a", "aggregation": "UNIQUE_COUNT"}),
+            ("filter", {"filter": "data.a > 1", "filters": [{"property": "$.a", "operator": "exists", "values": []}]}),
+            ("filter", {"filter": "data.a + 1"}),
+            ("valueExpression", {"valueExpression": "data.a", "valueProperty": "$.a"}),
+            ("valueExpression", {"valueExpression": "data.a == 1"}),
+            ("valueExpression", {"valueExpression": "quantity"}),
+            ("valueExpression", {"valueExpression": "data.a", "aggregation": "COUNT"}),
+            ("valueExpression", {"valueExpression": "data.a", "aggregation": "UNIQUE_COUNT"}),
             ("percentile", {"percentile": 95}),
             ("percentile", {"aggregation": "PERCENTILE"}),
             ("percentile", {"aggregation": "PERCENTILE", "percentile": 101}),
@@ -96,6 +120,9 @@ class TestCreate:
             ("filters", {"property": "$.a"}),
             ("filters", [{"property": "$.a", "operator": "gt", "values": ["a"]}]),
             ("groupBy", {str(number): "$.a" for number in range(11)}),
+            ("filter", ""),
+            ("filter", 5),
+            ("valueExpression", ["data.a"]),
             ("eventFrom", "2026-01-01"),
             ("name", "a\u202eb"),
             ("productId", 5),
@@ -123,6 +150,22 @@ class TestUpdate:
 
         assert {name: changed[name] for name in reads} == dict.fromkeys(reads) | {"filters": []}
         assert changed["name"] == "Requests"
+
+    def test_puts_an_expression_in_the_place_of_a_path(self, seller, product_id):
+        filters = [{"property": "$.a", "operator": "exists", "values": []}]
+        metric = callers.metric(seller, product_id, eventType="a", valueProperty="$.n", filters=filters)
+        path = f"/v0/billableMetrics/{metric['id']}"
+        written = {"valueExpression": "data.n * 2", "filter": "has(data.a)"}
+
+        for field, member in written.items():
+            answer = seller.patch(path, {field: member})
+            assert (answer.status_code, answer.json()["errors"][0]["field"]) == (400, field)
+        changed = seller.patch(path, {**written, "valueProperty": None, "filters": None}).json()
+        cleared = seller.patch(path, {"valueProperty": "$.n", "valueExpression": None, "filter": None}).json()
+
+        assert {name: changed[name] for name in written} == written
+        assert (changed["valueProperty"], changed["filters"]) == (None, [])
+        assert (cleared["valueProperty"], cleared["valueExpression"], cleared["filter"]) == ("$.n", None, None)
 
     def test_keeps_it_countable(self, seller, product_id):
         metric = callers.metric(seller, product_id, eventType="completion", valueProperty="$.n")

@@ -123,10 +123,21 @@ class TestNew:
         without = browser_of.post("/judgebox/test/metrics/new", {**form, "event_type": "render"}).content
         wrong = browser_of.post("/judgebox/test/metrics/new", {**form, **reads, "value_property": "$.*"}).content
         page = browser_of.post("/judgebox/test/metrics/new", {**form, **reads}, follow=True).content.decode()
-        assert b"valueProperty is needed to read events for SUM" in without
+        assert b"valueProperty or valueExpression is needed to read events for SUM" in without
         assert b"(character 1)" in wrong
         assert "<code>render</code>" in page
         assert "<code>$.frames</code>" in page
+
+    def test_metric_reads_events_by_expressions(self, browser_of: Client, quiet: scenes.Scene) -> None:
+        form = {"product": quiet.product.id, "name": "Frames", "unit": "frame", "aggregation": "SUM"}
+        form |= {"event_type": "render", "value_expression": "data.frames * 2", "filter": "data.frames < 9"}
+        for field in ("value_expression", "filter"):
+            wrong = browser_of.post("/judgebox/test/metrics/new", {**form, field: "1 + daata.frames"}).content
+            assert b"Line 1, column 5" in wrong
+            assert f'aria-describedby="id_{field}'.encode() in wrong
+        page = browser_of.post("/judgebox/test/metrics/new", form, follow=True).content.decode()
+        assert "<code>data.frames * 2</code>" in page
+        assert "<code>data.frames &lt; 9</code>" in page
 
 
 class TestMetric:
