@@ -16,7 +16,7 @@ from django.db.models import Exists, OuterRef, QuerySet
 from billing import followers, money, plans, prices, rating, taxes
 from billing.models import Fee, PaymentTerm, Price, PriceVersion, Subscription
 from billing.plans import CADENCES, ONE_TIME
-from billing.prices import Adjusted, ChargeModel, Percentage, Standard
+from billing.prices import ChargeModel, Commitment, Percentage, Standard
 from customers.models import Book
 from merchants import audit, ids, products
 from merchants.audit import Actor
@@ -275,18 +275,21 @@ def _terms(new: NewPrice, metric: BillableMetric | None) -> dict[str, Any]:
     """Check the terms of a price of a metric, or else of a fee, and return them as they are stored."""
     model = prices.parse_model(new.model, new.properties)
     is_fee = metric is None
+    is_commitment = isinstance(model, Commitment)
     if metric is None:
         _check_fee_model(model)
     else:
         check_fit(model, metric, new.payment_term)
-    allowed = FEE_TERMS if is_fee else METRIC_TERMS
+    allowed = (PaymentTerm.IN_ARREARS,) if is_commitment else FEE_TERMS if is_fee else METRIC_TERMS
     if new.payment_term not in allowed:
-        message = f"paymentTerm of a {'fee' if is_fee else 'metric'} must be {' or '.join(allowed)}."
+        what = "commitment" if is_commitment else "fee" if is_fee else "metric"
+        message = f"paymentTerm of a {what} must be {' or '.join(allowed)}."
         raise ValidationFailed(message, field="paymentTerm", code="INVALID_PAYMENT_TERM")
-    cadences = (ONE_TIME, *CADENCES) if is_fee else (None, *CADENCES)
+    follows = not is_fee or is_commitment  # what is counted by the periods of the plan
+    cadences = (None, *CADENCES) if follows else (ONE_TIME, *CADENCES)
     if new.billing_cadence not in cadences:
         named = ", ".join(cadence for cadence in cadences if cadence)
-        message = f"billingCadence must be one of {named}{'' if is_fee else ', or null to follow the plan'}."
+        message = f"billingCadence must be one of {named}{', or null to follow the plan' if follows else ''}."
         raise ValidationFailed(message, field="billingCadence", code="INVALID_CADENCE")
     return {
         "display_name": new.display_name,
@@ -314,8 +317,8 @@ def _included(
 
 
 def _check_fee_model(model: ChargeModel) -> None:
-    if not isinstance(model, Standard):
-        message = "A fee is one amount: its model must be standard, with a unitPrice and nothing else."
+    if not isinstance(model, Standard | Commitment):
+        message = "A fee is one amount: its model must be standard, with a unitPrice and nothing else, or a commitment."
         raise ValidationFailed(message, field="model", code="INVALID_FEE_MODEL")
 
 
@@ -333,9 +336,6 @@ def check_fit(model: ChargeModel, metric: BillableMetric, term: str) -> None:
     if isinstance(prices.plain_of(model), Percentage) and metric.unit not in money.EXPONENTS:
         message = f"A percentage is of an amount of money: the metric's unit must be a currency, not {metric.unit}."
         raise Unprocessable(message, code="UNIT_IS_NO_CURRENCY", details={"field": "billableMetricId"})
-    if isinstance(model, Adjusted) and model.minimum:
-        message = "A minimumCharge is not charged yet; leave it out."
-        raise Unprocessable(message, code="MINIMUM_NOT_CHARGED", details={"field": "properties.minimumCharge"})
 
 
 def _lock_price(merchant_id: UUID, price_id: UUID) -> Price:

@@ -11,12 +11,10 @@ from datetime import datetime
 from decimal import Decimal
 from typing import NamedTuple
 
-import msgspec
-
-from billing import plans, rating, taxes
-from billing.models import Charge, FeeOccurrence, Invoice, PlanVersion, Subscription, UnsettledWallet, Wallet
+from billing import charges, discounts, plans, rating, taxes
+from billing.models import Charge, FeeOccurrence, Invoice, PlanVersion, Subscription
+from billing.prices import Commitment, PriceVersion
 from billing.prices import PlanVersion as PriceBook
-from billing.prices import PriceVersion
 from customers.models import Book
 from merchants import ids
 from metering import periods
@@ -39,7 +37,8 @@ def upfront(*, subscription: Subscription, version: PlanVersion) -> int:
     """Return what the fees that a subscription starts with come to, tax included, in nanos."""
     book = _book(subscription)
     prices = plans.load_version(version.id)
-    return sum([_amounts(price, subscription, prices, book).gross for price in _fees(prices) if _in_advance(price)])
+    due = [_first(price, subscription, prices) for price in _fees(prices) if _in_advance(price)]
+    return sum([_amounts(occurrence, subscription, prices, book).gross for occurrence in due])
 
 
 def charge_due(subscription: Subscription, now: datetime) -> datetime | None:
@@ -65,7 +64,7 @@ def charge_due(subscription: Subscription, now: datetime) -> datetime | None:
                 break
             due.append(occurrence)
     due.sort(key=lambda occurrence: (occurrence.due, occurrence.price.id))
-    pots = {wallet.id: wallet for wallet in _pots(subscription)}
+    pots = charges.pots(subscription)
     for occurrence in due[:OCCURRENCES_PER_CALL_MAX]:
         _charge(occurrence, subscription, prices, book, pots, now)
     upcoming += [occurrence.due for occurrence in due[OCCURRENCES_PER_CALL_MAX:]]
@@ -75,7 +74,8 @@ def charge_due(subscription: Subscription, now: datetime) -> datetime | None:
 
 
 def _fees(prices: PriceBook) -> list[PriceVersion]:
-    return [price for price in prices.prices if price.fee_id is not None]
+    """Those that fall due by time; a commitment is trued up as invoices close."""
+    return [price for price in prices.prices if price.fee_id is not None and not isinstance(price.model, Commitment)]
 
 
 def _in_advance(price: PriceVersion) -> bool:
@@ -85,11 +85,6 @@ def _in_advance(price: PriceVersion) -> bool:
 def _book(subscription: Subscription) -> Book:
     query = Book.objects.select_related("merchant")
     return query.get(bucket=subscription.bucket, customer_id=subscription.customer_id)
-
-
-def _pots(subscription: Subscription) -> list[Wallet]:
-    pots = (subscription.prepaid_wallet_id, subscription.credit_wallet_id)
-    return list(Wallet.objects.filter(bucket=subscription.bucket, id__in=pots))
 
 
 # --- when fees fall due ----------------------------------------------------------------------------------
@@ -117,6 +112,16 @@ def _occurrences(price: PriceVersion, subscription: Subscription, prices: PriceB
         end = period.end if ended_at is None else min(period.end, ended_at)
         yield _Occurrence(price, period.start, period.end, period.start if _in_advance(price) else end)
         period = periods.next_period(anchor, cadence, zone, period)
+
+
+def _first(price: PriceVersion, subscription: Subscription, prices: PriceBook) -> _Occurrence:
+    """The occurrence of a fee in advance that a subscription starts with, were it to start as it was made."""
+    cadence = periods.parse_cadence(price.cadence or prices.cadence)
+    if cadence.is_once:
+        return _Occurrence(price, subscription.started_at, None, subscription.started_at)
+    anchor = subscription.started_at
+    period = periods.period_of(anchor, cadence, subscription.timezone, max(anchor, subscription.created_at))
+    return _Occurrence(price, period.start, period.end, period.start)
 
 
 def _one_time(price: PriceVersion, subscription: Subscription) -> _Occurrence:
@@ -153,10 +158,15 @@ def _tax_rate(subscription: Subscription, prices: PriceBook, book: Book) -> Deci
     )
 
 
-def _amounts(price: PriceVersion, subscription: Subscription, prices: PriceBook, book: Book) -> rating.Totals:
-    exact = rating.total(price.model, rating.accumulate(price.model, rating.Accumulator(), _ONE))
-    tax_rate = _tax_rate(subscription, prices, book)
-    return rating.totals(exact, tax_rate, prices.tax_behavior, book.merchant.platform_fee_rate)
+def _amounts(occurrence: _Occurrence, subscription: Subscription, prices: PriceBook, book: Book) -> rating.Totals:
+    model = occurrence.price.model
+    exact = rating.total(model, rating.accumulate(model, rating.Accumulator(), _ONE))
+    tax_rate, fee_rate = _tax_rate(subscription, prices, book), book.merchant.platform_fee_rate
+    return rating.totals(exact, tax_rate, prices.tax_behavior, fee_rate, _discount(occurrence, subscription))
+
+
+def _discount(occurrence: _Occurrence, subscription: Subscription) -> Decimal:
+    return discounts.percentage_at(subscription.discounts, occurrence.start)
 
 
 def _charge(
@@ -164,54 +174,40 @@ def _charge(
     subscription: Subscription,
     prices: PriceBook,
     book: Book,
-    pots: dict[uuid.UUID, Wallet],
+    pots: charges.Pots,
     now: datetime,
 ) -> None:
-    amounts = _amounts(occurrence.price, subscription, prices, book)
-    wallet = _pot(occurrence.price, subscription, pots, amounts.gross)
+    amounts = _amounts(occurrence, subscription, prices, book)
     price_id = uuid.UUID(bytes=occurrence.price.price_id)
     source_id = ids.derived(
         subscription.bucket, "fee", subscription.id, price_id, occurrence.start.isoformat(timespec="microseconds")
     )
-    of_customer = {"bucket": subscription.bucket, "customer_id": subscription.customer_id}
-    of_price = {
-        "subscription_id": subscription.id,
-        "price_version_id": uuid.UUID(bytes=occurrence.price.id),
-        "period_start": occurrence.start,
-        "created_at": now,
-    }
     FeeOccurrence.objects.create(
-        **of_customer,
-        **of_price,
+        bucket=subscription.bucket,
+        customer_id=subscription.customer_id,
+        subscription_id=subscription.id,
         id=source_id,
         price_id=price_id,
+        price_version_id=uuid.UUID(bytes=occurrence.price.id),
+        period_start=occurrence.start,
         period_end=occurrence.end,
         tax_rate=_tax_rate(subscription, prices, book),
         fee_rate=book.merchant.platform_fee_rate,
+        discount=_discount(occurrence, subscription),
+        created_at=now,
     )
-    wallet.charge_seq += 1
-    wallet.spent += amounts.gross
-    wallet.save(update_fields=["charge_seq", "spent"])
-    Charge.objects.create(
-        **of_customer,
-        **of_price,
-        source_id=source_id,
-        position=0,
+    charges.post(
+        charges.payer(subscription, pots, amounts.gross, is_instant=_in_advance(occurrence.price)),
+        subscription,
+        amounts,
         kind=Charge.Kind.FEE,
-        wallet_id=wallet.id,
-        seq=wallet.charge_seq,
+        source_id=source_id,
+        price_version_id=uuid.UUID(bytes=occurrence.price.id),
         invoice_id=_invoice(occurrence, subscription),
+        period_start=occurrence.start,
         quantity=Decimal(1),
-        **msgspec.structs.asdict(amounts),
+        now=now,
     )
-    waiting = UnsettledWallet(**of_customer, wallet_id=wallet.id, since=now)
-    UnsettledWallet.objects.bulk_create([waiting], ignore_conflicts=True)
-
-
-def _pot(price: PriceVersion, subscription: Subscription, pots: dict[uuid.UUID, Wallet], gross: int) -> Wallet:
-    prepaid = pots[subscription.prepaid_wallet_id]
-    covered = prepaid.available is not None and prepaid.available >= gross
-    return prepaid if _in_advance(price) and covered else pots[subscription.credit_wallet_id]
 
 
 def _invoice(occurrence: _Occurrence, subscription: Subscription) -> uuid.UUID:

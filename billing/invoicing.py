@@ -10,14 +10,14 @@ Lock order: the customer's book, then what settlement locks, and last the mercha
 
 import logging
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import DatabaseError, OperationalError, transaction
 from django.db.models import Exists, OuterRef
 
-from billing import fees, issuing, plans, rerating, settlement
+from billing import fees, issuing, plans, redemptions, rerating, settlement, trueups
 from billing.models import Invoice, Subscription
 from customers import books
 from customers.models import Book
@@ -204,9 +204,18 @@ def _roll(subscription: Subscription, current: Invoice, now: datetime) -> Invoic
     subscription.updated_at = now
     subscription.save(update_fields=["period_start", "period_end", "invoice_id", "next_invoice_id", "updated_at"])
     rerating.carry_over(subscription, now)
-    issuing.settle(subscription, now)
+    _settle_all(subscription, [current], now)
     issuing.issue(subscription, [current], now)
     return following
+
+
+def _settle_all(subscription: Subscription, closing: Sequence[Invoice], now: datetime) -> None:
+    """Settle every charge of invoices that are about to be closed, and those that closing them brings about."""
+    issuing.settle(subscription, now)
+    for invoice in closing:
+        for finish in (trueups.charge_due, redemptions.take_off):  # a coupon takes something off true-ups as well
+            if finish(subscription, invoice, now):
+                issuing.settle(subscription, now)
 
 
 # --- ending ----------------------------------------------------------------------------------------------
@@ -221,9 +230,10 @@ def close_final(subscription: Subscription, now: datetime) -> None:
     ended_at = subscription.terminated_at or now
     fees.charge_due(subscription, now)
     rerating.rate_ended(subscription, now)
-    issuing.settle(subscription, now)
     current = _invoice(subscription, subscription.invoice_id)
     following = _invoice(subscription, subscription.next_invoice_id)
+    begun = [following] if following.period_start < ended_at else []
+    _settle_all(subscription, [current, *begun], now)
     closing = [current]
     if issuing.has_charges(following):
         closing.append(following)

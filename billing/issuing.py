@@ -23,6 +23,7 @@ from billing.models import (
     InvoiceRollup,
     PriceVersion,
     Subscription,
+    TrueUp,
     Wallet,
 )
 from merchants import ids
@@ -120,6 +121,8 @@ _KINDS = [
     Charge.Kind.RERATE,
     Charge.Kind.AMEND,
     Charge.Kind.VOID,
+    Charge.Kind.TRUE_UP,
+    Charge.Kind.COUPON,
     Charge.Kind.REFUND,
 ]
 _WORDS = {
@@ -127,8 +130,22 @@ _WORDS = {
     Charge.Kind.REFUND: "Refund: ",
     Charge.Kind.VOID: "Voided: ",
     Charge.Kind.AMEND: "Corrected: ",
+    Charge.Kind.COUPON: "Coupon: ",
+    Charge.Kind.TRUE_UP: "Up to the minimum: ",
 }
 _RateKey = tuple[uuid.UUID, datetime]  # price version, period start
+
+
+class Rates(NamedTuple):
+    """What was pinned for a price in a period: tax and discount in percent, the platform's part as a fraction."""
+
+    tax: Decimal
+    fee: Decimal
+    discount: Decimal
+
+    def fee_of(self, net: int) -> int:
+        """Return the platform's part of a net amount in nanos."""
+        return money.round_nanos(money.EXACT.multiply(money.to_decimal(net), self.fee))
 
 
 def line_id(
@@ -139,18 +156,19 @@ def line_id(
     return ids.derived(bucket, "line", invoice_id, wallet_id, kind, price_version_id, start)
 
 
-def description(kind: str, price_name: str) -> str:
-    """Write what a line says."""
-    return f"{_WORDS.get(Charge.Kind(kind), '')}{price_name}"[:DESCRIPTION_LENGTH_MAX]
+def description(kind: str, price_name: str, discount: Decimal = Decimal(0)) -> str:
+    """Write what a line says; ``discount`` is in percent."""
+    off = f" ({discount.normalize():f}% off)" if discount and kind != Charge.Kind.COUPON else ""
+    return f"{_WORDS.get(Charge.Kind(kind), '')}{price_name[: DESCRIPTION_LENGTH_MAX - 40]}{off}"
 
 
 def place(kind: str, says: str, period_start: datetime) -> tuple[int, str, datetime]:
-    """Tell where a line belongs among its invoice's: fees, usage, its corrections, then what was returned."""
+    """Tell where a line belongs among its invoice's: fees, usage, corrections, true-ups, coupons, returns."""
     return _KINDS.index(Charge.Kind(kind)), says, period_start
 
 
-def tax_rates(subscription: Subscription, period_starts: Collection[datetime]) -> dict[_RateKey, Decimal]:
-    """Return the rates (percent) that were pinned when a price's counter opened, or its fee fell due.
+def pinned_rates(subscription: Subscription, period_starts: Collection[datetime]) -> dict[_RateKey, Rates]:
+    """Return the rates that were pinned when a price's counter opened, or its fee or true-up fell due.
 
     Those of periods that begin with one of ``period_starts`` are among them.
     """
@@ -158,11 +176,12 @@ def tax_rates(subscription: Subscription, period_starts: Collection[datetime]) -
     since = min(period_starts, default=subscription.started_at)
     counters = Counter.objects.filter(**of, customer_id=subscription.customer_id, period_end__gt=since)
     occurrences = FeeOccurrence.objects.filter(**of, period_start__gte=since)
-    columns = ("price_version_id", "period_start", "tax_rate")
+    true_ups = TrueUp.objects.filter(**of, period_start__gte=since)
+    columns = ("price_version_id", "period_start", "tax_rate", "fee_rate", "discount")
     return {
-        (version, start): rate
-        for rows in (counters, occurrences)
-        for version, start, rate in rows.values_list(*columns)
+        (version, start): Rates(*rates)
+        for rows in (true_ups, counters, occurrences)
+        for version, start, *rates in rows.values_list(*columns)
     }
 
 
@@ -171,7 +190,7 @@ def _lines(subscription: Subscription, invoice: Invoice) -> list[InvoiceLine]:
     sums = list(InvoiceRollup.objects.filter(bucket=invoice.bucket, invoice_id=invoice.id))
     if len(sums) > LINES_MAX:
         raise Unbillable(f"The invoice would have {len(sums)} lines, more than {LINES_MAX}.")
-    rates = tax_rates(subscription, [each.period_start for each in sums])
+    rates = pinned_rates(subscription, [each.period_start for each in sums])
     prices = PriceVersion.objects.in_bulk({each.price_version_id for each in sums})
     lines = [_line(each, prices[each.price_version_id].display_name, rates) for each in sums]
     lines.sort(key=lambda line: place(line.kind, line.description, line.period_start))
@@ -180,7 +199,7 @@ def _lines(subscription: Subscription, invoice: Invoice) -> list[InvoiceLine]:
     return lines
 
 
-def _line(each: InvoiceRollup, name: str, rates: dict[_RateKey, Decimal]) -> InvoiceLine:
+def _line(each: InvoiceRollup, name: str, rates: dict[_RateKey, Rates]) -> InvoiceLine:
     _check_fee(each, name)
     rate = rates.get((each.price_version_id, each.period_start))
     if rate is None:
@@ -189,8 +208,8 @@ def _line(each: InvoiceRollup, name: str, rates: dict[_RateKey, Decimal]) -> Inv
     return InvoiceLine(
         **summed,
         id=line_id(each.invoice_id, each.wallet_id, each.kind, each.price_version_id, each.period_start),
-        description=description(each.kind, name),
-        tax_rate=rate,
+        description=description(each.kind, name, rate.discount),
+        tax_rate=rate.tax,
     )
 
 

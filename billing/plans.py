@@ -250,6 +250,7 @@ def _check(sold: Sequence[PriceVersion], product_id: UUID | None, cadence: str, 
     """Refuse prices that cannot stand in one plan, naming each."""
     faults: list[FieldError] = []
     seen: set[UUID | None] = set()
+    committed = False
     for version in sold:
         price = version.price
         name = ids.text("price", price.id)
@@ -257,8 +258,12 @@ def _check(sold: Sequence[PriceVersion], product_id: UUID | None, cadence: str, 
             faults.append(_fault("PRICE_PRODUCT_MISMATCH", f"{name} is for another product."))
         if {price.billable_metric_id, price.fee_id} & seen:
             faults.append(_fault("PRICED_TWICE", f"{name} prices a metric or fee that another price of the plan has."))
+        is_commitment = version.model == "commitment"
+        if is_commitment and committed:
+            faults.append(_fault("COMMITTED_TWICE", f"{name} is a second commitment: a plan has one."))
+        committed = committed or is_commitment
         # Fees fall due at their own cadence; use is counted in the periods of the plan.
-        if price.billable_metric_id and version.billing_cadence not in (None, cadence):
+        if (price.billable_metric_id or is_commitment) and version.billing_cadence not in (None, cadence):
             faults.append(_fault("CADENCE_MISMATCH", f"{name} is counted in {version.billing_cadence}, not {cadence}."))
         # A percentage of dollars is dollars.
         metric = price.billable_metric

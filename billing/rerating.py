@@ -18,7 +18,7 @@ from typing import NamedTuple
 from django.db import DatabaseError, OperationalError, transaction
 from django.db.models import QuerySet
 
-from billing import charges, folding, money, plans, rating, taxes
+from billing import charges, discounts, folding, money, plans, rating, taxes
 from billing.folding import Fold, Uses
 from billing.models import Charge, Counter, PriceVersion, Rerating, Subscription
 from billing.prices import ChargeModel, parse_model
@@ -168,7 +168,7 @@ def _rate(
     fold = folding.fold(counter, subscription, sold.metric, uses)
     exact = rating.total(sold.model, rating.Accumulator(fold.quantity))
     behavior = plans.load_version(subscription.plan_version_id).tax_behavior
-    totals = rating.totals(exact, counter.tax_rate, behavior, counter.fee_rate)
+    totals = rating.totals(exact, counter.tax_rate, behavior, counter.fee_rate, counter.discount)
     before = rating.Totals(counter.net, counter.gross - counter.net, counter.gross, counter.fee)
     due = rating.difference(totals, before)
     if due != rating.Totals() or fold.quantity != counter.quantity:
@@ -258,6 +258,7 @@ def _follow(counter: Counter, subscription: Subscription, metric: BillableMetric
                 metric_id=metric.id,
             ),
             fee_rate=book.merchant.platform_fee_rate,
+            discount=discounts.percentage_at(subscription.discounts, following.start),
             unrated_since=now,
         )
 

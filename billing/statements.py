@@ -1,7 +1,7 @@
 """What invoices say: frozen where they are issued, live sums of charges where they are still open.
 
 Every figure can be followed: an invoice to its lines, a line to the wallet, the range of numbers and the price it sums,
-those to their charges, and each charge to the usage event, fee or refund it came from.
+those to their charges, and each charge to the usage event, fee, true-up, coupon or refund it came from.
 """
 
 import uuid
@@ -215,14 +215,18 @@ def _live_lines(invoice: Invoice) -> list[Line]:
     """Write the sums of an open invoice as they will stand on it."""
     sums = _live_sums([invoice])
     subscription = Subscription.objects.get(bucket=invoice.bucket, id=invoice.subscription_id)
-    rates = issuing.tax_rates(subscription, [each.period_start for each in sums])
+    rates = issuing.pinned_rates(subscription, [each.period_start for each in sums])
     prices = _prices(each.price_version_id for each in sums)
     lines = [
         Line(
             **{name: getattr(each, name) for name in _SUMMED},
             id=issuing.line_id(each.invoice_id, each.wallet_id, each.kind, each.price_version_id, each.period_start),
-            description=issuing.description(each.kind, prices[each.price_version_id].display_name),
-            tax_rate=rates[each.price_version_id, each.period_start],
+            description=issuing.description(
+                each.kind,
+                prices[each.price_version_id].display_name,
+                rates[each.price_version_id, each.period_start].discount,
+            ),
+            tax_rate=rates[each.price_version_id, each.period_start].tax,
             price=prices[each.price_version_id],
         )
         for each in sums

@@ -13,7 +13,7 @@ from typing import Any
 from django.db import transaction
 from django.db.models import Exists, OuterRef
 
-from billing import fees, followers, invoicing, money, plans, subscription_reads, upfront, wallets
+from billing import fees, followers, invoicing, money, plans, redemptions, subscription_reads, upfront, wallets
 from billing.models import Plan, PlanVersion, Subscription
 from billing.upfront import NOTHING_DUE, Due
 from customers import books, registry
@@ -62,6 +62,7 @@ class NewSubscription:
     renewal_reminder_enabled: bool | None = None
     renewal_reminder_days: int | None = None
     session_expiry: timedelta = SESSION_EXPIRY
+    coupon_code: str | None = None
     redirect_urls: dict[str, str] | None = None
 
 
@@ -91,9 +92,10 @@ def create(
     payment otherwise.
 
     Raises:
-        NotFound: the merchant has no such plan or customer.
+        NotFound: the merchant has no such plan, customer or coupon.
         ValidationFailed: a time or amount is out of bounds.
-        Conflict: the customer has a subscription to another plan of the same product.
+        Unprocessable: the coupon does not go with the subscription.
+        Conflict: the customer has a subscription to another plan of the same product, or the coupon is used up.
     """
     with transaction.atomic():
         version = plans.get(merchant_id=merchant_id, plan_id=new.plan_id)
@@ -108,6 +110,8 @@ def create(
         if live is None:
             _check(new, now)
         subscription = live or _write(who, version, new, now)
+        if live is None and new.coupon_code is not None:
+            redemptions.apply(subscription, new.coupon_code, now)
         due = upfront.due(subscription) if subscription.status == Status.PENDING_PAYMENT else NOTHING_DUE
         if subscription.status == Status.PENDING_PAYMENT and due.total == 0:
             _start(subscription, now)

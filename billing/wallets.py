@@ -3,13 +3,16 @@
 import uuid
 from datetime import datetime
 
+from django.db import transaction
 from django.db.models import Exists, OuterRef, QuerySet
 
+from billing import money
 from billing.models import TopUp, Wallet
 from customers import books
 from customers.models import Book
-from merchants import ids
-from merchants.errors import NotFound
+from merchants import audit, ids
+from merchants.audit import Actor
+from merchants.errors import NotFound, Unprocessable
 
 
 def ensure_pots(*, bucket: int, customer_id: uuid.UUID, currency: str, now: datetime) -> tuple[Wallet, Wallet]:
@@ -56,6 +59,41 @@ def top_ups_of(*, merchant_id: uuid.UUID, wallet_id: uuid.UUID) -> QuerySet[TopU
     """
     wallet = find(merchant_id=merchant_id, wallet_id=wallet_id)
     return TopUp.objects.filter(bucket=wallet.bucket, wallet_id=wallet.id).order_by("-created_at", "-id")
+
+
+def set_credit_limit(
+    *, merchant_id: uuid.UUID, wallet_id: uuid.UUID, limit: int | None, actor: Actor, now: datetime
+) -> Wallet:
+    """Say how many nanos a customer may owe in a wallet; None lifts the limit.
+
+    It may be less than is owed: then nothing more is used on credit until enough of it is paid. Fees, true-ups and
+    rounding are never refused by it.
+
+    Raises:
+        NotFound: no customer of the merchant's has such a wallet.
+        Unprocessable: the wallet is prepaid: it can owe nothing.
+    """
+    seen = find(merchant_id=merchant_id, wallet_id=wallet_id)
+    if seen.kind != Wallet.Kind.CREDIT:
+        raise Unprocessable("A prepaid wallet owes nothing: the limit is the credit wallet's.", code="NOT_ON_CREDIT")
+    with transaction.atomic():
+        books.lock(seen.bucket, seen.customer_id)
+        wallet = find(merchant_id=merchant_id, wallet_id=wallet_id)
+        wallet.credit_limit = limit
+        wallet.save(update_fields=["credit_limit"])
+        audit.append(
+            merchant_id=merchant_id,
+            actor=actor,
+            action="wallet.limited",
+            target=ids.text("acc", wallet.id),
+            changes={"before": _said(seen.credit_limit), "after": _said(limit)},
+            now=now,
+        )
+    return wallet
+
+
+def _said(limit: int | None) -> str | None:
+    return None if limit is None else money.from_nanos(limit)
 
 
 def _of_merchant(merchant_id: uuid.UUID) -> QuerySet[Wallet]:

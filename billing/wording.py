@@ -14,6 +14,7 @@ from billing.prices import (
     BY_EVENT,
     Adjusted,
     ChargeModel,
+    Commitment,
     Dynamic,
     Formula,
     Graduated,
@@ -65,6 +66,8 @@ class Example(NamedTuple):
 
 def in_words(model: ChargeModel, voice: Voice, aggregation: Aggregation = "SUM") -> str:
     """Say a model in a sentence without a full stop: ``$0.01 per request for the first 1,000, then $0.008``."""
+    if isinstance(model, Commitment):
+        return f"all use comes to at least {voice.price(model.minimum)} a period"
     said = _plain(model, voice)
     if isinstance(model, Adjusted):
         if model.included:
@@ -101,6 +104,7 @@ def _plain(model: ChargeModel, voice: Voice) -> str:
             return _matrix(matrix, voice)
         case Formula() as formula:
             return _formula(formula, voice)
+    raise TypeError("a commitment prices no use")
 
 
 def _tiers(tiers: Sequence[Tier], voice: Voice, first: str, lead: str) -> str:

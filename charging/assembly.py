@@ -62,6 +62,7 @@ def add_subscription(books: Books, row: Row, writes: Writes) -> None:
         invoice_id,
         next_invoice_id,
         tax_exempt,
+        discounts,
         prepaid_id,
         currency,
         *prepaid,
@@ -94,6 +95,7 @@ def add_subscription(books: Books, row: Row, writes: Writes) -> None:
             prepaid_id,
             credit_id,
             tax_exempt,
+            discounts,
         )
     )
 
@@ -128,7 +130,7 @@ def add_wallet(books: Books, row: Row, writes: Writes) -> None:
 
 def add_counter(books: Books, row: Row, writes: Writes) -> None:
     """Put a counter into its book."""
-    customer_id, subscription_id, version_id, start, end, tax_rate, fee_rate, *totals, state, unrated_since = row
+    customer_id, subscription_id, version_id, start, end, tax_rate, fee_rate, *totals, state, since, discount = row
     quantity, amount, *charged = totals
     net, gross, fee = map(int, charged)
     books[customer_id].counters.setdefault(
@@ -142,7 +144,8 @@ def add_counter(books: Books, row: Row, writes: Writes) -> None:
             fee_rate,
             Accumulator(quantity, amount, state),
             Totals(net, gross - net, gross, fee),
-            unrated_since,
+            since,
+            discount,
             stored=True,
         ),
     )

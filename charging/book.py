@@ -58,6 +58,7 @@ class Subscription(msgspec.Struct, gc=False):
     prepaid_wallet_id: bytes
     credit_wallet_id: bytes
     tax_exempt: bool
+    discounts: list[list[Any]] | None = None  # see billing.discounts
 
 
 class Counter(msgspec.Struct, gc=False):
@@ -75,6 +76,7 @@ class Counter(msgspec.Struct, gc=False):
     accumulator: Accumulator
     charged: Totals
     unrated_since: datetime | None = None
+    discount: Decimal = Decimal(0)
     stored: bool = False
     changed: bool = False
 

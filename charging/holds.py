@@ -8,6 +8,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from billing import rating
+from billing.discounts import percentage_at
 from billing.money import to_nanos
 from billing.prices import PriceVersion
 from charging import limits, units
@@ -117,6 +118,7 @@ def _hold(
             terms.plan.tax_behavior,
             uses,
             price.aggregation,
+            _lowest_discount(book, terms, price),
         )
     except rating.Unratable as refusal:
         raise unratable(refusal, f"entitlementData.{index}", index) from None
@@ -142,6 +144,16 @@ def _highest_tax_rate(book: Book, terms: Terms, price: PriceVersion) -> Decimal:
     counter = book.counters.get((terms.subscription.id, price.id, terms.period_end))
     rate = tax_rate(book, terms, price)
     return rate if counter is None else max(rate, counter.tax_rate)
+
+
+def _lowest_discount(book: Book, terms: Terms, price: PriceVersion) -> Decimal:
+    """Percent; of this period, where it may be pinned, or of the next one."""
+    agreed = terms.subscription.discounts
+    if not agreed:
+        return Decimal(0)
+    counter = book.counters.get((terms.subscription.id, price.id, terms.period_end))
+    now = percentage_at(agreed, terms.period_start) if counter is None else counter.discount
+    return min(now, percentage_at(agreed, terms.period_end))
 
 
 def use(book: Book, reservation: Reservation, captured: int, *, final: bool) -> None:

@@ -31,7 +31,7 @@ SELECT clock_timestamp(), uuid_send(book.customer_id), uuid_send(book.merchant_i
             AND e.metric_id IS NOT NULL)
        END,
        uuid_send(s.id), uuid_send(s.plan_version_id), s.status, s.timezone, s.started_at, s.ending_at,
-       s.period_start, s.period_end, uuid_send(s.invoice_id), uuid_send(s.next_invoice_id), s.tax_exempt,
+       s.period_start, s.period_end, uuid_send(s.invoice_id), uuid_send(s.next_invoice_id), s.tax_exempt, s.discounts,
        uuid_send(p.id), p.currency, p.balance, p.spent, p.held, p.charge_seq, p.settled_seq,
        uuid_send(c.id), c.balance, c.spent, c.held, c.credit_limit, c.charge_seq, c.settled_seq
 FROM unnest(?, ?) AS wanted (bucket, customer_id)
@@ -50,7 +50,7 @@ COUNTERS = Statement(
     """
 SELECT uuid_send(counter.customer_id), uuid_send(counter.subscription_id), uuid_send(counter.price_version_id),
        counter.period_start, counter.period_end, counter.tax_rate, counter.fee_rate, counter.quantity, counter.amount,
-       counter.net, counter.gross, counter.fee, counter.state, counter.unrated_since
+       counter.net, counter.gross, counter.fee, counter.state, counter.unrated_since, counter.discount
 FROM unnest(?, ?, ?) AS wanted (bucket, customer_id, since)
 JOIN billing_counter AS counter
     ON counter.bucket = wanted.bucket AND counter.customer_id = wanted.customer_id
@@ -64,7 +64,7 @@ _CURRENT_COUNTERS = Statement(
     """
 SELECT uuid_send(counter.customer_id), uuid_send(counter.subscription_id), uuid_send(counter.price_version_id),
        counter.period_start, counter.period_end, counter.tax_rate, counter.fee_rate, counter.quantity, counter.amount,
-       counter.net, counter.gross, counter.fee, counter.state, counter.unrated_since
+       counter.net, counter.gross, counter.fee, counter.state, counter.unrated_since, counter.discount
 FROM unnest(?, ?) AS wanted (bucket, customer_id)
 JOIN customers_book AS book USING (bucket, customer_id)
 JOIN billing_counter AS counter

@@ -180,10 +180,10 @@ def wallets(changed: Sequence[Wallet]) -> Rows:
 
 
 def counters(changed: Sequence[tuple[bytes, Counter]]) -> Rows:
-    """Rows of lane_counter_3, from customers and their counters."""
+    """Rows of lane_counter_4, from customers and their counters."""
     return Rows(
-        "lane_counter_3",
-        15,
+        "lane_counter_4",
+        16,
         [
             b"".join(
                 (
@@ -205,6 +205,7 @@ def counters(changed: Sequence[tuple[bytes, Counter]]) -> Rows:
                     _number(c.charged.fee),
                     _NO_TEXT if c.accumulator.state is None else _text(c.accumulator.state),
                     _NO_TIME if c.unrated_since is None else _known_time(c.unrated_since),
+                    _number(c.discount),
                 )
             )
             for customer_id, c in changed

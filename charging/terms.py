@@ -6,6 +6,7 @@ from decimal import Decimal
 import msgspec
 
 from billing import rating
+from billing.discounts import percentage_at
 from billing.money import from_nanos
 from billing.prices import PlanVersion, PriceVersion
 from billing.rating import Accumulator, Totals
@@ -129,6 +130,7 @@ def new_counter(book: Book, terms: Terms, price: PriceVersion) -> Counter:
         book.fee_rate,
         _NOTHING,
         _UNCHARGED,
+        discount=percentage_at(terms.subscription.discounts, terms.period_start),
     )
 
 
@@ -136,7 +138,10 @@ def afford(wallet: Wallet, amount: int) -> None:
     available = wallet.available
     if available is not None and amount > 0 and amount > available:
         raise InsufficientFunds(
-            available=from_nanos(max(available, 0)), required=from_nanos(amount), currency=wallet.currency
+            available=from_nanos(max(available, 0)),
+            required=from_nanos(amount),
+            currency=wallet.currency,
+            credit_limit=None if wallet.credit_limit is None else from_nanos(wallet.credit_limit),
         )
 
 

@@ -204,7 +204,11 @@ def moved(
 ) -> Rated:
     """Rate what a counter comes to, and tell the difference to what was charged."""
     totals = rating.totals(
-        rating.total(price.model, accumulator), counter.tax_rate, terms.plan.tax_behavior, counter.fee_rate
+        rating.total(price.model, accumulator),
+        counter.tax_rate,
+        terms.plan.tax_behavior,
+        counter.fee_rate,
+        counter.discount,
     )
     due = rating.difference(totals, charged)
     return Rated(counter, accumulator, totals, due, price, pot(book, terms.subscription, price), covered)

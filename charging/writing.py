@@ -83,18 +83,19 @@ WHERE wallet.bucket = new.bucket AND wallet.id = new.id""")
 
 _NEW_COUNTERS = Statement("""
 INSERT INTO billing_counter (bucket, customer_id, subscription_id, price_version_id, period_start, period_end, tax_rate,
-    fee_rate, quantity, amount, net, gross, fee, state, unrated_since)
+    fee_rate, quantity, amount, net, gross, fee, state, unrated_since,
+    discount)
 SELECT bucket, customer_id, subscription_id, price_version_id, period_start, period_end, tax_rate::numeric,
     fee_rate::numeric, quantity::numeric, amount::numeric, net::numeric, gross::numeric, fee::numeric, state,
-    unrated_since
-FROM unnest(?::lane_counter_3[])""")
+    unrated_since, discount::numeric
+FROM unnest(?::lane_counter_4[])""")
 
 _COUNTERS = Statement("""
 UPDATE billing_counter AS counter
 SET quantity = new.quantity::numeric, amount = new.amount::numeric, net = new.net::numeric,
     gross = new.gross::numeric, fee = new.fee::numeric, state = new.state,
     unrated_since = new.unrated_since
-FROM unnest(?::lane_counter_3[]) AS new
+FROM unnest(?::lane_counter_4[]) AS new
 WHERE counter.bucket = new.bucket AND counter.customer_id = new.customer_id AND counter.period_end = new.period_end
     AND counter.subscription_id = new.subscription_id AND counter.price_version_id = new.price_version_id""")
 

@@ -11,7 +11,7 @@ from django.db import transaction
 
 from billing import catalogue, dry_runs, plans, prices, rating, wording
 from billing.catalogue import NewPrice
-from billing.models import PlanVersion
+from billing.models import PaymentTerm, PlanVersion
 from merchants import strict_json
 from merchants.audit import Actor
 from merchants.errors import ServiceError, ValidationFailed
@@ -20,7 +20,7 @@ from metering.expressions import Place, Source
 from metering.models import BillableMetric
 from ui import fmt
 
-STANDARD = "standard"
+STANDARD, COMMITMENT = "standard", "commitment"
 FORMULA = "formula"
 SUM: Aggregation = "SUM"
 SAMPLES_BYTES_MAX = 100_000
@@ -74,21 +74,47 @@ def sell_fee(*, merchant_id: UUID, plan_id: UUID, fee: NewFee, actor: Actor, now
         ValidationFailed: the amount is none.
     """
     with transaction.atomic():
-        version = plans.get(merchant_id=merchant_id, plan_id=plan_id)
-        if version.plan.product_id is None:
-            raise ValidationFailed("This plan belongs to no product.", field="prices", code="PLAN_WITHOUT_PRODUCT")
-        made = catalogue.create_fee(
-            merchant_id=merchant_id, product_id=version.plan.product_id, name=fee.name, description="", now=now
-        )
+        version, fee_id = _make_fee(merchant_id, plan_id, fee.name, now)
         new = NewPrice(
             display_name=fee.name,
             payment_term=fee.payment_term,
             model=STANDARD,
             properties={"unitPrice": f"{fee.amount:f}"},
-            fee_id=made.id,
+            fee_id=fee_id,
             billing_cadence=plans.ONE_TIME if fee.is_one_time else version.billing_cadence,
         )
         return _sell(merchant_id, plan_id, new, actor, now)
+
+
+def commit(
+    *, merchant_id: UUID, plan_id: UUID, name: str, minimum_spend: Decimal, actor: Actor, now: datetime
+) -> PlanVersion:
+    """Give a plan a next version, of which all use comes to at least so much in each period.
+
+    Raises:
+        NotFound: the merchant has no such plan.
+        ValidationFailed: the amount is none, or the plan has a commitment.
+    """
+    with transaction.atomic():
+        _, fee_id = _make_fee(merchant_id, plan_id, name, now)
+        new = NewPrice(
+            display_name=name,
+            payment_term=PaymentTerm.IN_ARREARS,
+            model=COMMITMENT,
+            properties={"minimumSpend": f"{minimum_spend:f}"},
+            fee_id=fee_id,
+        )
+        return _sell(merchant_id, plan_id, new, actor, now)
+
+
+def _make_fee(merchant_id: UUID, plan_id: UUID, name: str, now: datetime) -> tuple[PlanVersion, UUID]:
+    version = plans.get(merchant_id=merchant_id, plan_id=plan_id)
+    if version.plan.product_id is None:
+        raise ValidationFailed("This plan belongs to no product.", field="prices", code="PLAN_WITHOUT_PRODUCT")
+    made = catalogue.create_fee(
+        merchant_id=merchant_id, product_id=version.plan.product_id, name=name, description="", now=now
+    )
+    return version, made.id
 
 
 @dataclass(frozen=True, slots=True)

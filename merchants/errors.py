@@ -94,8 +94,20 @@ class InsufficientFunds(ServiceError):
     code = "INSUFFICIENT_FUNDS"
     message = "The available balance does not cover this."
 
-    def __init__(self, message: str | None = None, *, available: str, required: str, currency: str) -> None:
-        super().__init__(message, details={"available": available, "required": required, "currency": currency})
+    def __init__(
+        self,
+        message: str | None = None,
+        *,
+        available: str,
+        required: str,
+        currency: str,
+        credit_limit: str | None = None,
+    ) -> None:
+        details = {"available": available, "required": required, "currency": currency}
+        if credit_limit is not None:
+            message = message or "The credit limit leaves no room for this."
+            details["creditLimit"] = credit_limit
+        super().__init__(message, details=details)
 
 
 class BudgetExceeded(ServiceError):

@@ -12,6 +12,7 @@ RESOURCES = (
     "fees",
     "prices",
     "plans",
+    "coupons",
     "features",
     "customers",
     "subscriptions",

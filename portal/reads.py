@@ -10,7 +10,7 @@ from uuid import UUID
 
 from django.db.models import Sum
 
-from billing import wording
+from billing import issuing, wording
 from billing.models import Charge, Counter, CustomerRollup, Invoice, InvoiceRollup, PriceVersion, Subscription, Wallet
 from billing.prices import ChargeModel, Standard, parse_model
 from merchants import ids
@@ -204,6 +204,9 @@ def _rows(
             continue
         metric = metrics.get(metric_id) if metric_id else None
         version = versions[version_id]
+        if kind in (Charge.Kind.TRUE_UP, Charge.Kind.COUPON):
+            lines.append(_line(issuing.description(kind, version.display_name), entry.net))
+            continue
         model = parse_model(version.model, version.properties)
         unit_price = model.unit_price if metric and isinstance(model, Standard) else None
         lines.append(

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-from billing.models import Fee, Plan, PlanVersion, PlanVersionPrice, Price, PriceVersion
+from billing.models import Coupon, Fee, Plan, PlanVersion, PlanVersionPrice, Price, PriceVersion
 from customers.models import Book, Customer, CustomerClaim
 from merchants import ids
 from merchants.models import Merchant, Mode, Organization, Product
@@ -102,6 +102,13 @@ def plan_version(
     for each in prices:
         PlanVersionPrice.objects.create(plan_version=made, price_version=each)
     return made
+
+
+def coupon(*, merchant: Merchant, code: str = "WELCOME", duration: str = "once", **columns: Any) -> Coupon:
+    """A coupon; say what it is worth. Once holds for one period, or until an amount is used up."""
+    periods = 1 if duration == "once" and "percent_off" in columns else None
+    defaults = {"name": code, "periods": periods, "created_at": NOW, "updated_at": NOW}
+    return Coupon.objects.create(merchant=merchant, code=code, duration=duration, **{**defaults, **columns})
 
 
 def customer(

@@ -95,6 +95,9 @@ def belongings(caller: Caller, url: str) -> Belongings:
     things = {"merchant": caller.merchant_id, "product": product_id, "metric": metric_id, "fee": fee_id}
     things |= {"price": price_id, "plan": plan_id} | buyer(caller, plan_id)
     things |= _entitled(caller, product_id, things["customer"])
+    coupon = {"code": "A", "name": "A", "percentOff": 5, "duration": "forever"}
+    coupon_id = callers.made(caller.post("/v0/coupons", {"merchantId": caller.merchant_id, **coupon}))["id"]
+    things["coupon"] = coupon_id
     made = Belongings(caller, things)
     things["reservation"] = send(url, made, RESERVE)["id"]
     things["event"] = send(url, made, USE)["id"]
@@ -147,6 +150,7 @@ def buyer(caller: Caller, plan_id: str) -> dict[str, str]:
         "consumer": caller.get(f"/v0/customers/{customer_id}").json()["consumerId"],
         "subscription": subscription["id"],
         "wallet": subscription["walletId"],
+        "credit": subscription["creditWalletId"],
         "top_up": ids.text("top", top_up.id),
         "invoice": ids.text("inv", row.invoice_id),
     }
@@ -284,6 +288,24 @@ REQUESTS = [
     Request("GET", "/v0/plans/available", query={"customerId": Id("customer"), "productId": Id("product")}),
     Request("GET", "/v0/plans/{plan}"),
     Request("PATCH", "/v0/plans/{plan}", {"prices": [Id("price")]}),
+    Request("GET", "/v0/coupons", query=MERCHANT),
+    Request(
+        "POST",
+        "/v0/coupons",
+        {
+            **MERCHANT,
+            "code": _key,
+            "name": "A",
+            "amountOff": "1",
+            "currency": "USD",
+            "duration": "once",
+            "productId": Id("product"),
+            "planId": Id("plan"),
+        },
+    ),
+    Request("GET", "/v0/coupons/{coupon}"),
+    Request("GET", "/v0/subscriptions/{subscription}/coupons"),
+    Request("POST", "/v0/subscriptions/{subscription}/coupons", {"couponCode": "A"}),
     Request("GET", "/v0/customers", query={"organizationId": Id("merchant")}),
     Request("POST", "/v0/customers", {**MERCHANT, "consumer": {"name": "A", "email": _email, "address": {}}}),
     Request("GET", "/v0/customers/{customer}"),
@@ -299,6 +321,7 @@ REQUESTS = [
     Request("POST", "/v0/subscriptions/{subscription}/portal", {}),
     Request("GET", "/v0/wallets", query={"customerId": Id("customer")}),
     Request("GET", "/v0/wallets/{wallet}"),
+    Request("PATCH", "/v0/wallets/{credit}", {"creditLimit": "1000000"}),
     Request("GET", "/v0/wallets/{wallet}/topups"),
     Request("POST", "/v0/wallets/{wallet}/topups", {"amount": "1"}),
     Request("GET", "/v0/wallets/{wallet}/topups/{top_up}"),
@@ -395,6 +418,7 @@ REQUESTS = [
     ),
     Request("GET", "/v1/entitlements/{entitlement}/grants/{grant}"),
     # From here on things are used up.
+    Request("DELETE", "/v0/coupons/{coupon}", status=(204,)),
     Request("POST", "/v0/usage/{event}/amend", {"reason": "A", "metadata": {"job": "8"}}),
     Request("GET", "/v0/usage/{event}/corrections"),
     Request("POST", "/v0/usage/{event}/void", {"reason": "A"}),

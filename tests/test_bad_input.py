@@ -18,7 +18,7 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from billing.models import Plan, TopUp
+from billing.models import Coupon, Plan, Redemption, TopUp
 from entitlements.models import Budget, Reservation
 from merchants.models import Product
 from metering.models import BillableMetric, UsageEvent
@@ -102,6 +102,10 @@ class Shop:
         limits = {"limit": "5", "currency": "USD", "window": "day"}
         return {"customerId": self.ids["customer"], "name": "A", **limits, **members}
 
+    def coupon(self, **members: Any) -> dict[str, Any]:
+        """A sound coupon."""
+        return {"merchantId": self.ids["merchant"], "code": uuid4().hex, "name": "A", "duration": "once", **members}
+
     @property
     def top_ups(self) -> str:
         """Where money is added."""
@@ -130,7 +134,7 @@ def effects() -> dict[str, int]:
     """How much of everything there is."""
     return {
         model.__name__: model.objects.count()
-        for model in (UsageEvent, Reservation, Budget, TopUp, Product, Plan, BillableMetric)
+        for model in (UsageEvent, Reservation, Budget, TopUp, Product, Plan, BillableMetric, Coupon, Redemption)
     }
 
 
@@ -227,11 +231,16 @@ class TestNumbers:
                 check(shop.post_with(shop.top_ups, {"amount": HOLE}, text), (400, 422))
                 if text not in ('"0"', '"0.0"'):  # a limit of nothing lets nothing through
                     check(shop.post_with("/v0/budgets", shop.budget(limit=HOLE), text), 400)
+                    if text != "null":  # lifts it
+                        wallet = f"/v0/wallets/{shop.ids['credit']}"
+                        check(raw(shop, "PATCH", wallet, b'{"creditLimit": %b}' % str(text).encode()), 400)
+                check(shop.post_with("/v0/coupons", shop.coupon(amountOff=HOLE, currency="USD"), text), 400)
 
     def test_as_a_rate_are_plain_and_at_most_a_hundred(self, subtests, shop):
         for text in [*NO_NUMBERS, "-1", '"-1"', *LOOSELY_WRITTEN, *TOO_LONG, "100.1", "1.23456"]:
             with subtests.test(text=str(text)[:24]):
                 check(shop.post_with("/v0/plans", shop.plan(defaultTaxRate=HOLE), text), 400)
+                check(shop.post_with("/v0/coupons", shop.coupon(percentOff=HOLE), text), 400)
 
     def test_that_count_are_whole(self, subtests, shop):
         for text in ['"1.0"', '"٣"', '"1_0"', '" 7 "', '"1"', "1.5", "true", "0", "-1", "1e1", "null", "9" * 30]:

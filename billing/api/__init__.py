@@ -2,12 +2,13 @@
 
 from django.urls import URLPattern
 
-from billing.api import fees, invoices, plans, prices, subscriptions, wallets
+from billing.api import coupons, fees, invoices, plans, prices, subscriptions, wallets
 
 urlpatterns: list[URLPattern] = [
     *fees.urlpatterns,
     *prices.urlpatterns,
     *plans.urlpatterns,
+    *coupons.urlpatterns,
     *subscriptions.urlpatterns,
     *wallets.urlpatterns,
 ]

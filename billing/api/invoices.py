@@ -42,11 +42,15 @@ WIRE_STATUSES = [status.upper() for status in Status]
 SOURCES = {
     Charge.Kind.USAGE: "usg",
     Charge.Kind.FEE: "fev",
+    Charge.Kind.TRUE_UP: "tru",
+    Charge.Kind.COUPON: "cpu",
     Charge.Kind.REFUND: "rfd",
     Charge.Kind.VOID: "cor",
     Charge.Kind.AMEND: "cor",
     Charge.Kind.RERATE: "rer",
 }
+# Those that come without a quantity: each is one amount.
+UNCOUNTED = {Charge.Kind.TRUE_UP, Charge.Kind.COUPON}
 
 _is_token = re.compile(r"[1-9][0-9]{0,17}").fullmatch
 
@@ -108,7 +112,7 @@ class InvoiceLineItemSerializer(serializers.Serializer[Any]):
     """The charges of one kind, price and period, summed; returns are negative."""
 
     id = IdField("line")
-    eventType = serializers.ChoiceField(choices=["usage", "fee"])
+    eventType = serializers.ChoiceField(choices=["usage", "fee", "discount"])
     lineItemType = serializers.ChoiceField(choices=["charge", "refund"])
     eventId = serializers.CharField(help_text="The line's own id: it sums many events, listed under its events.")
     eventSourceId = serializers.CharField(help_text="The billable metric or the fee.")
@@ -146,14 +150,14 @@ class _LineFacts:
         prefix = "bm" if price.billable_metric else "fee"
         if source is None:
             raise TypeError("a price is for a metric or a fee")
-        self.eventType = "fee" if line.metric_id is None else "usage"
+        self.eventType = _event_type(line)
         self.lineItemType = "refund" if line.kind in (Charge.Kind.REFUND, Charge.Kind.VOID) else "charge"
         self.eventId = ids.text("line", line.id)
         self.eventSourceId = ids.text(prefix, source.id)
         self.billableMetricId = self.eventSourceId
         self.meterEventId = ""
         self.priceId = ids.text("price", price.id)
-        self.unitPrice = _unit_price(line)
+        self.quantity, self.unitPrice = _counted(line)
         self.metricName, self.metricDescription = source.name, source.description
         self.metricUnit = price.billable_metric.unit if price.billable_metric else "charge"
 
@@ -161,13 +165,21 @@ class _LineFacts:
         return getattr(self._line, name)
 
 
-def _unit_price(line: Line) -> str:
-    """The price's own, where the line is that much for each of what was reported; else what it came to for each."""
+def _event_type(line: Line) -> str:
+    if line.kind == Charge.Kind.COUPON:
+        return "discount"
+    return "fee" if line.metric_id is None else "usage"
+
+
+def _counted(line: Line) -> tuple[Decimal, str]:
+    """Say how many there were, and what one was: the price's own, where that is so; else what it came to for each."""
+    if line.kind in UNCOUNTED:
+        return Decimal(1), money.from_nanos(line.net)
     metric, properties = line.price.price.billable_metric, line.price.properties
     if properties.keys() == {"unitPrice"} and (metric is None or metric.aggregation == Aggregation.SUM):
-        return str(properties["unitPrice"])
+        return line.quantity, str(properties["unitPrice"])
     each = money.to_decimal(line.net) / line.quantity if line.quantity else Decimal(0)
-    return f"{round(each, money.NANOS_PLACES):f}"
+    return line.quantity, f"{round(each, money.NANOS_PLACES):f}"
 
 
 class LineItemsSerializer(serializers.Serializer[Any]):
@@ -236,7 +248,7 @@ class _InvoiceFacts:
 
 
 class LineEventSerializer(serializers.Serializer[Any]):
-    """One charge of a line, and the usage event, fee or refund it came from."""
+    """One charge of a line, and the usage event, fee, true-up, coupon or refund it came from."""
 
     object = ConstantField("invoiceLineEvent")
     sequence = serializers.IntegerField(source="seq", help_text="Its place among the wallet's charges.")

@@ -14,7 +14,11 @@ _QUANTITY = {
 _COMMON = {
     "includedUnits": {**_QUANTITY, "description": "Units of each period that are free; of models that rate the total."},
     "maximumCharge": {**_PRICE, "description": "The most that use of one period costs, before tax."},
-    "minimumCharge": {**_PRICE, "description": "What use of one period costs at least. Not charged yet: refused."},
+    "minimumCharge": {
+        **_PRICE,
+        "description": "What use of one period costs at least, before tax: what it falls short is charged as the "
+        "period's invoice closes. Of a short period it is the share of the time.",
+    },
 }
 _UP_TO = {**_QUANTITY, "description": "The last quantity of this tier; null for the last tier."}
 _TIER = {
@@ -107,6 +111,15 @@ PROPERTIES: dict[str, Any] = {
             {"formula": _FORMULA, "maxAmount": {**_PRICE, "description": "The most one event may come to."}},
             minAmount={**_PRICE, "description": "The least one event may come to; 0 by default."},
         ),
+        {
+            "title": "commitment",
+            "type": "object",
+            "description": "Of a fee: what all use of the plan comes to at least in a period, before tax; what it "
+            "falls short is charged as the period's invoice closes.",
+            "required": ["minimumSpend"],
+            "properties": {"minimumSpend": _PRICE},
+            "additionalProperties": False,
+        },
     ],
 }
 
@@ -119,7 +132,7 @@ _TIERS_EXAMPLE = [
 EXAMPLES: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("Standard", "standard", {"unitPrice": "0.0025", "includedUnits": "1000"}),
     ("Package", "package", {"packageSize": "1000", "packagePrice": "5.00", "includedUnits": "1000"}),
-    ("Graduated", "graduated", {"tiers": _TIERS_EXAMPLE, "maximumCharge": "500"}),
+    ("Graduated", "graduated", {"tiers": _TIERS_EXAMPLE, "minimumCharge": "20", "maximumCharge": "500"}),
     ("Volume", "volume", {"tiers": _TIERS_EXAMPLE}),
     (
         "Volume, older form",

@@ -41,6 +41,7 @@ from merchants.tenancy import TenantView
 NAME_LENGTH_MAX = 200
 REASON_LENGTH_MAX = 1_000
 REMINDER_DAYS_MAX = 30
+COUPON_CODE_LENGTH_MAX = 64
 
 
 @extend_schema_field({"type": "number", "example": 8.875})
@@ -221,6 +222,12 @@ class CreateSubscriptionSerializer(_MinimumBalance):
         source="renewal_reminder_days", least=1, most=REMINDER_DAYS_MAX, required=False, allow_null=True
     )
     sessionExpiryMinutes = MinutesField(source="session_expiry", required=False)
+    couponCode = TextField(
+        source="coupon_code",
+        length_max=COUPON_CODE_LENGTH_MAX,
+        required=False,
+        help_text="Redeemed as the subscription is made, so that it holds for the first period and its fees.",
+    )
     testClockId = TextField(source="test_clock_id", required=False, allow_null=True)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:

@@ -55,6 +55,12 @@ class WalletSerializer(serializers.Serializer[Wallet]):
     createdAt = InstantField(source="created_at")
 
 
+class UpdateWalletSerializer(BodySerializer):
+    """How much may be owed on credit, in major units; null lifts the limit."""
+
+    creditLimit = AmountField(source="limit", allow_null=True)
+
+
 class WalletQuerySerializer(PageSerializer):
     """Which wallets to list."""
 
@@ -114,6 +120,20 @@ class WalletById(TenantView):
         """Get a wallet and what is in it."""
         found = wallets.find(merchant_id=self.merchant_id, wallet_id=self.path_id("acc", id))
         return self.answer(WalletSerializer, found)
+
+    @extend_schema(operation_id="updateWallet", request=UpdateWalletSerializer, responses=WalletSerializer)
+    def patch(self, request: Request, id: str) -> Response:
+        """Limit what a customer may owe; a use beyond it is refused with 402, and names the limit."""
+        body, wallet_id = self.read_body(UpdateWalletSerializer), self.path_id("acc", id)
+        limit = body["limit"]
+        changed = wallets.set_credit_limit(
+            merchant_id=self.merchant_id,
+            wallet_id=wallet_id,
+            limit=None if limit is None else money.to_nanos(limit),
+            actor=self.actor,
+            now=self.now,
+        )
+        return self.answer(WalletSerializer, changed)
 
 
 class TopUps(TenantView):

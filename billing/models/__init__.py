@@ -1,7 +1,8 @@
 """Every table of billing, one import away."""
 
 from billing.models.catalogue import Fee, PaymentTerm, Plan, PlanVersion, PlanVersionPrice, Price, PriceVersion
-from billing.models.charges import Charge, Counter, FeeOccurrence, Refund, Rerating
+from billing.models.charges import Charge, Counter, FeeOccurrence, Refund, Rerating, TrueUp
+from billing.models.coupons import Coupon, CouponClaim, CouponUse, Redemption
 from billing.models.invoices import Invoice, InvoiceLine, InvoiceNumber, InvoiceRollup
 from billing.models.ledger import Account, CustomerRollup, Entry, MerchantRollup, Posting, Settlement, UnsettledWallet
 from billing.models.subscriptions import Subscription
@@ -11,6 +12,9 @@ __all__ = [
     "Account",
     "Charge",
     "Counter",
+    "Coupon",
+    "CouponClaim",
+    "CouponUse",
     "CreditLot",
     "CustomerRollup",
     "Entry",
@@ -29,11 +33,13 @@ __all__ = [
     "Posting",
     "Price",
     "PriceVersion",
+    "Redemption",
     "Refund",
     "Rerating",
     "Settlement",
     "Subscription",
     "TopUp",
+    "TrueUp",
     "UnsettledWallet",
     "Wallet",
 ]

@@ -1,4 +1,4 @@
-"""Charges, the counters they come from, fee occurrences, reratings and refunds."""
+"""Charges, the counters they come from, fee occurrences, reratings, true-ups and refunds."""
 
 from django.db import models
 from django.db.models import Q
@@ -8,17 +8,19 @@ from customers.models import Owned
 
 
 class Charge(Owned):
-    """The rated amount of one property of one usage event, of one fee, reversal, correction or rerating. Append-only.
+    """The rated amount of a property of a usage event, a fee, true-up, coupon, reversal, correction or rerating.
 
-    ``source_id`` is the event, fee occurrence, refund, correction or rerating it belongs to, ``position`` its place in
-    it. ``seq`` is its place among the wallet's charges: settlement takes contiguous ranges of it and updates nothing
-    here.
+    Append-only. ``source_id`` is the event, fee occurrence, true-up, use of a coupon, refund, correction or rerating
+    it belongs to, ``position`` its place in it. ``seq`` is its place among the wallet's charges: settlement takes
+    contiguous ranges of it and updates nothing here.
     gross = net + tax is what the customer pays; ``fee`` is the platform's part of net.
     """
 
     class Kind(models.TextChoices):
         USAGE = "usage"
         FEE = "fee"
+        TRUE_UP = "trueup"
+        COUPON = "coupon"
         REFUND = "refund"
         VOID = "void"
         AMEND = "amend"
@@ -55,8 +57,8 @@ class Charge(Owned):
 class Counter(Owned):
     """The running accumulator of one price in one period: what use has come to, and what was charged for it.
 
-    Keyed by the period's end so that "everything current" is one index range. ``tax_rate`` and ``fee_rate`` are
-    pinned when the counter opens: a rate change starts with the next period.
+    Keyed by the period's end so that "everything current" is one index range. ``tax_rate``, ``fee_rate`` and
+    ``discount`` are pinned when the counter opens: a change of them starts with the next period.
 
     A counter whose metric needs all uses at once is behind them: ``unrated_since`` is when the first use or correction
     was recorded that its quantity does not have yet, null where there is none (``billing.rerating``).
@@ -69,6 +71,7 @@ class Counter(Owned):
     period_end = models.DateTimeField()
     tax_rate = models.DecimalField(max_digits=7, decimal_places=4)  # percent
     fee_rate = models.DecimalField(max_digits=7, decimal_places=6)  # fraction
+    discount = models.DecimalField(max_digits=7, decimal_places=4, default=0, db_default=0)  # percent
     quantity = QuantityField(default=0)
     amount = QuantityField(default=0)  # exact amounts, for models that rate each event by itself
     state = models.TextField(null=True)  # what the metric's aggregation needs besides the quantity to go on
@@ -120,6 +123,7 @@ class FeeOccurrence(Owned):
     period_end = models.DateTimeField(null=True)  # null: a one-time fee
     tax_rate = models.DecimalField(max_digits=7, decimal_places=4)  # percent
     fee_rate = models.DecimalField(max_digits=7, decimal_places=6)  # fraction
+    discount = models.DecimalField(max_digits=7, decimal_places=4, default=0, db_default=0)  # percent
     created_at = models.DateTimeField()
 
     class Meta:
@@ -153,4 +157,36 @@ class Rerating(Owned):
                 name="rerating_numbered_once",
             ),
             never_nan("rerating_is_a_number", "quantity"),
+        ]
+
+
+class TrueUp(Owned):
+    """What a period's use fell short of an agreed minimum, as an invoice closed: the source of a charge. Append-only.
+
+    One for each closing at which the shortfall was another than before: its charge is the difference. Its id follows
+    from subscription, price, period and invoice, so that closing again finds it charged. ``minimum`` (the share of it,
+    where the period is short) and ``used`` are exact, in major units, before tax; rates are those of the counter, or
+    of the first true-up.
+    """
+
+    pk = models.CompositePrimaryKey("bucket", "id")
+    id = models.UUIDField()
+    subscription_id = models.UUIDField()
+    price_version_id = models.UUIDField()
+    period_start = models.DateTimeField()
+    invoice_id = models.UUIDField()
+    minimum = QuantityField()
+    used = QuantityField()
+    tax_rate = models.DecimalField(max_digits=7, decimal_places=4)  # percent
+    fee_rate = models.DecimalField(max_digits=7, decimal_places=6)  # fraction
+    discount = models.DecimalField(max_digits=7, decimal_places=4, default=0, db_default=0)  # percent
+    created_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["bucket", "subscription_id", "price_version_id", "period_start", "invoice_id"],
+                name="true_up_once_per_closing",
+            ),
+            never_nan("true_up_is_a_number", "minimum", "used"),
         ]

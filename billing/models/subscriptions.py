@@ -46,6 +46,8 @@ class Subscription(Owned):
     auto_charge = models.BooleanField(default=False)
     tax_exempt = models.BooleanField(default=False)
     minimum_balance = NanosField(default=0)
+    # What redeemed coupons take off, for the engine: [[percentage, from, until or null], …], apart in time.
+    discounts = models.JSONField(null=True)
     renewal_reminder_enabled = models.BooleanField(null=True)
     renewal_reminder_days = models.PositiveSmallIntegerField(null=True)
     payment_expires_at = models.DateTimeField(null=True)

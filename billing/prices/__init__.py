@@ -12,6 +12,7 @@ from billing.prices.shapes import (
     Adjusted,
     Cell,
     ChargeModel,
+    Commitment,
     Dynamic,
     Formula,
     Graduated,
@@ -22,6 +23,7 @@ from billing.prices.shapes import (
     Standard,
     Tier,
     Volume,
+    minimum_of,
     plain_of,
 )
 from metering.aggregation import Aggregation
@@ -32,6 +34,7 @@ __all__ = [
     "Adjusted",
     "Cell",
     "ChargeModel",
+    "Commitment",
     "Dynamic",
     "Formula",
     "Graduated",
@@ -47,6 +50,7 @@ __all__ = [
     "Tier",
     "Volume",
     "describe",
+    "minimum_of",
     "model_name",
     "parse_model",
     "plain_of",

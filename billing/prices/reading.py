@@ -10,6 +10,7 @@ from billing.prices.shapes import (
     Adjusted,
     Cell,
     ChargeModel,
+    Commitment,
     Dynamic,
     Formula,
     Graduated,
@@ -64,6 +65,14 @@ def parse_model(model: object, properties: object, field: str = "properties") ->
 
 def describe(model: ChargeModel) -> dict[str, Any]:
     """Return the properties that parse_model reads this charge model from."""
+    if isinstance(model, Adjusted):
+        common = (model.included or None, model.minimum, model.maximum)
+        stated = {name: _plain(value) for name, value in zip(_COMMON, common, strict=True) if value is not None}
+        return _describe(model.plain) | stated
+    return _describe(model)
+
+
+def _describe(model: Plain) -> dict[str, Any]:
     match model:
         case Standard(unit_price=unit_price):
             return {"unitPrice": _plain(unit_price)}
@@ -89,10 +98,8 @@ def describe(model: ChargeModel) -> dict[str, Any]:
         case Formula():
             least = {"minAmount": _plain(model.least)} if model.least else {}
             return {"formula": model.source, "maxAmount": _plain(model.most), **least}
-        case Adjusted():
-            common = (model.included or None, model.minimum, model.maximum)
-            stated = {name: _plain(value) for name, value in zip(_COMMON, common, strict=True) if value is not None}
-            return describe(model.plain) | stated
+        case Commitment():
+            return {"minimumSpend": _plain(model.minimum)}
 
 
 def model_name(model: ChargeModel) -> str:
@@ -209,6 +216,11 @@ def _read_formula(given: Properties, field: str) -> Formula:
     return Formula(source, most or _ZERO, least)
 
 
+def _read_commitment(given: Properties, field: str) -> Commitment:
+    _refuse_unknown(given, {"minimumSpend"}, field)
+    return Commitment(_unit_price(given.get("minimumSpend"), f"{field}.minimumSpend"))
+
+
 def _cell(item: object, dimensions: int, field: str) -> Cell:
     given = _object(item, field)
     _refuse_unknown(given, {"values", "unitPrice"}, field)
@@ -319,6 +331,7 @@ _READERS: dict[str, Callable[[Properties, str], Plain]] = {
     "dynamic": _read_dynamic,
     "matrix": _read_matrix,
     "formula": _read_formula,
+    "commitment": _read_commitment,
 }
 # The names of the models, for whoever has to list them.
 MODELS = tuple(_READERS)

@@ -147,8 +147,14 @@ class Formula(msgspec.Struct, frozen=True, dict=True, tag="formula", tag_field="
         return uses.formula(self.source)
 
 
+class Commitment(msgspec.Struct, frozen=True, tag="commitment", tag_field="model"):
+    """What all use of a plan comes to at least in a period. It is the price of a fee: no use is rated by it."""
+
+    minimum: Decimal
+
+
 Tiered = Graduated | Volume
-Plain = Standard | Package | Graduated | Volume | LinearVolume | Percentage | Dynamic | Matrix | Formula
+Plain = Standard | Package | Graduated | Volume | LinearVolume | Percentage | Dynamic | Matrix | Formula | Commitment
 
 
 class Adjusted(msgspec.Struct, frozen=True, tag="adjusted", tag_field="model"):
@@ -173,3 +179,8 @@ BY_EVENT = (Percentage, Dynamic, Matrix, Formula)
 def plain_of(model: ChargeModel) -> Plain:
     """Return a model without what is common to all."""
     return model.plain if isinstance(model, Adjusted) else model
+
+
+def minimum_of(model: ChargeModel) -> Decimal | None:
+    """Return what use of one whole period costs at least, in major units; None where nothing is agreed."""
+    return model.minimum if isinstance(model, Adjusted | Commitment) and model.minimum else None

@@ -22,6 +22,7 @@ from billing.prices.shapes import (
     BY_EVENT,
     Adjusted,
     ChargeModel,
+    Commitment,
     Formula,
     LinearVolume,
     Percentage,
@@ -56,7 +57,7 @@ FEE_RATE_DECIMALS_MAX = 6  # of a fraction
 
 _ZERO = Decimal(0)
 _EVENT = Decimal(1)
-_ONE = 10**6  # both rates, as fractions, in millionths
+_ONE = 10**6  # all rates, as fractions, in millionths
 _EXACT_NANO = 10 ** (AMOUNT_DECIMALS_MAX - 9)  # an exact amount counts 10⁻¹⁸ of a major unit
 
 
@@ -167,16 +168,16 @@ def _plain_total(plain: Plain, accumulator: Accumulator, included: Decimal) -> D
     return costs.of_quantity(plain, quantity)
 
 
-def shortfall(model: ChargeModel, accumulator: Accumulator) -> Decimal:
-    """Return what is due at the end of a period over the cost of its use, so that it comes to the agreed minimum."""
-    if not isinstance(model, Adjusted) or model.minimum is None:
-        return _ZERO
-    return max(_ZERO, EXACT.subtract(model.minimum, total(model, accumulator)))
+def shortfall(minimum: Decimal, used: Decimal) -> Decimal:
+    """Return what is due at the end of a period over the exact cost of its use, so that it comes to a minimum."""
+    return max(_ZERO, EXACT.subtract(minimum, used))
 
 
 def misfit(model: ChargeModel, aggregation: Aggregation) -> str | None:
     """Say why a model cannot price a metric of this aggregation; None where it can."""
     plain = plain_of(model)
+    if isinstance(plain, Commitment):
+        return "A commitment is to all use of a plan, not to that of one metric: it is the price of a fee."
     if isinstance(plain, Percentage) and aggregation != "SUM":
         return f"A percentage is of an amount of each event: its metric must be a SUM, not {aggregation}."
     if isinstance(plain, (*BY_EVENT, LinearVolume)) and aggregation not in ("SUM", "COUNT"):
@@ -195,7 +196,13 @@ def ceiling(model: ChargeModel, usage: Usage, uses: int = 1, aggregation: Aggreg
     return ceilings.ceiling(model, usage.quantity, usage.stated_price, uses, aggregation)
 
 
-def totals(exact: Decimal, tax_rate: Decimal, behavior: TaxBehavior, fee_rate: Decimal = _ZERO) -> Totals:
+def totals(
+    exact: Decimal,
+    tax_rate: Decimal,
+    behavior: TaxBehavior,
+    fee_rate: Decimal = _ZERO,
+    discount: Decimal = _ZERO,
+) -> Totals:
     """Return the rounded totals of a counter whose exact cost is ``exact``.
 
     Net, gross and fee are each rounded from their exact value; tax is what lies between the first two. The difference
@@ -205,20 +212,24 @@ def totals(exact: Decimal, tax_rate: Decimal, behavior: TaxBehavior, fee_rate: D
         exact: in major units; the net where tax is exclusive, the gross where it is inclusive.
         tax_rate: in percent, from 0 to 100.
         fee_rate: the platform's part of net, as a fraction from 0 to 1.
+        discount: what is taken off the exact cost, in percent, from 0 to 100.
+
     Raises:
         AmountTooLarge: a total is beyond what is kept as money.
     """
-    amount = scaled(exact, AMOUNT_DECIMALS_MAX)
+    amount, nano = scaled(exact, AMOUNT_DECIMALS_MAX), _EXACT_NANO
+    if discount:
+        amount, nano = amount * (_ONE - _millionths(discount, TAX_RATE_DECIMALS_MAX)), nano * _ONE
     fee_part = _millionths(fee_rate, FEE_RATE_DECIMALS_MAX)
     taxed = _ONE + _millionths(tax_rate, TAX_RATE_DECIMALS_MAX)
     if behavior == "exclusive":
-        net = round_ratio(amount, _EXACT_NANO)
-        gross = round_ratio(amount * taxed, _EXACT_NANO * _ONE)
-        fee = round_ratio(amount * fee_part, _EXACT_NANO * _ONE)
+        net = round_ratio(amount, nano)
+        gross = round_ratio(amount * taxed, nano * _ONE)
+        fee = round_ratio(amount * fee_part, nano * _ONE)
     else:
-        net = round_ratio(amount * _ONE, _EXACT_NANO * taxed)
-        gross = round_ratio(amount, _EXACT_NANO)
-        fee = round_ratio(amount * fee_part, _EXACT_NANO * taxed)
+        net = round_ratio(amount * _ONE, nano * taxed)
+        gross = round_ratio(amount, nano)
+        fee = round_ratio(amount * fee_part, nano * taxed)
     return Totals(net, gross - net, bounded(gross), fee)
 
 
@@ -234,6 +245,7 @@ def ceiling_gross(
     behavior: TaxBehavior,
     uses: int = 1,
     aggregation: Aggregation = "SUM",
+    discount: Decimal = _ZERO,
 ) -> int | None:
     """Return the most nanos, tax included, that these units can cost in up to ``uses`` captures; None if unbounded.
 
@@ -247,7 +259,8 @@ def ceiling_gross(
     if not amount:
         return 0
     taxed = _ONE + _millionths(tax_rate, TAX_RATE_DECIMALS_MAX) if behavior == "exclusive" else _ONE
-    return bounded(ceil_ratio(amount * taxed, _EXACT_NANO * _ONE) + uses - 1)
+    kept = _ONE - _millionths(discount, TAX_RATE_DECIMALS_MAX)
+    return bounded(ceil_ratio(amount * taxed * kept, _EXACT_NANO * _ONE * _ONE) + uses - 1)
 
 
 @lru_cache(maxsize=1024)

@@ -16,6 +16,7 @@ from billing.money import EXACT
 from billing.prices.shapes import (
     Adjusted,
     ChargeModel,
+    Commitment,
     Dynamic,
     Formula,
     Graduated,
@@ -105,6 +106,8 @@ def _of_sum(model: Plain, quantity: Decimal, stated_price: Decimal | None, uses:
             return EXACT.multiply(quantity, model.highest)
         case Formula():
             return EXACT.multiply(Decimal(uses), model.most)  # whatever it says of a use
+        case Commitment():
+            return _ZERO
 
 
 def _steepest(model: LinearVolume) -> Decimal:

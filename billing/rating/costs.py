@@ -7,6 +7,7 @@ from typing import Any
 
 from billing.money import EXACT, rounded
 from billing.prices.shapes import (
+    Commitment,
     Dynamic,
     Graduated,
     LinearVolume,
@@ -48,6 +49,8 @@ def of_quantity(model: Plain, quantity: Decimal) -> Decimal:
             sloped = EXACT.add(model.default, EXACT.multiply(model.gradient, quantity))
             unit_price = min(max(sloped, model.least), model.most)
             return rounded(EXACT.multiply(quantity, unit_price), AMOUNT_DECIMALS_MAX)
+        case Commitment():
+            return _ZERO
     raise TypeError(f"{type(model).__name__} rates each event by itself")
 
 

@@ -1,6 +1,6 @@
 """What must be true of charges, wallets, the ledger and invoices at every instant."""
 
-from billing.verification import charges, invoices, ledger, recomputation, rerating, wallets
+from billing.verification import charges, coupons, invoices, ledger, recomputation, rerating, wallets
 
 CHECKS = (
     *charges.CHECKS,
@@ -9,4 +9,5 @@ CHECKS = (
     *wallets.CHECKS,
     *ledger.CHECKS,
     *invoices.CHECKS,
+    *coupons.CHECKS,
 )

@@ -149,6 +149,20 @@ CHECKS = (
         """,
     ),
     rule(
+        "true_ups_charged",
+        "a true-up has one charge, and a true-up's charge a true-up",
+        "sub",
+        """
+        SELECT coalesce(t.subscription_id, c.subscription_id), format('period from %s', coalesce(t.period_start,
+               c.period_start))
+        FROM billing_trueup t
+        FULL JOIN (SELECT * FROM billing_charge WHERE kind = 'trueup') c ON c.bucket = t.bucket AND c.source_id = t.id
+        WHERE (t.subscription_id, t.price_version_id, t.period_start, t.invoice_id, t.customer_id, 0::smallint)
+            IS DISTINCT FROM (c.subscription_id, c.price_version_id, c.period_start, c.invoice_id, c.customer_id,
+                              c.position)
+        """,
+    ),
+    rule(
         "counters_charged",
         "a counter's totals are the sum of its price's charges in its period, refunds aside",
         "sub",
@@ -234,6 +248,7 @@ CHECKS = (
                 ("billing_entry", "id"),
                 ("billing_account", "id"),
                 ("billing_settlement", "id"),
+                ("billing_redemption", "id"),
                 ("customers_book", "customer_id"),
             )
         ),

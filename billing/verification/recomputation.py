@@ -8,11 +8,12 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import Any, NamedTuple, cast
 
-from billing import plans, rating
+from billing import discounts, minimums, plans, rating
 from billing.models import PriceVersion
 from billing.prices import ChargeModel, parse_model
 from merchants import ids
 from merchants.verification import Check, collect, stream
+from metering import periods
 from metering.aggregation import OVER_ALL_USES, Aggregation
 
 # Equal uses of one counter come once, with their number: what a use adds does not depend on where the counter stands.
@@ -39,7 +40,7 @@ WITH last AS (
 _USES = f"""
 {HOLDING}
 SELECT k.subscription_id, k.price_version_id, k.period_start, k.tax_rate, k.fee_rate, k.quantity, k.amount, k.state,
-       k.net, k.gross, k.fee, s.plan_version_id,
+       k.net, k.gross, k.fee, k.discount, s.plan_version_id,
        u.quantity, u.stated, u.at, u.key, u.said, u.data, coalesce(u.count, 0)
 FROM billing_counter k
 LEFT JOIN billing_subscription s ON s.bucket = k.bucket AND s.id = k.subscription_id
@@ -67,11 +68,49 @@ ORDER BY k.bucket, k.customer_id, k.subscription_id, k.price_version_id, k.perio
 """  # noqa: S608 - put together from constants
 
 _FEES = """
-SELECT f.subscription_id, f.price_version_id, f.period_start, f.tax_rate, f.fee_rate, s.plan_version_id,
+SELECT f.subscription_id, f.price_version_id, f.period_start, f.tax_rate, f.fee_rate, f.discount, s.plan_version_id,
        c.quantity, c.net, c.gross, c.fee
 FROM billing_feeoccurrence f
 JOIN billing_charge c ON c.bucket = f.bucket AND c.source_id = f.id
 JOIN billing_subscription s ON s.bucket = f.bucket AND s.id = f.subscription_id
+"""
+
+# Each agreed minimum of a period that was invoiced, with all use of it. Not while late use waits for the next invoice
+# to close.
+_MINIMUMS = """
+SELECT i.subscription_id, v.id, i.period_start, s.plan_version_id, s.started_at,
+       coalesce(s.terminated_at, s.ending_at), s.timezone, s.discounts, k.counted,
+       coalesce(t.tax_rate, (k.counted #>> ARRAY[v.id::text, 'tax'])::numeric),
+       coalesce(t.fee_rate, (k.counted #>> ARRAY[v.id::text, 'fee'])::numeric),
+       coalesce(t.discount, (k.counted #>> ARRAY[v.id::text, 'discount'])::numeric),
+       coalesce(t.net, 0), coalesce(t.gross, 0), coalesce(t.fee, 0)
+FROM billing_invoice i
+JOIN billing_subscription s ON s.bucket = i.bucket AND s.id = i.subscription_id
+JOIN billing_planversionprice sold ON sold.plan_version_id = s.plan_version_id
+JOIN billing_priceversion v ON v.id = sold.price_version_id
+    AND (v.properties ? 'minimumCharge' OR v.model = 'commitment')
+LEFT JOIN (
+    SELECT bucket, subscription_id, period_start, jsonb_object_agg(price_version_id::text, jsonb_build_object(
+        'quantity', quantity::text, 'amount', amount::text, 'state', state, 'tax', tax_rate, 'fee', fee_rate,
+        'discount', discount)
+    ) AS counted
+    FROM billing_counter GROUP BY bucket, subscription_id, period_start
+) k ON k.bucket = i.bucket AND k.subscription_id = i.subscription_id AND k.period_start = i.period_start
+LEFT JOIN (
+    SELECT t.bucket, t.subscription_id, t.price_version_id, t.period_start,
+           (array_agg(t.tax_rate ORDER BY t.created_at, t.id))[1] AS tax_rate,
+           (array_agg(t.fee_rate ORDER BY t.created_at, t.id))[1] AS fee_rate,
+           (array_agg(t.discount ORDER BY t.created_at, t.id))[1] AS discount,
+           sum(c.net) AS net, sum(c.gross) AS gross, sum(c.fee) AS fee
+    FROM billing_trueup t JOIN billing_charge c ON c.bucket = t.bucket AND c.source_id = t.id
+    GROUP BY 1, 2, 3, 4
+) t ON t.bucket = i.bucket AND t.subscription_id = i.subscription_id AND t.price_version_id = v.id
+    AND t.period_start = i.period_start
+WHERE i.number IS NOT NULL AND NOT EXISTS (
+    SELECT FROM billing_charge late JOIN billing_invoice o ON o.bucket = late.bucket AND o.id = late.invoice_id
+    WHERE late.bucket = i.bucket AND late.subscription_id = i.subscription_id
+        AND late.period_start = i.period_start AND late.metric_id IS NOT NULL AND o.number IS NULL
+)
 """
 
 _NOTHING = rating.Accumulator()
@@ -97,7 +136,7 @@ def _differing_counters() -> Iterator[str]:
     counter: tuple[Any, ...] | None = None
     accumulator = _NOTHING
     for row in stream(_USES):
-        stands, (quantity, stated, at, key, said, data, count) = row[:12], row[12:]
+        stands, (quantity, stated, at, key, said, data, count) = row[:13], row[13:]
         if stands != counter:
             if counter is not None:
                 yield from _compare(counter, accumulator)
@@ -120,11 +159,12 @@ def _notes(said: str) -> dict[str, str]:
 
 
 def _compare(counter: tuple[Any, ...], accumulator: rating.Accumulator) -> Iterator[str]:
-    subscription_id, version_id, start, tax_rate, fee_rate, quantity, amount, state, *charged, plan_version_id = counter
+    subscription_id, version_id, start, tax_rate, fee_rate, quantity, amount, state, *charged = counter[:-2]
     if priced(version_id).aggregation in OVER_ALL_USES:
         return  # that is rated after the fact: see billing.verification.rerating
-    behavior = plans.load_version(plan_version_id).tax_behavior
-    totals = rating.totals(rating.total(priced(version_id).model, accumulator), tax_rate, behavior, fee_rate)
+    discount, behavior = counter[-2], plans.load_version(counter[-1]).tax_behavior
+    exact = rating.total(priced(version_id).model, accumulator)
+    totals = rating.totals(exact, tax_rate, behavior, fee_rate, discount)
     counted = rating.Accumulator(quantity, amount, state)
     if counted != accumulator or charged != [totals.net, totals.gross, totals.fee]:
         yield (
@@ -134,13 +174,39 @@ def _compare(counter: tuple[Any, ...], accumulator: rating.Accumulator) -> Itera
 
 
 def _differing_fees() -> Iterator[str]:
-    for subscription_id, version_id, start, tax_rate, fee_rate, plan_version_id, quantity, *charged in stream(_FEES):
+    for subscription_id, version_id, start, *rates, plan_version_id, quantity, net, gross, fee in stream(_FEES):
+        tax_rate, fee_rate, discount = rates
         model = priced(version_id).model
         once = rating.accumulate(model, _NOTHING, rating.Usage(Decimal(1)))
         behavior = plans.load_version(plan_version_id).tax_behavior
-        totals = rating.totals(rating.total(model, once), tax_rate, behavior, fee_rate)
-        if quantity != 1 or charged != [totals.net, totals.gross, totals.fee]:
-            yield f"{ids.text('sub', subscription_id)}: charged {charged[1]}, price {totals.gross}, period from {start}"
+        totals = rating.totals(rating.total(model, once), tax_rate, behavior, fee_rate, discount)
+        if (quantity, net, gross, fee) != (1, totals.net, totals.gross, totals.fee):
+            yield f"{ids.text('sub', subscription_id)}: charged {gross}, price {totals.gross}, period from {start}"
+
+
+def _differing_true_ups() -> Iterator[str]:
+    for row in stream(_MINIMUMS):
+        subscription_id, version_id, start, plan_version_id, started_at, ends, zone, agreed_off, counted, *rates = row[
+            :12
+        ]
+        tax, fee, discount = rates
+        if discount is None:  # nothing was used or charged
+            discount = discounts.percentage_at(json.loads(agreed_off or "[]"), start)
+        plan = plans.load_version(plan_version_id)
+        period = periods.period_of(started_at, periods.parse_cadence(plan.cadence), zone, start)
+        agreed = minimums.shortfalls(plan, period, started_at, ends, dict(_costs(counted)))
+        [due] = [each.due for each in agreed if each.price.id == version_id.bytes]
+        totals = rating.totals(due, tax or Decimal(0), plan.tax_behavior, fee or Decimal(0), discount)
+        if list(row[12:]) != [totals.net, totals.gross, totals.fee]:
+            yield f"{ids.text('sub', subscription_id)}: charged {row[13]}, due {totals.gross}, period from {start}"
+
+
+def _costs(counted: str | None) -> Iterator[tuple[bytes, Decimal]]:
+    """Rate a period's counters, by price version."""
+    for text, counter in json.loads(counted or "{}").items():
+        version_id = uuid.UUID(text)
+        accumulator = rating.Accumulator(Decimal(counter["quantity"]), Decimal(counter["amount"]), counter["state"])
+        yield version_id.bytes, rating.total(priced(version_id).model, accumulator)
 
 
 CHECKS = (
@@ -153,5 +219,10 @@ CHECKS = (
         name="fees_recomputed",
         says="rating every fee again gives its charge",
         find=lambda: collect(_differing_fees()),
+    ),
+    Check(
+        name="true_ups_recomputed",
+        says="what the use of every invoiced period falls short of an agreed minimum is charged, and nothing else is",
+        find=lambda: collect(_differing_true_ups()),
     ),
 )

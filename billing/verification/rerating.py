@@ -16,8 +16,8 @@ from metering.aggregation import percentile, time_weighted_sum, unique_count
 # Every counter of what needs all uses at once, with them; a price's counters follow each other.
 _USES = f"""
 {HOLDING}
-SELECT k.subscription_id, k.price_version_id, k.period_start, k.period_end, k.tax_rate, k.fee_rate, k.quantity,
-       k.net, k.gross, k.fee, k.unrated_since, s.plan_version_id, s.period_end,
+SELECT k.subscription_id, k.price_version_id, k.period_start, k.period_end, k.tax_rate, k.fee_rate, k.discount,
+       k.quantity, k.net, k.gross, k.fee, k.unrated_since, s.plan_version_id, s.period_end,
        coalesce(s.terminated_at, s.ending_at), m.percentile, u.happened, u.quantity, u.value
 FROM billing_counter k
 JOIN billing_priceversion v ON v.id = k.price_version_id
@@ -44,6 +44,7 @@ class _Counter(NamedTuple):
     end: datetime
     tax_rate: Decimal
     fee_rate: Decimal
+    discount: Decimal
     quantity: Decimal
     net: Decimal
     gross: Decimal
@@ -95,7 +96,7 @@ def _recounted(counter: _Counter, known: list[tuple[datetime, Decimal, str]], he
 def _compare(counter: _Counter, quantity: Decimal) -> Iterator[str]:
     exact = rating.total(priced(counter.price_version_id).model, rating.Accumulator(quantity))
     behavior = plans.load_version(counter.plan_version_id).tax_behavior
-    totals = rating.totals(exact, counter.tax_rate, behavior, counter.fee_rate)
+    totals = rating.totals(exact, counter.tax_rate, behavior, counter.fee_rate, counter.discount)
     charged = [counter.net, counter.gross, counter.fee]
     if counter.quantity != quantity or charged != [totals.net, totals.gross, totals.fee]:
         yield (

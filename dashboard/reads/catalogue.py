@@ -9,8 +9,9 @@ from uuid import UUID
 
 from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
 
+from billing import coupons as billing_coupons
 from billing.models import Fee, Plan, PlanVersion, PlanVersionPrice, PriceVersion, Subscription
-from billing.prices import Standard, parse_model
+from billing.prices import ChargeModel, Commitment, Standard, parse_model
 from dashboard.pricing import Explained, explain
 from merchants import ids
 from merchants.errors import NotFound
@@ -26,7 +27,10 @@ CADENCES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class PriceLine:
-    """One price of a plan: what is sold, at how much per what, and when it is paid."""
+    """One price of a plan: what is sold, at how much per what, and when it is paid.
+
+    Of a commitment ``unit_price`` is what all use comes to at least.
+    """
 
     id: str
     item: str
@@ -101,6 +105,11 @@ def plans(*, merchant_id: UUID, cursor: str) -> Page[Any]:
     """Return a page of plans, each with its newest version and its prices."""
     found = page(_live_plans(merchant_id).select_related("product"), cursor=cursor)
     return Page(rows=plan_views(found.rows), newer=found.newer, older=found.older)
+
+
+def coupons(*, merchant_id: UUID, cursor: str) -> Page[Any]:
+    """Return a page of coupons with how often each was redeemed."""
+    return _with_ids(page(billing_coupons.search(merchant_id=merchant_id).order_by(), cursor=cursor), "cpn")
 
 
 def product(*, merchant_id: UUID, product_id: UUID) -> ProductView:
@@ -221,12 +230,18 @@ def _line(version: PriceVersion, currency: str) -> PriceLine:
         is_fee=fee is not None,
         unit=metric.unit if metric else "",
         model=version.model,
-        unit_price=model.unit_price if isinstance(model, Standard) else None,
+        unit_price=_amount(model),
         explained=explain(model, unit=unit, currency=currency, aggregation=aggregation),
         term=version.get_payment_term_display(),
         cadence=cadence_words(version.billing_cadence),
         name=version.display_name,
     )
+
+
+def _amount(model: ChargeModel) -> Decimal | None:
+    if isinstance(model, Commitment):
+        return model.minimum
+    return model.unit_price if isinstance(model, Standard) else None
 
 
 def _with_ids(found: Page[Any], prefix: str) -> Page[Any]:

@@ -34,6 +34,7 @@ class Pot:
     balance: int  # after charges that the ledger does not have yet
     held: int
     available: int | None  # None where nothing limits it
+    credit_limit: int | None = None
 
     @property
     def owed(self) -> int:
@@ -105,8 +106,8 @@ class Profile:
 
     @property
     def postpaid(self) -> list[Pot]:
-        """Pots that owe something or hold something; an unused one says nothing."""
-        return [pot for pot in self.pots if not pot.is_prepaid and (pot.balance or pot.held)]
+        """Pots that may owe something."""
+        return [pot for pot in self.pots if not pot.is_prepaid]
 
 
 def listing(*, merchant_id: UUID, text: str, cursor: str, now: datetime) -> Page[Any]:
@@ -194,6 +195,7 @@ def _pots(keys: Sequence[tuple[int, UUID]]) -> dict[UUID, list[Pot]]:
                 balance=wallet.balance - wallet.spent,
                 held=wallet.held,
                 available=wallet.available,
+                credit_limit=wallet.credit_limit,
             )
         )
     return found

@@ -240,6 +240,32 @@ def fee_new(request: SeatedRequest, plan_id: str) -> HttpResponse:
     )  # fmt: skip
 
 
+@page("prices:write", writes="prices:write")
+def commitment_new(request: SeatedRequest, plan_id: str) -> HttpResponse:
+    """A form that has all use of a plan come to an amount at least."""
+    view = _plan(request, plan_id)
+    form = forms.NewCommitment(request.POST if request.method == "POST" else None)
+    if form.is_valid():
+        try:
+            pricing.commit(
+                merchant_id=request.seat.merchant.id,
+                plan_id=view.plan.id,
+                **form.cleaned_data,
+                actor=actor(request),
+                now=timezone.now(),
+            )
+        except ServiceError as refusal:
+            forms.refuse(form, refusal, request_id=request.request_id)
+        else:
+            messages.success(request, "New subscriptions to this plan come to that at least.")
+            return redirect(to(request, "plan", plan_id))
+    return _form(
+        request, form, nav="plans", title="New commitment", verb="Add commitment",
+        lead=f"What subscribers of {view.plan.name} spend on use at least, in each billing period.",
+        back=to(request, "plan", plan_id),
+    )  # fmt: skip
+
+
 _PRICE_FIELDS = {"properties.unitPrice": "unit_price", "paymentTerm": "payment_term"}
 
 

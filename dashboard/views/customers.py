@@ -17,7 +17,7 @@ from billing.models import Plan
 from customers import portal_links, registry
 from customers.models import Customer
 from dashboard import forms
-from dashboard.access import SeatedRequest, file_name, page, public_id, to
+from dashboard.access import SeatedRequest, actor, file_name, page, public_id, to
 from dashboard.reads import budgets, customers, events, exports
 from merchants import ids
 from merchants.errors import ServiceError
@@ -155,6 +155,44 @@ def top_up(request: SeatedRequest, customer_id: str, wallet_id: str) -> HttpResp
         "title": "Add test money",
         "lead": f"The test processor pays this into the balance of {customer.name}. No real money moves.",
         "verb": "Add test money",
+        "back": to(request, "customer", customer_id),
+    }
+    return pages.answer(request, "dashboard/form.html", context)
+
+
+@page("wallets:write", writes="wallets:write")
+def credit_limit(request: SeatedRequest, customer_id: str, wallet_id: str) -> HttpResponse:
+    """Say how much a customer may owe on invoice."""
+    customer = _customer(request, customer_id)
+    wallet = wallets.find(merchant_id=request.seat.merchant.id, wallet_id=public_id("acc", wallet_id))
+    if wallet.customer_id != customer.id:
+        raise Http404
+    known = None if wallet.credit_limit is None else money.from_nanos(wallet.credit_limit)
+    form = forms.CreditLimit(
+        request.POST if request.method == "POST" else None, currency=wallet.currency, initial={"limit": known}
+    )
+    if form.is_valid():
+        limit = form.cleaned_data["limit"]
+        try:
+            wallets.set_credit_limit(
+                merchant_id=request.seat.merchant.id,
+                wallet_id=wallet.id,
+                limit=None if limit is None else money.to_nanos(limit),
+                actor=actor(request),
+                now=timezone.now(),
+            )
+        except ServiceError as refusal:
+            forms.refuse(form, refusal, request_id=request.request_id, names={"creditLimit": "limit"})
+        else:
+            messages.success(request, "Credit limit saved." if limit is not None else "Credit is not limited any more.")
+            return redirect(to(request, "customer", customer_id))
+    context = {
+        "nav": "customers",
+        "seat": request.seat,
+        "form": form,
+        "title": "Credit limit",
+        "lead": f"How much {customer.name} may owe for use on invoice, unpaid invoices included.",
+        "verb": "Save limit",
         "back": to(request, "customer", customer_id),
     }
     return pages.answer(request, "dashboard/form.html", context)

@@ -9,7 +9,7 @@ from typing import Any
 from django.db import transaction
 from msgspec.structs import asdict
 
-from billing import money, plans, rating, settlement, subscriptions, taxes, topups, wallets
+from billing import discounts, money, plans, rating, settlement, subscriptions, taxes, topups, wallets
 from billing.models import Charge, Counter, Plan, PriceVersion, Refund, Subscription, UnsettledWallet, Wallet
 from billing.subscriptions import NewSubscription
 from customers import books
@@ -145,7 +145,7 @@ def use(subscription: Subscription, price: PriceVersion, quantity: Decimal, at: 
             rated.model, rating.Accumulator(counter.quantity, counter.amount), rating.Usage(quantity)
         )
         exact = rating.total(rated.model, accumulator)
-        totals = rating.totals(exact, counter.tax_rate, prices.tax_behavior, counter.fee_rate)
+        totals = rating.totals(exact, counter.tax_rate, prices.tax_behavior, counter.fee_rate, counter.discount)
         counter.quantity, counter.amount = accumulator.quantity, accumulator.amount
         counter.net, counter.gross, counter.fee = totals.net, totals.gross, totals.fee
         counter.save()
@@ -177,6 +177,7 @@ def _counter(subscription: Subscription, price: PriceVersion, book: Book, at: da
             metric_id=price.price.billable_metric_id,
         ),
         "fee_rate": book.merchant.platform_fee_rate,
+        "discount": discounts.percentage_at(subscription.discounts, period.start),
     }
     counter, _ = Counter.objects.get_or_create(
         bucket=subscription.bucket,

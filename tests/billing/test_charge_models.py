@@ -23,6 +23,7 @@ from billing.prices import (
     Standard,
     Tier,
     Volume,
+    minimum_of,
     parse_model,
 )
 from billing.rating import Accumulator, Unratable, Usage
@@ -299,16 +300,16 @@ class TestFormula:
 
 
 class TestShortfall:
-    MODEL = Adjusted(Standard(Decimal(2)), minimum=Decimal(10))
+    @pytest.mark.parametrize(("used", "due"), [("0", "10"), ("3.5", "6.5"), ("10", "0"), ("10.1", "0")])
+    def test_is_what_use_leaves_of_the_minimum(self, used, due):
+        assert rating.shortfall(Decimal(10), Decimal(used)) == Decimal(due)
 
-    @pytest.mark.parametrize(("quantity", "due"), [(0, 10), (3, 4), (5, 0), (6, 0)])
-    def test_is_what_use_leaves_of_the_minimum(self, quantity, due):
-        assert rating.shortfall(self.MODEL, Accumulator(Decimal(quantity))) == due
-        assert rating.total(self.MODEL, Accumulator(Decimal(quantity))) == 2 * quantity
-
-    def test_is_nothing_without_a_minimum(self):
-        assert rating.shortfall(Standard(Decimal(2)), Accumulator()) == 0
-        assert rating.shortfall(Adjusted(Standard(Decimal(2)), maximum=Decimal(5)), Accumulator()) == 0
+    def test_is_of_what_a_model_agrees(self):
+        model = Adjusted(Standard(Decimal(2)), minimum=Decimal(10))
+        assert minimum_of(model) == 10
+        assert rating.total(model, Accumulator(Decimal(3))) == 6
+        for without in (Standard(Decimal(2)), Adjusted(Standard(Decimal(2)), maximum=Decimal(5))):
+            assert minimum_of(without) is None
 
 
 ONE = Decimal(1)

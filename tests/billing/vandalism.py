@@ -24,6 +24,8 @@ _LINE = f"position = 0 AND invoice_id = (SELECT id FROM billing_invoice WHERE {_
 _AMENDED = "id = (SELECT min(id::text)::uuid FROM metering_correction WHERE kind = 'amend')"
 _MOVED = "ctid = (SELECT min(ctid) FROM entitlements_movement WHERE kind = '{}')"
 _OPEN = "state = 'open' AND units IS NULL"
+_COUPON_LINE = _FIRST.format("billing_invoiceline WHERE kind = 'coupon'")
+_DISCOUNTED = "subscription_id = (SELECT id FROM billing_subscription WHERE currency = 'JPY')"
 _CAPTURED = _FIRST.format("entitlements_reservation WHERE state = 'captured'")
 
 
@@ -221,6 +223,46 @@ CONTROLS: dict[str, tuple[str, set[str]]] = {
         f"UPDATE billing_feeoccurrence SET tax_rate = 50 WHERE {_FIRST.format('billing_feeoccurrence')}",
         {"fees_recomputed"},
     ),
+    "a true-up lost": (
+        f"DELETE FROM billing_trueup WHERE {_FIRST.format('billing_trueup')}",
+        {"true_ups_charged", "true_ups_recomputed"},
+    ),
+    "a true-up's tax rate": (
+        f"UPDATE billing_trueup SET tax_rate = 50 WHERE {_FIRST.format('billing_trueup')}",
+        {"true_ups_recomputed"},
+    ),
+    # coupons
+    "a redemption lost": (
+        f"DELETE FROM billing_redemption WHERE {_DISCOUNTED}",
+        {"coupons_claimed", "discounts_agreed", "discounts_redeemed"},
+    ),
+    "a claim": (
+        f"UPDATE billing_couponclaim SET redeemed = redeemed - 1 WHERE {_FIRST.format('billing_couponclaim')}",
+        {"coupons_claimed"},
+    ),
+    "a percentage that was not redeemed": (
+        (
+            "UPDATE billing_subscription SET discounts = jsonb_set(discounts, '{0,0}', '\"13\"') "
+            "WHERE discounts IS NOT NULL AND currency = 'JPY'"
+        ),
+        {"discounts_agreed"},
+    ),
+    "a counter's discount": (
+        f"UPDATE billing_counter SET discount = 99 WHERE {_FIRST.format('billing_counter WHERE gross > 99')}",
+        {"discounts_redeemed", "usage_recomputed"},
+    ),
+    "a coupon's use lost": (
+        f"DELETE FROM billing_couponuse WHERE {_FIRST.format('billing_couponuse')}",
+        {"coupons_charged"},
+    ),
+    "a coupon's use of more": (
+        f"UPDATE billing_couponuse SET amount = 5000000001 WHERE {_FIRST.format('billing_couponuse')}",
+        {"coupons_charged", "coupons_within_worth"},
+    ),
+    "a coupon's line beyond what it discounts": (
+        f"UPDATE billing_invoiceline SET gross = gross - 10^12 WHERE {_COUPON_LINE}",
+        {"coupons_leave_nothing_negative", "invoice_lines", "invoice_totals"},
+    ),
     # wallets
     "a wallet's balance": (
         f"UPDATE billing_wallet SET balance = balance + 1 WHERE {_PREPAID}",
@@ -250,7 +292,7 @@ CONTROLS: dict[str, tuple[str, set[str]]] = {
         {"held_is_reserved", "prepaid_covered"},
     ),
     "a limit exceeded": (
-        f"UPDATE billing_wallet SET credit_limit = 0 WHERE {_CREDIT}",
+        f"UPDATE billing_wallet SET credit_limit = -(10^12) WHERE {_CREDIT}",
         {"credit_limit"},
     ),
     "a wallet forgotten in the queue": (
@@ -351,7 +393,7 @@ CONTROLS: dict[str, tuple[str, set[str]]] = {
     ),
     "an invoice lost": (
         f"DELETE FROM billing_invoice WHERE {_ISSUED}",
-        {"charges_at_home", "invoice_lines", "invoice_numbers", "invoices_tile"},
+        {"charges_at_home", "coupons_within_worth", "invoice_lines", "invoice_numbers", "invoices_tile"},
     ),
     "an invoice's period": (
         f"UPDATE billing_invoice SET period_end = period_end - interval '1 day' WHERE {_ISSUED}",
@@ -366,7 +408,7 @@ CONTROLS: dict[str, tuple[str, set[str]]] = {
             "UPDATE billing_invoice SET number = 'INV-000004' "
             "WHERE id = (SELECT min(id::text)::uuid FROM billing_invoice WHERE status = 'active')"
         ),
-        {"invoice_numbers", "invoice_totals", "invoices_open"},
+        {"invoice_numbers", "invoice_totals", "invoices_open", "true_ups_recomputed"},
     ),
     "a line": (
         f"UPDATE billing_invoiceline SET gross = gross + 1 WHERE {_LINE}",
@@ -374,7 +416,7 @@ CONTROLS: dict[str, tuple[str, set[str]]] = {
     ),
     "a line lost": (
         f"DELETE FROM billing_invoiceline WHERE {_LINE}",
-        {"invoice_lines", "invoice_totals"},
+        {"coupons_leave_nothing_negative", "invoice_lines", "invoice_totals"},
     ),
     "a fee billed twice": (
         _copy("billing_invoiceline", "kind = 'fee'", position="99", id="gen_random_uuid()"),

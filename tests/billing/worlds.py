@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from billing import rerating
+from billing import redemptions, rerating
 from billing.models import PriceVersion
 from charging import execution
 from charging.commands import Correct, Line, MeterEvent, Metering, Property, RecordUsage, Refund, Release, Reserve
@@ -35,6 +35,7 @@ class World:
     tokens: PriceVersion
     minutes: PriceVersion
     users: PriceVersion
+    storage: PriceVersion
     busy: Buyer
     gone: Buyer
     abroad: Buyer
@@ -54,18 +55,34 @@ def world() -> World:
     )
     of_users = factories.metric(product=product, name="Users", aggregation="UNIQUE_COUNT")
     users = factories.price(metric=of_users, unit_price="0.5", term="in_arrears")
+    agreed = {"unitPrice": "0.5", "minimumCharge": "1.999999999"}
+    storage = factories.price(metric=factories.metric(product=product, name="Storage"), properties=agreed)
     seat, setup = (
         factories.price(fee=factories.fee(product=product, name=name), unit_price=amount, term=term, cadence=cadence)
         for name, amount, term, cadence in (("Seat", "7", "in_advance", "P1M"), ("Setup", "3", "in_advance", "P0D"))
     )
-    prices = [calls, tokens, minutes, users, seat, setup]
+    least = factories.price(
+        fee=factories.fee(product=product, name="Commitment"), model="commitment", properties={"minimumSpend": "25"},
+        term="in_arrears",
+    )  # fmt: skip
+    prices = [calls, tokens, minutes, users, storage, seat, setup, least]
     plan = factories.plan(product=product, prices=prices, default_tax_rate=Decimal("7.7"))
     busy, gone = (buyers.subscribe(product.merchant, plan, at=START) for _ in range(2))
     yen = factories.plan(
         product=product, prices=prices, currency="JPY", tax_behavior="inclusive", default_tax_rate=Decimal(10)
     )
     abroad = buyers.subscribe(product.merchant, yen, at=START, balance="5000")
-    made = World(calls, tokens, minutes, users, busy, gone, abroad, factories.metric(product=product, name="Unsold"))
+    unsold = factories.metric(product=product, name="Unsold")
+    half, five = (
+        factories.coupon(merchant=product.merchant, code=code, **worth)
+        for code, worth in (
+            ("HALF", {"percent_off": Decimal("12.5"), "duration": "repeating", "periods": 2, "max_redemptions": 2}),
+            ("FIVE", {"amount_off": 5 * 10**9, "currency": "USD", "duration": "once"}),
+        )
+    )
+    for buyer, coupon in ((busy, five), (gone, half), (gone, five), (abroad, half)):
+        redemptions.redeem(merchant_id=product.merchant.id, subscription_id=buyer.subscription.id, code=coupon.code)
+    made = World(calls, tokens, minutes, users, storage, busy, gone, abroad, unsold)
     _live(made)
     _entitle(product)
     return made
@@ -158,6 +175,7 @@ def _live(made: World) -> None:
         record(buyer, (made.users, 3), (made.users, 2), at=START)
         rerating.rate_due()
         record(buyer, (made.users, 7))
+        record(buyer, (made.storage, 3), at=START)  # after it was made up for: taken back as March closes
     buyers.settle()
     _limit(made)
     meter(busy, calls.price.billable_metric, made.unsold)

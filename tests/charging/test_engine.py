@@ -108,7 +108,9 @@ class TestRecordUsage:
         customer = book(balance=0, credit_limit=2 * DOLLAR)
         assert event(decide(customer, usage("a", (LATER, "2")), CATALOGUE)).gross == 2 * DOLLAR
         assert customer.wallets[CREDIT].available == 0
-        assert refused(decide(customer, usage("b", (LATER, "1")), CATALOGUE)) == "INSUFFICIENT_FUNDS"
+        outcome = decide(customer, usage("b", (LATER, "1")), CATALOGUE)
+        assert refused(outcome) == "INSUFFICIENT_FUNDS"
+        assert outcome.error.details["creditLimit"] == "2.00"
 
     def test_takes_all_properties_or_none(self) -> None:
         customer = book()

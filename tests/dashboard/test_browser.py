@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from billing.models import Wallet
+from billing.models import Coupon, Wallet
 from dashboard.reads import invoices
 from entitlements.models import Budget
 from merchants import ids
@@ -22,6 +22,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 @pytest.fixture
 def home(served_url: str, scene: "Scene", browser_page: Any) -> str:
     """Where the owner's test dashboard is; the browser is signed in."""
+    factories.coupon(merchant=scene.test, percent_off=5)
     browsing.sign_in(browser_page, served_url, scene.user)
     return f"{served_url}/{scene.slug}/test"
 
@@ -34,6 +35,7 @@ def paths(scene: "Scene") -> list[str]:
     document = invoices.document(buyer.invoice)
     invoice, line = f"/invoices/{document.row.id}", document.lines[0].id
     member = f"/settings/team/{ids.text('mem', Membership.objects.get(user=scene.user).id)}"
+    coupon = f"/coupons/{ids.text('cpn', Coupon.objects.get(merchant=scene.test).id)}"
     key = f"/keys/{ids.text('key', ApiKey.objects.get(merchant=scene.test).id)}"
     metric = scene.metrics[0]
     metric.event_type, metric.value_property = "completion", "$.response.usage.completion_tokens_details['all of them']"
@@ -49,7 +51,11 @@ def paths(scene: "Scene") -> list[str]:
         f"{customer}/wallets/{ids.text('acc', buyer.wallet.id)}/top-up", "/products",
         f"/products/{ids.text('prod', scene.product.id)}", "/metrics",
         f"/metrics/{ids.text('bm', scene.metrics[0].id)}",
-        "/metrics/new", "/plans", plan, "/plans/new", f"{plan}/prices/new", f"{plan}/fees/new", "/keys", "/keys/new",
+        "/metrics/new", "/plans", plan, "/plans/new", f"{plan}/prices/new", f"{plan}/fees/new",
+        f"{plan}/commitment/new", "/coupons", "/coupons/new",
+        f"{coupon}/withdraw",
+        f"{customer}/coupons/{ids.text('sub', buyer.subscription.id)}",
+        f"{customer}/wallets/{ids.text('acc', buyer.credit.id)}/limit", "/keys", "/keys/new",
         f"{key}/roll", f"{key}/revoke", "/settings", "/account", "/settings/team", "/settings/team/invite", member,
         "/invoices", "/invoices?status=failed", invoice, f"{invoice}/lines/{line}", f"{member}/remove",
         "/settings/audit-log", "/settings/leave",
@@ -75,7 +81,17 @@ class TestEveryPage:
     ) -> None:
         live = f"{served_url}/{scene.slug}"
         found = []
-        for path in ("/", "/events", "/customers", "/products", "/metrics", "/plans", "/keys", "/plans/new"):
+        for path in (
+            "/",
+            "/events",
+            "/customers",
+            "/products",
+            "/metrics",
+            "/plans",
+            "/coupons",
+            "/keys",
+            "/plans/new",
+        ):
             browsing.open_page(browser_page, live + path)
             found += [f"{path}: {fault}" for fault in browsing.faults(browser_page)]
             found += [f"{path}: sticks out {width}" for width in browsing.sticks_out(browser_page)]

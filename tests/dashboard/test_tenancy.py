@@ -15,7 +15,7 @@ from dashboard.views import _pages
 from entitlements.models import Budget
 from merchants import ids
 from merchants.models import ApiKey, Membership
-from tests import scenes
+from tests import factories, scenes
 
 Ids = dict[str, str]
 METHODS = ("get", "post")
@@ -33,6 +33,7 @@ def ids_of(scene: scenes.Scene) -> Ids:
         "subscription_id": ids.text("sub", buyer.subscription.id),
         "product_id": ids.text("prod", scene.product.id),
         "metric_id": ids.text("bm", scene.metrics[0].id),
+        "coupon_id": ids.text("cpn", factories.coupon(merchant=scene.test, percent_off=5).id),
         "plan_id": ids.text("plan", Plan.objects.get(merchant=scene.test).id),
         "key_id": ids.text("key", ApiKey.objects.get(merchant=scene.test).id),
         "invoice_id": ids.text("inv", buyer.invoice.id),

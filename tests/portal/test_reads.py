@@ -72,7 +72,7 @@ class TestPeriod:
     def test_names_refunds_and_tax_apart(self, scene: scenes.Scene, span: spans.Span) -> None:
         buyer = scene.buyers[0]
         price = PriceVersion.objects.get(id=scene.prices[0].id)
-        for kind, net, tax in ((Charge.Kind.REFUND, -100, -19), (Charge.Kind.USAGE, 1000, 190)):
+        for kind, net, tax in ((Charge.Kind.REFUND, -100, -19), (Charge.Kind.USAGE, 1000, 190), ("trueup", 50, 0)):
             buyer.wallet.charge_seq += 1
             Charge.objects.create(
                 bucket=buyer.wallet.bucket, customer_id=buyer.customer.id, source_id=ids.new(buyer.wallet.bucket),
@@ -83,7 +83,7 @@ class TestPeriod:
             )  # fmt: skip
         period = statement(scene, span).period
         extra = {line.name: line.net for line in period.lines[3:]}
-        assert extra == {"Refunds": -100, "Tax": 171}
+        assert extra == {f"Up to the minimum: {price.display_name}": 50, "Refunds": -100, "Tax": 171}
         assert sum(line.net for line in period.lines) == period.total
 
 

@@ -84,7 +84,6 @@ class TestCreate:
             ("percentage", {"percentage": "0.1"}, "SUM", "billableMetricId"),  # of requests
             ("dynamic", {"minPrice": "1"}, "MAX", "model"),
             ("formula", {"formula": "quantity", "maxAmount": "1"}, "AVG", "model"),
-            ("standard", {"unitPrice": "1", "minimumCharge": "5"}, "SUM", "properties.minimumCharge"),
         ],
     )
     def test_refuses_what_makes_no_sense(self, seller, product_id, model, properties, aggregation, field):
@@ -179,6 +178,52 @@ class TestCreate:
         answer = seller.post("/v0/prices", {**body, "paymentTerm": "in_advance"})
 
         assert refusal(answer) == (400, "billingCadence", "INVALID_CADENCE")
+
+
+class TestACommitment:
+    BODY = {"invoiceDisplayName": "A", "model": "commitment", "properties": {"minimumSpend": "500.00"}}
+
+    def commitment(self, seller, product_id, **members):
+        body = {**self.BODY, "feeId": callers.fee(seller, product_id)["id"], "paymentTerm": "in_arrears"}
+        return seller.post("/v0/prices", body | members)
+
+    def test_is_the_price_of_a_fee(self, seller, product_id):
+        price = callers.made(self.commitment(seller, product_id))
+
+        assert (price["model"], price["properties"]) == ("commitment", {"minimumSpend": "500.00"})
+        assert price["billingCadence"] is None
+        jsonschema.validate(price["properties"], price_schemas.PROPERTIES)
+
+    @pytest.mark.parametrize(
+        ("members", "field", "code"),
+        [
+            ({"paymentTerm": "in_advance"}, "paymentTerm", "INVALID_PAYMENT_TERM"),
+            ({"billingCadence": "P0D"}, "billingCadence", "INVALID_CADENCE"),
+            ({"properties": {}}, "properties.minimumSpend", "INVALID_PRICE"),
+            ({"properties": {"minimumSpend": "-1"}}, "properties.minimumSpend", "INVALID_PRICE"),
+            ({"properties": {"minimumSpend": "1", "unitPrice": "1"}}, "properties.unitPrice", "UNKNOWN_FIELD"),
+            ({"properties": {"minimumSpend": "1", "maximumCharge": "2"}}, "model", "INVALID_FEE_MODEL"),
+        ],
+    )
+    def test_is_an_amount_in_arrears_and_nothing_else(self, seller, product_id, members, field, code):
+        assert refusal(self.commitment(seller, product_id, **members)) == (400, field, code)
+
+    def test_is_no_price_of_a_metric(self, seller, metric_id):
+        answer = seller.post("/v0/prices", {**self.BODY, "billableMetricId": metric_id, "paymentTerm": "in_arrears"})
+
+        assert (answer.status_code, answer.json()["code"]) == (422, "MODEL_DOES_NOT_FIT")
+
+    def test_is_made_once_in_a_plan_and_by_its_periods(self, seller, product_id):
+        one, other, yearly = (
+            callers.made(self.commitment(seller, product_id, **members))["id"]
+            for members in ({}, {}, {"billingCadence": "P1Y"})
+        )
+        body = {"merchantId": seller.merchant_id, "name": "A", "currency": "USD"}
+
+        assert seller.post("/v0/plans", {**body, "prices": [one]}).status_code == 201
+        twice = seller.post("/v0/plans", {**body, "prices": [one, other]})
+        assert refusal(twice) == (400, "prices", "COMMITTED_TWICE")
+        assert refusal(seller.post("/v0/plans", {**body, "prices": [yearly]})) == (400, "prices", "CADENCE_MISMATCH")
 
 
 class TestUpdate:

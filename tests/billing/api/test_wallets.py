@@ -10,7 +10,7 @@ from billing import wallets
 from billing.models import Wallet
 from customers import books
 from merchants import ids
-from merchants.models import Mode
+from merchants.models import AuditEntry, Mode
 from tests import factories
 from tests.callers import Caller, caller
 
@@ -159,3 +159,27 @@ class TestPostTopUp:
         live = caller(merchant=factories.merchant(mode=Mode.LIVE))
         answer = self.top_up(live, prepaid(live), {"amount": "5"})
         assert (answer.status_code, answer.json()["code"]) == (403, "TEST_PROCESSOR_IN_LIVE_MODE")
+
+
+class TestCreditLimit:
+    def limit(self, seller: Caller, wallet: Wallet, limit: Any) -> Any:
+        return seller.patch(path_of(wallet), {"creditLimit": limit})
+
+    def test_is_set_and_lifted(self, seller: Caller) -> None:
+        credit = Wallet.objects.get(customer_id=prepaid(seller).customer_id, kind="credit")
+        assert self.limit(seller, credit, "12.5").json()["creditLimit"] == "12500000000"
+        assert self.limit(seller, credit, "0").json()["available"] == "0"
+        assert self.limit(seller, credit, None).json()["creditLimit"] is None
+        said = AuditEntry.objects.filter(action="wallet.limited").order_by("number").values_list("changes", flat=True)
+        assert said[0] == {"before": None, "after": "12.50"}
+
+    def test_is_not_of_a_prepaid_wallet(self, seller: Caller) -> None:
+        answer = self.limit(seller, prepaid(seller), "1")
+        assert (answer.status_code, answer.json()["code"]) == (422, "NOT_ON_CREDIT")
+
+    @pytest.mark.parametrize("limit", ["-1", 5, "1e3", "0.0000000001"])
+    def test_is_a_plain_amount(self, seller: Caller, limit: Any) -> None:
+        credit = Wallet.objects.get(customer_id=prepaid(seller).customer_id, kind="credit")
+        answer = self.limit(seller, credit, limit)
+        assert (answer.status_code, answer.json()["errors"][0]["field"]) == (400, "creditLimit")
+        assert seller.patch(path_of(credit), {}).status_code == 400

@@ -287,6 +287,17 @@ class TestPriceNew:
         assert price.price.fee == Fee.objects.get(name="Platform")
         assert (price.billing_cadence, Decimal(price.properties["unitPrice"])) == ("P1M", Decimal(20))
 
+    def test_adds_a_commitment_once(self, browser_of: Client, quiet: scenes.Scene) -> None:
+        form = {"name": "Minimum spend", "minimum_spend": "500"}
+        shown = browser_of.post(f"{self.path(quiet)}/commitment/new", form, follow=True).content.decode()
+        assert "Least spend, every month" in shown
+        assert "$500.00" in shown
+        price = PriceVersion.objects.get(display_name="Minimum spend")
+        assert (price.model, price.properties) == ("commitment", {"minimumSpend": "500"})
+        refused = browser_of.post(f"{self.path(quiet)}/commitment/new", form).content.decode()
+        assert "a plan has one" in refused
+        assert Fee.objects.filter(name="Minimum spend").count() == 1
+
 
 class TestLists:
     @pytest.mark.parametrize("name", ["products", "metrics", "plans"])
