@@ -74,8 +74,11 @@ def _measure(stack: Stack, given: argparse.Namespace) -> dict[str, Any]:
     connect_django(stack)
     from benchmarks import seeding  # models need a connected Django
 
-    seeded = seeding.seed(customers=given.customers)
-    caller = Caller("127.0.0.1", stack.port, seeded.secret, seeded.merchant_id, seeded.metric_id, seeded.customer_ids)
+    seeded, rich = (seeding.seed(customers=given.customers, is_rich=is_rich) for is_rich in (False, True))
+    caller, rich_caller = (
+        Caller("127.0.0.1", stack.port, each.secret, each.merchant_id, each.metric_id, each.customer_ids)
+        for each in (seeded, rich)
+    )
     options = Options(
         seconds=given.seconds,
         warm_up=given.warm_up,
@@ -84,7 +87,7 @@ def _measure(stack: Stack, given: argparse.Namespace) -> dict[str, Any]:
         stored=given.stored,
         generator=given.generator,
     )
-    suite = Suite(stack, caller, options, _tell)
+    suite = Suite(stack, caller, rich_caller, options, _tell)
     suite.run()
     storing.wait_until_settled(stack, SETTLED_SECONDS_MAX)
     verified = _verify()

@@ -25,6 +25,8 @@ TARGETS = {
     "R2": Target(0.35, 0.6),
     "R3": Target(0.25, 0.5),
     "R4": Target(0.5, 0.9),
+    "R1+": Target(0.9, None),
+    "R2+": Target(0.9, None),
     "growth": Target(0.8, None),
 }
 TITLES = {
@@ -34,6 +36,8 @@ TITLES = {
     "R2": "events in batches of 1,000 ÷ copy",
     "R3": "reserve + capture ÷ A0",
     "R4": "single events of one customer ÷ R1",
+    "R1+": "R1 with graduated prices and 2 budgets ÷ R1",
+    "R2+": "R2 with graduated prices and 2 budgets ÷ R2",
     "growth": "R1 with events stored ÷ R1 without",
 }
 
@@ -88,12 +92,20 @@ def figures(results: Results) -> list[Figure]:
     for figure in [*singles.values(), *pairs.values()]:
         figure.cpu_ratio = anchor.microseconds / figure.microseconds
     for count, figure in hot.items():
-        figure.ratio = _paired(results, count)
+        figure.ratio = _paired(results, "R4", "R1", count)
         figure.cpu_ratio = singles[count].microseconds / figure.microseconds
+    rich = {count: _figure("R1+", _of(results.samples, "R1+", count)) for count in CONNECTIONS}
+    for count, figure in rich.items():
+        figure.ratio = _paired(results, "R1+", "R1", count)
+        figure.cpu_ratio = singles[count].microseconds / figure.microseconds
+    rich_batches = _figure("R2+", _of(results.samples, "R2+", None))
+    rich_batches.ratio = _paired(results, "R2+", "R2", None)
+    rich_batches.cpu_ratio = batches.microseconds / rich_batches.microseconds
     for count, figure in grown.items():
         figure.ratio = figure.per_second / singles[count].per_second
         figure.cpu_ratio = singles[count].microseconds / figure.microseconds
-    return [anchor, *singles.values(), copies, batches, *pairs.values(), *hot.values(), *grown.values()]
+    last = [*hot.values(), *rich.values(), rich_batches, *grown.values()]
+    return [anchor, *singles.values(), copies, batches, *pairs.values(), *last]
 
 
 def _of(samples: Sequence[Sample], name: str, connections: int | None) -> list[Sample]:
@@ -124,11 +136,11 @@ def _figure(name: str, samples: Sequence[Sample]) -> Figure:
     )
 
 
-def _paired(results: Results, connections: int) -> float:
-    """Compare R4 with the R1 of the same repetition."""
-    singles, hot = (_of(results.samples, name, connections) for name in ("R1", "R4"))
+def _paired(results: Results, name: str, base: str, connections: int | None) -> float:
+    """Compare a figure with another of the same repetition."""
+    measured, compared = (_of(results.samples, each, connections) for each in (name, base))
     return statistics.median(
-        one.per_second / max(1e-9, other.per_second) for one, other in zip(hot, singles, strict=True)
+        one.per_second / max(1e-9, other.per_second) for one, other in zip(measured, compared, strict=True)
     )
 
 

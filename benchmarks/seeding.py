@@ -19,10 +19,17 @@ from billing.models import (
     Wallet,
 )
 from customers.models import Book, Customer
+from entitlements import budgets
+from entitlements.budgets import NewBudget
 from merchants import audit, ids, keys, roles
 from merchants.models import Merchant, Organization, Product
 from metering.models import BillableMetric
 
+GRADUATED = {"tiers": [{"upTo": "1000", "unitPrice": "0.001"}, {"upTo": None, "unitPrice": "0.0008"}]}
+BUDGETS = (
+    NewBudget(name="Money a month", limit=10**18, currency="USD", window="month"),
+    NewBudget(name="Money a day", limit=10**17, currency="USD", window="day"),
+)
 FUNDS_NANOS = 10**9 * 10**9  # a billion dollars each: a benchmark never runs dry
 
 
@@ -37,8 +44,11 @@ class Seeded(NamedTuple):
 
 
 @transaction.atomic
-def seed(*, customers: int, funds_nanos: int = FUNDS_NANOS) -> Seeded:
-    """Create one merchant with a metric at $0.001 and this many customers, each with a live subscription."""
+def seed(*, customers: int, funds_nanos: int = FUNDS_NANOS, is_rich: bool = False) -> Seeded:
+    """Create one merchant with a metric at $0.001 and this many customers, each with a live subscription.
+
+    A rich one prices by graduated tiers, and each of its customers has two budgets.
+    """
     now = datetime.now(UTC)
     stamps: dict[str, Any] = {"created_at": now, "updated_at": now}
     slug = f"bench-{ids.new().hex}"
@@ -53,8 +63,8 @@ def seed(*, customers: int, funds_nanos: int = FUNDS_NANOS) -> Seeded:
         price=price,
         number=1,
         display_name="Calls",
-        model="standard",
-        properties={"unitPrice": "0.001"},
+        model="graduated" if is_rich else "standard",
+        properties=GRADUATED if is_rich else {"unitPrice": "0.001"},
         payment_term="instant",
         created_at=now,
     )
@@ -72,6 +82,9 @@ def seed(*, customers: int, funds_nanos: int = FUNDS_NANOS) -> Seeded:
     for model in (Customer, Book, Wallet, TopUp, CreditLot, Subscription, Invoice):
         model.objects.bulk_create(rows[model], batch_size=1000)
     ledger.post([journal.top_up_received(top_up=top_up, now=now) for top_up in rows[TopUp]])
+    for customer in rows[Customer] if is_rich else ():
+        for budget in BUDGETS:
+            budgets.create(merchant_id=merchant.id, customer_id=customer.id, new=budget)
     key = keys.create(merchant=merchant, name="Benchmark", scopes=[roles.EVERYTHING], actor=audit.SYSTEM, now=now)
     return Seeded(merchant, ids.text("org", merchant.id), ids.text("bm", metric.id), key.secret, customer_ids)
 

@@ -21,7 +21,8 @@ COPIES = 3
 QUIET_SECONDS = 0.3
 SETTLED_SECONDS_MAX = 600.0
 
-KINDS = {"R1": "usage", "R2": "batch", "R3": "pairs", "R4": "usage"}
+RICH = {"R1+": "R1", "R2+": "R2"}  # the same where prices are graduated and each customer has two budgets
+KINDS = {"R1": "usage", "R1+": "usage", "R2": "batch", "R2+": "batch", "R3": "pairs", "R4": "usage"}
 
 
 @dataclass(frozen=True)
@@ -89,10 +90,13 @@ class Results:
 class Suite:
     """The measurements, on a running stack."""
 
-    def __init__(self, stack: Stack, caller: Caller, options: Options, tell: Callable[[str], None]) -> None:
+    def __init__(
+        self, stack: Stack, caller: Caller, rich: Caller, options: Options, tell: Callable[[str], None]
+    ) -> None:
         self.results = Results()
         self._stack = stack
         self._caller = caller
+        self._rich = rich
         self._one_customer = Caller(**{**vars(caller), "customer_ids": caller.customer_ids[:1]})
         self._options = options
         self._tell = tell
@@ -106,7 +110,11 @@ class Suite:
         for _ in range(self._options.repetitions):
             for group in (("R1", CONNECTIONS), ("R4", CONNECTIONS), ("R3", CONNECTIONS), ("R2", (BATCH_CONNECTIONS,))):
                 name, connections = group
-                samples = [self._figure(name, count) for count in connections]
+                samples = []
+                for count in connections:
+                    samples.append(self._figure(name, count))
+                    if f"{name}+" in RICH:
+                        results.samples.append(self._figure(f"{name}+", count))
                 if name == "R2":
                     copies = self._copies()
                     _set_ratios(samples, [statistics.median(each.per_second for each in copies)])
@@ -164,7 +172,7 @@ class Suite:
         return sample
 
     def _figure(self, name: str, connections: int) -> Sample:
-        caller = self._one_customer if name == "R4" else self._caller
+        caller = self._one_customer if name == "R4" else self._rich if name in RICH else self._caller
         self._load(caller, KINDS[name], connections, self._options.warm_up)
         sample = self._measured(
             name, connections, lambda seconds: self._load(caller, KINDS[name], connections, seconds)
@@ -191,7 +199,7 @@ class Suite:
         self._wait_until_quiet()
         recorded, batches = self._charges(), self._batches()
         before = machine.read(self._stack.pids())
-        outcome = load(self._options.seconds * (BATCH_LENGTHENED if name == "R2" else 1))
+        outcome = load(self._options.seconds * (BATCH_LENGTHENED if KINDS.get(name) == "batch" else 1))
         used = machine.read(self._stack.pids()).since(before)
         if outcome.refused and not outcome.done:
             raise RuntimeError(f"{name}: nothing was accepted; {outcome.refusal}")

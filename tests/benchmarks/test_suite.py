@@ -36,8 +36,8 @@ class TestRun:
     def test_measures_every_figure(self, run: tuple[str, dict[str, Any]]) -> None:
         _, report = run
         figures = [(figure["name"], figure["connections"]) for figure in report["figures"]]
-        twice = [(name, count) for name in ("R1", "R3", "R4", "growth") for count in (64, 256)]
-        assert sorted(figures) == sorted([("A0", 64), ("copy", 1), ("R2", 4), *twice])
+        twice = [(name, count) for name in ("R1", "R1+", "R3", "R4", "growth") for count in (64, 256)]
+        assert sorted(figures) == sorted([("A0", 64), ("copy", 1), ("R2", 4), ("R2+", 4), *twice])
 
     def test_gives_each_figure_a_rate_and_a_cost(self, run: tuple[str, dict[str, Any]]) -> None:
         _, report = run
