@@ -17,7 +17,7 @@ from django.conf import settings
 from django.db import DatabaseError, OperationalError, transaction
 from django.db.models import Exists, OuterRef
 
-from billing import fees, issuing, plans, redemptions, rerating, settlement, trueups
+from billing import fees, issuing, money, plans, redemptions, rerating, settlement, trueups
 from billing.models import Invoice, Subscription
 from customers import books
 from customers.models import Book
@@ -103,7 +103,7 @@ def bill_due(
             steps += _catch_up(bucket, customer_id, subscription_id)
         except OperationalError:
             raise  # a lost connection or a deadlock: the next pass finds everything as it was
-        except (DatabaseError, issuing.Unbillable, settlement.BrokenSequence) as error:
+        except (DatabaseError, issuing.Unbillable, settlement.BrokenSequence, money.AmountTooLarge) as error:
             logger.exception("subscription %s cannot be billed; it is parked", ids.text("sub", subscription_id))
             _park(bucket, customer_id, subscription_id, error)
         if is_time_up():

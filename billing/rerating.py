@@ -195,7 +195,8 @@ def _charge(
         "price_version_id": counter.price_version_id,
         "period_start": counter.period_start,
     }
-    number = Rerating.objects.filter(bucket=counter.bucket, **of_counter).count() + 1
+    known = Rerating.objects.filter(bucket=counter.bucket, **of_counter)
+    number = (known.order_by("-number").values_list("number", flat=True).first() or 0) + 1
     start = counter.period_start.isoformat(timespec="microseconds")
     made = Rerating.objects.create(
         bucket=counter.bucket,

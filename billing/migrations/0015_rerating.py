@@ -61,7 +61,7 @@ class Migration(migrations.Migration):
             options={
                 "constraints": [
                     models.UniqueConstraint(
-                        fields=("bucket", "subscription_id", "price_version_id", "period_start", "number"),
+                        fields=("subscription_id", "price_version_id", "period_start", "number", "bucket"),
                         name="rerating_numbered_once",
                     ),
                     models.CheckConstraint(

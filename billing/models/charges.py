@@ -153,7 +153,7 @@ class Rerating(Owned):
     class Meta:
         constraints = [
             models.UniqueConstraint(
-                fields=["bucket", "subscription_id", "price_version_id", "period_start", "number"],
+                fields=["subscription_id", "price_version_id", "period_start", "number", "bucket"],
                 name="rerating_numbered_once",
             ),
             never_nan("rerating_is_a_number", "quantity"),

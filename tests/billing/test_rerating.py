@@ -11,7 +11,7 @@ from django.db.models import Sum
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from billing import invoicing, issuing, money, rerating
+from billing import invoicing, issuing, money, rerating, statements
 from billing.issuing import Unbillable
 from billing.models import Charge, Counter, Invoice, PriceVersion, Rerating, Wallet
 from charging import amendments, execution
@@ -231,12 +231,23 @@ class TestInvoices:
         use(buyer, users, value="ann")
         pass_time(buyer, FEBRUARY + GRACE)
         first = Invoice.objects.get(sequence_number=1)
+        assert statements.behind_since(invoices(buyer)) == {invoice.id: START for invoice in invoices(buyer)[:1]}
         assert (first.status, first.number) == ("failed", None)
         assert "not rated" in first.failure_reason
         monkeypatch.undo()
         invoicing.retry(invoice_id=first.id)
         pass_time(buyer, FEBRUARY + GRACE)
         assert Invoice.objects.get(sequence_number=1).grand_total == DOLLAR
+
+    def test_that_cannot_be_rated_are_parked(self, buyer, users, monkeypatch):
+        use(buyer, users, value="ann")
+
+        def too_large(*_):
+            raise money.AmountTooLarge
+
+        monkeypatch.setattr(rerating.folding, "fold", too_large)
+        pass_time(buyer, FEBRUARY + GRACE)
+        assert Invoice.objects.get(sequence_number=1).status == "failed"
 
     def test_say_so_to_whoever_closes_them_otherwise(self, buyer, users):
         use(buyer, users, value="ann")
