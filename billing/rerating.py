@@ -15,8 +15,9 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import NamedTuple
 
-from django.db import DatabaseError, OperationalError, transaction
+from django.db import DatabaseError, OperationalError, connection, transaction
 from django.db.models import QuerySet
+from psycopg.errors import QueryCanceled
 
 from billing import charges, discounts, folding, money, plans, rating, taxes
 from billing.folding import Fold, Uses
@@ -31,6 +32,7 @@ from metering.models import Aggregation, BillableMetric
 logger = logging.getLogger(__name__)
 
 COUNTERS_PER_PASS = 1_000
+READ_SECONDS_MAX = 15  # of the uses of one counter: those who have more wait for their invoice to be closed
 
 
 class _Sold(NamedTuple):
@@ -47,16 +49,18 @@ def rate_due(*, limit: int = COUNTERS_PER_PASS, is_time_up: Callable[[], bool] =
     """Rate the counters that have been behind for longest, each in a transaction of its own; return how many it were.
 
     Uses are read before the lock is taken, so that a customer with millions of them is not kept waiting. What comes
-    meanwhile leaves the counter behind, and goes to the back of the queue. One that cannot be rated does not keep the
-    others from being rated.
+    meanwhile leaves the counter behind, and goes to the back of the queue. One that cannot be rated, or not in time,
+    does not keep the others from being rated.
     """
     behind = Counter.objects.filter(unrated_since__isnull=False).order_by("unrated_since")
     rated = 0
     for counter in list(behind[:limit]):
         try:
             rated += _rate_alone(counter)
-        except OperationalError:
-            raise  # a lost connection or a deadlock: the next pass finds everything as it was
+        except OperationalError as error:
+            if not isinstance(error.__cause__, QueryCanceled):
+                raise  # a lost connection or a deadlock: the next pass finds everything as it was
+            logger.warning("a counter of %s takes too long to rate", ids.text("sub", counter.subscription_id))
         except (DatabaseError, money.AmountTooLarge):
             logger.exception("a counter of %s cannot be rated", ids.text("sub", counter.subscription_id))
         if is_time_up():
@@ -66,7 +70,9 @@ def rate_due(*, limit: int = COUNTERS_PER_PASS, is_time_up: Callable[[], bool] =
 
 def _rate_alone(found: Counter) -> bool:
     sold = _sold(found)
-    uses = folding.read(found, _subscription(found), sold.metric)
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(f"SET LOCAL statement_timeout = {READ_SECONDS_MAX * 1000}")
+        uses = folding.read(found, _subscription(found), sold.metric)
     with transaction.atomic():
         _, now = books.lock(found.bucket, found.customer_id)
         counter = Counter.objects.filter(pk=found.pk, unrated_since__isnull=False).first()

@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.db.models import Sum
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -278,6 +279,24 @@ class TestTheSweep:
         assert rerating.rate_due(limit=2) == 2
         assert [charged(each) for each in waiting] == [[], [1], [1]]
         assert rerating.rate_due(is_time_up=lambda: True) == 1
+
+    def test_goes_on_after_one_that_takes_too_long(self, users, monkeypatch, caplog):
+        first, second = another(users), another(users)
+        use(first, users, value="ann")
+        use(second, users, value="ann")
+        read = rerating.folding.read
+
+        def linger_over_first(counter, *arguments):
+            if counter.customer_id == first.customer.id:
+                with connection.cursor() as cursor:
+                    cursor.execute("SELECT pg_sleep(2)")
+            return read(counter, *arguments)
+
+        monkeypatch.setattr(rerating, "READ_SECONDS_MAX", 1)
+        monkeypatch.setattr(rerating.folding, "read", linger_over_first)
+        assert rate() == 1
+        assert (charged(first), charged(second)) == ([], [1])
+        assert "takes too long" in caplog.text
 
     def test_goes_on_after_one_that_cannot_be_rated(self, users, monkeypatch, caplog):
         first, second = another(users), another(users)
