@@ -41,6 +41,9 @@ def paths(scene: "Scene") -> list[str]:
     metric.event_type, metric.value_property = "completion", "$.response.usage.completion_tokens_details['all of them']"
     metric.group_by = {"model": "$.model"}
     metric.filters = [{"property": "$.tier", "operator": "in", "values": ["paid", "trial", "enterprise"]}]
+    metric.filter = (
+        "has(data.response.usage.total_tokens)&&data.response.usage.total_tokens>1000&&metadata.stage=='live'"
+    )
     metric.save()
     metered = meter_event(scene, [metric.id.hex, "4", None, {"groups": {"model": "large"}, "metered": True}])
     return [
@@ -51,8 +54,8 @@ def paths(scene: "Scene") -> list[str]:
         f"{customer}/wallets/{ids.text('acc', buyer.wallet.id)}/top-up", "/products",
         f"/products/{ids.text('prod', scene.product.id)}", "/metrics",
         f"/metrics/{ids.text('bm', scene.metrics[0].id)}",
-        "/metrics/new", "/plans", plan, "/plans/new", f"{plan}/prices/new", f"{plan}/fees/new",
-        f"{plan}/commitment/new", "/coupons", "/coupons/new",
+        "/metrics/new", "/plans", plan, "/plans/new", f"{plan}/prices/new", f"{plan}/prices/new?model=formula",
+        f"{plan}/fees/new", f"{plan}/commitment/new", "/coupons", "/coupons/new",
         f"{coupon}/withdraw",
         f"{customer}/coupons/{ids.text('sub', buyer.subscription.id)}",
         f"{customer}/wallets/{ids.text('acc', buyer.credit.id)}/limit", "/keys", "/keys/new",
