@@ -142,7 +142,7 @@ def step(row: Sequence[Any]) -> burning.Step:
 
 def _of_merchant(merchant_id: uuid.UUID) -> QuerySet[Entitlement]:
     book = Book.objects.filter(bucket=OuterRef("bucket"), customer_id=OuterRef("customer_id"))
-    rows = Entitlement.objects.filter(merchant_id=merchant_id).select_related("feature__product")
+    rows = Entitlement.objects.filter(merchant_id=merchant_id).select_related("feature__product", "feature__metric")
     return rows.annotate(clock=Coalesce(Subquery(book.values("test_clock")), Now()))
 
 

@@ -22,7 +22,7 @@ from merchants import ids
 from merchants.errors import NotFound, ServiceError
 from merchants.models import Mode
 from portal import forms, limits, reads, sessions
-from ui import charts, fmt, pages, spans
+from ui import allowances, charts, fmt, pages, spans
 
 PERIOD = "30d"
 
@@ -165,7 +165,12 @@ def _statement(request: HttpRequest, *, part: str = "") -> HttpResponse:
     span = spans.span(PERIOD, now=now, zone=zone)
     statement = reads.statement(subscription=subscription, span=span)
     caps = limits.limits(customer=customer, now=now)
-    stamp = statement.stamp + "".join(f".{cap.id[-6:]}{cap.limit}{cap.used}{cap.held}" for cap in caps)
+    included = allowances.rows(merchant_id=customer.merchant_id, customer_id=customer.id)
+    stamp = (
+        statement.stamp
+        + allowances.stamp(included)
+        + "".join(f".{cap.id[-6:]}{cap.limit}{cap.used}{cap.held}" for cap in caps)
+    )
     if part and request.GET.get("seen") == stamp:
         return pages.unchanged()
     context = {
@@ -176,6 +181,7 @@ def _statement(request: HttpRequest, *, part: str = "") -> HttpResponse:
         "statement": statement,
         "stamp": stamp,
         "limits": caps,
+        "included": included,
         "new_limit": forms.NewLimit(auto_id="limit_%s"),
         "chart": _chart(statement, span),
         "top_up": forms.TopUp(initial={"key": secrets.token_hex(16)}),

@@ -13,6 +13,8 @@ from billing import coupons as billing_coupons
 from billing.models import Fee, Plan, PlanVersion, PlanVersionPrice, PriceVersion, Subscription
 from billing.prices import ChargeModel, Commitment, Standard, parse_model
 from dashboard.pricing import Explained, explain
+from entitlements import features
+from entitlements.models import Feature
 from merchants import ids
 from merchants.errors import NotFound
 from merchants.models import Product
@@ -70,6 +72,7 @@ class ProductView:
     metrics: list["MetricView"]
     fees: list[Fee]
     plans: list[PlanView]
+    features: list[tuple[str, Feature]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +126,12 @@ def product(*, merchant_id: UUID, product_id: UUID) -> ProductView:
         metrics=metric_views(BillableMetric.objects.filter(product=found).order_by("-created_at")),
         fees=list(Fee.objects.filter(product=found, deleted_at=None).order_by("-created_at")),
         plans=plan_views(_live_plans(merchant_id).filter(product=found).order_by("-created_at")),
+        features=[(ids.text("feat", each.id), each) for each in _features(found)],
     )
+
+
+def _features(product: Product) -> QuerySet[Feature]:
+    return features.search(merchant_id=product.merchant_id, product_id=product.id).select_related("metric")
 
 
 def metric(*, merchant_id: UUID, metric_id: UUID) -> MetricView:

@@ -21,7 +21,7 @@ from dashboard.access import SeatedRequest, actor, file_name, page, public_id, t
 from dashboard.reads import budgets, customers, events, exports
 from merchants import ids
 from merchants.errors import ServiceError
-from ui import charts, csv_files, fmt, pages, spans
+from ui import allowances, charts, csv_files, fmt, pages, spans
 
 RECENT_EVENTS = 8
 
@@ -247,6 +247,8 @@ def _context(request: SeatedRequest, customer: Customer) -> dict[str, Any]:
     profile = customers.profile(customer=customer, span=span)
     rows = events.latest(merchant_id=request.seat.merchant.id, count=RECENT_EVENTS, customer_id=customer.id)
     limits = budgets.rows(customer=customer, now=span.now) if request.seat.may("budgets:read") else []
+    may_see = request.seat.may("entitlements:read")
+    included = allowances.rows(merchant_id=customer.merchant_id, customer_id=customer.id) if may_see else []
     context = {
         "nav": "customers",
         "seat": request.seat,
@@ -256,10 +258,11 @@ def _context(request: SeatedRequest, customer: Customer) -> dict[str, Any]:
         "spend": _spend(profile, span),
         "events": rows,
         "budgets": limits,
+        "entitlements": included,
         "events_path": f"{to(request, 'events')}?{urlencode({'customer': profile.id})}",
         "now": span.now,
     }
-    return {**context, "stamp": _stamp(profile, rows, limits)}
+    return {**context, "stamp": _stamp(profile, rows, limits) + allowances.stamp(included)}
 
 
 def _stamp(profile: customers.Profile, rows: list[events.EventRow], limits: list[budgets.BudgetRow]) -> str:

@@ -115,3 +115,18 @@ def subscribe(world: World, plan: Plan) -> Any:
     """Subscribe the customer to another plan."""
     new = NewSubscription(name="Another", plan_id=plan.id, started_at=NOW)
     return create(merchant_id=world.merchant_id, customer=world.buyer.customer.id, new=new, now=NOW).subscription
+
+
+def include(buyer: Any, metric: BillableMetric, **members: Any) -> Entitlement:
+    """Give a customer of another world some units of a metric each month."""
+    feature = features.create(
+        merchant_id=metric.merchant_id,
+        product_id=metric.product_id,
+        key="included",
+        name="Included use",
+        type="metered",
+        metric_id=metric.id,
+        now=NOW,
+    )
+    new = NewEntitlement(feature_id=feature.id, template=template(**members))
+    return issuing.issue(merchant_id=metric.merchant_id, customer_id=buyer.customer.id, new=new)

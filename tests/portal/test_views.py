@@ -14,6 +14,7 @@ from entitlements.models import Budget, BudgetCounter
 from merchants import ids
 from portal import sessions
 from tests import scenes
+from tests.entitlements import entitled
 
 
 def token(scene: scenes.Scene, *, buyer: int = 0, minutes: float = 10) -> str:
@@ -143,6 +144,16 @@ class TestLeave:
         client = visitor(scene)
         assert b"Closed on this device" in client.post("/portal/leave").content
         assert client.get("/portal/").status_code == 403
+
+
+class TestIncluded:
+    def test_shows_what_is_left(self, scene: scenes.Scene) -> None:
+        assert b"What is included" not in visitor(scene).get("/portal/").content
+        entitled.include(scene.buyers[0], scene.metrics[0])
+        content = visitor(scene).get("/portal/").content.decode()
+        for words in ("What is included", "Included use", "100 submissions", "0% used: Included use"):
+            assert words in content, words
+        assert b"What is included" not in visitor(scene, buyer=1).get("/portal/").content
 
 
 class TestLimits:

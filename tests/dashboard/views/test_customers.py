@@ -12,6 +12,7 @@ from customers import portal_links
 from customers.models import Customer
 from merchants import ids
 from tests import factories, scenes
+from tests.entitlements import entitled
 
 PAGE_QUERIES_MAX = 30
 LIST_QUERIES_MAX = 9
@@ -56,6 +57,16 @@ class TestShow:
         assert f"${left:,.2f}" in content
         assert "$10.00 of it held" in content
         assert "Open reservations" in content
+
+    def test_shows_what_is_included_and_left(self, owner: Client, scene: scenes.Scene) -> None:
+        assert "Entitlements</h2>" not in owner.get(path(scene)).content.decode()
+        entitled.include(scene.buyers[0], scene.metrics[0])
+        content = owner.get(path(scene)).content.decode()
+        for words in ("Entitlements</h2>", "Included use", "100 submissions", "0% used: Included use"):
+            assert words in content, words
+        product = owner.get(f"/{scene.slug}/test/products/{ids.text('prod', scene.product.id)}").content.decode()
+        assert "Features</h2>" in product
+        assert "Included use" in product
 
     def test_writes_the_address_as_its_country_does(self, owner: Client, scene: scenes.Scene) -> None:
         customer = scene.buyers[0].customer
