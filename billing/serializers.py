@@ -133,3 +133,19 @@ class TemplateField(StrictField):
 
     def read(self, value: Any, name: str) -> Any:
         return value
+
+
+@extend_schema_field({"type": "number", "example": 1234.5})
+class QuantityField(serializers.ReadOnlyField):
+    """A quantity as a JSON number."""
+
+    def to_representation(self, value: Decimal) -> float | int:
+        return int(value) if value == int(value) else float(value)
+
+
+@extend_schema_field({"type": "number", "example": 0.19})
+class FractionField(serializers.ReadOnlyField):
+    """A percentage as the fraction it is: 0.19 for 19 percent."""
+
+    def to_representation(self, value: Decimal) -> float:
+        return float(value / 100)

@@ -1,6 +1,6 @@
-"""The forms of coupons: what one is worth, and its code."""
+"""The forms of coupons, what one is worth and its code, and of how much a customer may owe."""
 
-from typing import Final
+from typing import Any, Final
 
 from django import forms
 
@@ -55,3 +55,14 @@ class RedeemCoupon(forms.Form):
     """The code of a coupon."""
 
     code = forms.CharField(label="Code", max_length=64, widget=forms.TextInput(attrs=_PLAIN))
+
+
+class CreditLimit(forms.Form):
+    """How much a customer may owe in one currency."""
+
+    limit = forms.DecimalField(label="Limit", required=False, min_value=0, max_digits=21, decimal_places=9)
+
+    def __init__(self, data: Any = None, *, currency: str, **options: Any) -> None:
+        super().__init__(data, **options)
+        self.fields["limit"].label = f"Limit in {currency}"
+        self.fields["limit"].help_text = "Use on invoice beyond it is refused. Left empty: no limit."

@@ -293,26 +293,6 @@ class NewFeePrice(forms.Form):
     )
 
 
-class NewCommitment(forms.Form):
-    """What all use of a plan comes to at least in each of its periods."""
-
-    name = forms.CharField(label="Name", max_length=NAME_LENGTH_MAX, initial="Minimum spend")
-    minimum_spend = _unit_price(
-        "At least", "Before tax, each period. What use falls short of it is charged when the period's invoice closes."
-    )
-
-
-class CreditLimit(forms.Form):
-    """How much a customer may owe in one currency."""
-
-    limit = forms.DecimalField(label="Limit", required=False, min_value=0, max_digits=21, decimal_places=9)
-
-    def __init__(self, data: Any = None, *, currency: str, **options: Any) -> None:
-        super().__init__(data, **options)
-        self.fields["limit"].label = f"Limit in {currency}"
-        self.fields["limit"].help_text = "Use on invoice beyond it is refused. Left empty: no limit."
-
-
 class NewKey(forms.Form):
     """A key, for everything or for chosen resources."""
 

@@ -14,7 +14,7 @@ from django.forms import BoundField
 
 from billing.models import PaymentTerm
 from billing.prices import reading
-from dashboard.forms import MerchantChoice
+from dashboard.forms import NAME_LENGTH_MAX, MerchantChoice
 from metering.expressions import limits
 from metering.models import BillableMetric
 
@@ -296,3 +296,14 @@ class Formula(MetricPrice):
 MODELS: dict[str, type[MetricPrice]] = {
     form.model: form for form in (Standard, Graduated, Volume, Package, Percentage, Dynamic, Matrix, Formula)
 }
+
+
+class NewCommitment(forms.Form):
+    """What all use of a plan comes to at least in each of its periods."""
+
+    name = forms.CharField(label="Name", max_length=NAME_LENGTH_MAX, initial="Minimum spend")
+    minimum_spend = _typed(
+        "At least",
+        "Before tax, each period. What use falls short of it is charged when the period's invoice closes.",
+        required=True,
+    )

@@ -87,7 +87,7 @@ def sell_fee(*, merchant_id: UUID, plan_id: UUID, fee: NewFee, actor: Actor, now
 
 
 def commit(
-    *, merchant_id: UUID, plan_id: UUID, name: str, minimum_spend: Decimal, actor: Actor, now: datetime
+    *, merchant_id: UUID, plan_id: UUID, name: str, minimum_spend: str, actor: Actor, now: datetime
 ) -> PlanVersion:
     """Give a plan a next version, of which all use comes to at least so much in each period.
 
@@ -101,7 +101,7 @@ def commit(
             display_name=name,
             payment_term=PaymentTerm.IN_ARREARS,
             model=COMMITMENT,
-            properties={"minimumSpend": f"{minimum_spend:f}"},
+            properties={"minimumSpend": minimum_spend},
             fee_id=fee_id,
         )
         return _sell(merchant_id, plan_id, new, actor, now)

@@ -14,7 +14,7 @@ from rest_framework.response import Response
 
 from billing import money, statements
 from billing.models import Charge, Invoice, Subscription
-from billing.serializers import DecimalTextField
+from billing.serializers import DecimalTextField, FractionField, QuantityField
 from billing.statements import Line, LineCharge, Totals
 from merchants import ids
 from merchants.errors import ValidationFailed
@@ -87,22 +87,6 @@ class PageTokenField(StrictField):
         if type(value) is str and _is_token(value):
             return int(value)
         raise ValidationFailed(f"{name} is no token we gave.", field=name, code="INVALID_PAGE_TOKEN")
-
-
-@extend_schema_field({"type": "number", "example": 1234.5})
-class QuantityField(serializers.ReadOnlyField):
-    """A quantity as a JSON number."""
-
-    def to_representation(self, value: Decimal) -> float | int:
-        return int(value) if value == int(value) else float(value)
-
-
-@extend_schema_field({"type": "number", "example": 0.19})
-class FractionField(serializers.ReadOnlyField):
-    """A percentage as the fraction it is: 0.19 for 19 percent."""
-
-    def to_representation(self, value: Decimal) -> float:
-        return float(value / 100)
 
 
 # --- answers ---------------------------------------------------------------------------------------------

@@ -244,7 +244,7 @@ def fee_new(request: SeatedRequest, plan_id: str) -> HttpResponse:
 def commitment_new(request: SeatedRequest, plan_id: str) -> HttpResponse:
     """A form that has all use of a plan come to an amount at least."""
     view = _plan(request, plan_id)
-    form = forms.NewCommitment(request.POST if request.method == "POST" else None)
+    form = price_forms.NewCommitment(request.POST if request.method == "POST" else None)
     if form.is_valid():
         try:
             pricing.commit(
@@ -255,7 +255,9 @@ def commitment_new(request: SeatedRequest, plan_id: str) -> HttpResponse:
                 now=timezone.now(),
             )
         except ServiceError as refusal:
-            forms.refuse(form, refusal, request_id=request.request_id)
+            forms.refuse(
+                form, refusal, request_id=request.request_id, names={"properties.minimumSpend": "minimum_spend"}
+            )
         else:
             messages.success(request, "New subscriptions to this plan come to that at least.")
             return redirect(to(request, "plan", plan_id))

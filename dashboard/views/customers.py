@@ -16,7 +16,7 @@ from billing import money, subscription_reads, subscriptions, topups, wallets
 from billing.models import Plan
 from customers import portal_links, registry
 from customers.models import Customer
-from dashboard import forms
+from dashboard import coupon_forms, forms
 from dashboard.access import SeatedRequest, actor, file_name, page, public_id, to
 from dashboard.reads import budgets, customers, events, exports
 from merchants import ids
@@ -168,7 +168,7 @@ def credit_limit(request: SeatedRequest, customer_id: str, wallet_id: str) -> Ht
     if wallet.customer_id != customer.id:
         raise Http404
     known = None if wallet.credit_limit is None else money.from_nanos(wallet.credit_limit)
-    form = forms.CreditLimit(
+    form = coupon_forms.CreditLimit(
         request.POST if request.method == "POST" else None, currency=wallet.currency, initial={"limit": known}
     )
     if form.is_valid():
