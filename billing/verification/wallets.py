@@ -102,16 +102,17 @@ CHECKS = (
     ),
     rule(
         "credit_limit",
-        "what usage took on credit is within the limit; fees, true-ups, what is rated after the fact and rounding may "
-        "exceed it",
+        "what usage took on credit is within the limit; fees, true-ups, corrections, what is rated after the fact and "
+        "rounding may exceed it",
         "acc",
         """
         SELECT w.id, format('owes %s, of which fees %s; limit %s', owed, coalesce(fees, 0), credit_limit)
         FROM billing_wallet w
         CROSS JOIN LATERAL (SELECT w.spent + w.held - w.balance AS owed) o
         LEFT JOIN (
-            SELECT bucket, wallet_id, sum(gross) AS fees
-            FROM billing_charge WHERE kind IN ('fee', 'trueup', 'rerate') GROUP BY bucket, wallet_id
+            SELECT bucket, wallet_id, sum(CASE WHEN kind IN ('void', 'amend') THEN greatest(gross, 0) ELSE gross END)
+                AS fees
+            FROM billing_charge WHERE kind IN ('fee', 'trueup', 'rerate', 'void', 'amend') GROUP BY bucket, wallet_id
         ) f ON f.bucket = w.bucket AND f.wallet_id = w.id
         LEFT JOIN (
             SELECT bucket, customer_id, currency, sum(abs(rounding)) AS rounding

@@ -7,17 +7,17 @@ from typing import Any
 
 import pytest
 
-from billing.models import Charge, Counter
+from billing.models import Charge, Counter, Wallet
 from billing.verification.recomputation import CHECKS
 from charging import amendments, execution
 from charging.amendments import Changes
-from charging.commands import Correct, MeterEvent, Metering, Property, RecordUsage
+from charging.commands import Correct, Line, MeterEvent, Metering, Property, RecordUsage, Reserve
 from charging.outcomes import Done
 from config.management.commands import verify
 from merchants import ids, verification
 from metering.models import UsageEvent
 from tests import factories
-from tests.billing import buyers
+from tests.billing import buyers, worlds
 from tests.billing.buyers import NOW, Buyer
 from tests.billing.worlds import refund
 
@@ -136,6 +136,38 @@ def void(buyer: Buyer, event_id: bytes) -> None:
 
 def broken(checks=CHECKS) -> dict[str, list[str]]:
     return {result.check.name: result.found.culprits for result in verification.run(checks) if result.is_broken}
+
+
+@pytest.fixture(autouse=True)
+def _hang_up():
+    yield
+    execution.hang_up()
+
+
+class TestWhatIsOwedForCorrections:
+    def test_may_exceed_the_limit_of_what_use_may_owe(self):
+        tiers = {"tiers": [{"upTo": "100", "unitPrice": "5"}, {"upTo": None, "unitPrice": "3"}]}
+        product = factories.product(merchant=factories.merchant())
+        price = factories.price(metric=factories.metric(product=product), model="volume", properties=tiers)
+        made = buyers.buyer(price, balance="500", started_at=NOW - timedelta(days=1))
+        Wallet.objects.filter(id=made.credit.id).update(credit_limit=0)
+        made.set_clock(NOW)
+        worlds.record(made, (price, 100))
+        extra = worlds.record(made, (price, 1))  # all units at 3: 303 instead of 500
+        command = Reserve(
+            ids.new_raw(made.bucket),
+            made.customer.id.bytes,
+            made.merchant.id.bytes,
+            None,
+            b"0" * 16,
+            (Line(price.price.billable_metric_id.bytes, None, Decimal(197)),),
+            1,
+            900,
+        )
+        worlds.run(command)
+        void(made, extra)
+        assert Wallet.objects.get(id=made.credit.id).spent == 197 * 10**9
+        assert broken(verify.CHECKS) == {}
 
 
 class TestVerify:
