@@ -40,6 +40,9 @@ _WHICH: dict[Aggregation, str] = {
     "MAX": "the highest value of the period",
     "AVG": "the average of the period",
     "LATEST": "the latest value of the period",
+    "UNIQUE_COUNT": "each different value of the period once",
+    "PERCENTILE": "a percentile of the period's values",
+    "TIME_WEIGHTED_SUM": "what is held on average over the period",
 }
 
 

@@ -79,9 +79,17 @@ def test_says_what_is_paid(model, properties, words):
     assert wording.in_words(parse_model(model, properties), VOICE) == words
 
 
-def test_says_what_a_metric_counts_where_it_is_no_sum():
-    said = wording.in_words(parse_model("standard", {"unitPrice": "4"}), VOICE, "MAX")
-    assert said == "$4.00 per request; counts the highest value of the period"
+@pytest.mark.parametrize(
+    ("aggregation", "counts"),
+    [
+        ("MAX", "the highest value of the period"),
+        ("UNIQUE_COUNT", "each different value of the period once"),
+        ("TIME_WEIGHTED_SUM", "what is held on average over the period"),
+    ],
+)
+def test_says_what_a_metric_counts_where_it_is_no_sum(aggregation, counts):
+    said = wording.in_words(parse_model("standard", {"unitPrice": "4"}), VOICE, aggregation)
+    assert said == f"$4.00 per request; counts {counts}"
 
 
 class TestExamples:
