@@ -14,7 +14,7 @@ SAFE_METHODS = ("GET",)
 REFUSALS = {
     400: ("BadRequest", "The request is not written as it must be; `errors` names the fields."),
     401: ("Unauthorized", "The key is missing, unknown, revoked or past its end."),
-    402: ("InsufficientFunds", "Balance or a budget (`BUDGET_EXCEEDED`) leaves no room; `details` says how much."),
+    402: ("InsufficientFunds", "Balance, a budget (`BUDGET_EXCEEDED`) or grants (`ENTITLEMENT_EXHAUSTED`) fall short."),
     403: ("Forbidden", "The key lacks a scope; `requiredPermissions` names it."),
     404: ("NotFound", "There is no such object for this merchant."),
     405: ("MethodNotAllowed", "The method is not allowed here; `Allow` names those that are."),

@@ -12,6 +12,7 @@ from merchants import ids
 from merchants.models import ApiKey, Membership
 from tests import browsing, factories, scenes
 from tests.dashboard.reads.test_events import meter_event
+from tests.entitlements import entitled
 
 if TYPE_CHECKING:
     from tests.scenes import Scene
@@ -32,6 +33,7 @@ def paths(scene: "Scene") -> list[str]:
     customer = f"/customers/{ids.text('cus', buyer.customer.id)}"
     budget = ids.text("bgt", Budget.objects.get(customer_id=buyer.customer.id, scope="agent").id)
     plan = f"/plans/{ids.text('plan', scene.plan.id)}"
+    entitled.include(buyer, scene.metrics[0])
     document = invoices.document(buyer.invoice)
     invoice, line = f"/invoices/{document.row.id}", document.lines[0].id
     member = f"/settings/team/{ids.text('mem', Membership.objects.get(user=scene.user).id)}"

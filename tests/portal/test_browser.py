@@ -8,6 +8,7 @@ import pytest
 from billing.models import Wallet
 from customers import portal_links
 from tests import browsing, scenes
+from tests.entitlements import entitled
 
 if TYPE_CHECKING:
     from tests.scenes import Scene
@@ -31,6 +32,7 @@ class TestHome:
         self, served_url: str, scene: "Scene", browser_page: Any, scheme: str
     ) -> None:
         browser_page.emulate_media(color_scheme=scheme)
+        entitled.include(scene.buyers[0], scene.metrics[0])
         browsing.open_page(browser_page, link(served_url, scene))
         assert browser_page.url == f"{served_url}/portal/"
         assert browsing.faults(browser_page) == []
