@@ -9,7 +9,7 @@ from charging.arrays import Array, Smallints, Texts, Times, Uuids
 from charging.assembly import Books, Row
 from charging.book import Book, Writes
 from charging.channel import Answer, Statement
-from charging.commands import Command, Extend, RecordUsage, Release, Reserve, Resolve
+from charging.commands import Command, Correct, Extend, RecordUsage, Release, Reserve, Resolve
 from charging.commands import Refund as RefundUsage
 
 # uuid_send gives the same 16 bytes as a bytea, which psycopg reads without calling back into Python.
@@ -255,17 +255,13 @@ def named(reservation_ids: Sequence[bytes]) -> Question:
 
 def metrics(commands: Sequence[Command]) -> set[bytes]:
     """Name the metrics that commands speak of."""
-    return {
-        item.metric_id
-        for command in commands
-        for item in (
-            command.properties
-            if isinstance(command, RecordUsage)
-            else command.lines
-            if isinstance(command, Reserve)
-            else ()
-        )
-    }
+    named: set[bytes] = set()
+    for command in commands:
+        if isinstance(command, RecordUsage | Correct):
+            named.update(item.metric_id for item in command.properties or ())
+        elif isinstance(command, Reserve):
+            named.update(line.metric_id for line in command.lines)
+    return named
 
 
 def plan_versions(books: Mapping[bytes, Book]) -> set[bytes]:

@@ -9,14 +9,16 @@ import pytest
 from django.db import connection
 from django.db.models import Sum
 
-from billing.models import Charge
+from billing.models import Charge, PlanVersion
 from charging import execution
 from config.management.commands import verify
 from merchants import ids, verification
 from metering.models import BillableMetric, Correction
+from tests import factories
 from tests.callers import Caller
 from tests.charging.sellers import Seller, seller
 from tests.charging.test_api import api, record
+from tests.charging.test_budgets import counted, set_budget
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -136,6 +138,24 @@ class TestAmend:
         if answer.status_code == 422:  # the subscription began today
             assert answer.json()["code"] == "BEFORE_SUBSCRIPTION"
         assert charged() == CENT
+        assert is_sound()
+
+    def test_to_a_metric_that_nothing_prices_says_so(self, shop: Seller) -> None:
+        event = record(shop, quantity=10)
+        unpriced = factories.metric(product=shop.seeded.merchant.products.get())
+        said = [{"billableMetricId": ids.text("bm", unpriced.id), "quantity": 1}]
+        answer = amend(shop, event, properties=said)
+        assert (answer.status_code, answer.json()["code"]) == (422, "METRIC_NOT_PRICED")
+
+    def test_to_another_metric_of_a_product_counts_in_its_budget(self, shop: Seller) -> None:
+        product, version = shop.seeded.merchant.products.get(), PlanVersion.objects.get()
+        seats = factories.metric(product=product)
+        version.prices.add(factories.price(metric=seats, unit_price="0.001"))
+        cap = set_budget(shop, product_id=product.id, units=100)
+        event = record(shop, quantity=10)
+        said = [{"billableMetricId": ids.text("bm", seats.id), "quantity": 30}]
+        assert amend(shop, event, properties=said).status_code == 200
+        assert counted(cap) == {"": (30, 0)}
         assert is_sound()
 
     @pytest.mark.parametrize(
