@@ -78,6 +78,8 @@ class Draft:
         entitlement = self._copy_of(metric_id, None if held is not None else at)
         if entitlement is None:
             return None
+        if not quantity:
+            return quantity  # there is nothing to draw, nor to move
         allowance, units = entitlement.allowance, _ONE if aggregation == "COUNT" else quantity
         draws, short = burning.use(allowance, units, at, self._book.now, held.hold if held is not None else None)
         if short and refuses and not allowance.terms.is_soft:

@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import QuerySet
 
 from billing import subscription_reads
 from billing.models import Subscription
@@ -49,7 +49,7 @@ def issue(*, merchant_id: uuid.UUID, customer_id: uuid.UUID, new: NewEntitlement
         NotFound: the merchant has no such customer, feature or subscription of theirs.
         ValidationFailed: the template does not fit the feature, or a time is out of bounds.
         Unprocessable: the feature is metered, and it is not known by what.
-        Conflict: the customer is entitled to the feature already.
+        Conflict: the customer is entitled to the feature already, or was, and reservations hold units of that still.
     """
     feature = features.get(merchant_id=merchant_id, feature_id=new.feature_id)
     template = templates.parse(feature.type, new.template, aggregation=features.aggregation_of(feature))
@@ -61,8 +61,10 @@ def issue(*, merchant_id: uuid.UUID, customer_id: uuid.UUID, new: NewEntitlement
                 raise NotFound("subscriptionId names nothing that exists here.", details={"field": "subscriptionId"})
         active_from = new.active_from or now
         _check_times(active_from, new.active_to, now)
-        if (held := _live(book, feature, now)) is not None:
-            details = {"entitlementId": ids.text("ent", held.id)}
+        for ended in _active(book, feature).filter(active_to__lte=now):
+            _check_nothing_held(ended)  # the engine would look for it in the new one
+        if (live := _live(book, feature, now)) is not None:
+            details = {"entitlementId": ids.text("ent", live.id)}
             message = "The customer is entitled to this feature already."
             raise Conflict(message, code="ENTITLEMENT_EXISTS", details=details)
         return _write(
@@ -88,9 +90,7 @@ def cancel(*, merchant_id: uuid.UUID, entitlement_id: uuid.UUID) -> Entitlement:
         entitlement, book, now = lock_one(merchant_id, entitlement_id)
         if entitlement.status != Status.ACTIVE:
             return entitlement
-        if entitlement.state is not None and (held := burning.decode(entitlement.state).held):
-            message = "Reservations hold units of this entitlement; release them first."
-            raise Conflict(message, code="UNITS_HELD", details={"held": format(held.normalize(), "f")})
+        _check_nothing_held(entitlement)
         _end(book, entitlement, now)
         return entitlement
 
@@ -227,10 +227,22 @@ def _check_times(active_from: datetime, active_to: datetime | None, now: datetim
 
 def _live(book: Book, feature: Feature, now: datetime) -> Entitlement | None:
     """Return the entitlement that a customer has to a feature; one whose time is up is put away."""
-    mine = Entitlement.objects.filter(bucket=book.bucket, customer_id=book.customer_id, feature=feature)
-    mine = mine.filter(status=Status.ACTIVE)
-    mine.filter(Q(active_to__lte=now)).update(status=Status.EXPIRED)
+    mine = _active(book, feature)
+    mine.filter(active_to__lte=now).update(status=Status.EXPIRED)
     return mine.first()
+
+
+def _active(book: Book, feature: Feature) -> QuerySet[Entitlement]:
+    """Select the one entitlement to a feature that nobody has put away, also where its time is up."""
+    return Entitlement.objects.filter(
+        bucket=book.bucket, customer_id=book.customer_id, feature=feature, status=Status.ACTIVE
+    )
+
+
+def _check_nothing_held(entitlement: Entitlement) -> None:
+    if entitlement.state is not None and (held := burning.decode(entitlement.state).held):
+        message = "Reservations hold units of this entitlement; release them first."
+        raise Conflict(message, code="UNITS_HELD", details={"held": format(held.normalize(), "f")})
 
 
 def _write(

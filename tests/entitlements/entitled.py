@@ -3,12 +3,13 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, cast
 
 from billing.models import Plan, PriceVersion
 from billing.subscriptions import NewSubscription, create
 from charging import execution
-from charging.commands import Property, RecordUsage
+from charging.book import Reservation
+from charging.commands import Line, Property, RecordUsage, Reserve
 from charging.outcomes import Done, Outcome
 from customers.models import Book
 from entitlements import access, features, granting, issuing
@@ -16,7 +17,8 @@ from entitlements.access import Access
 from entitlements.granting import NewGrant
 from entitlements.issuing import NewEntitlement
 from entitlements.models import Entitlement, Feature, Grant
-from merchants import ids
+from entitlements.verification import CHECKS
+from merchants import ids, verification
 from metering.models import BillableMetric
 from tests import factories
 from tests.billing import buyers
@@ -58,7 +60,7 @@ class World:
         new = NewGrant(amount=Decimal(amount), key=key, fingerprint=repr((amount, members)).encode()[:16], **members)
         return granting.create(merchant_id=self.merchant_id, entitlement_id=entitlement.id, new=new)
 
-    def use(self, quantity: Any, *, at: datetime | None = None) -> Outcome:
+    def use(self, quantity: Any, *, at: datetime | None = None, reservation_id: bytes | None = None) -> Outcome:
         """Report use, by the customer's clock."""
         key = ids.new_raw(self.buyer.bucket)
         command = RecordUsage(
@@ -69,14 +71,28 @@ class World:
             b"0" * 16,
             at or self.book.test_clock or NOW,
             (Property(self.metric.id.bytes, Decimal(quantity)),),
+            reservation_id=reservation_id,
         )
         return execution.execute([command])[0]
+
+    def hold(self, quantity: Any) -> Reservation:
+        """Reserve units for one use within a day."""
+        key = ids.new_raw(self.buyer.bucket)
+        lines = (Line(self.metric.id.bytes, Decimal(quantity), None),)
+        command = Reserve(key, self.buyer.customer.id.bytes, self.merchant_id.bytes, None, b"0" * 16, lines, 1, 86_400)
+        [outcome] = execution.execute([command])
+        assert isinstance(outcome, Done), outcome
+        return cast(Reservation, outcome.answer)
 
     def used(self, quantity: Any, **options: Any) -> int:
         """Report use that must be let through; what it cost, in cents."""
         outcome = self.use(quantity, **options)
         assert isinstance(outcome, Done), outcome
         return outcome.answer.gross // 10**7  # type: ignore[union-attr]
+
+    def is_sound(self) -> bool:
+        """Tell whether every rule of the entitlements holds."""
+        return not [result for result in verification.run(CHECKS) if result.is_broken]
 
     def access(self, entitlement: Entitlement, at: datetime | None = None) -> Access:
         return access.find(merchant_id=self.merchant_id, entitlement_id=entitlement.id, at=at)

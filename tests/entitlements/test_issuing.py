@@ -96,6 +96,28 @@ class TestIssue:
         assert Entitlement.objects.get(id=old.id).status == "expired"
 
     @in_the_lane
+    def test_waits_for_reservations_of_one_whose_time_is_up(self):
+        shop = world()
+        old = shop.issue(active_to=NOW + timedelta(hours=1))
+        held = shop.hold(60)
+        shop.buyer.set_clock(NOW + timedelta(hours=1))
+        with pytest.raises(Conflict) as refused:
+            shop.issue()
+        assert (refused.value.code, refused.value.details) == ("UNITS_HELD", {"held": "60"})
+        assert shop.used(50, reservation_id=held.id) == 0
+        shop.issue()
+        assert Entitlement.objects.get(id=old.id).status == "expired"
+        assert shop.is_sound()
+
+    @in_the_lane
+    def test_covers_use_of_nothing(self):
+        shop = world()
+        made = shop.issue()
+        assert shop.used(0) == 0
+        assert shop.access(made).balance == 100
+        assert shop.is_sound()
+
+    @in_the_lane
     def test_may_begin_later(self):
         shop = world()
         made = shop.issue(active_from=NOW + timedelta(days=1))
