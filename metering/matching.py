@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from operator import ge, gt, le, lt
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
@@ -17,6 +17,7 @@ from merchants import fields, ids
 from merchants.errors import Unprocessable, ValidationFailed
 from metering import aggregation, paths
 from metering.expressions import EvaluationError, ExpressionError, Program, uses
+from metering.expressions.limits import STEPS_PER_EVENT_MAX
 
 FILTERS_MAX = 10
 FILTER_VALUES_MAX = 50
@@ -30,7 +31,6 @@ OPERATORS = ("in", "notIn", "equals", "notEquals", "exists", "gt", "gte", "lt", 
 _ORDERS = {"gt": gt, "gte": ge, "lt": lt, "lte": le}
 _ONE, _ZERO = Decimal(1), Decimal(0)
 _is_number = re.compile(r"-?[0-9]{1,64}(?:\.[0-9]{1,64})?").fullmatch
-Said = Mapping[str, Any]  # what an event says, by the names that expressions have for it
 ResultT = TypeVar("ResultT", Decimal, bool)
 
 _is_name = re.compile(r"[A-Za-z0-9_.-]{1,40}").fullmatch
@@ -66,6 +66,13 @@ class Match(msgspec.Struct, frozen=True):
     value: str | None = None
 
 
+class Said(NamedTuple):
+    """What an event says, by the names that expressions have for it, and the steps that are left to these."""
+
+    bindings: Mapping[str, Any]
+    steps: list[int]
+
+
 def match(
     definitions: Iterable[Definition],
     data: dict[str, Any],
@@ -74,11 +81,13 @@ def match(
 ) -> list[Match]:
     """Return what an event counts for, in the order of the definitions, all of which listen to its type.
 
+    Their expressions share the steps that an event may take: everybody else waits while it is looked at.
+
     Raises:
         Unprocessable: a metric that the event passes the filters of finds no value in it that it can count, or a
             metric's filter has no value for it.
     """
-    said = {"data": data, "metadata": metadata or {}, "timestamp": timestamp}
+    said = Said({"data": data, "metadata": metadata or {}, "timestamp": timestamp}, [STEPS_PER_EVENT_MAX])
     return [
         Match(found.metric_id, *_counted(found, said))
         for found in definitions
@@ -104,7 +113,7 @@ def text_of(value: Any) -> str | None:
 
 
 def _counted(definition: Definition, said: Said) -> tuple[Decimal, dict[str, str] | None, str | None]:
-    data = said["data"]
+    data = said.bindings["data"]
     groups = {
         name: text
         for name, path in definition.group_by.items()
@@ -159,7 +168,7 @@ def _evaluated(
 ) -> ResultT:
     """Return what an expression of a metric gives; raises Unprocessable, naming the metric, where it gives nothing."""
     try:
-        return use(source)(said)
+        return use(source)(said.bindings, said.steps)
     except ExpressionError as unsound:  # saved before expressions were read as they are now
         raise _refused(definition, f"{name}: {unsound.message}", "INVALID_METRIC_DEFINITION") from None
     except EvaluationError as failure:

@@ -53,19 +53,28 @@ class Program(msgspec.Struct, Generic[ResultT], frozen=True, eq=False):
     _blank: tuple[Any, ...]
     _run: Run
 
-    def __call__(self, bindings: Mapping[str, Any]) -> ResultT:
+    def __call__(self, bindings: Mapping[str, Any], shared: list[int] | None = None) -> ResultT:
         """Return what the expression comes to for these values of its variables.
 
         A number has at most 40 digits before the point and 80 after it. It is not rounded to a currency, and may be
         below zero.
 
+        Args:
+            shared: the steps that are left to several evaluations together, as its one item, which goes down.
+
         Raises:
             EvaluationError: it has no value for them.
         """
         frame = list(self._blank)
+        if shared is not None:
+            frame[0] = min(frame[0], shared[0])
+        steps = frame[0]
         for slot, enter in self._inputs:
             frame[slot] = enter(bindings)
-        return cast(ResultT, self._run(frame))
+        result = cast(ResultT, self._run(frame))
+        if shared is not None:
+            shared[0] -= steps - frame[0]
+        return result
 
     def __repr__(self) -> str:
         return f"Program({self.source!r})"

@@ -1,7 +1,7 @@
 """What expressions are used for: the price of an event, whether it counts, and how much it counts for. Pure.
 
 Each is compiled once and kept by its source. They are evaluated for every event, on the way of all others, so each
-evaluation may take only STEPS_PER_EVENT_MAX steps.
+evaluation may take only STEPS_PER_EVENT_MAX steps, and those of the metrics that read one event no more together.
 """
 
 from decimal import Decimal

@@ -244,6 +244,13 @@ class TestExpressions:
         details = {"billableMetricId": "bm_" + "0" * 25 + "7", "line": 1, "column": 10}
         assert (refused.value.code, refused.value.details) == ("FILTER_FAILED", details)
 
+    def test_share_the_steps_of_an_event(self):
+        data = {"list": [1] * 100, "tokens": 1}
+        one = Definition(METRIC, aggregation="SUM", value_property="$.tokens", filter="data.list.all(x, x + 1 > 1)")
+        assert len(matching.match([one], data, NOW)) == 1
+        with pytest.raises(Unprocessable, match="too many steps"):
+            matching.match([one] * 20, data, NOW)
+
     def test_end_at_their_steps(self):
         with pytest.raises(Unprocessable, match="too many steps"):
             counted({"list": [1] * 500, "tokens": 1}, filter="data.list.all(x, x + 1 > 1)")
