@@ -269,11 +269,16 @@ def _metrics(merchant_id: UUID, properties: Sequence[list[list[Any]]]) -> dict[s
     return {metric_id.hex: (name, unit) for metric_id, name, unit in found}
 
 
+def lines(event: UsageEvent) -> list[list[Any]]:
+    """Return the properties that hold, as they are stored and in the order of a row's uses."""
+    return _lines(event, {made.usage_event_id: made for made in _corrections([event])})
+
+
 def _lines(event: UsageEvent, holding: dict[UUID, Correction]) -> list[list[Any]]:
     """The properties that hold; a void event shows what it said."""
     made = holding.get(event.id)
-    lines: list[list[Any]] = event.properties if made is None or made.kind == Correction.Kind.VOID else made.properties
-    return lines
+    said: list[list[Any]] = event.properties if made is None or made.kind == Correction.Kind.VOID else made.properties
+    return said
 
 
 def _use(line: list[Any], metrics: dict[str, tuple[str, str]]) -> Use:

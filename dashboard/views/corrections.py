@@ -65,7 +65,7 @@ def amend(request: SeatedRequest, event_id: str) -> HttpResponse:
 def _properties(found: Fate, given: dict[str, Any]) -> list[Property]:
     """Read the quantities of the form; raises ValidationFailed naming the field."""
     properties = []
-    for place, (metric, _, stated, *_) in enumerate(found.event.properties):
+    for place, (metric, _, stated, *_) in enumerate(events.lines(found.event)):
         name = f"quantity_{place}"
         try:
             quantity = fields.quantity(given[name], "The quantity")

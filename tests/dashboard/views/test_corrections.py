@@ -1,9 +1,13 @@
 """Voiding and amending a usage event from its page."""
 
+from decimal import Decimal
+
 import pytest
 from django.test import Client
 
-from charging import execution
+from charging import amendments, execution
+from charging.amendments import Changes
+from charging.commands import Property
 from merchants import ids
 from merchants.models import Membership, Role
 from metering.models import Correction
@@ -58,6 +62,14 @@ class TestAmend:
         assert "<dt>Quantity since</dt><dd>77" in content
         assert Correction.objects.get().properties[0][1] == "77"
         assert path.rpartition("/")[2] in owner.get("/judgebox/test/events", {"status": "amended"}).content.decode()
+
+    def test_amends_what_holds_since_the_last_time(self, scene: scenes.Scene, owner: Client, path: str) -> None:
+        event = scene.buyers[0].events[0]
+        metric_id = bytes.fromhex(event.properties[0][0])
+        twice = Changes(properties=[Property(metric_id, Decimal(5)), Property(metric_id, Decimal(6))])
+        amendments.amend(merchant_id=event.merchant_id, event_id=event.id, changes=twice, reason="Two of them")
+        owner.post(f"{path}/amend", {"quantity_0": "5", "quantity_1": "8", "reason": "Miscounted"})
+        assert [line[1] for line in Correction.objects.latest("number").properties] == ["5", "8"]
 
     def test_names_the_field_at_fault(self, owner: Client, path: str) -> None:
         content = owner.post(f"{path}/amend", {"quantity_0": "many", "reason": "x"}).content.decode()
