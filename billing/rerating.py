@@ -10,6 +10,7 @@ is looked at by what was rated: it lags as far.
 """
 
 import logging
+import random
 import uuid
 from collections.abc import Callable
 from datetime import datetime
@@ -48,13 +49,17 @@ class _Sold(NamedTuple):
 def rate_due(*, limit: int = COUNTERS_PER_PASS, is_time_up: Callable[[], bool] = lambda: False) -> int:
     """Rate the counters that have been behind for longest, each in a transaction of its own; return how many it were.
 
+    They come in any order: those that take too long would else use up the time of every pass before the others.
+
     Uses are read before the lock is taken, so that a customer with millions of them is not kept waiting. What comes
     meanwhile leaves the counter behind, and goes to the back of the queue. One that cannot be rated, or not in time,
     does not keep the others from being rated.
     """
     behind = Counter.objects.filter(unrated_since__isnull=False).order_by("unrated_since")
+    counters = list(behind[:limit])
+    random.shuffle(counters)
     rated = 0
-    for counter in list(behind[:limit]):
+    for counter in counters:
         try:
             rated += _rate_alone(counter)
         except OperationalError as error:

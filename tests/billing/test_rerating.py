@@ -298,6 +298,15 @@ class TestTheSweep:
         assert (charged(first), charged(second)) == ([], [1])
         assert "takes too long" in caplog.text
 
+    def test_comes_to_all_of_them_though_some_use_up_the_time(self, users, monkeypatch):
+        for each in (another(users) for _ in range(2)):
+            use(each, users, value="ann")
+        tried = set()
+        monkeypatch.setattr(rerating, "_rate_alone", lambda counter: bool(tried.add(counter.customer_id)))
+        for _ in range(60):
+            rerating.rate_due(is_time_up=lambda: True)
+        assert len(tried) == 2
+
     def test_goes_on_after_one_that_cannot_be_rated(self, users, monkeypatch, caplog):
         first, second = another(users), another(users)
         use(first, users, value="ann")
