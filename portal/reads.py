@@ -210,7 +210,8 @@ def _rows(
             lines.append(_line(issuing.description(kind, version.display_name), entry.net))
             continue
         model = parse_model(version.model, version.properties)
-        unit_price = model.unit_price if metric and isinstance(model, Standard) else None
+        counted = wording.counted(cast(Aggregation, metric.aggregation)) if metric else ""
+        unit_price = model.unit_price if metric and isinstance(model, Standard) and not counted else None
         lines.append(
             _line(
                 metric.name if metric else version.display_name,

@@ -71,6 +71,15 @@ class TestPeriod:
         assert (lines["Premium submissions"].quantity, lines["Premium submissions"].as_of) == (12, since)
         assert {line.as_of for name, line in lines.items() if name != "Premium submissions"} == {None}
 
+    def test_says_which_value_of_the_period_a_price_per_unit_counts(
+        self, scene: scenes.Scene, span: spans.Span
+    ) -> None:
+        scene.metrics[0].aggregation = "MIN"
+        scene.metrics[0].save(update_fields=["aggregation"])
+        line = next(line for line in statement(scene, span).period.lines if line.name == "Premium submissions")
+        assert line.unit_price is None
+        assert line.words.endswith(" per submission; counts the lowest value of the period")
+
     def test_names_refunds_and_tax_apart(self, scene: scenes.Scene, span: spans.Span) -> None:
         buyer = scene.buyers[0]
         price = PriceVersion.objects.get(id=scene.prices[0].id)
