@@ -82,6 +82,11 @@ def in_words(model: ChargeModel, voice: Voice, aggregation: Aggregation = "SUM")
     return f"{said}; counts {_WHICH[aggregation]}" if aggregation in _WHICH else said
 
 
+def counted(aggregation: Aggregation) -> str:
+    """Say which value of a period is priced; empty where it is all of them, added up."""
+    return _WHICH.get(aggregation, "")
+
+
 def _plain(model: ChargeModel, voice: Voice) -> str:
     per = f"per {voice.unit}"
     match plain_of(model):

@@ -26,7 +26,8 @@ def parse(value: object, field: str) -> dict[str, str]:
     for part, text in value.items():
         name = f"{field}.{part}"
         if part not in LENGTH_MAX:
-            raise ValidationFailed(f"{name} is not a part of an address.", field=name, code="UNKNOWN_FIELD")
+            message = f"{name} is not a part of an address; they are {', '.join(LENGTH_MAX)}."
+            raise ValidationFailed(message, field=name, code="UNKNOWN_FIELD")
         if text is not None and text != "":
             address[part] = fields.text(text, name, length_max=LENGTH_MAX[part])
     if "country" in address:

@@ -19,27 +19,31 @@ class NewCoupon(forms.Form):
     )
     name = forms.CharField(label="Name", max_length=NAME_LENGTH_MAX)
     percent_off = forms.DecimalField(
-        label="Percent off", required=False, max_digits=7, decimal_places=4, help_text="This, or an amount."
+        label="Percent off",
+        required=False,
+        max_digits=7,
+        decimal_places=4,
+        help_text="Of every charge. Give this, or an amount.",
     )
     amount_off = forms.DecimalField(
         label="Amount off", required=False, max_digits=21, decimal_places=9, help_text="Before tax, off each invoice."
     )
-    currency = forms.CharField(label="Currency of the amount", required=False, max_length=3)
+    currency = forms.CharField(label="Currency", required=False, max_length=3, help_text="Of the amount, like USD.")
     duration = forms.ChoiceField(
-        label="Holds",
+        label="Applies",
         choices=[
             ("once", "Once: for one period, or until the amount is used up"),
             ("repeating", "For some billing periods"),
-            ("forever", "For ever"),
+            ("forever", "Forever"),
         ],
         widget=forms.RadioSelect,
         initial="once",
     )
     periods = forms.IntegerField(
-        label="Billing periods", required=False, min_value=1, max_value=120, help_text="Where it holds for some."
+        label="Billing periods", required=False, min_value=1, max_value=120, help_text="Only where it applies for some."
     )
     max_redemptions = forms.IntegerField(
-        label="Redemptions", required=False, min_value=1, max_value=10**9, help_text="Left empty: any number."
+        label="Redemptions at most", required=False, min_value=1, max_value=10**9, help_text="Left empty: any number."
     )
 
     def clean_currency(self) -> str:

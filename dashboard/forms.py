@@ -334,7 +334,7 @@ class AmendEvent(VoidEvent):
             self.fields[f"quantity_{place}"] = forms.CharField(
                 label=metric,
                 initial=quantity,
-                help_text=f"In {unit}." if unit else "",
+                help_text=f"Unit: {unit}." if unit else "",
                 widget=forms.TextInput(attrs={"inputmode": "decimal"}),
             )
         self.order_fields([*(f"quantity_{place}" for place in range(len(uses))), "reason"])

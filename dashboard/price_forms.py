@@ -50,6 +50,9 @@ class MetricPrice(forms.Form):
 
     metric = MerchantChoice(queryset=BillableMetric.objects.none(), label="Metric", empty_label="Choose a metric")
     included_units = _typed("Free units in each period")
+    minimum_charge = _typed(
+        "At least in each period", "Before tax. What use falls short of it is charged when the period's invoice closes."
+    )
     maximum_charge = _typed("At most in each period", "What use of this metric costs at most, before tax.")
     payment_term = forms.ChoiceField(
         label="Paid",
@@ -79,14 +82,19 @@ class MetricPrice(forms.Form):
 
     def properties(self) -> dict[str, Any]:
         """Return the price's properties, without those of which nothing was typed."""
-        common = {"included_units": "includedUnits", "maximum_charge": "maximumCharge"}
+        common = {
+            "included_units": "includedUnits",
+            "minimum_charge": "minimumCharge",
+            "maximum_charge": "maximumCharge",
+        }
         named = {name: member for name, member in {**self.members, **common}.items() if name in self.fields}
         return {member: self.text(name) for name, member in named.items() if self.text(name)}
 
     def names(self) -> dict[str, str]:
         """Return the form's fields by the names that a refusal may have for them."""
         common = {"paymentTerm": "payment_term", "prices": "metric", "billableMetricId": "metric"}
-        common |= {"properties.includedUnits": "included_units", "properties.maximumCharge": "maximum_charge"}
+        common |= {"properties.includedUnits": "included_units", "properties.minimumCharge": "minimum_charge"}
+        common |= {"properties.maximumCharge": "maximum_charge"}
         return common | {f"properties.{member}": name for name, member in self.members.items()}
 
     def shown(self) -> list[BoundField]:

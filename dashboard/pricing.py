@@ -122,13 +122,14 @@ class Explained:
     """A price in words, and what some quantities cost by it."""
 
     words: str
+    counts: str  # which value of a period is priced; empty where all are added up
     examples: list[wording.Example]
 
 
 def explain(model: prices.ChargeModel, *, unit: str, currency: str, aggregation: Aggregation = "SUM") -> Explained:
     """Say what a customer pays by a charge model; without a currency, amounts are plain numbers."""
     voice = fmt.Voice(currency, unit)
-    return Explained(wording.in_words(model, voice, aggregation), wording.examples(model))
+    return Explained(wording.in_words(model, voice, aggregation), wording.counted(aggregation), wording.examples(model))
 
 
 def preview(

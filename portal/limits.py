@@ -94,6 +94,6 @@ def _watches(budget: Budget, metric: BillableMetric | None) -> str:
 
 def _counted(budget: Budget, number: int, unit: str) -> str:
     if budget.currency is not None:
-        return fmt.money(number, budget.currency)
+        return fmt.charge(number, budget.currency)
     count = budgets.units(number)
     return f"{fmt.qty(count)} {fmt.units(count, unit)}"

@@ -15,7 +15,7 @@ from billing.models import Charge, Counter, CustomerRollup, Invoice, InvoiceRoll
 from billing.prices import ChargeModel, Standard, parse_model
 from merchants import ids
 from metering.aggregation import OVER_ALL_USES, Aggregation
-from metering.models import BillableMetric, UsageEvent
+from metering.models import BillableMetric, Correction, UsageEvent
 from ui import charts, fmt
 from ui.spans import Span
 
@@ -53,13 +53,14 @@ class Period:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One use, and what it cost."""
+    """One use as it holds after corrections, and what it cost."""
 
     id: str
     at: datetime
     uses: list[tuple[str, Decimal, str]]
     gross: int
     cost: fmt.Aligned
+    note: str = ""  # what became of it, where it was corrected
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +92,7 @@ class _Sum:
     tax: int = 0
 
 
+_CORRECTED: Final = {Correction.Kind.VOID: "Voided", Correction.Kind.AMEND: "Corrected"}
 AS_USAGE = (Charge.Kind.VOID, Charge.Kind.AMEND, Charge.Kind.RERATE)
 
 _Key = tuple[str, UUID, UUID | None]  # kind, price version, metric
@@ -208,7 +210,8 @@ def _rows(
             lines.append(_line(issuing.description(kind, version.display_name), entry.net))
             continue
         model = parse_model(version.model, version.properties)
-        unit_price = model.unit_price if metric and isinstance(model, Standard) else None
+        counted = wording.counted(cast(Aggregation, metric.aggregation)) if metric else ""
+        unit_price = model.unit_price if metric and isinstance(model, Standard) and not counted else None
         lines.append(
             _line(
                 metric.name if metric else version.display_name,
@@ -286,25 +289,45 @@ def _events(subscription: Subscription, metrics: dict[UUID, BillableMetric]) -> 
         merchant_id=subscription.merchant_id, customer_id=subscription.customer_id, subscription_id=subscription.id
     )
     rows = list(found.order_by("-timestamp", "-id")[:RECENT_EVENTS])
-    gross = _gross(subscription.bucket, [row.id for row in rows])
+    made = list(
+        Correction.objects.filter(bucket=subscription.bucket, usage_event_id__in=[row.id for row in rows]).order_by(
+            "number"
+        )
+    )
+    holding = {each.usage_event_id: each for each in made}  # the last one holds
+    sources = {row.id: row.id for row in rows} | {each.id: each.usage_event_id for each in made}
+    gross = _gross(subscription.bucket, sources)
     costs = fmt.align([gross[row.id] for row in rows], subscription.currency)
     return [
-        Event(ids.text("usg", row.id), row.timestamp, list(_uses(row, metrics)), gross[row.id], cost)
+        Event(
+            id=ids.text("usg", row.id),
+            at=row.timestamp,
+            uses=list(_uses(_held(row, holding.get(row.id)), metrics)),
+            gross=gross[row.id],
+            cost=cost,
+            note=_CORRECTED[Correction.Kind(holding[row.id].kind)] if row.id in holding else "",
+        )
         for row, cost in zip(rows, costs, strict=True)
     ]
 
 
-def _gross(bucket: int, event_ids: list[UUID]) -> dict[UUID, int]:
+def _gross(bucket: int, sources: dict[UUID, UUID]) -> dict[UUID, int]:
+    """Sum what each event was charged; ``sources`` names the event of each event and correction."""
     gross: dict[UUID, int] = defaultdict(int)
-    for source_id, amount in Charge.objects.filter(bucket=bucket, source_id__in=event_ids).values_list(
-        "source_id", "gross"
-    ):
-        gross[source_id] += int(amount)
+    charges = Charge.objects.filter(bucket=bucket, source_id__in=list(sources))
+    for source_id, amount in charges.values_list("source_id", "gross"):
+        gross[sources[source_id]] += int(amount)
     return gross
 
 
-def _uses(event: UsageEvent, metrics: dict[UUID, BillableMetric]) -> Iterable[tuple[str, Decimal, str]]:
-    for metric_id, quantity, _, *read in event.properties:
+def _held(event: UsageEvent, made: Correction | None) -> list[list[Any]]:
+    """The properties that hold; a void event shows what it said."""
+    held: list[list[Any]] = event.properties if made is None or made.kind == Correction.Kind.VOID else made.properties
+    return held
+
+
+def _uses(properties: Iterable[list[Any]], metrics: dict[UUID, BillableMetric]) -> Iterable[tuple[str, Decimal, str]]:
+    for metric_id, quantity, _, *read in properties:
         if read and read[0].get("metered"):
             continue  # the plan does not sell it
         metric = metrics.get(UUID(hex=metric_id))

@@ -114,7 +114,9 @@ class InvoiceLineItemSerializer(serializers.Serializer[Any]):
         help_text="The sum of what was reported, whatever the metric's aggregation; or what that came to, where it is "
         "rated after the fact."
     )
-    unitPrice = serializers.CharField(help_text="Of the price, or what one unit came to where it varies.")
+    unitPrice = serializers.CharField(
+        help_text="Of the price, before what grants gave and coupons took off; or what one came to where it varies."
+    )
     taxRate = FractionField(source="tax_rate")
     totalPrice = DecimalTextField(source="net")
     totalTax = DecimalTextField(source="tax")

@@ -276,8 +276,9 @@ def _adjusted(plain: Plain, given: Properties, field: str) -> ChargeModel:
 def _unit_price(value: object, field: str) -> Decimal:
     if isinstance(value, str) and _is_unit_price(value):
         return Decimal(value)
+    said = "is required:" if value is None else "must be"
     raise _refused(
-        f"{field} must be a decimal string of at most {UNIT_PRICE_DIGITS_MAX} digits before "
+        f"{field} {said} a decimal string of at most {UNIT_PRICE_DIGITS_MAX} digits before "
         f"and {UNIT_PRICE_DECIMALS_MAX} after the point.",
         field,
     )

@@ -129,7 +129,7 @@ def _unit(budget: Budget, names: _Names) -> str:
 
 def _counted(budget: Budget, number: int, unit: str) -> str:
     if budget.currency is not None:
-        return fmt.money(number, budget.currency)
+        return fmt.charge(number, budget.currency)  # not rounded to cents: what is used must not look like all of it
     count = budgets.units(number)
     return f"{fmt.qty(count)} {fmt.units(count, unit)}"
 

@@ -21,6 +21,7 @@ class ChargeLine:
     metric: str
     unit: str
     quantity: Decimal
+    covered: Decimal  # the part of the quantity that is not charged, since grants gave it
     price: str
     price_id: str
     version: int
@@ -32,7 +33,7 @@ class ChargeLine:
     fee: int
     captured: int
     wallet_id: str
-    entry_id: str  # empty until settled
+    entry_id: str  # empty until settled, and where there was nothing to post
     settled_at: datetime | None
     period: Counter | None = None  # where it is rated after the fact, with all other use of its period
 
@@ -83,7 +84,7 @@ class Fate:
 
     @property
     def is_settled(self) -> bool:
-        return all(charge.entry_id for charge in self.charges)
+        return all(charge.settled_at for charge in self.charges)
 
 
 def of(event: UsageEvent) -> Fate:
@@ -196,6 +197,7 @@ def _line(
         metric=metric.name if metric else version.display_name,
         unit=metric.unit if metric else "",
         quantity=charge.quantity,
+        covered=charge.covered or Decimal(0),
         price=version.display_name,
         price_id=ids.text("price", version.price_id),
         version=version.number,
@@ -236,4 +238,6 @@ def _posted(charges: list[Charge]) -> dict[int, tuple[str, datetime]]:
         ).first()
         if entry:
             posted[charge.position] = (ids.text("entry", entry.id), entry.created_at)
+        elif settled_at := settlement.values_list("created_at", flat=True).first():
+            posted[charge.position] = ("", settled_at)  # of charges that come to nothing
     return posted

@@ -90,6 +90,7 @@ def test_says_what_is_paid(model, properties, words):
 def test_says_what_a_metric_counts_where_it_is_no_sum(aggregation, counts):
     said = wording.in_words(parse_model("standard", {"unitPrice": "4"}), VOICE, aggregation)
     assert said == f"$4.00 per request; counts {counts}"
+    assert (wording.counted(aggregation), wording.counted("SUM")) == (counts, "")
 
 
 class TestExamples:

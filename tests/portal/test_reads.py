@@ -8,8 +8,10 @@ from django.db.models import Sum
 
 from billing.models import Charge, InvoiceRollup, PriceVersion
 from merchants import ids
+from metering.models import Correction
 from portal import reads
 from tests import scenes
+from tests.metering.test_meters import correct
 from ui import fmt, spans
 
 QUERIES_MAX = 16
@@ -69,6 +71,15 @@ class TestPeriod:
         assert (lines["Premium submissions"].quantity, lines["Premium submissions"].as_of) == (12, since)
         assert {line.as_of for name, line in lines.items() if name != "Premium submissions"} == {None}
 
+    def test_says_which_value_of_the_period_a_price_per_unit_counts(
+        self, scene: scenes.Scene, span: spans.Span
+    ) -> None:
+        scene.metrics[0].aggregation = "MIN"
+        scene.metrics[0].save(update_fields=["aggregation"])
+        line = next(line for line in statement(scene, span).period.lines if line.name == "Premium submissions")
+        assert line.unit_price is None
+        assert line.words.endswith(" per submission; counts the lowest value of the period")
+
     def test_names_refunds_and_tax_apart(self, scene: scenes.Scene, span: spans.Span) -> None:
         buyer = scene.buyers[0]
         price = PriceVersion.objects.get(id=scene.prices[0].id)
@@ -107,6 +118,22 @@ class TestStatement:
 
     def test_lists_invoices_that_were_issued_and_no_open_one(self, scene: scenes.Scene, span: spans.Span) -> None:
         assert [invoice.number for invoice in statement(scene, span).invoices] == ["INV-1987"]
+
+    @pytest.mark.parametrize(("kind", "quantity", "note"), [("void", "", "Voided"), ("amend", "7", "Corrected")])
+    def test_shows_recent_use_as_corrections_left_it(
+        self, scene: scenes.Scene, span: spans.Span, kind: str, quantity: str, note: str
+    ) -> None:
+        before = statement(scene, span).events[0]
+        event = next(each for each in scene.buyers[0].events if ids.text("usg", each.id) == before.id)
+        charge = Charge.objects.get(bucket=event.bucket, source_id=event.id)
+        says = [[line[0], quantity, *line[2:]] for line in event.properties] if quantity else []
+        correct(event, kind=kind, properties=says)
+        charge.source_id, charge.kind = Correction.objects.get().id, Charge.Kind(kind)
+        charge.seq, charge.net, charge.gross = charge.seq + 1_000, -charge.net, -charge.gross
+        charge.save(force_insert=True)
+        shown = next(each for each in statement(scene, span).events if each.id == before.id)
+        assert (shown.gross, shown.note) == (0, note)
+        assert [use[1] for use in shown.uses] == ([Decimal(quantity)] if quantity else [use[1] for use in before.uses])
 
     def test_changes_its_stamp_when_money_is_held(self, scene: scenes.Scene, span: spans.Span) -> None:
         before = statement(scene, span).stamp

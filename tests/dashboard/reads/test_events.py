@@ -10,6 +10,7 @@ from django.test.utils import CaptureQueriesContext
 from hypothesis import given
 from hypothesis import strategies as st
 
+from billing.models import Charge, Settlement
 from dashboard.reads import events, fate
 from merchants import ids
 from metering.models import UsageEvent
@@ -144,6 +145,19 @@ class TestFate:
         assert known.is_settled
         assert known.charges[0].unit_price is not None
         assert known.charges[0].net == known.charges[0].quantity * known.charges[0].unit_price * scenes.NANOS
+
+    def test_of_use_that_a_grant_gave_is_settled_without_an_entry(self, scene: scenes.Scene) -> None:
+        event = scene.buyers[0].events[-1]
+        charge = Charge.objects.get(bucket=event.bucket, source_id=event.id)
+        charge.position, charge.seq, charge.covered = 1, charge.seq + 1_000, charge.quantity
+        charge.net = charge.tax = charge.gross = charge.fee = charge.captured = 0
+        charge.save(force_insert=True)
+        settlement = Settlement.objects.filter(bucket=event.bucket, wallet_id=charge.wallet_id).latest("last_seq")
+        settlement.id = ids.new(event.bucket)
+        settlement.first_seq = settlement.last_seq = charge.seq
+        settlement.save(force_insert=True)
+        known = fate.of(event).charges[1]
+        assert (known.entry_id, known.settled_at, known.covered) == ("", settlement.created_at, charge.quantity)
 
     def test_of_a_new_charge_has_no_entry_yet(self, scene: scenes.Scene) -> None:
         assert not fate.of(scene.buyers[0].events[-1]).is_settled

@@ -26,6 +26,11 @@ def new(**fields: Any) -> dict[str, Any]:
 
 
 class TestTheList:
+    def test_does_not_round_what_is_used_to_all_there_is(self, owner: Client, scene: scenes.Scene) -> None:
+        budget = Budget.objects.get(name="Monthly cap")
+        BudgetCounter.objects.filter(bucket=budget.bucket, budget_id=budget.id).update(spent=99_999_000_000)
+        assert "$99.999" in owner.get(path(scene)).content.decode()
+
     def test_says_what_is_limited_and_how_far_it_is_used(self, owner: Client, scene: scenes.Scene) -> None:
         content = owner.get(path(scene)).content.decode()
         for words in (

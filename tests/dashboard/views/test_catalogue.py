@@ -19,10 +19,10 @@ LIST_QUERIES_MAX = 12
 # What is typed, the model, the properties it becomes, and how the price is said.
 TYPED = [
     (
-        {"unit_price": "0.5", "included_units": "10", "maximum_charge": "9"},
+        {"unit_price": "0.5", "included_units": "10", "minimum_charge": "2", "maximum_charge": "9"},
         "standard",
-        {"unitPrice": "0.5", "includedUnits": "10", "maximumCharge": "9"},
-        "10 USD free, then $0.50 per USD; at most $9.00 a period.",
+        {"unitPrice": "0.5", "includedUnits": "10", "minimumCharge": "2", "maximumCharge": "9"},
+        "10 USD free, then $0.50 per USD; at least $2.00 a period; at most $9.00 a period.",
     ),
     (
         {"up_to_0": "5", "unit_price_0": "1", "unit_price_2": "0.5", "flat_fee_2": "3"},
@@ -206,7 +206,7 @@ class TestPriceNew:
                 ["$0.50", "refused", "Line 2, column 9", "<pre", " * data.rate\n        ^"],
             ),
             ({"formula": "1 +\n quantty"}, ["Line 2, column 2", " quantty\n ^^^^^^^"]),
-            ({"max_amount": ""}, ["maxAmount must be a decimal string"]),
+            ({"max_amount": ""}, ["maxAmount is required: a decimal string"]),
             ({"samples": "[{]"}, ["The list of events is not JSON"]),
             ({"samples": '[{"quantity": "x"}]'}, ["events.0.quantity must be a plain number"]),
             ({"samples": "[" + "{}," * 100 + "{}]"}, ["events must be a list of 1 to 100 events"]),
@@ -262,6 +262,8 @@ class TestPriceNew:
             ("matrix", {"dimensions": "a, b, c, d", "value_0_1": "l"}, "dimensions"),
             ("standard", {"unit_price": "1", "maximum_charge": "-1"}, "maximum_charge"),
             ("standard", {"unit_price": "1", "included_units": "-1"}, "included_units"),
+            ("standard", {"unit_price": "1", "minimum_charge": "9", "maximum_charge": "5"}, "maximum_charge"),
+            ("standard", {"unit_price": "1", "minimum_charge": "-1"}, "minimum_charge"),
         ],
     )
     def test_shows_a_fault_beside_its_field(
