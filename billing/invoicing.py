@@ -14,10 +14,10 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 from django.conf import settings
-from django.db import DatabaseError, OperationalError, transaction
+from django.db import OperationalError, transaction
 from django.db.models import Exists, OuterRef
 
-from billing import fees, issuing, money, plans, redemptions, rerating, settlement, trueups
+from billing import fees, issuing, plans, redemptions, rerating, trueups
 from billing.models import Invoice, Subscription
 from customers import books
 from customers.models import Book
@@ -103,7 +103,7 @@ def bill_due(
             steps += _catch_up(bucket, customer_id, subscription_id)
         except OperationalError:
             raise  # a lost connection or a deadlock: the next pass finds everything as it was
-        except (DatabaseError, issuing.Unbillable, settlement.BrokenSequence, money.AmountTooLarge) as error:
+        except Exception as error:  # whatever is wrong with one must not keep the others from being billed
             logger.exception("subscription %s cannot be billed; it is parked", ids.text("sub", subscription_id))
             _park(bucket, customer_id, subscription_id, error)
         if is_time_up():

@@ -16,11 +16,11 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import NamedTuple
 
-from django.db import DatabaseError, OperationalError, connection, transaction
+from django.db import OperationalError, connection, transaction
 from django.db.models import QuerySet
 from psycopg.errors import QueryCanceled
 
-from billing import charges, discounts, folding, money, plans, rating, taxes
+from billing import charges, discounts, folding, plans, rating, taxes
 from billing.folding import Fold, Uses
 from billing.models import Charge, Counter, PriceVersion, Rerating, Subscription
 from billing.prices import ChargeModel, parse_model
@@ -66,7 +66,7 @@ def rate_due(*, limit: int = COUNTERS_PER_PASS, is_time_up: Callable[[], bool] =
             if not isinstance(error.__cause__, QueryCanceled):
                 raise  # a lost connection or a deadlock: the next pass finds everything as it was
             logger.warning("a counter of %s takes too long to rate", ids.text("sub", counter.subscription_id))
-        except (DatabaseError, money.AmountTooLarge):
+        except Exception:  # whatever is wrong with one must not keep the others from being rated
             logger.exception("a counter of %s cannot be rated", ids.text("sub", counter.subscription_id))
         if is_time_up():
             break

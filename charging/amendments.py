@@ -63,11 +63,12 @@ def _correct(
     given = changes or Changes()
     properties = None if given.properties is None else tuple(given.properties)
     metadata = dict(given.metadata) if isinstance(given.metadata, Mapping) else given.metadata
+    correction_id = ids.new_raw(event_id.bytes[15])
     command = Correct(
-        ids.new_raw(event_id.bytes[15]),
+        correction_id,
         event.customer_id,
         event.merchant_id,
-        key,
+        key or ids.text("cor", correction_id),  # a try whose answer was lost is found again, whatever came after it
         fingerprint_of(
             event.id,
             changes is None,

@@ -314,6 +314,7 @@ class Book:
         "merchant_id",
         "movements",
         "now",
+        "owed",
         "products",
         "refunds",
         "reservations",
@@ -369,5 +370,6 @@ class Book:
         self.charges_of: dict[bytes, list[Charge]] = {}  # of those events
         self.refunds: dict[bytes, Refund] = {}  # by event, those already made
         self.corrections: dict[bytes, Correction] = {}  # by event, the latest of those already made
+        self.owed: dict[bytes, Totals] = {}  # by event, what corrections could not take from the prepaid pot
         self.corrected: dict[str, Correction] = {}  # by correction key
         self.uses: dict[CounterKey, list[tuple[bytes, Usage]]] = {}  # where all must be counted again

@@ -263,6 +263,7 @@ class Coalescer:
                 channel = None
                 if self._is_out():
                     break
+                turn.end()  # others, whose connections may be sound, need not wait along
                 await asyncio.sleep(BACKOFF_SECONDS * 2**attempt)
             except asyncio.CancelledError:  # nobody waits any longer; whether this was committed is not known
                 _hang_up(channel)

@@ -13,6 +13,7 @@ from decimal import Decimal
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from billing import rating
 from billing.prices import PlanVersion, PriceVersion
@@ -148,14 +149,20 @@ def _charge_difference(
     if draft is not None:
         draft.carry_out(made.id)
     wallets = _wallets(book, subscription, [*out, *put])
+    pay_back = _pay_back(book, made, subscription, [*out, *put])
     # Those put in come first, so that their places are those of the properties.
     places = {id(step): place for place, step in enumerate([*put, *out])}
     charges = []
     for step in [*out, *put]:
-        charge = _charge(book, made, step, places[id(step)], wallets[step.rated.wallet.id])
-        post(book, wallets[step.rated.wallet.id], charge)
+        wallet = wallets[step.rated.wallet.id]
+        charge = _charge(book, made, step, places[id(step)], wallet)
+        post(book, wallet, charge)
+        if wallet is not step.rated.wallet:
+            book.owed[event.id] = _sum(book.owed.get(event.id, rating.Totals()), step.rated.due)
         charges.append(charge)
         made.net, made.tax, made.gross = made.net + charge.net, made.tax + charge.tax, made.gross + charge.gross
+    for charge in pay_back:
+        post(book, book.wallets[charge.wallet_id], charge)
     # Those of the properties first, for the next correction of the batch.
     book.charges_of[made.id] = [*charges[len(out) :], *charges[: len(out)]]
     for rated in latest.values():
@@ -270,6 +277,42 @@ def _wallets(book: Book, subscription: Subscription, steps: Sequence[_Step]) -> 
         is_short = available is not None and due > max(available, 0)
         chosen[wallet_id] = book.wallets[subscription.credit_wallet_id if is_short else wallet_id]
     return chosen
+
+
+def _pay_back(book: Book, made: Correction, subscription: Subscription, steps: Sequence[_Step]) -> list[Charge]:
+    """Pay with what is given back to the prepaid pot what earlier corrections of the event left owing.
+
+    Otherwise what was never paid could be spent. Two charges of no quantity, after all others, that come to nothing.
+    """
+    owed = book.owed.get(made.event.id)
+    prepaid = [step for step in steps if step.rated.wallet.id == subscription.prepaid_wallet_id]
+    given_back = -sum(step.rated.due.gross for step in prepaid)
+    if owed is None or owed.gross <= 0 or given_back <= 0:
+        return []
+    part = owed if given_back >= owed.gross else _part(owed, given_back)
+    book.owed[made.event.id] = rating.difference(owed, part)
+    back = rating.difference(rating.Totals(), part)
+    return [
+        _of_nothing(book, made, prepaid[0], len(steps) + place, book.wallets[wallet_id], amount)
+        for place, (wallet_id, amount) in enumerate(
+            ((subscription.credit_wallet_id, back), (subscription.prepaid_wallet_id, part))
+        )
+    ]
+
+
+def _sum(one: rating.Totals, other: rating.Totals) -> rating.Totals:
+    return rating.Totals(one.net + other.net, one.tax + other.tax, one.gross + other.gross, one.fee + other.fee)
+
+
+def _part(owed: rating.Totals, gross: int) -> rating.Totals:
+    """The part of an amount that comes to this much; what is lost in rounding stays owed."""
+    net, fee = (amount * gross // owed.gross for amount in (owed.net, owed.fee))
+    return rating.Totals(net, gross - net, gross, fee)
+
+
+def _of_nothing(book: Book, made: Correction, step: _Step, place: int, wallet: Wallet, amount: rating.Totals) -> Charge:
+    rated = replace(step.rated, due=amount, covered=None)
+    return _charge(book, made, replace(step, rated=rated, quantity=Decimal(0)), place, wallet)
 
 
 def _charge(book: Book, made: Correction, step: _Step, place: int, wallet: Wallet) -> Charge:

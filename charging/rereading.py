@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
 
-from billing.rating import Usage
+from billing.rating import Totals, Usage
 from charging import assembly, corrections, reading
 from charging.arrays import Array, Smallints, Texts, Times, Uuids
 from charging.assembly import EVENT_COLUMNS, Books, Row
@@ -29,6 +29,20 @@ CROSS JOIN LATERAL (
     Smallints,
     Uuids,
     Texts,
+)
+
+# What corrections of events charged to credit although their prices are paid at once.
+_OWED = Statement(
+    """
+SELECT uuid_send(k.customer_id), uuid_send(k.usage_event_id), sum(c.net), sum(c.tax), sum(c.gross), sum(c.fee)
+FROM unnest(?, ?) AS wanted (bucket, id)
+JOIN metering_correction AS k ON k.bucket = wanted.bucket AND k.usage_event_id = wanted.id
+JOIN billing_charge AS c ON c.bucket = k.bucket AND c.source_id = k.id
+WHERE (SELECT kind FROM billing_wallet AS w WHERE w.bucket = c.bucket AND w.id = c.wallet_id) = 'credit'
+    AND (SELECT payment_term FROM billing_priceversion AS v WHERE v.id = c.price_version_id) = 'instant'
+GROUP BY k.customer_id, k.usage_event_id""",
+    Smallints,
+    Uuids,
 )
 
 # Every use that a counter counts, as it holds now. Which counter a use belongs to is told by its charge.
@@ -98,6 +112,7 @@ def questions(commands: Sequence[Command]) -> list[Question]:
     asked = [
         Question(RECORDED, events, assembly.add_recorded),
         Question(CHARGES, events, assembly.add_charge),
+        Question(_OWED, events, _add_owed),
     ]
     if keyed := [command for command in wanted if command.key is not None]:
         keys = [*reading.keys_of([c.customer_id for c in keyed]), Texts([c.key for c in keyed])]
@@ -172,6 +187,12 @@ def _uses_of(wanted: Sequence[Recount]) -> list[Array]:
 
 
 # --- rows into books -------------------------------------------------------------------------------------
+
+
+def _add_owed(books: Books, row: Row, writes: Writes) -> None:
+    customer_id, event_id, *amounts = row
+    if (book := books.get(customer_id)) is not None:
+        book.owed[event_id] = Totals(*map(int, amounts))
 
 
 def _add_corrected(books: Books, row: Row, writes: Writes) -> None:

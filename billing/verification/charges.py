@@ -109,7 +109,8 @@ CHECKS = (
                    lag(number) OVER (PARTITION BY bucket, event_id ORDER BY number) AS number_before
             FROM said
         ), due AS (
-            SELECT s.bucket, s.source_id, s.event_id, p.metric_id, sum(p.quantity) AS quantity, count(*) AS charges
+            SELECT s.bucket, s.source_id, s.event_id, p.metric_id, sum(p.quantity) AS quantity,
+                   count(*) FILTER (WHERE p.quantity <> 0) AS charges
             FROM said_in_order s
             CROSS JOIN LATERAL (
                 SELECT (value ->> 0)::uuid AS metric_id, (value ->> 1)::numeric AS quantity
@@ -121,7 +122,8 @@ CHECKS = (
             WHERE s.number > 0 AND s.subscription_id IS NOT NULL
             GROUP BY 1, 2, 3, 4
         ), made AS (
-            SELECT bucket, source_id, metric_id, sum(quantity) AS quantity, count(*) AS charges
+            SELECT bucket, source_id, metric_id, sum(quantity) AS quantity,
+                   count(*) FILTER (WHERE quantity <> 0) AS charges
             FROM billing_charge WHERE kind IN ('void', 'amend') GROUP BY 1, 2, 3
         )
         SELECT coalesce(due.event_id, made.source_id), format('metric %s', coalesce(due.metric_id, made.metric_id))

@@ -170,6 +170,27 @@ class TestWhatIsOwedForCorrections:
         assert broken(verify.CHECKS) == {}
 
 
+    def test_is_paid_with_what_is_given_back(self):
+        product = factories.product(merchant=factories.merchant(fee_rate="0.025"))
+        price = factories.price(metric=factories.metric(product=product), unit_price="1")
+        made = buyers.buyer(price, balance="11", started_at=NOW - timedelta(days=1), default_tax_rate=Decimal("7.7"))
+        made.set_clock(NOW)
+        event_id = worlds.record(made, (price, 10))
+        for quantity in ("100", "60"):
+            amendments.amend(
+                merchant_id=made.merchant.id,
+                event_id=uuid.UUID(bytes=event_id),
+                changes=Changes(properties=[Property(price.price.billable_metric_id.bytes, Decimal(quantity))]),
+                reason="Miscounted",
+            )
+        owed = Wallet.objects.get(id=made.credit.id).spent
+        assert owed == (60 - 10) * 1_077_000_000
+        assert broken(verify.CHECKS) == {}
+        void(made, event_id)
+        assert not Wallet.objects.filter(customer_id=made.customer.id).exclude(spent=0).exists()
+        assert broken(verify.CHECKS) == {}
+
+
 class TestVerify:
     def test_comes_to_what_was_charged_and_notices_what_was_not(self, buyer, admin_connection):
         buyer.set_clock(NOW)

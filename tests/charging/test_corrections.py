@@ -219,6 +219,56 @@ class TestACorrectionThatCosts:
         assert world.book.wallets[CREDIT].spent == 197 * DOLLAR
 
 
+class TestWhatWasOwed:
+    """10 dollars, used up; what an amendment adds is owed, and is paid by what is given back."""
+
+    @pytest.fixture
+    def world(self):
+        made = World(Catalogue(Standard(Decimal(1))), balance=1_070 * DOLLAR // 100)
+        made.record("a", said(calls(10)))
+        made.correct("a", said(calls(100)))
+        return made
+
+    def pots(self, world):
+        return [world.book.wallets[pot].spent for pot in (PREPAID, CREDIT)]
+
+    def test_is_paid_before_anything_can_be_spent(self, world):
+        assert self.pots(world) == [1_070 * DOLLAR // 100, 9_630 * DOLLAR // 100]
+        made = world.correct("a", None).answer
+        assert self.pots(world) == [0, 0]
+        assert (made.net, made.tax, made.gross) == (-100 * DOLLAR, -7 * DOLLAR, -107 * DOLLAR)
+        last = [c for c in world.book.writes.charges if c.source_id == made.id][-2:]
+        assert [(c.quantity, c.position) for c in last] == [(0, 1), (0, 2)]
+        assert sum(c.gross for c in last) == sum(c.net for c in last) == sum(c.fee for c in last) == 0
+
+    def test_is_paid_in_part(self, world):
+        world.correct("a", said(calls(40)))
+        assert self.pots(world) == [1_070 * DOLLAR // 100, 3_210 * DOLLAR // 100]
+        world.correct("a", said(calls(4)))
+        assert self.pots(world) == [428 * DOLLAR // 100, 0]
+
+    def test_by_another_event_stays_owed(self, world):
+        world.book.wallets[PREPAID].balance += 100 * DOLLAR
+        world.record("b", said(calls(5)))
+        world.correct("b", None)
+        assert self.pots(world)[1] == 9_630 * DOLLAR // 100
+
+
+@settings(deadline=None, max_examples=60)
+@given(data=st.data())
+def test_what_is_voided_leaves_nothing_owed_and_nothing_to_spend(data):
+    world = World(Catalogue(Standard(Decimal("0.333"))), balance=3 * DOLLAR)
+    names = [name for name in "abc" if isinstance(world.record(name, said(calls(data.draw(st.integers(1, 9))))), Done)]
+    for name in data.draw(st.lists(st.sampled_from(names), max_size=8)) if names else ():
+        world.correct(name, said(calls(data.draw(st.integers(1, 40)))))
+        assert world.book.wallets[PREPAID].available >= 0
+        assert world.book.wallets[CREDIT].spent >= 0
+    for name in data.draw(st.permutations(names)):
+        world.correct(name, None)
+    assert [world.book.wallets[pot].spent for pot in (PREPAID, CREDIT)] == [0, 0]
+    assert not world.charged()
+
+
 class TestRefusals:
     @pytest.fixture
     def world(self):

@@ -87,6 +87,12 @@ FITTING: dict[str, dict[str, set[str]]] = {
         "metering_usageevent": EVENT_BY_ID,
         "billing_charge": CHARGES_BY_SOURCE,
     },
+    "_OWED": {
+        "metering_correction": {"correction_numbered_once"},
+        "billing_charge": CHARGES_BY_SOURCE,
+        "billing_wallet": WALLET_BY_ID,
+        "billing_priceversion": {"billing_priceversion_pkey"},
+    },
     "_USES": {
         # Three fit: it names the merchant and the customer. Only corrections of prices that are counted again ask it.
         "metering_usageevent": EVENT_BY_ID
