@@ -64,8 +64,10 @@ WITH holding AS (
     UNION ALL
     SELECT correction.timestamp, event.idempotency_key, correction.properties
     FROM metering_correction AS correction
-    JOIN metering_usageevent AS event
-        ON event.bucket = correction.bucket AND event.id = correction.usage_event_id
+    CROSS JOIN LATERAL (  -- each by its id, whatever PostgreSQL thinks how many corrections there are
+        SELECT * FROM metering_usageevent AS event
+        WHERE event.bucket = correction.bucket AND event.id = correction.usage_event_id OFFSET 0
+    ) AS event
     WHERE event.merchant_id = %(merchant)s AND {correction_of} AND correction.kind = 'amend'
     AND correction.timestamp < %(end)s {correction_since}
     AND NOT EXISTS (SELECT FROM metering_correction AS later

@@ -2,6 +2,7 @@
 
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from fractions import Fraction
 
 import pytest
 from hypothesis import given
@@ -13,8 +14,8 @@ NANOS = 10**9
 amounts = st.integers(min_value=-(10**38) + 1, max_value=10**38 - 1)
 
 
-def read_back(text: str) -> Decimal:
-    return Decimal(text.replace(fmt.MINUS, "-").replace("$", "").replace(",", ""))
+def read_back(text: str) -> Fraction:
+    return Fraction(text.replace(fmt.MINUS, "-").replace("$", "").replace(",", ""))
 
 
 class TestMoney:
