@@ -31,7 +31,7 @@ demo: $(VENV)/run.stamp ## Sell a few hundred real code runs on a fresh Farthing
 
 .PHONY: test
 test: $(VENV)/dev.stamp chromium ## Run all tests; ARGS are passed to pytest
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup --no-loadscope-reorder $(ARGS)
 
 .PHONY: check
 check: $(VENV)/dev.stamp chromium ## Check format, lint, types, imports and migrations, then run all tests
@@ -40,7 +40,7 @@ check: $(VENV)/dev.stamp chromium ## Check format, lint, types, imports and migr
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -W ignore manage.py makemigrations --check --dry-run
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup --no-loadscope-reorder $(ARGS)
 
 .PHONY: bench
 bench: $(VENV)/dev.stamp ## Measure the engine against bare PostgreSQL, on this machine

@@ -25,6 +25,7 @@ import pytest
 
 from config import embedded
 from config.processes import Process
+from tests import scheduling
 
 ROOT = Path(__file__).resolve().parent.parent
 RUN_PREFIX = "farthing-test-"
@@ -253,10 +254,14 @@ def _wait_until_ready(url: str, web: Process) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the browser's tests on one worker, one after the other: each start of a Chromium costs seconds."""
-    for item in items:
-        if item.get_closest_marker("browser"):
-            item.add_marker(pytest.mark.xdist_group("browser"))
+    """Begin with what takes longest."""
+    items.sort(key=lambda item: scheduling.rank_of(item.nodeid))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Keep on one worker what shares something that costs seconds to start."""
+    return scheduling.scheduler(config, log)
 
 
 # --- a browser -------------------------------------------------------------------------------------------

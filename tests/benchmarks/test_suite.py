@@ -31,7 +31,6 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[str, Any]]:
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("benchmarks")
 class TestRun:
     def test_measures_every_figure(self, run: tuple[str, dict[str, Any]]) -> None:
         _, report = run

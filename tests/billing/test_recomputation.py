@@ -169,7 +169,6 @@ class TestWhatIsOwedForCorrections:
         assert Wallet.objects.get(id=made.credit.id).spent == 197 * 10**9
         assert broken(verify.CHECKS) == {}
 
-
     def test_is_paid_with_what_is_given_back(self):
         product = factories.product(merchant=factories.merchant(fee_rate="0.025"))
         price = factories.price(metric=factories.metric(product=product), unit_price="1")

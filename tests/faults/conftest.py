@@ -17,11 +17,10 @@ SEED = int(os.environ.get("FARTHING_FAULTS_SEED") or 1)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep these tests on one worker: they share what they break."""
+    """Mark these tests as slow; they run on one worker (``tests.scheduling``), as they share what they break."""
     here = Path(__file__).parent
     for item in items:
         if here in item.path.parents:
-            item.add_marker(pytest.mark.xdist_group("faults"))
             item.add_marker(pytest.mark.slow)
 
 
