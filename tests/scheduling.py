@@ -1,8 +1,8 @@
 """Which tests run on one worker, and what is run first.
 
-xdist's own groups do nothing under pytest 9.2, whose items have no ``_nodeid`` that it could write them into. So a file is
-what runs together here, and files that share something that costs seconds to start; the longest of them begin, so that no
-worker is left with one at the end.
+xdist's own groups do nothing under pytest 9.2, whose items have no ``_nodeid`` that it could write them into. So a file
+is what runs together here, and files that share something that costs seconds to start; the longest of them begin, so
+that no worker is left with one at the end.
 """
 
 from typing import Any
