@@ -18,7 +18,8 @@ _CREDIT = f"id = (SELECT credit_wallet_id FROM billing_subscription WHERE {_BUSY
 _ENTRY = _FIRST.format("billing_entry WHERE kind = 'usage_settled'")
 _POSTED = """ctid = (
     SELECT min(p.ctid) FROM billing_posting p JOIN billing_entry e ON e.id = p.entry_id
-    WHERE e.kind = 'usage_settled')"""
+    JOIN billing_account a ON a.id = p.credit_account_id
+    WHERE e.kind = 'usage_settled' AND a.kind = 'revenue')"""
 _ISSUED = "number = 'INV-000002'"
 _LINE = f"position = 0 AND invoice_id = (SELECT id FROM billing_invoice WHERE {_ISSUED})"
 _AMENDED = "id = (SELECT min(id::text)::uuid FROM metering_correction WHERE kind = 'amend')"

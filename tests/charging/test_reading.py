@@ -75,7 +75,7 @@ FITTING: dict[str, dict[str, set[str]]] = {
         "billing_wallet": WALLET_BY_ID_AND_CUSTOMER,
     },
     "_SEEN": {"metering_usageevent": {"usage_event_once_per_key"}},
-    "_SUMS": {"billing_charge": CHARGES_BY_SOURCE, "billing_wallet": WALLET_BY_ID},
+    "_SUMS": {"billing_charge": CHARGES_BY_SOURCE, "billing_wallet": WALLET_BY_ID_AND_CUSTOMER},
     "RECORDED": {
         "metering_usageevent": EVENT_BY_ID,
         "billing_refund": {"usage_event_refunded_once"},
@@ -91,7 +91,7 @@ FITTING: dict[str, dict[str, set[str]]] = {
     "_OWED": {
         "metering_correction": {"correction_numbered_once"},
         "billing_charge": CHARGES_BY_SOURCE,
-        "billing_wallet": WALLET_BY_ID,
+        "billing_wallet": WALLET_BY_ID_AND_CUSTOMER,
         "billing_priceversion": {"billing_priceversion_pkey"},
     },
     "_USES": {

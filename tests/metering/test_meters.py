@@ -284,6 +284,9 @@ FROM (SELECT gen_random_uuid() AS customer FROM generate_series(1, 60)
       UNION ALL SELECT %(customer)s) AS customers, generate_series(-50, 50) AS number"""
 
 
+CUSTOMERS_OWN = 101  # of the more than 6,000 events that there are
+
+
 class TestWhatIsRead:
     @pytest.mark.parametrize("is_known", [False, True])
     @pytest.mark.parametrize("kind", ["meter", "events"])
@@ -308,9 +311,11 @@ class TestWhatIsRead:
 
         assert found == 10
         scans = [node for node in nodes(plan) if node.get("Relation Name") == "metering_usageevent"]
-        busy = [(node.get("Index Name"), node["Actual Rows"]) for node in scans if node["Actual Loops"]]
-        assert busy == [("usage_event_by_customer", 10)]
-        assert all(node.get("Rows Removed by Filter", 0) == 0 for node in scans)
+        busy = [node for node in scans if node["Actual Loops"]]
+        assert [node["Actual Rows"] for node in busy] == [10]
+        # The index by customer and time finds them alone; in so small a table that of the customer's keys may do.
+        assert {node.get("Index Name") for node in busy} <= {"usage_event_by_customer", "usage_event_once_per_key"}
+        assert sum(node.get("Rows Removed by Filter", 0) for node in scans) <= CUSTOMERS_OWN - 10
 
 
 def nodes(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
