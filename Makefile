@@ -42,6 +42,10 @@ check: $(VENV)/dev.stamp chromium ## Check format, lint, types, imports and migr
 	$(BIN)/python -W ignore manage.py makemigrations --check --dry-run
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup --no-loadscope-reorder $(ARGS)
 
+.PHONY: benchtest
+benchtest: $(VENV)/dev.stamp ## Run the whole benchmark as a test, for a second per figure
+	$(BIN)/python -m pytest tests/benchmarks/whole.py $(ARGS)
+
 .PHONY: bench
 bench: $(VENV)/dev.stamp ## Measure the engine against bare PostgreSQL, on this machine
 	@exec $(BIN)/python -m benchmarks $(ARGS)
