@@ -37,7 +37,7 @@ class _Redis:
                     pipeline.incr(name)
                     pipeline.expire(name, 2 * WINDOW_SECONDS)
                 counts = pipeline.execute()[::2]
-        except (redis.RedisError, OSError, ValueError, IndexError) as error:
+        except redis.RedisError as error:
             if self._lost_until is None:
                 logger.warning("requests are not counted while Redis is away: %s", error)
             self._lost_until = now + AWAY
