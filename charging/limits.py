@@ -68,7 +68,7 @@ def room_for_use(
             freed = _freed(book, budget, reservation, spent, captured)
             required = spent - freed
         moves.append((budget, tally, spent, -freed))
-        if required > 0 and budget.refuses and max(tally.spent, 0) + tally.held + required > budget.limit:
+        if _is_full(budget, tally, required):
             full.append(moves[-1])
     if full:
         raise _exceeded(full)
@@ -87,11 +87,15 @@ def room_for_hold(book: Book, attributes: Attributes, currency: str, lines: Sequ
             is_for = budget.currency == currency and any(_is_for(book, budget, line.metric_id) for line in lines)
             held = total if is_for else 0
         moves.append((budget, tally, 0, held))
-        if held > 0 and budget.refuses and max(tally.spent, 0) + tally.held + held > budget.limit:
+        if _is_full(budget, tally, held):
             full.append(moves[-1])
     if full:
         raise _exceeded(full)
     return moves
+
+
+def _is_full(budget: Budget, tally: Tally, required: int) -> bool:
+    return required > 0 and budget.refuses and max(tally.spent, 0) + tally.held + required > budget.limit
 
 
 def _tallies(book: Book, attributes: Attributes) -> list[tuple[Budget, Tally]]:
@@ -215,14 +219,11 @@ def give_back(book: Book, reservation: Reservation) -> None:
 
 def return_use(book: Book, event: Event, charges: Iterable[Charge]) -> None:
     """Take an event's charges out of what is spent, where they were counted in a window that has not passed."""
-    attributes = event.metadata
-    if event.reservation_id is not None:
-        attributes = book.reservations[event.reservation_id].metadata
-    for budget, tally in _tallies(book, attributes):
+    for budget, tally in _tallies(book, _attributes_of(book, event)):
         counted = [
             Use(charge.metric_id or b"", charge.quantity, charge.gross)
             for charge in charges
-            if tally.start <= charge.created_at < tally.end and charge.seq > budget.since.get(charge.wallet_id, 0)
+            if _is_counted(budget, tally, charge)
         ]
         if spent := _taken(book, budget, event.currency, counted):
             _move(book, budget, tally, -spent, 0)
@@ -235,17 +236,20 @@ def correct_use(book: Book, event: Event, charges: Sequence[Charge], corrections
         charges: the event's own.
         corrections: those of the correction.
     """
-    attributes = event.metadata
-    if event.reservation_id is not None:
-        attributes = book.reservations[event.reservation_id].metadata
     uses = [Use(charge.metric_id or b"", charge.quantity, charge.gross) for charge in corrections]
-    for budget, tally in _tallies(book, attributes):
-        is_counted = any(
-            tally.start <= charge.created_at < tally.end and charge.seq > budget.since.get(charge.wallet_id, 0)
-            for charge in charges
-        )
+    for budget, tally in _tallies(book, _attributes_of(book, event)):
+        is_counted = any(_is_counted(budget, tally, charge) for charge in charges)
         if is_counted and (spent := _taken(book, budget, event.currency, uses)):
             _move(book, budget, tally, spent, 0)
+
+
+def _attributes_of(book: Book, event: Event) -> Attributes:
+    """What an event falls under: its reservation's attributes where it drew from one, else its own."""
+    return event.metadata if event.reservation_id is None else book.reservations[event.reservation_id].metadata
+
+
+def _is_counted(budget: Budget, tally: Tally, charge: Charge) -> bool:
+    return tally.start <= charge.created_at < tally.end and charge.seq > budget.since.get(charge.wallet_id, 0)
 
 
 def _move(book: Book, budget: Budget, tally: Tally, spent: int, held: int) -> None:

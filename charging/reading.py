@@ -45,12 +45,14 @@ LEFT JOIN billing_wallet AS c ON c.bucket = s.bucket AND c.id = s.credit_wallet_
     Uuids,
 )
 
+_COUNTER = """
+       uuid_send(counter.customer_id), uuid_send(counter.subscription_id), uuid_send(counter.price_version_id),
+       counter.period_start, counter.period_end, counter.tax_rate, counter.fee_rate, counter.quantity, counter.amount,
+       counter.net, counter.gross, counter.fee, counter.state, counter.unrated_since, counter.discount"""
 # Every counter of a period that ends after the customer's earliest timestamp of the batch.
 COUNTERS = Statement(
-    """
-SELECT uuid_send(counter.customer_id), uuid_send(counter.subscription_id), uuid_send(counter.price_version_id),
-       counter.period_start, counter.period_end, counter.tax_rate, counter.fee_rate, counter.quantity, counter.amount,
-       counter.net, counter.gross, counter.fee, counter.state, counter.unrated_since, counter.discount
+    f"""
+SELECT {_COUNTER}
 FROM unnest(?, ?, ?) AS wanted (bucket, customer_id, since)
 JOIN billing_counter AS counter
     ON counter.bucket = wanted.bucket AND counter.customer_id = wanted.customer_id
@@ -61,10 +63,8 @@ JOIN billing_counter AS counter
 )
 
 _CURRENT_COUNTERS = Statement(
-    """
-SELECT uuid_send(counter.customer_id), uuid_send(counter.subscription_id), uuid_send(counter.price_version_id),
-       counter.period_start, counter.period_end, counter.tax_rate, counter.fee_rate, counter.quantity, counter.amount,
-       counter.net, counter.gross, counter.fee, counter.state, counter.unrated_since, counter.discount
+    f"""
+SELECT {_COUNTER}
 FROM unnest(?, ?) AS wanted (bucket, customer_id)
 JOIN customers_book AS book USING (bucket, customer_id)
 JOIN billing_counter AS counter
