@@ -1,15 +1,21 @@
-"""What happens around every request that Django answers: it gets an id, and it is counted."""
+"""What happens around every request that Django answers: it gets an id, it is counted, and an outage has a page."""
 
+import logging
 import time
 from collections.abc import Callable
 
+from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from prometheus_client import Counter, Histogram
+from redis import RedisError
 
 from merchants import request_ids
+from ui import views as pages
 
 Respond = Callable[[HttpRequest], HttpResponseBase]
+
+logger = logging.getLogger(__name__)
 
 REQUESTS = Counter("farthing_http_requests", "Requests answered.", ["method", "route", "status"])
 REQUEST_SECONDS = Histogram(
@@ -52,3 +58,23 @@ class RequestMetricsMiddleware:
         REQUESTS.labels(method, route, str(response.status_code)).inc()
         REQUEST_SECONDS.labels(method, route).observe(time.perf_counter() - began)
         return response
+
+
+class OutageMiddleware:
+    """Answer a page that needed PostgreSQL or Redis while it was away with 503: it is over in a moment.
+
+    The API's views answer their own faults. Signing in counts attempts in Redis, and nobody gets in uncounted.
+    """
+
+    def __init__(self, get_response: Respond) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        return self.get_response(request)
+
+    def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponseBase | None:
+        """Take what a view raised; None leaves it to the handler of faults."""
+        if not isinstance(exception, RedisError | OperationalError | InterfaceError):
+            return None
+        logger.error("a page found PostgreSQL or Redis away", exc_info=exception)
+        return pages.unavailable(request)

@@ -16,7 +16,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django_htmx.middleware import HtmxDetails
 
-from merchants import ids, roles
+from merchants import audit, ids, roles
 from merchants.audit import Actor
 from merchants.errors import NotFound
 from merchants.models import Membership, Merchant, Mode, Organization, User
@@ -117,7 +117,7 @@ def actor(request: SeatedRequest) -> Actor:
     return Actor(
         f"user:{ids.text('usr', request.user.id)}",
         request_id=request.request_id,
-        address=request.META.get("REMOTE_ADDR") or None,
+        address=audit.address_of(request.META),
     )
 
 

@@ -6,11 +6,14 @@ chain from there on. The database refuses UPDATE and DELETE; the chain shows wha
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from ipaddress import ip_address
 from typing import Any
 from uuid import UUID
 
+from django.conf import settings
 from django.db import transaction
 
 from merchants.models import AuditEntry, Merchant
@@ -28,6 +31,17 @@ class Actor:
 
 
 SYSTEM = Actor("system")
+
+
+def address_of(meta: Mapping[str, str]) -> str | None:
+    """Return the address that a request came from: the last one named by the proxy before us, where there is one."""
+    if not settings.BEHIND_PROXY:
+        return meta.get("REMOTE_ADDR") or None
+    named = meta.get("HTTP_X_FORWARDED_FOR", "").rpartition(",")[2].strip()
+    try:
+        return str(ip_address(named))
+    except ValueError:
+        return None
 
 
 def append(

@@ -36,7 +36,7 @@ from rest_framework.response import Response
 from rest_framework.serializers import Serializer
 from rest_framework.views import APIView
 
-from merchants import fields, idempotency, ids, regions, request_ids
+from merchants import audit, fields, idempotency, ids, regions, request_ids
 from merchants.audit import Actor
 from merchants.errors import LengthRequired, NotFound
 from merchants.idempotency import Answer
@@ -100,7 +100,7 @@ class TenantView(APIView):
     @property
     def actor(self) -> Actor:
         """Who to name in the audit log."""
-        address = self.request.META.get("REMOTE_ADDR") or None
+        address = audit.address_of(self.request.META)
         return Actor(f"key:{ids.text('key', self.caller.key_id)}", request_ids.current.get(), address)
 
     def path_id(self, prefix: str, value: str) -> UUID:

@@ -7,6 +7,7 @@ from django.views.decorators.http import require_POST
 
 from ui.templatetags.ui import THEMES
 
+RETRY_SECONDS = 5
 THEME_COOKIE_SECONDS = 365 * 24 * 3600
 
 
@@ -47,6 +48,13 @@ def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpR
 def server_error(request: HttpRequest) -> HttpResponse:
     text = "Nothing was charged because of this error. Try again in a moment; if it stays, send us the request id."
     return _error(request, 500, "Something went wrong on our side", text)
+
+
+def unavailable(request: HttpRequest) -> HttpResponse:
+    text = "One of our servers is restarting. Nothing was changed or charged. Try again in a few seconds."
+    response = _error(request, 503, "Back in a moment", text)
+    response.headers["Retry-After"] = str(RETRY_SECONDS)
+    return response
 
 
 def _error(request: HttpRequest, status: int, title: str, text: str) -> HttpResponse:

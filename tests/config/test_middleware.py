@@ -1,8 +1,12 @@
-import pytest
-from django.http import HttpRequest, HttpResponse
-from django.test import RequestFactory
+import logging
 
-from config.middleware import REQUESTS, RequestIdMiddleware, RequestMetricsMiddleware
+import pytest
+from django.core.cache import cache
+from django.http import HttpRequest, HttpResponse
+from django.test import Client, RequestFactory
+from redis.exceptions import ConnectionError as RedisIsAway
+
+from config.middleware import REQUESTS, OutageMiddleware, RequestIdMiddleware, RequestMetricsMiddleware
 from merchants import request_ids
 
 
@@ -40,3 +44,25 @@ class TestRequestMetricsMiddleware:
         before = counter._value.get()
         RequestMetricsMiddleware(respond)(rf.get("/v0/customers/cus_1"))
         assert counter._value.get() == before + 1
+
+
+class TestOutageMiddleware:
+    @pytest.mark.django_db
+    def test_lets_nobody_sign_in_uncounted_and_says_to_come_back(
+        self, client: Client, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ):
+        def fail(*args: object, **kwargs: object) -> None:
+            raise RedisIsAway("Connection refused.")
+
+        monkeypatch.setattr(type(cache._connections["default"]), "get", fail)  # type: ignore[attr-defined]
+        with caplog.at_level(logging.CRITICAL):
+            answer = client.post("/accounts/login/", {"login": "a@example.test", "password": "not the password"})
+
+        assert answer.status_code == 503
+        assert answer.headers["Retry-After"] == "5"
+        assert "Back in a moment" in answer.content.decode()
+
+    def test_leaves_other_faults_to_their_handler(self, rf: RequestFactory):
+        middleware = OutageMiddleware(lambda request: HttpResponse())
+
+        assert middleware.process_exception(rf.get("/"), LookupError()) is None

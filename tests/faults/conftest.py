@@ -1,10 +1,11 @@
 """One Farthing for all faults, since each leaves it whole; every test brings customers of its own."""
 
+import json
 import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from tests.faults.farthing import Farthing, running
 
 logger = logging.getLogger(__name__)
 
+FAULTS_SHOWN_MAX = 20
 SEED = int(os.environ.get("FARTHING_FAULTS_SEED") or 1)
 
 
@@ -22,6 +24,29 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if here in item.path.parents:
             item.add_marker(pytest.mark.slow)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show with a failure what the broken Farthing's web server said went wrong: its log is gone with its data."""
+    report = yield
+    farthing = getattr(item, "funcargs", {}).get("farthing")
+    if report.failed and farthing is not None:
+        report.sections.append(("faults in web.log", "\n".join(faults_logged(farthing))))
+    return report
+
+
+def faults_logged(farthing: Farthing) -> list[str]:
+    """Return the last tracebacks of the web server's log."""
+    faults = []
+    for line in (farthing.data / "logs" / "web.log").read_text(errors="replace").splitlines():
+        try:
+            record = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(record, dict) and record.get("exc_info"):
+            faults.append(f"{record.get('message')} ({record.get('request_id')})\n{record['exc_info']}")
+    return faults[-FAULTS_SHOWN_MAX:]
 
 
 @pytest.fixture

@@ -91,3 +91,21 @@ class TestFirstBreak:
 
         assert AuditEntry.objects.count() == 8
         assert audit.first_break(merchant_id=merchant.id) is None
+
+
+class TestAddressOf:
+    @pytest.mark.parametrize(
+        ("is_behind", "forwarded", "address"),
+        [
+            (False, "198.51.100.9", "192.0.2.7"),
+            (True, "198.51.100.9", "198.51.100.9"),
+            (True, "203.0.113.1, 198.51.100.9", "198.51.100.9"),  # what came before is the client's own word
+            (True, "2001:db8::1", "2001:db8::1"),
+            (True, "unknown", None),
+            (True, "", None),
+        ],
+    )
+    def test_believes_the_proxy_and_nobody_else(self, settings, is_behind: bool, forwarded: str, address: str | None):
+        settings.BEHIND_PROXY = is_behind
+
+        assert audit.address_of({"REMOTE_ADDR": "192.0.2.7", "HTTP_X_FORWARDED_FOR": forwarded}) == address
