@@ -5,6 +5,9 @@ web processes and workers connect as, and it may not UPDATE or DELETE what the l
 ``FARTHING_DATABASE_ROLE=owner`` selects the owner (``make migrate``, ``manage.py migrate``).
 """
 
+import base64
+import hashlib
+import hmac
 import os
 import sys
 from pathlib import Path
@@ -13,6 +16,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from config import embedded
 
 BASE_DIR = Path(__file__).resolve().parent.parent
+SEALING_KEY_BYTES = 32  # AES-256
 
 
 def _flag(name: str, default: bool) -> bool:
@@ -25,6 +29,23 @@ def _number(name: str, default: int) -> int:
 
 def _words(name: str, default: str) -> list[str]:
     return [word for word in os.environ.get(name, default).replace(",", " ").split() if word]
+
+
+def _sealing_keys(name: str) -> list[tuple[str, bytes]]:
+    keys = []
+    for word in _words(name, ""):
+        key_id, _, encoded = word.partition(":")
+        key = base64.b64decode(encoded, validate=True)
+        if not key_id or len(key) != SEALING_KEY_BYTES:
+            raise ValueError(f"{name} lists keys as name:base64 of {SEALING_KEY_BYTES} bytes")
+        keys.append((key_id, key))
+    return keys
+
+
+def _derived_sealing_key(secret: str) -> tuple[str, bytes]:
+    """Derive a key where none is given, named after the secret it comes from."""
+    key = hmac.digest(secret.encode(), b"farthing sealing", "sha256")
+    return f"derived-{hashlib.sha256(key).hexdigest()[:8]}", key
 
 
 def _database(url: str) -> dict[str, object]:
@@ -62,6 +83,10 @@ if not SECRET_KEY and (
     SECRET_KEY = "not-secret-used-only-by-tests-and-build-steps-0123456789"  # noqa: S105
 # Peppers API key hashes; a list so that it can be rotated: the first hashes, all are tried.
 API_KEY_PEPPERS = _words("FARTHING_API_KEY_PEPPERS", "") or [SECRET_KEY]
+# Seal secrets that we must read again, each as `name:base64 of 32 bytes`: the first seals, all open.
+SEALING_KEYS = _sealing_keys("FARTHING_SEALING_KEYS") or [
+    _derived_sealing_key(secret) for secret in (SECRET_KEY, *SECRET_KEY_FALLBACKS)
+]
 
 PUBLIC_URL = os.environ.get("FARTHING_URL", "http://localhost:8000").rstrip("/")
 ALLOWED_HOSTS = _words("FARTHING_ALLOWED_HOSTS", "localhost 127.0.0.1 [::1]")
