@@ -7,8 +7,8 @@ recorded until then once more.
 import json
 import uuid
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -54,6 +54,7 @@ class Access:
     held: Decimal | None = None
     start: datetime | None = None
     end: datetime | None = None
+    left: Mapping[str, Decimal] = field(default_factory=dict)  # of each grant, by its id in hex
 
     @property
     def is_soft(self) -> bool:
@@ -164,6 +165,7 @@ def _access(entitlement: Entitlement, then: burning.Allowance | None, at: dateti
         held=allowance.held,
         start=allowance.start,
         end=allowance.end,
+        left={pool.grant_id: pool.left for pool in allowance.pools},
     )
 
 

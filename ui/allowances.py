@@ -48,15 +48,16 @@ class Row:
 def rows(*, merchant_id: uuid.UUID, customer_id: uuid.UUID) -> list[Row]:
     """Return what a customer is entitled to now, the newest first."""
     found = access.search(merchant_id=merchant_id, customer_id=customer_id)[0:SHOWN]
-    return [_row(each) for each in found if each.status == Entitlement.Status.ACTIVE]
+    return [row(each) for each in found if each.status == Entitlement.Status.ACTIVE]
 
 
 def stamp(found: list[Row]) -> str:
     """Name the state that rows show."""
-    return "".join(f".{row.id[-6:]}{row.left}{row.gauge.used}{row.gauge.held}" for row in found if row.gauge)
+    return "".join(f".{each.id[-6:]}{each.left}{each.gauge.used}{each.gauge.held}" for each in found if each.gauge)
 
 
-def _row(found: Access) -> Row:
+def row(found: Access) -> Row:
+    """Return one entitlement in words."""
     entitlement, feature = found.entitlement, found.entitlement.feature
     unit = feature.metric.unit if feature.metric is not None else ""
     is_metered = found.balance is not None

@@ -7,7 +7,7 @@ import pytest
 
 from billing.models import Coupon, Wallet
 from dashboard.reads import invoices
-from entitlements.models import Budget
+from entitlements.models import Budget, Grant
 from merchants import ids
 from merchants.models import ApiKey, Membership
 from tests import browsing, factories, scenes
@@ -34,6 +34,8 @@ def paths(scene: "Scene") -> list[str]:
     budget = ids.text("bgt", Budget.objects.get(customer_id=buyer.customer.id, scope="agent").id)
     plan = f"/plans/{ids.text('plan', scene.plan.id)}"
     entitled.include(buyer, scene.metrics[0])
+    grant = Grant.objects.filter(customer_id=buyer.customer.id).latest("created_at")
+    included = f"{customer}/entitlements/{ids.text('ent', grant.entitlement_id)}"
     document = invoices.document(buyer.invoice)
     invoice, line = f"/invoices/{document.row.id}", document.lines[0].id
     member = f"/settings/team/{ids.text('mem', Membership.objects.get(user=scene.user).id)}"
@@ -63,7 +65,9 @@ def paths(scene: "Scene") -> list[str]:
         f"{customer}/wallets/{ids.text('acc', buyer.credit.id)}/limit", "/keys", "/keys/new",
         f"{key}/roll", f"{key}/revoke", "/settings", "/account", "/settings/team", "/settings/team/invite", member,
         "/invoices", "/invoices?status=failed", invoice, f"{invoice}/lines/{line}", f"{member}/remove",
-        "/settings/audit-log", "/settings/leave",
+        "/settings/audit-log", "/settings/leave", f"/products/{ids.text('prod', scene.product.id)}/features/new",
+        f"{customer}/entitlements/new", included, f"{included}/end", f"{included}/grants/new",
+        f"{included}/grants/{ids.text('grt', grant.id)}/void",
     ]  # fmt: skip
 
 

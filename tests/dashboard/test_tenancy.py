@@ -12,7 +12,9 @@ from django.urls import URLPattern
 from billing.models import Plan
 from dashboard.reads import invoices
 from dashboard.views import _pages
-from entitlements.models import Budget
+from entitlements import features, issuing
+from entitlements.issuing import NewEntitlement
+from entitlements.models import Budget, Entitlement, Feature, Grant
 from merchants import ids
 from merchants.models import ApiKey, Membership
 from tests import factories, scenes
@@ -39,7 +41,29 @@ def ids_of(scene: scenes.Scene) -> Ids:
         "invoice_id": ids.text("inv", buyer.invoice.id),
         "line_id": invoices.document(buyer.invoice).lines[0].id,
         "member_id": ids.text("mem", Membership.objects.get(user=scene.user).id),
+        **entitlement(scene),
     }
+
+
+def entitlement(scene: scenes.Scene) -> Ids:
+    """What the first customer is entitled to, and a grant of it."""
+    product, metric = scene.product, scene.metrics[0]
+    feature = Feature.objects.filter(merchant=scene.test).first() or features.create(
+        merchant_id=scene.test.id,
+        product_id=product.id,
+        key="runs",
+        name="Runs",
+        type="metered",
+        metric_id=metric.id,
+        now=scene.now,
+    )
+    made = Entitlement.objects.filter(feature=feature).first() or issuing.issue(
+        merchant_id=scene.test.id,
+        customer_id=scene.buyers[0].customer.id,
+        new=NewEntitlement(feature_id=feature.id, template={"usagePeriod": {"interval": "P1M"}, "issueAfterReset": 5}),
+    )
+    grant = Grant.objects.get(entitlement_id=made.id)
+    return {"entitlement_id": ids.text("ent", made.id), "grant_id": ids.text("grt", grant.id)}
 
 
 def routes() -> list[tuple[str, list[str]]]:
