@@ -1,13 +1,15 @@
-"""Top-ups: money that comes into a prepaid wallet."""
+"""Top-ups: money that comes into a prepaid wallet, by a payment of its own."""
 
 import uuid
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
 from django.db import transaction
 
 from billing import journal, ledger, money, subscriptions, wallets
-from billing.models import CreditLot, TopUp, Wallet
+from billing.models import CreditLot, PaymentAttempt, TopUp, Wallet
+from billing.payments import attempts, cards, purposes
 from customers import books
 from merchants import idempotency, ids
 from merchants.errors import Forbidden, IdempotencyConflict, NotFound, Unprocessable, ValidationFailed
@@ -17,10 +19,15 @@ AMOUNT_MAX = 1_000_000 * money.NANOS
 
 
 class Method(StrEnum):
-    """What the built-in test processor is told to do; it moves no money outside."""
+    """The cards of the built-in test provider that answer at once; it moves no money outside."""
 
-    TEST_SUCCESS = "test_success"
-    TEST_DECLINE = "test_decline"
+    TEST_SUCCESS = cards.SUCCESS
+    TEST_DECLINE = cards.DECLINE
+
+
+def register() -> None:
+    """Say what payments do to top-ups."""
+    purposes.register(PaymentAttempt.Purpose.TOPUP, succeeded=_succeeded, failed=_failed)
 
 
 def top_up(
@@ -31,7 +38,7 @@ def top_up(
     method: str = Method.TEST_SUCCESS,
     key: str | None = None,
 ) -> tuple[TopUp, bool]:
-    """Add money to a prepaid wallet through the test processor, and start what waited for it.
+    """Add money to a prepaid wallet by a card of the test provider, and start what waited for it.
 
     Args:
         amount: nanos; whole minor units of the wallet's currency.
@@ -46,22 +53,27 @@ def top_up(
         Unprocessable: the wallet is not prepaid.
         ValidationFailed: the amount is none that can be paid.
         IdempotencyConflict: the key was used for another top-up.
+        RuntimeError: a transaction is open.
     """
     if not Merchant.objects.filter(id=merchant_id, mode=Mode.TEST).exists():
         raise Forbidden("The test processor adds no money in live mode.", code="TEST_PROCESSOR_IN_LIVE_MODE")
+    attempts.ensure_no_transaction()
     fingerprint = idempotency.fingerprint(wallet_id, amount, method)
     with transaction.atomic():
         named = wallets.find(merchant_id=merchant_id, wallet_id=wallet_id)
         book, now = books.lock(named.bucket, named.customer_id)
-        if key is not None and (first := _under_key(named, key)) is not None:
-            if bytes(first.fingerprint or b"") != fingerprint:
-                raise IdempotencyConflict()
-            return first, False
-        if book.closed_at is not None:
-            raise NotFound()
-        wallet = Wallet.objects.get(bucket=named.bucket, id=named.id)
-        _check(wallet, amount)
-        return _record(wallet, amount, method, key, fingerprint, now), True
+        made = None if key is None else _under_key(named, key)
+        is_new = made is None
+        if made is not None and bytes(made.fingerprint or b"") != fingerprint:
+            raise IdempotencyConflict()
+        if made is None:
+            if book.closed_at is not None:
+                raise NotFound()
+            wallet = Wallet.objects.get(bucket=named.bucket, id=named.id)
+            _check(wallet, amount)
+            made = write(wallet, amount=amount, method=method, key=key, fingerprint=fingerprint, now=now)
+            begin(made, source=method, now=now)
+    return pay(made), is_new
 
 
 def _under_key(wallet: Wallet, key: str) -> TopUp | None:
@@ -82,25 +94,65 @@ def _check(wallet: Wallet, amount: int) -> None:
         )
 
 
-def _record(wallet: Wallet, amount: int, method: str, key: str | None, fingerprint: bytes, now: datetime) -> TopUp:
-    declined = method == Method.TEST_DECLINE
-    made = TopUp.objects.create(
+def write(
+    wallet: Wallet, *, amount: int, method: str, now: datetime, key: str | None = None, fingerprint: bytes | None = None
+) -> TopUp:
+    """Write down a top-up that waits for its money; the caller holds the lock of the book."""
+    return TopUp.objects.create(
         bucket=wallet.bucket,
         id=ids.new(wallet.bucket),
         customer_id=wallet.customer_id,
         wallet_id=wallet.id,
         amount=amount,
         currency=wallet.currency,
-        status=TopUp.Status.FAILED if declined else TopUp.Status.SUCCESS,
+        status=TopUp.Status.PENDING,
         method=method,
         idempotency_key=key,
         fingerprint=None if key is None else fingerprint,
         created_at=now,
     )
-    if not declined:
-        _credit(wallet, made, now)
-        subscriptions.start_covered(bucket=wallet.bucket, customer_id=wallet.customer_id, now=now)
-    return made
+
+
+def begin(made: TopUp, *, now: datetime, **how: Any) -> PaymentAttempt:
+    """Begin the payment of a top-up, in the caller's transaction; ``how`` is what ``attempts.begin`` takes."""
+    return attempts.begin(
+        bucket=made.bucket,
+        customer_id=made.customer_id,
+        purpose=PaymentAttempt.Purpose.TOPUP,
+        target_id=made.id,
+        amount=made.amount,
+        currency=made.currency,
+        now=now,
+        **how,
+    )
+
+
+def pay(made: TopUp) -> TopUp:
+    """Hand a top-up's payment to its provider, unless somebody has; returns the top-up as it is then.
+
+    Raises:
+        RuntimeError: a transaction is open.
+    """
+    if made.status != TopUp.Status.PENDING:
+        return made
+    attempt = attempts.open_for(made.bucket, PaymentAttempt.Purpose.TOPUP, made.id)
+    if attempt is not None:
+        attempts.submit(attempt)
+    return TopUp.objects.get(bucket=made.bucket, id=made.id)
+
+
+def _succeeded(attempt: PaymentAttempt, now: datetime) -> None:
+    made = TopUp.objects.get(bucket=attempt.bucket, id=attempt.target_id)
+    made.status = TopUp.Status.SUCCESS
+    made.save(update_fields=["status"])
+    _credit(Wallet.objects.get(bucket=made.bucket, id=made.wallet_id), made, now)
+    subscriptions.start_covered(bucket=made.bucket, customer_id=made.customer_id, now=now)
+
+
+def _failed(attempt: PaymentAttempt, now: datetime) -> None:
+    is_cancelled = attempt.state == PaymentAttempt.State.CANCELLED
+    status = TopUp.Status.CANCELLED if is_cancelled else TopUp.Status.FAILED
+    TopUp.objects.filter(bucket=attempt.bucket, id=attempt.target_id).update(status=status)
 
 
 def _credit(wallet: Wallet, made: TopUp, now: datetime) -> None:

@@ -130,7 +130,7 @@ def plant(*, kept: Mapping[str, str], url: str, now: datetime) -> dict[str, str]
         }
         plan_id = ids.parse("plan", environment["FARTHING_PLAN_ID"])
         subscription = _subscription(merchant, plan_id, now)
-        topups.top_up(merchant_id=merchant.id, wallet_id=subscription.prepaid_wallet_id, amount=FUNDS, key=FUNDS_KEY)
+    topups.top_up(merchant_id=merchant.id, wallet_id=subscription.prepaid_wallet_id, amount=FUNDS, key=FUNDS_KEY)
     return environment | {
         "FARTHING_CUSTOMER_ID": ids.text("cus", subscription.customer_id),
         "FARTHING_SUBSCRIPTION_ID": ids.text("sub", subscription.id),

@@ -5,11 +5,25 @@ from billing.models.charges import Charge, Counter, FeeOccurrence, Refund, Rerat
 from billing.models.coupons import Coupon, CouponClaim, CouponUse, Redemption
 from billing.models.invoices import Invoice, InvoiceLine, InvoiceNumber, InvoiceRollup
 from billing.models.ledger import Account, CustomerRollup, Entry, MerchantRollup, Posting, Settlement, UnsettledWallet
+from billing.models.payments import (
+    AttemptStep,
+    PaymentAttempt,
+    PaymentDispute,
+    PaymentMethod,
+    PaymentRefund,
+    ProviderAccount,
+    ProviderCode,
+    ProviderCustomer,
+    ProviderEvent,
+    SimulatedDelivery,
+    SimulatedObject,
+)
 from billing.models.subscriptions import Subscription
 from billing.models.wallets import CreditLot, LotDraw, TopUp, Wallet
 
 __all__ = [
     "Account",
+    "AttemptStep",
     "Charge",
     "Counter",
     "Coupon",
@@ -26,6 +40,10 @@ __all__ = [
     "InvoiceRollup",
     "LotDraw",
     "MerchantRollup",
+    "PaymentAttempt",
+    "PaymentDispute",
+    "PaymentMethod",
+    "PaymentRefund",
     "PaymentTerm",
     "Plan",
     "PlanVersion",
@@ -33,10 +51,16 @@ __all__ = [
     "Posting",
     "Price",
     "PriceVersion",
+    "ProviderAccount",
+    "ProviderCode",
+    "ProviderCustomer",
+    "ProviderEvent",
     "Redemption",
     "Refund",
     "Rerating",
     "Settlement",
+    "SimulatedDelivery",
+    "SimulatedObject",
     "Subscription",
     "TopUp",
     "TrueUp",

@@ -22,6 +22,8 @@ class Account(Owned):
         TAX = "tax"
         CLEARING = "clearing"
         IN_TRANSIT = "in_transit"
+        DISPUTED = "disputed"
+        LOSSES = "losses"
         BREAKAGE = "breakage"
         ROUNDING = "rounding"
 

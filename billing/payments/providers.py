@@ -1,0 +1,67 @@
+"""Which provider takes a merchant's payments, and how it is reached with that merchant's keys."""
+
+import uuid
+
+from django.db.models.functions import Now
+
+from billing import money
+from billing.models import ProviderCode, ProviderCustomer
+from billing.payments import cards
+from billing.payments.provider import Provider, ProviderError
+from billing.payments.simulator import Simulator
+from merchants.errors import Forbidden, Unprocessable
+from merchants.models import Merchant, Mode
+
+
+class NoProvider(Unprocessable):
+    """The merchant has set up no way to be paid."""
+
+    code = "NO_PAYMENT_PROVIDER"
+    message = "No payment provider is set up: its keys are entered in the dashboard, under Settings, Payments."
+
+
+def code_for(merchant_id: uuid.UUID, source: str = "") -> str:
+    """Say which provider a merchant's next payment is handed to; a test card is the test provider's.
+
+    Raises:
+        NoProvider: a live merchant has set up none.
+        Forbidden: a live merchant was to be paid by a test card.
+    """
+    is_live = Merchant.objects.filter(id=merchant_id, mode=Mode.LIVE).exists()
+    if source in cards.BY_TOKEN:
+        if is_live:
+            raise Forbidden("Test cards add no money in live mode.", code="TEST_PROCESSOR_IN_LIVE_MODE")
+        return ProviderCode.TEST
+    if is_live:
+        raise NoProvider()
+    return ProviderCode.TEST
+
+
+def open_for(merchant_id: uuid.UUID, code: str) -> Provider:
+    """Open a provider with a merchant's keys.
+
+    Raises:
+        ProviderError: the merchant has no account there, or is live and the provider moves no money.
+    """
+    if code == ProviderCode.TEST:
+        if not Merchant.objects.filter(id=merchant_id, mode=Mode.TEST).exists():
+            raise ProviderError("The test provider moves no money, and takes no payments in live mode.")
+        return Simulator(merchant_id)
+    raise ProviderError(f"There is no account at {code}.")
+
+
+def minor_units(nanos: int, currency: str, code: str) -> int:
+    """Return an amount of whole minor units as a provider counts it."""
+    return money.to_minor(nanos, currency)[0]
+
+
+def customer_ref(bucket: int, customer_id: uuid.UUID, code: str) -> str:
+    """Return what a provider calls a customer; empty where it has not heard of them."""
+    found = ProviderCustomer.objects.filter(bucket=bucket, customer_id=customer_id, provider=code)
+    return found.values_list("ref", flat=True).first() or ""
+
+
+def remember_customer(bucket: int, customer_id: uuid.UUID, code: str, ref: str) -> None:
+    """Keep what a provider calls a customer."""
+    made = ProviderCustomer(bucket=bucket, customer_id=customer_id, provider=code, ref=ref, created_at=Now())
+    ProviderCustomer.objects.bulk_create([made], ignore_conflicts=True)
