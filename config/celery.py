@@ -15,7 +15,9 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
 from django.conf import settings
 
-QUEUES = ("settlement", "invoicing", "sweeps")
+#: What goes out to other people's servers has workers of its own: whoever hangs there keeps no money waiting.
+OUTDOORS = ("webhooks", "mail")
+QUEUES = ("settlement", "invoicing", "sweeps", *OUTDOORS)
 
 TASK_SECONDS_MAX = 60
 PUBLISH_SECONDS_MAX = 1.0
@@ -33,6 +35,7 @@ BEAT: dict[str, dict[str, Any]] = {
     "end subscriptions": wake("billing.tasks.end_subscriptions", every_seconds=5.0, queue="invoicing"),
     "rate": wake("billing.tasks.rate", every_seconds=60.0, queue="invoicing"),
     "bill": wake("billing.tasks.bill", every_seconds=30.0, queue="invoicing"),
+    "send mail": wake("merchants.tasks.send_mail", every_seconds=5.0, queue="mail"),
 }
 
 

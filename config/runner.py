@@ -285,10 +285,13 @@ def _children(options: Options, environment: dict[str, str]) -> list[Process]:
     from_web_only = {name: value for name, value in environment.items() if name != "PROMETHEUS_MULTIPROC_DIR"}
     web = ["config.server", f"--host={options.host}", f"--port={options.port}", f"--workers={options.workers}"]
     celery = ["celery", "--app=config.celery"]
-    worker = ["worker", "--queues=settlement,invoicing,sweeps", f"--concurrency={WORKER_PROCESSES}"]
+    quiet = ["--without-gossip", "--without-mingle"]
+    worker = ["worker", "--queues=settlement,invoicing,sweeps", f"--concurrency={WORKER_PROCESSES}", *quiet]
+    messenger = ["worker", "--queues=webhooks,mail", "--concurrency=1", "--hostname=messenger@%h", *quiet]
     commands = {
         "web": web,
-        "worker": [*celery, *worker, "--without-gossip", "--without-mingle"],
+        "worker": [*celery, *worker],
+        "messenger": [*celery, *messenger],
         "beat": [*celery, "beat", "--pidfile="],
     }
     return [

@@ -204,7 +204,17 @@ ACCOUNT_LOGOUT_REDIRECT_URL = "account_login"
 SESSION_ENGINE = "django.contrib.sessions.backends.db"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE
 SESSION_COOKIE_HTTPONLY = True
-EMAIL_BACKEND = os.environ.get("FARTHING_EMAIL_BACKEND", "django.core.mail.backends.console.EmailBackend")
+# Printed, unless a mail server is named.
+EMAIL_HOST = os.environ.get("FARTHING_EMAIL_HOST", "")
+EMAIL_BACKEND = os.environ.get(
+    "FARTHING_EMAIL_BACKEND", f"django.core.mail.backends.{'smtp' if EMAIL_HOST else 'console'}.EmailBackend"
+)
+EMAIL_PORT = _number("FARTHING_EMAIL_PORT", 587)
+EMAIL_HOST_USER = os.environ.get("FARTHING_EMAIL_USER", "")
+EMAIL_HOST_PASSWORD = os.environ.get("FARTHING_EMAIL_PASSWORD", "")
+EMAIL_USE_SSL = _flag("FARTHING_EMAIL_SSL", EMAIL_PORT == 465)
+EMAIL_USE_TLS = _flag("FARTHING_EMAIL_STARTTLS", EMAIL_PORT == 587)
+EMAIL_TIMEOUT = 10  # seconds
 DEFAULT_FROM_EMAIL = os.environ.get("FARTHING_EMAIL_FROM", "Farthing <billing@localhost>")
 
 # --- the browser's rules ---------------------------------------------------------------------------------

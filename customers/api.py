@@ -81,6 +81,7 @@ class NotificationsSerializer(BodySerializer):
     invoiceIssued = FlagField(required=False)
     invoicePaid = FlagField(required=False)
     renewalReminder = FlagField(required=False)
+    lowBalance = FlagField(required=False)
 
 
 @extend_schema_field(NotificationsSerializer)

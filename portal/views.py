@@ -11,9 +11,11 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import path
 from django.utils import timezone
-from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.csrf import csrf_exempt
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from billing import money, topups
+from customers import notices
 from customers.models import Customer
 from customers.portal_links import LinkRefused
 from entitlements import budgets
@@ -25,6 +27,7 @@ from portal import forms, limits, reads, sessions
 from ui import allowances, charts, fmt, pages, spans
 
 PERIOD = "30d"
+REMINDERS = {"lowBalance": "e-mails about a low balance", "renewalReminder": "reminders before renewals"}
 
 View = Callable[..., HttpResponse]
 
@@ -190,6 +193,21 @@ def _statement(request: HttpRequest, *, part: str = "") -> HttpResponse:
         return pages.answer(request, "portal/home.html", context, part=part)
 
 
+@private
+@csrf_exempt  # a mail client's own button posts without a page of ours (RFC 8058)
+@require_http_methods(["GET", "HEAD", "POST"])
+def unsubscribe(request: HttpRequest, token: str) -> HttpResponse:
+    """Stop the reminders of one kind; following the link alone, as scanners do, stops nothing."""
+    is_done = request.method == "POST"
+    try:
+        customer, setting = notices.unsubscribe(token, timezone.now()) if is_done else notices.read(token)
+    except NotFound:
+        return pages.answer(request, "portal/unsubscribe_unknown.html", {}, status=404)
+    organization = customer.merchant.organization.name
+    context = {"merchant": organization, "what": REMINDERS.get(setting, "these e-mails"), "is_done": is_done}
+    return pages.answer(request, "portal/unsubscribe.html", {**context, "email": customer.email})
+
+
 def _chart(statement: reads.Statement, span: spans.Span) -> charts.Chart:
     nothing = [charts.Series(name="Spend", tone="s1", values=[0] * len(span.labels))]
     return charts.bars(
@@ -213,4 +231,5 @@ urlpatterns = [
     path("limits/<str:budget_id>", change_limit, name="change-limit"),
     path("leave", leave, name="leave"),
     path("c/<str:token>", enter, name="enter"),
+    path("unsubscribe/<str:token>", unsubscribe, name="unsubscribe"),
 ]

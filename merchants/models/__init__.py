@@ -1,6 +1,7 @@
 """Every table of merchants, one import away."""
 
 from merchants.models.events import Event, EventLog, ListedEvent, UnlistedEvent
+from merchants.models.mails import Mail
 from merchants.models.organizations import (
     ApiKey,
     AuditEntry,
@@ -14,14 +15,19 @@ from merchants.models.organizations import (
     User,
     UserManager,
 )
+from merchants.models.webhooks import Delivery, DeliveryAttempt, Endpoint
 
 __all__ = [
     "ApiKey",
     "AuditEntry",
+    "Delivery",
+    "DeliveryAttempt",
+    "Endpoint",
     "Event",
     "EventLog",
     "IdempotentAnswer",
     "ListedEvent",
+    "Mail",
     "Membership",
     "Merchant",
     "Mode",

@@ -1,3 +1,6 @@
+import re
+from pathlib import Path
+
 import kombu
 import pytest
 import redis
@@ -5,6 +8,8 @@ from celery import shared_task
 from django.conf import settings
 
 from config import celery
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 class TestBrokerUrl:
@@ -42,3 +47,8 @@ class TestApp:
         for entry in celery.BEAT.values():
             assert entry["task"] in celery.app.tasks
             assert entry["options"]["queue"] in celery.QUEUES
+
+    @pytest.mark.parametrize("where", ["config/runner.py", "docker-compose.yml"])
+    def test_every_queue_has_a_worker(self, where: str):
+        served = re.findall(r"--queues=([a-z,]+)", (ROOT / where).read_text())
+        assert sorted(",".join(served).split(",")) == sorted(celery.QUEUES)

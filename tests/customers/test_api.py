@@ -7,6 +7,7 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
+from customers import registry
 from merchants import ids
 from tests import factories
 from tests.callers import Caller, caller
@@ -123,7 +124,7 @@ class TestGetOne:
             "taxId": "GB1",
             "taxRates": {"default": 8.875},
             "validTaxAddress": {"valid": True},
-            "notificationSettings": {"invoiceIssued": True, "invoicePaid": True, "renewalReminder": True},
+            "notificationSettings": dict.fromkeys(registry.NOTIFICATIONS, True),
         }
 
     def test_hides_another_merchants_customer(self, seller: Caller) -> None:
@@ -140,7 +141,7 @@ class TestPatch:
         assert answer.status_code == 200
         shown = answer.json()
         assert (shown["externalId"], shown["taxId"], shown["taxRates"]) == (None, "", {"default": 13})
-        assert shown["notificationSettings"] == {"invoiceIssued": True, "invoicePaid": False, "renewalReminder": True}
+        assert shown["notificationSettings"] == dict.fromkeys(registry.NOTIFICATIONS, True) | {"invoicePaid": False}
         cleared = seller.patch(f"/v0/customers/{customer_id}", {"taxRates": None})
         assert cleared.json()["taxRates"] is None
 
