@@ -11,16 +11,16 @@ from datetime import datetime
 from decimal import Decimal
 from typing import NamedTuple
 
-from django.db import connection
-
-from billing import journal, ledger, money, rerating, settlement
+from billing import journal, ledger, money, notices, numbering, rerating, settlement
 from billing.models import (
     Charge,
     Counter,
     FeeOccurrence,
     Invoice,
     InvoiceLine,
+    InvoiceNumber,
     InvoiceRollup,
+    ManualLine,
     PriceVersion,
     Subscription,
     TrueUp,
@@ -72,8 +72,9 @@ def issue(subscription: Subscription, invoices: Sequence[Invoice], now: datetime
         _add_up(invoice, lines, pots, now)
     for invoice in invoices:
         # Last of all: who holds the merchant's number keeps every other customer's invoice waiting.
-        invoice.number = NUMBER.format(_next_number(invoice.merchant_id))
+        invoice.number = NUMBER.format(numbering.next_number(InvoiceNumber, invoice.merchant_id))
         invoice.save(force_update=True)
+        notices.issued(invoice, now)
 
 
 def _add_up(invoice: Invoice, lines: Sequence[InvoiceLine], pots: _Pots, now: datetime) -> None:
@@ -90,7 +91,8 @@ def _add_up(invoice: Invoice, lines: Sequence[InvoiceLine], pots: _Pots, now: da
     invoice.total_tax = sum([line.tax for line in lines])
     invoice.rounding = rounding
     invoice.grand_total = paid + owed + rounding
-    invoice.paid_amount, invoice.unpaid_amount = paid, owed + rounding
+    invoice.paid_amount = paid
+    invoice.owed_amount = invoice.unpaid_amount = owed + rounding
     invoice.prepaid_last_seq, invoice.credit_last_seq = pots.prepaid.charge_seq, pots.credit.charge_seq
     invoice.failure_reason = ""
     invoice.issued_at = invoice.updated_at = now
@@ -99,31 +101,20 @@ def _add_up(invoice: Invoice, lines: Sequence[InvoiceLine], pots: _Pots, now: da
     invoice.paid_at = None if invoice.unpaid_amount > 0 else now
 
 
-_NUMBER = """
-INSERT INTO billing_invoicenumber AS given (merchant_id, last) VALUES (%s, 1)
-ON CONFLICT (merchant_id) DO UPDATE SET last = given.last + 1
-RETURNING last
-"""
-
-
-def _next_number(merchant_id: uuid.UUID) -> int:
-    with connection.cursor() as cursor:
-        cursor.execute(_NUMBER, [merchant_id])
-        number: int = cursor.fetchone()[0]
-    return number
-
-
 # --- lines -----------------------------------------------------------------------------------------------
 
 _KINDS = [
+    Charge.Kind.REBILL,
     Charge.Kind.FEE,
     Charge.Kind.USAGE,
     Charge.Kind.RERATE,
     Charge.Kind.AMEND,
     Charge.Kind.VOID,
     Charge.Kind.TRUE_UP,
+    Charge.Kind.MANUAL,
     Charge.Kind.COUPON,
     Charge.Kind.REFUND,
+    Charge.Kind.CREDIT,
 ]
 _WORDS = {
     Charge.Kind.RERATE: "For the period: ",
@@ -163,7 +154,7 @@ def description(kind: str, price_name: str, discount: Decimal = Decimal(0)) -> s
 
 
 def place(kind: str, says: str, period_start: datetime) -> tuple[int, str, datetime]:
-    """Tell where a line belongs among its invoice's: fees, usage, corrections, true-ups, coupons, returns."""
+    """Tell where a line belongs among its invoice's, by its kind: fees first, returns last."""
     return _KINDS.index(Charge.Kind(kind)), says, period_start
 
 
@@ -177,12 +168,17 @@ def pinned_rates(subscription: Subscription, period_starts: Collection[datetime]
     counters = Counter.objects.filter(**of, customer_id=subscription.customer_id, period_end__gt=since)
     occurrences = FeeOccurrence.objects.filter(**of, period_start__gte=since)
     true_ups = TrueUp.objects.filter(**of, period_start__gte=since)
-    columns = ("price_version_id", "period_start", "tax_rate", "fee_rate", "discount")
-    return {
-        (version, start): Rates(*rates)
-        for rows in (true_ups, counters, occurrences)
-        for version, start, *rates in rows.values_list(*columns)
-    }
+    columns = ("period_start", "tax_rate", "fee_rate", "discount")
+    manual = ManualLine.objects.filter(**of, period_start__gte=since).values_list("id", *columns)
+    priced = [rows.values_list("price_version_id", *columns) for rows in (true_ups, counters, occurrences)]
+    return {(version, start): Rates(*rates) for rows in (manual, *priced) for version, start, *rates in rows}
+
+
+def names(bucket: int, sold: Collection[uuid.UUID]) -> dict[uuid.UUID, str]:
+    """Return what a customer knows them by: versions of prices, and manual lines."""
+    versions = PriceVersion.objects.filter(id__in=set(sold)).values_list("id", "display_name")
+    manual = ManualLine.objects.filter(bucket=bucket, id__in=set(sold)).values_list("id", "name")
+    return {**dict(versions), **dict(manual)}
 
 
 def _lines(subscription: Subscription, invoice: Invoice) -> list[InvoiceLine]:
@@ -191,8 +187,8 @@ def _lines(subscription: Subscription, invoice: Invoice) -> list[InvoiceLine]:
     if len(sums) > LINES_MAX:
         raise Unbillable(f"The invoice would have {len(sums)} lines, more than {LINES_MAX}.")
     rates = pinned_rates(subscription, [each.period_start for each in sums])
-    prices = PriceVersion.objects.in_bulk({each.price_version_id for each in sums})
-    lines = [_line(each, prices[each.price_version_id].display_name, rates) for each in sums]
+    known = names(invoice.bucket, [each.price_version_id for each in sums])
+    lines = [_line(each, known[each.price_version_id], rates) for each in sums]
     lines.sort(key=lambda line: place(line.kind, line.description, line.period_start))
     for position, line in enumerate(lines):
         line.position = position

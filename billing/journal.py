@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
-from billing.models import Account, Invoice, TopUp, Wallet
+from billing.models import Account, CreditNote, Invoice, TopUp, Wallet
 
 Kind = Account.Kind
 
@@ -116,6 +116,23 @@ def invoice_issued(*, invoice: Invoice, owed: int, rounding: int, now: datetime)
         key=f"invoice:{invoice.id.hex}",
         reference_id=invoice.id,
         movements=_moved((Kind.RECEIVABLE, Kind.UNBILLED, owed), (Kind.RECEIVABLE, Kind.ROUNDING, rounding)),
+        created_at=now,
+    )
+
+
+def credit_note_issued(*, note: CreditNote, now: datetime) -> NewEntry:
+    """What a credit note gives back comes off the debt of its invoice, in whole minor units.
+
+    Its charges have moved the exact amount from what was earned to ``unbilled``.
+    """
+    exact = note.to_receivable - note.rounding
+    return NewEntry(
+        customer_id=note.customer_id,
+        currency=note.currency,
+        kind="credit_note_issued",
+        key=f"credit_note:{note.id.hex}",
+        reference_id=note.id,
+        movements=_moved((Kind.UNBILLED, Kind.RECEIVABLE, exact), (Kind.ROUNDING, Kind.RECEIVABLE, note.rounding)),
         created_at=now,
     )
 

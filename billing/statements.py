@@ -61,7 +61,7 @@ class Line(Sum):
     id: uuid.UUID
     description: str
     tax_rate: Decimal  # percent
-    price: PriceVersion
+    price: PriceVersion | None  # None for a line made by hand
 
 
 class LineCharge(NamedTuple):
@@ -205,7 +205,7 @@ def _issued_lines(invoice: Invoice) -> list[Line]:
             id=row.id,
             description=row.description,
             tax_rate=row.tax_rate,
-            price=prices[row.price_version_id],
+            price=prices.get(row.price_version_id),
         )
         for row in rows
     ]
@@ -216,18 +216,19 @@ def _live_lines(invoice: Invoice) -> list[Line]:
     sums = _live_sums([invoice])
     subscription = Subscription.objects.get(bucket=invoice.bucket, id=invoice.subscription_id)
     rates = issuing.pinned_rates(subscription, [each.period_start for each in sums])
-    prices = _prices(each.price_version_id for each in sums)
+    sold = [each.price_version_id for each in sums]
+    prices, names = _prices(sold), issuing.names(invoice.bucket, sold)
     lines = [
         Line(
             **{name: getattr(each, name) for name in _SUMMED},
             id=issuing.line_id(each.invoice_id, each.wallet_id, each.kind, each.price_version_id, each.period_start),
             description=issuing.description(
                 each.kind,
-                prices[each.price_version_id].display_name,
+                names[each.price_version_id],
                 rates[each.price_version_id, each.period_start].discount,
             ),
             tax_rate=rates[each.price_version_id, each.period_start].tax,
-            price=prices[each.price_version_id],
+            price=prices.get(each.price_version_id),
         )
         for each in sums
     ]

@@ -7,6 +7,7 @@ import logging
 import math
 from datetime import datetime, timedelta
 from functools import cache
+from uuid import UUID
 
 import redis
 from django.conf import settings
@@ -27,7 +28,7 @@ class _Redis:
     def __init__(self) -> None:
         self._lost_until: datetime | None = None
 
-    def count(self, names: list[str], now: datetime) -> list[int]:
+    def count(self, names: list[str], now: datetime, *, seconds: int = WINDOW_SECONDS) -> list[int]:
         """Count one more under each name and return how many there are in this window; nothing where Redis is away."""
         if self._lost_until is not None and now < self._lost_until:
             return []
@@ -35,7 +36,7 @@ class _Redis:
             with _client(settings.REDIS_URL).pipeline(transaction=False) as pipeline:
                 for name in names:
                     pipeline.incr(name)
-                    pipeline.expire(name, 2 * WINDOW_SECONDS)
+                    pipeline.expire(name, 2 * seconds)
                 counts = pipeline.execute()[::2]
         except redis.RedisError as error:
             if self._lost_until is None:
@@ -76,3 +77,16 @@ def take(facts: KeyFacts, now: datetime) -> None:
         if count > rate * WINDOW_SECONDS:
             message = f"{who} may send {rate * WINDOW_SECONDS} requests in {WINDOW_SECONDS} seconds."
             raise TooManyRequests(message, retry_after=math.ceil(WINDOW_SECONDS - since))
+
+
+def take_one(what: str, *, merchant_id: UUID, most: int, seconds: int, now: datetime) -> None:
+    """Count one more of something that a merchant may do so many times in so many seconds.
+
+    Raises:
+        TooManyRequests: this window is used up; it says when the next begins.
+    """
+    window, since = divmod(now.timestamp(), seconds)
+    name = f"farthing:rate:{{{merchant_id.hex}}}:{what}:{int(window)}"
+    if any(count > most for count in _redis.count([name], now, seconds=seconds)):
+        message = f"This may be done {most} times in {seconds} seconds."
+        raise TooManyRequests(message, retry_after=math.ceil(seconds - since))

@@ -11,7 +11,17 @@ from uuid import UUID
 from django.db.models import Sum
 
 from billing import issuing, wording
-from billing.models import Charge, Counter, CustomerRollup, Invoice, InvoiceRollup, PriceVersion, Subscription, Wallet
+from billing.models import (
+    Charge,
+    Counter,
+    CustomerRollup,
+    Invoice,
+    InvoiceRollup,
+    ManualLine,
+    PriceVersion,
+    Subscription,
+    Wallet,
+)
 from billing.prices import ChargeModel, Standard, parse_model
 from merchants import ids
 from metering.aggregation import OVER_ALL_USES, Aggregation
@@ -147,7 +157,8 @@ def _period(
     versions = {
         version.id: version for version in PriceVersion.objects.filter(id__in={version_id for _, version_id, _ in sums})
     }
-    rows = _rows(sums, versions, metrics, subscription.currency, behind)
+    names = issuing.names(subscription.bucket, [version_id for _, version_id, _ in sums])
+    rows = _rows(sums, versions, names, metrics, subscription.currency, behind)
     total = sum(row.net for row in rows)
     costs = fmt.align([*[row.net for row in rows], total], subscription.currency, fmt.NANO_PLACES)
     lines = [replace(row, tone=tones.get(row.name, ""), cost=cost) for row, cost in zip(rows, costs, strict=False)]
@@ -196,6 +207,7 @@ def _sums(subscription: Subscription, pots: list[Wallet], metrics: dict[UUID, Bi
 def _rows(
     sums: dict[_Key, _Sum],
     versions: dict[UUID, PriceVersion],
+    names: dict[UUID, str],
     metrics: dict[UUID, BillableMetric],
     currency: str,
     behind: dict[UUID, datetime],
@@ -205,10 +217,10 @@ def _rows(
         if kind == Charge.Kind.REFUND:
             continue
         metric = metrics.get(metric_id) if metric_id else None
-        version = versions[version_id]
-        if kind in (Charge.Kind.TRUE_UP, Charge.Kind.COUPON):
-            lines.append(_line(issuing.description(kind, version.display_name), entry.net))
+        if kind in (Charge.Kind.TRUE_UP, Charge.Kind.COUPON, Charge.Kind.MANUAL):
+            lines.append(_line(issuing.description(kind, names[version_id]), entry.net))
             continue
+        version = versions[version_id]
         model = parse_model(version.model, version.properties)
         counted = wording.counted(cast(Aggregation, metric.aggregation)) if metric else ""
         unit_price = model.unit_price if metric and isinstance(model, Standard) and not counted else None
@@ -249,13 +261,16 @@ def _daily(subscription: Subscription, span: Span, metrics: dict[UUID, BillableM
             price__fee__product=subscription.product, price__merchant_id=subscription.merchant_id
         ).values_list("id", flat=True)
     )
+    manual = ManualLine.objects.filter(bucket=subscription.bucket, subscription_id=subscription.id).values_list(
+        "id", flat=True
+    )
     sums = (
         CustomerRollup.objects.filter(
             bucket=subscription.bucket,
             customer_id=subscription.customer_id,
             currency=subscription.currency,
             hour__gte=span.start,
-            item_id__in=[*metrics, *fees],
+            item_id__in=[*metrics, *fees, *manual],
         )
         .annotate(at=span.bucket_expression)
         .values("at", "item_id")

@@ -14,7 +14,7 @@ from uuid import uuid4
 
 import httpx
 
-from billing.models import Subscription, TopUp
+from billing.models import CreditNote, Subscription, TopUp
 from merchants import ids
 from merchants.models import ApiKey, Membership, Merchant, Mode, Role, User
 from tests import callers, factories
@@ -145,6 +145,20 @@ def buyer(caller: Caller, plan_id: str) -> dict[str, str]:
         created_at=factories.NOW,
     )
     assert row.invoice_id is not None
+    nothing = dict.fromkeys(("subtotal", "total_tax", "rounding", "total", "to_receivable", "to_balance", "to_card"), 0)
+    credit_note = CreditNote.objects.create(
+        bucket=row.bucket,
+        id=ids.new(row.bucket),
+        customer_id=row.customer_id,
+        merchant_id=row.merchant_id,
+        subscription_id=row.id,
+        invoice_id=row.invoice_id,
+        number=uuid4().hex,
+        reason="other",
+        currency="USD",
+        issued_at=factories.NOW,
+        **nothing,
+    )
     return {
         "customer": customer_id,
         "consumer": caller.get(f"/v0/customers/{customer_id}").json()["consumerId"],
@@ -152,6 +166,7 @@ def buyer(caller: Caller, plan_id: str) -> dict[str, str]:
         "wallet": subscription["walletId"],
         "credit": subscription["creditWalletId"],
         "top_up": ids.text("top", top_up.id),
+        "credit_note": ids.text("cn", credit_note.id),
         "invoice": ids.text("inv", row.invoice_id),
     }
 
@@ -243,6 +258,7 @@ SET_BUDGET = Request(
     },
 )
 TERMS = {"invoiceDisplayName": "A", "model": "standard", "properties": {"unitPrice": "1"}, "paymentTerm": "in_arrears"}
+MANUAL_LINE = {"displayName": "A", "currency": "USD", "quantity": 1, "unitPrice": 1}
 METERED = {"type": "metered", "usagePeriod": {"interval": "P1M"}, "issueAfterReset": 1000}
 PERIOD = {"startTime": _ago, "endTime": _soon}
 SPAN = {"from": _ago, "to": _soon}
@@ -361,6 +377,13 @@ REQUESTS = [
     Request("GET", "/v2/invoices", query={**MERCHANT, "subscriptionId": Id("subscription")}),
     Request("GET", "/v2/invoices/{invoice}"),
     Request("GET", "/v2/invoices/{invoice}/lineItems"),
+    Request("GET", "/v2/invoices/lineItems", query={"subscriptionId": Id("subscription")}),
+    Request("GET", "/v2/invoices/lineItems", query={"invoiceId": Id("invoice")}),
+    Request("POST", "/v2/invoices/lineItems", {**MANUAL_LINE, "subscriptionId": Id("subscription")}),
+    Request("POST", "/v2/invoices/lineItems", {**MANUAL_LINE, "invoiceId": Id("invoice")}),
+    Request("POST", "/v2/invoices/{invoice}/creditNotes", {"reason": "other"}, status=(409,)),
+    Request("GET", "/v2/creditNotes", query={**MERCHANT, "invoiceId": Id("invoice")}),
+    Request("GET", "/v2/creditNotes/{credit_note}"),
     Request("GET", "/v2/invoices/{invoice}/lineItems/{line}/events"),
     Request("GET", "/v0/features", query={"productId": Id("product")}),
     Request(

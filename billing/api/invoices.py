@@ -3,7 +3,6 @@
 import re
 from dataclasses import dataclass, replace
 from datetime import datetime
-from decimal import Decimal
 from typing import Any
 
 from django.urls import path
@@ -12,9 +11,10 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from billing import money, statements
+from billing import statements
+from billing.api.invoice_lines import InvoiceLineItemSerializer
 from billing.models import Charge, Invoice, Subscription
-from billing.serializers import DecimalTextField, FractionField, QuantityField
+from billing.serializers import DecimalTextField, QuantityField
 from billing.statements import Line, LineCharge, Totals
 from merchants import ids
 from merchants.errors import ValidationFailed
@@ -31,7 +31,6 @@ from merchants.serializers import (
     page_of,
 )
 from merchants.tenancy import TenantView
-from metering.models import Aggregation
 
 LINES_DEFAULT = 100
 LINES_MAX = 1_000
@@ -48,10 +47,10 @@ SOURCES = {
     Charge.Kind.VOID: "cor",
     Charge.Kind.AMEND: "cor",
     Charge.Kind.RERATE: "rer",
+    Charge.Kind.MANUAL: "li",
+    Charge.Kind.CREDIT: "cn",
+    Charge.Kind.REBILL: "inv",
 }
-# Those that come without a quantity: each is one amount.
-UNCOUNTED = {Charge.Kind.TRUE_UP, Charge.Kind.COUPON}
-
 _is_token = re.compile(r"[1-9][0-9]{0,17}").fullmatch
 
 
@@ -92,82 +91,6 @@ class PageTokenField(StrictField):
 # --- answers ---------------------------------------------------------------------------------------------
 
 
-class InvoiceLineItemSerializer(serializers.Serializer[Any]):
-    """The charges of one kind, price and period, summed; returns are negative."""
-
-    id = IdField("line")
-    eventType = serializers.ChoiceField(choices=["usage", "fee", "discount"])
-    lineItemType = serializers.ChoiceField(choices=["charge", "refund"])
-    eventId = serializers.CharField(help_text="The line's own id: it sums many events, listed under its events.")
-    eventSourceId = serializers.CharField(help_text="The billable metric or the fee.")
-    billableMetricId = serializers.CharField(help_text="The same as eventSourceId.")
-    meterEventId = serializers.CharField(help_text="Always empty: see eventId.")
-    priceId = serializers.CharField()
-    walletId = IdField("acc", source="wallet_id")
-    invoiceDisplayName = serializers.CharField(source="description")
-    metricName = serializers.CharField()
-    metricDescription = serializers.CharField()
-    metricUnit = serializers.CharField()
-    periodStart = InstantField(source="period_start", help_text="The period the charges belong to.")
-    chargeCount = serializers.IntegerField(source="charges")
-    quantity = QuantityField(
-        help_text="The sum of what was reported, whatever the metric's aggregation; or what that came to, where it is "
-        "rated after the fact."
-    )
-    unitPrice = serializers.CharField(
-        help_text="Of the price, before what grants gave and coupons took off; or what one came to where it varies."
-    )
-    taxRate = FractionField(source="tax_rate")
-    totalPrice = DecimalTextField(source="net")
-    totalTax = DecimalTextField(source="tax")
-    totalAmount = DecimalTextField(source="gross")
-
-    def to_representation(self, instance: Line) -> dict[str, Any]:
-        return super().to_representation(_LineFacts(instance))
-
-
-class _LineFacts:
-    """A line, with what is said about the metric or fee behind it."""
-
-    def __init__(self, line: Line) -> None:
-        price = line.price.price
-        self._line = line
-        source = price.billable_metric or price.fee
-        prefix = "bm" if price.billable_metric else "fee"
-        if source is None:
-            raise TypeError("a price is for a metric or a fee")
-        self.eventType = _event_type(line)
-        self.lineItemType = "refund" if line.kind in (Charge.Kind.REFUND, Charge.Kind.VOID) else "charge"
-        self.eventId = ids.text("line", line.id)
-        self.eventSourceId = ids.text(prefix, source.id)
-        self.billableMetricId = self.eventSourceId
-        self.meterEventId = ""
-        self.priceId = ids.text("price", price.id)
-        self.quantity, self.unitPrice = _counted(line)
-        self.metricName, self.metricDescription = source.name, source.description
-        self.metricUnit = price.billable_metric.unit if price.billable_metric else "charge"
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._line, name)
-
-
-def _event_type(line: Line) -> str:
-    if line.kind == Charge.Kind.COUPON:
-        return "discount"
-    return "fee" if line.metric_id is None else "usage"
-
-
-def _counted(line: Line) -> tuple[Decimal, str]:
-    """Say how many there were, and what one was: the price's own, where that is so; else what it came to for each."""
-    if line.kind in UNCOUNTED:
-        return Decimal(1), money.from_nanos(line.net)
-    metric, properties = line.price.price.billable_metric, line.price.properties
-    if properties.keys() == {"unitPrice"} and (metric is None or metric.aggregation == Aggregation.SUM):
-        return line.quantity, str(properties["unitPrice"])
-    each = money.to_decimal(line.net) / line.quantity if line.quantity else Decimal(0)
-    return line.quantity, f"{round(each, money.NANOS_PLACES):f}"
-
-
 class LineItemsSerializer(serializers.Serializer[Any]):
     """A page of an invoice's lines."""
 
@@ -200,7 +123,11 @@ class InvoiceSerializer(serializers.Serializer[Any]):
     totalTax = DecimalTextField(source="totals.tax")
     rounding = DecimalTextField(source="totals.rounding", help_text="What whole minor units add to what is owed.")
     grandTotal = DecimalTextField(source="totals.grand")
-    paidAmount = DecimalTextField(source="totals.paid", help_text="Drawn from the prepaid wallet.")
+    paidAmount = DecimalTextField(source="totals.paid", help_text="Drawn from the prepaid wallet, and paid since.")
+    creditedAmount = DecimalTextField(
+        source="invoice.credited_amount", help_text="What credit notes took off what is owed."
+    )
+    writtenOffAmount = DecimalTextField(source="invoice.written_off_amount")
     unpaidAmount = DecimalTextField(source="totals.unpaid", help_text="Used on credit: owed.")
     asOf = InstantField(
         allow_null=True,
@@ -208,8 +135,14 @@ class InvoiceSerializer(serializers.Serializer[Any]):
     )
     failureReason = serializers.CharField(source="invoice.failure_reason", allow_null=True)
     nextActionAt = InstantField(allow_null=True)
+    replacesId = IdField(
+        "inv", source="invoice.replaces_id", allow_null=True, help_text="The voided invoice in whose place it stands."
+    )
     issuedAt = InstantField(source="invoice.issued_at", allow_null=True)
+    dueAt = InstantField(source="invoice.due_at", allow_null=True)
     paidAt = InstantField(source="invoice.paid_at", allow_null=True)
+    voidedAt = InstantField(source="invoice.voided_at", allow_null=True)
+    writtenOffAt = InstantField(source="invoice.written_off_at", allow_null=True)
     createdAt = InstantField(source="invoice.created_at")
     updatedAt = InstantField(source="invoice.updated_at")
     lineItems = LineItemsSerializer(required=False, help_text="Where it is asked for with expand=lineItems.")

@@ -2,8 +2,10 @@
 
 from billing.models.catalogue import Fee, PaymentTerm, Plan, PlanVersion, PlanVersionPrice, Price, PriceVersion
 from billing.models.charges import Charge, Counter, FeeOccurrence, Refund, Rerating, TrueUp
+from billing.models.collection import InvoicePayment
 from billing.models.coupons import Coupon, CouponClaim, CouponUse, Redemption
-from billing.models.invoices import Invoice, InvoiceLine, InvoiceNumber, InvoiceRollup
+from billing.models.credit_notes import CreditNote, CreditNoteLine, CreditNoteNumber
+from billing.models.invoices import Invoice, InvoiceLine, InvoiceNumber, InvoiceRollup, ManualLine
 from billing.models.ledger import Account, CustomerRollup, Entry, MerchantRollup, Posting, Settlement, UnsettledWallet
 from billing.models.payments import (
     AttemptStep,
@@ -30,6 +32,9 @@ __all__ = [
     "CouponClaim",
     "CouponUse",
     "CreditLot",
+    "CreditNote",
+    "CreditNoteLine",
+    "CreditNoteNumber",
     "CustomerRollup",
     "Entry",
     "Fee",
@@ -37,8 +42,10 @@ __all__ = [
     "Invoice",
     "InvoiceLine",
     "InvoiceNumber",
+    "InvoicePayment",
     "InvoiceRollup",
     "LotDraw",
+    "ManualLine",
     "MerchantRollup",
     "PaymentAttempt",
     "PaymentDispute",

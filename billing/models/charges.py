@@ -10,9 +10,10 @@ from customers.models import Owned
 class Charge(Owned):
     """The rated amount of a property of a usage event, a fee, true-up, coupon, reversal, correction or rerating.
 
-    Append-only. ``source_id`` is the event, fee occurrence, true-up, use of a coupon, refund, correction or rerating
-    it belongs to, ``position`` its place in it. ``seq`` is its place among the wallet's charges: settlement takes
-    contiguous ranges of it and updates nothing here.
+    Append-only. ``source_id`` is the event, fee occurrence, true-up, use of a coupon, refund, correction, rerating,
+    manual line, credit note or new invoice it belongs to, ``position`` its place in it. ``seq`` is its place among the
+    wallet's charges: settlement takes contiguous ranges of it and updates nothing here. What a manual line sells has no
+    price: ``price_version_id`` is the line's own. ``invoice_id`` of what a credit note gives back is the note's.
     gross = net + tax is what the customer pays; ``fee`` is the platform's part of net.
     """
 
@@ -25,6 +26,9 @@ class Charge(Owned):
         VOID = "void"
         AMEND = "amend"
         RERATE = "rerate"
+        MANUAL = "manual"
+        CREDIT = "credit"  # given back by a credit note
+        REBILL = "rebill"  # what a voided invoice said, on the one that takes its place
 
     pk = models.CompositePrimaryKey("bucket", "source_id", "position")
     source_id = models.UUIDField()

@@ -34,6 +34,8 @@ class Invoice(Owned):
     merchant_id = models.UUIDField()
     subscription_id = models.UUIDField()
     sequence_number = models.PositiveIntegerField()  # 1 is the subscription's first period
+    revision = models.PositiveSmallIntegerField(default=0, db_default=0)  # of a period billed anew after a void
+    replaces_id = models.UUIDField(null=True)  # the voided invoice in whose place it stands
     number = models.CharField(max_length=40, null=True)  # given when it is issued
     status = models.CharField(max_length=16, choices=Status)
     currency = models.CharField(max_length=3)
@@ -43,8 +45,11 @@ class Invoice(Owned):
     subtotal = NanosField(null=True)
     total_tax = NanosField(null=True)
     grand_total = NanosField(null=True)
-    paid_amount = NanosField(null=True)  # from the prepaid wallet
-    unpaid_amount = NanosField(null=True)  # owed
+    paid_amount = NanosField(null=True)  # drawn from the prepaid wallet by charges, and payments since
+    owed_amount = NanosField(null=True)  # what was owed as it was issued
+    credited_amount = NanosField(default=0, db_default=0)  # what credit notes took off it
+    written_off_amount = NanosField(default=0, db_default=0)
+    unpaid_amount = NanosField(null=True)  # owed now
     rounding = NanosField(null=True)  # what whole minor units add to the owed amount; booked, never dropped
     # The last charge of each pot that it counts; given when it is issued.
     prepaid_last_seq = models.BigIntegerField(null=True)
@@ -53,12 +58,19 @@ class Invoice(Owned):
     created_at = models.DateTimeField()
     updated_at = models.DateTimeField()
     issued_at = models.DateTimeField(null=True)
+    due_at = models.DateTimeField(null=True)  # given when it is issued, from the net terms
     paid_at = models.DateTimeField(null=True)
+    voided_at = models.DateTimeField(null=True)
+    written_off_at = models.DateTimeField(null=True)
+    approve_at = models.DateTimeField(null=True)  # of a draft: when it is issued by itself
+    # The payment that is under way: while there is one, nobody else can pay.
+    paying_id = models.UUIDField(null=True)
+    paying_since = models.DateTimeField(null=True)
 
     class Meta:
         constraints = [
             models.UniqueConstraint(
-                fields=["bucket", "subscription_id", "sequence_number"], name="one_invoice_per_period"
+                fields=["bucket", "subscription_id", "sequence_number", "revision"], name="one_invoice_per_period"
             ),
             never_nan(
                 "invoice_is_a_number",
@@ -66,12 +78,59 @@ class Invoice(Owned):
                 "total_tax",
                 "grand_total",
                 "paid_amount",
+                "owed_amount",
                 "unpaid_amount",
                 "rounding",
                 may_be_null=True,
             ),
+            never_nan("invoice_left_is_a_number", "credited_amount", "written_off_amount"),
         ]
-        indexes = [models.Index(fields=["merchant_id", "created_at"], name="invoice_by_merchant")]
+        indexes = [
+            models.Index(fields=["merchant_id", "created_at"], name="invoice_by_merchant"),
+            models.Index(fields=["approve_at"], condition=models.Q(status="draft"), name="invoice_draft"),
+        ]
+
+
+class ManualLine(Owned):
+    """One charge or credit that a merchant puts on an open invoice by hand or by the API. Append-only.
+
+    Its charge has its id as source, and in place of a price. Rates are those of a fee at the time.
+    """
+
+    pk = models.CompositePrimaryKey("bucket", "id")
+    id = models.UUIDField()
+    merchant_id = models.UUIDField()
+    subscription_id = models.UUIDField()
+    invoice_id = models.UUIDField()
+    name = models.CharField(max_length=200)
+    description = models.CharField(max_length=1000, blank=True)
+    quantity = QuantityField()
+    unit_price = QuantityField()  # in major units; below zero for a credit
+    period_start = models.DateTimeField()  # of its invoice
+    shown_from = models.DateTimeField()  # the time it is for, as the merchant says
+    shown_to = models.DateTimeField()
+    invoice_at = models.DateTimeField()
+    tax_rate = models.DecimalField(max_digits=7, decimal_places=4)  # percent
+    fee_rate = models.DecimalField(max_digits=7, decimal_places=6)  # fraction
+    discount = models.DecimalField(max_digits=7, decimal_places=4, default=0, db_default=0)  # always none
+    net = NanosField()
+    tax = NanosField()
+    gross = NanosField()
+    idempotency_key = models.CharField(max_length=255, null=True)
+    fingerprint = models.BinaryField(max_length=16, null=True)
+    created_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["bucket", "customer_id", "idempotency_key"], name="manual_line_once_per_key"
+            ),
+            never_nan("manual_line_is_a_number", "quantity", "unit_price", "net", "tax", "gross"),
+        ]
+        indexes = [
+            models.Index(fields=["bucket", "invoice_id"], name="manual_line_by_invoice"),
+            models.Index(fields=["bucket", "subscription_id", "created_at"], name="manual_line_by_subscr"),
+        ]
 
 
 class InvoiceRollup(Owned):

@@ -26,6 +26,8 @@ class Account(Owned):
         LOSSES = "losses"
         BREAKAGE = "breakage"
         ROUNDING = "rounding"
+        OUTSIDE = "outside"  # paid to the merchant past us
+        BAD_DEBT = "bad_debt"
 
     pk = models.CompositePrimaryKey("bucket", "id")
     id = models.UUIDField()

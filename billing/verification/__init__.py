@@ -1,6 +1,6 @@
 """What must be true of charges, wallets, the ledger and invoices at every instant."""
 
-from billing.verification import charges, coupons, invoices, ledger, recomputation, rerating, wallets
+from billing.verification import charges, coupons, invoices, ledger, receivables, recomputation, rerating, wallets
 
 CHECKS = (
     *charges.CHECKS,
@@ -9,5 +9,6 @@ CHECKS = (
     *wallets.CHECKS,
     *ledger.CHECKS,
     *invoices.CHECKS,
+    *receivables.CHECKS,
     *coupons.CHECKS,
 )

@@ -192,9 +192,12 @@ CHECKS = (
         LEFT JOIN billing_subscription s ON s.bucket = c.bucket AND s.id = c.subscription_id
         LEFT JOIN billing_wallet w ON w.bucket = c.bucket AND w.id = c.wallet_id
         LEFT JOIN billing_invoice i ON i.bucket = c.bucket AND i.id = c.invoice_id
+        LEFT JOIN billing_creditnote n ON n.bucket = c.bucket AND n.id = c.invoice_id AND c.kind = 'credit'
         LEFT JOIN billing_priceversion v ON v.id = c.price_version_id
         LEFT JOIN billing_price p ON p.id = v.price_id
-        WHERE (s.customer_id, w.customer_id, i.subscription_id, p.billable_metric_id, p.merchant_id, w.currency)
+        LEFT JOIN billing_manualline m ON m.bucket = c.bucket AND m.id = c.price_version_id
+        WHERE (s.customer_id, w.customer_id, coalesce(i.subscription_id, n.subscription_id), p.billable_metric_id,
+               coalesce(p.merchant_id, m.merchant_id), w.currency)
             IS DISTINCT FROM (c.customer_id, c.customer_id, c.subscription_id, c.metric_id, s.merchant_id, s.currency)
             OR s.customer_id IS NULL
         """,

@@ -73,10 +73,9 @@ CHECKS = (
             GROUP BY l.bucket, l.invoice_id
         ) l ON l.bucket = i.bucket AND l.invoice_id = i.id
         WHERE i.number IS NOT NULL AND (
-            (i.subtotal, i.total_tax, i.paid_amount)
+            (i.subtotal, i.total_tax, i.grand_total - i.owed_amount)
                 IS DISTINCT FROM (coalesce(l.net, 0), coalesce(l.tax, 0), coalesce(l.paid, 0))
-            OR (i.subtotal + i.total_tax + i.rounding, i.paid_amount + i.unpaid_amount)
-                IS DISTINCT FROM (i.grand_total, i.grand_total)
+            OR i.subtotal + i.total_tax + i.rounding IS DISTINCT FROM i.grand_total
             OR abs(i.rounding) > 500000000
         )
         """,
@@ -86,7 +85,7 @@ CHECKS = (
         "issuing an invoice made receivable what is owed on it",
         "inv",
         """
-        SELECT i.id, format('owed %s, receivable %s', i.unpaid_amount, coalesce(p.amount, 0))
+        SELECT i.id, format('owed %s, receivable %s', i.owed_amount, coalesce(p.amount, 0))
         FROM billing_invoice i
         LEFT JOIN (
             SELECT e.bucket, e.reference_id, sum(side.amount) AS amount
@@ -97,7 +96,7 @@ CHECKS = (
             JOIN billing_account a ON a.bucket = p.bucket AND a.id = side.account_id AND a.kind = 'receivable'
             WHERE e.kind = 'invoice_issued' GROUP BY e.bucket, e.reference_id
         ) p ON p.bucket = i.bucket AND p.reference_id = i.id
-        WHERE i.number IS NOT NULL AND i.unpaid_amount <> coalesce(p.amount, 0)
+        WHERE i.number IS NOT NULL AND i.owed_amount IS DISTINCT FROM coalesce(p.amount, 0)
         """,
     ),
     rule(
@@ -126,7 +125,7 @@ CHECKS = (
         FROM (
             SELECT subscription_id, sequence_number, period_start,
                    row_number() OVER one_by_one AS place, lag(period_end) OVER one_by_one AS before
-            FROM billing_invoice WHERE status <> 'cancelled'
+            FROM billing_invoice WHERE (status <> 'cancelled' OR number IS NOT NULL) AND revision = 0
             WINDOW one_by_one AS (PARTITION BY bucket, subscription_id ORDER BY sequence_number)
         ) AS i
         WHERE sequence_number <> place OR period_start <> before

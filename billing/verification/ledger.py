@@ -121,5 +121,7 @@ CHECKS = (
         "top_up_once_per_key",
         "fee_once_per_period",
         "one_invoice_per_period",
+        "invoice_paid_once_by_a_source",
+        "manual_line_once_per_key",
     ),
 )

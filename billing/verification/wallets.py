@@ -102,21 +102,23 @@ CHECKS = (
     ),
     rule(
         "credit_limit",
-        "what usage took on credit is within the limit; fees, true-ups, corrections, what is rated after the fact and "
-        "rounding may exceed it",
+        "what usage took on credit is within the limit; fees, true-ups, manual lines, corrections, what is rated after "
+        "the fact and rounding may exceed it",
         "acc",
         """
         SELECT w.id, format('owes %s, of which fees %s; limit %s', owed, coalesce(fees, 0), credit_limit)
         FROM billing_wallet w
         CROSS JOIN LATERAL (SELECT w.spent + w.held - w.balance AS owed) o
         LEFT JOIN (
-            SELECT bucket, wallet_id, sum(CASE WHEN kind IN ('void', 'amend') THEN greatest(gross, 0) ELSE gross END)
-                AS fees
-            FROM billing_charge WHERE kind IN ('fee', 'trueup', 'rerate', 'void', 'amend') GROUP BY bucket, wallet_id
+            SELECT bucket, wallet_id,
+                   sum(CASE WHEN kind IN ('fee', 'trueup', 'rerate') THEN gross ELSE greatest(gross, 0) END) AS fees
+            FROM billing_charge WHERE kind NOT IN ('usage', 'coupon', 'refund', 'credit') GROUP BY bucket, wallet_id
         ) f ON f.bucket = w.bucket AND f.wallet_id = w.id
         LEFT JOIN (
             SELECT bucket, customer_id, currency, sum(abs(rounding)) AS rounding
-            FROM billing_invoice GROUP BY bucket, customer_id, currency
+            FROM (SELECT bucket, customer_id, currency, rounding FROM billing_invoice
+                  UNION ALL SELECT bucket, customer_id, currency, rounding FROM billing_creditnote) AS documents
+            GROUP BY bucket, customer_id, currency
         ) i ON i.bucket = w.bucket AND i.customer_id = w.customer_id AND i.currency = w.currency
         WHERE w.kind = 'credit' AND owed - coalesce(fees, 0) - coalesce(rounding, 0) > w.credit_limit
         """,

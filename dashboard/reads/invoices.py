@@ -15,6 +15,11 @@ from ui import fmt
 from ui.paging import Page, page
 
 Status = Invoice.Status
+_SOURCES: Final[dict[str, str]] = {
+    Charge.Kind.RERATE: "All use by then",
+    Charge.Kind.MANUAL: "Added by hand",
+    Charge.Kind.REBILL: "Billed anew",
+}
 LINE_CHARGES = 50  # of one line, on one page
 CUSTOMER_SHOWN = 6
 STATUSES: Final = {
@@ -75,7 +80,7 @@ class LineRow:
 
     @property
     def has_quantity(self) -> bool:
-        return self.says.metric_id is not None
+        return self.says.metric_id is not None or self.says.kind == Charge.Kind.MANUAL
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +105,7 @@ class Source:
     @property
     def words(self) -> str:
         """What it is of, where that is no event."""
-        return "All use by then" if self.says.kind == Charge.Kind.RERATE else "Fee"
+        return _SOURCES.get(self.says.kind, "Fee")
 
 
 def listing(*, merchant_id: UUID, status: str, cursor: str) -> Page[Any]:
@@ -160,7 +165,7 @@ def sources(*, invoice: Invoice, line_id: UUID, after: int) -> list[Source]:
 
 
 def _unit(line: Line) -> str:
-    metric = line.price.price.billable_metric
+    metric = line.price.price.billable_metric if line.price is not None else None
     return metric.unit if metric is not None and line.kind != Charge.Kind.FEE else ""
 
 

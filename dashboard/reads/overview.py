@@ -8,7 +8,7 @@ from uuid import UUID
 
 from django.db.models import Count, F, Max, Sum
 
-from billing.models import CustomerRollup, MerchantRollup, PriceVersion, Wallet
+from billing.models import CustomerRollup, ManualLine, MerchantRollup, PriceVersion, Wallet
 from customers.models import Customer
 from merchants import ids
 from metering.models import BillableMetric
@@ -168,11 +168,12 @@ def _items(rows: list[_Row], names: dict[UUID, str], span: Span) -> list[Revenue
 
 
 def _names(item_ids: set[UUID], merchant_id: UUID) -> dict[UUID, str]:
-    """A rollup's item is a metric, or the price version of a fee."""
+    """A rollup's item is a metric, the price version of a fee, or a manual line."""
     names = dict(BillableMetric.objects.filter(merchant_id=merchant_id, id__in=item_ids).values_list("id", "name"))
     fees = item_ids - names.keys()
     if fees:
         names |= PriceVersion.objects.filter(id__in=fees).values_list("id", "display_name")
+        names |= ManualLine.objects.filter(merchant_id=merchant_id, id__in=fees).values_list("id", "name")
     return names
 
 

@@ -158,7 +158,7 @@ TYPES: tuple[EventType, ...] = (
         "A credit note takes back part of an invoice.",
         {
             "id": _id("cn"),
-            "object": "credit_note",
+            "object": "creditNote",
             **_CUSTOMER,
             "invoiceId": _id("inv"),
             "creditNoteNumber": "CN-000007",

@@ -21,6 +21,8 @@ _POSTED = """ctid = (
     JOIN billing_account a ON a.id = p.credit_account_id
     WHERE e.kind = 'usage_settled' AND a.kind = 'revenue')"""
 _ISSUED = "number = 'INV-000002'"
+_OWED = "currency = 'GBP' AND status = 'issued'"
+_CREDITED = "number = 'CN-000001'"
 _LINE = f"position = 0 AND invoice_id = (SELECT id FROM billing_invoice WHERE {_ISSUED})"
 _AMENDED = "id = (SELECT min(id::text)::uuid FROM metering_correction WHERE kind = 'amend')"
 _MOVED = "ctid = (SELECT min(ctid) FROM entitlements_movement WHERE kind = '{}')"
@@ -375,14 +377,14 @@ CONTROLS: dict[str, tuple[str, set[str]]] = {
     # invoices
     "an invoice's total": (
         f"UPDATE billing_invoice SET grand_total = grand_total + 1 WHERE {_ISSUED}",
-        {"invoice_totals"},
+        {"invoice_totals", "invoices_unpaid"},
     ),
     "an invoice's rounding": (
         (
             "UPDATE billing_invoice SET rounding = rounding + 1, grand_total = grand_total + 1, "
-            f"unpaid_amount = unpaid_amount + 1 WHERE {_ISSUED}"
+            f"unpaid_amount = unpaid_amount + 1, owed_amount = owed_amount + 1 WHERE {_ISSUED}"
         ),
-        {"invoices_posted"},
+        {"invoices_posted", "receivable_is_unpaid"},
     ),
     "an invoice's number": (
         f"UPDATE billing_invoice SET number = 'INV-000009' WHERE {_ISSUED}",
@@ -394,7 +396,8 @@ CONTROLS: dict[str, tuple[str, set[str]]] = {
     ),
     "an invoice lost": (
         f"DELETE FROM billing_invoice WHERE {_ISSUED}",
-        {"charges_at_home", "coupons_within_worth", "invoice_lines", "invoice_numbers", "invoices_tile"},
+        {"charges_at_home", "coupons_within_worth", "invoice_lines", "invoice_numbers", "invoices_tile"}
+        | {"receivable_is_unpaid"},
     ),
     "an invoice's period": (
         f"UPDATE billing_invoice SET period_end = period_end - interval '1 day' WHERE {_ISSUED}",
@@ -409,7 +412,7 @@ CONTROLS: dict[str, tuple[str, set[str]]] = {
             "UPDATE billing_invoice SET number = 'INV-000004' "
             "WHERE id = (SELECT min(id::text)::uuid FROM billing_invoice WHERE status = 'active')"
         ),
-        {"invoice_numbers", "invoice_totals", "invoices_open", "true_ups_recomputed"},
+        {"invoice_numbers", "invoice_totals", "invoices_open", "invoices_posted", "true_ups_recomputed"},
     ),
     "a line": (
         f"UPDATE billing_invoiceline SET gross = gross + 1 WHERE {_LINE}",
@@ -422,6 +425,58 @@ CONTROLS: dict[str, tuple[str, set[str]]] = {
     "a fee billed twice": (
         _copy("billing_invoiceline", "kind = 'fee'", position="99", id="gen_random_uuid()"),
         {"fees_billed_once", "invoice_totals"},
+    ),
+    # what is owed, and credited
+    "an invoice paid by nobody": (
+        (
+            "UPDATE billing_invoice SET unpaid_amount = 0, paid_amount = paid_amount + unpaid_amount, status = 'paid' "
+            f"WHERE {_OWED}"
+        ),
+        {"invoices_unpaid", "receivable_is_unpaid"},
+    ),
+    "an invoice that owes less": (
+        f"UPDATE billing_invoice SET unpaid_amount = unpaid_amount - 1 WHERE {_OWED}",
+        {"invoices_unpaid", "receivable_is_unpaid"},
+    ),
+    "an invoice that calls itself paid": (
+        f"UPDATE billing_invoice SET status = 'paid' WHERE {_OWED}",
+        {"invoices_stand"},
+    ),
+    "a payment that was not booked": (
+        (
+            "INSERT INTO billing_invoicepayment (bucket, id, customer_id, merchant_id, invoice_id, kind, amount, "
+            "currency, source_id, reference, paid_at, created_at) "
+            "SELECT bucket, id, customer_id, merchant_id, id, 'outside', 1, "
+            f"currency, id, '', now(), now() FROM billing_invoice WHERE {_OWED}"
+        ),
+        {"invoice_payments_posted", "invoices_unpaid"},
+    ),
+    "a credit note's total": (
+        f"UPDATE billing_creditnote SET subtotal = subtotal + 1, rounding = rounding - 1 WHERE {_CREDITED}",
+        {"credit_notes_charged"},
+    ),
+    "a credit note that goes elsewhere": (
+        f"UPDATE billing_creditnote SET to_receivable = to_receivable - 1, to_card = 1 WHERE {_CREDITED}",
+        {"credit_notes_posted", "invoices_unpaid"},
+    ),
+    "a credit note lost": (
+        f"DELETE FROM billing_creditnote WHERE {_CREDITED}",
+        {"charges_at_home", "credit_note_numbers", "credit_notes_charged", "invoices_unpaid"},
+    ),
+    "a credit note of more than the invoice": (
+        (
+            "ALTER TABLE billing_creditnote DROP CONSTRAINT credit_note_adds_up; "
+            f"UPDATE billing_creditnote SET total = total * 100 WHERE {_CREDITED}"
+        ),
+        {"credit_notes_within"},
+    ),
+    "a credit note's line": (
+        f"UPDATE billing_creditnoteline SET fee = fee + 1 WHERE {_FIRST.format('billing_creditnoteline')}",
+        {"credit_notes_charged"},
+    ),
+    "a manual line": (
+        f"UPDATE billing_manualline SET gross = gross + 1 WHERE {_FIRST.format('billing_manualline')}",
+        {"manual_lines_charged"},
     ),
     # sums that people read
     "an invoice's running sum": (

@@ -6,8 +6,10 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from billing import redemptions, rerating
-from billing.models import PriceVersion
+from billing import credit_notes, manual_lines, redemptions, rerating
+from billing.credit_notes import NewCreditNote, To
+from billing.manual_lines import NewLine
+from billing.models import CreditNote, PriceVersion
 from charging import execution
 from charging.commands import Correct, Line, MeterEvent, Metering, Property, RecordUsage, Refund, Release, Reserve
 from charging.outcomes import Done
@@ -16,13 +18,13 @@ from entitlements.budgets import NewBudget
 from entitlements.granting import NewGrant
 from entitlements.issuing import NewEntitlement
 from entitlements.models import Entitlement, Feature
-from merchants import ids
+from merchants import audit, ids
 from merchants.models import Product
 from metering.models import BillableMetric
 from tests import factories
 from tests.billing import buyers
 from tests.billing.buyers import Buyer
-from tests.billing.invoiced import FEBRUARY, GRACE, START, pass_time
+from tests.billing.invoiced import FEBRUARY, GRACE, START, invoices, lines, pass_time
 
 _keys = itertools.count(1)
 
@@ -85,7 +87,27 @@ def world() -> World:
     made = World(calls, tokens, minutes, users, storage, busy, gone, abroad, unsold)
     _live(made)
     _entitle(product)
+    _owe(product)
     return made
+
+
+def _owe(product: Product) -> None:
+    """A month on credit of a customer who has a line put on the invoice by hand, and then is credited some of it."""
+    hours = factories.price(metric=factories.metric(product=product, name="Hours"), unit_price="2.5", term="in_arrears")
+    plan = factories.plan(product=product, prices=[hours], currency="GBP", default_tax_rate=Decimal(20))
+    owing = buyers.subscribe(product.merchant, plan, at=START)
+    record(owing, (hours, "7.001"))
+    line = {"currency": "GBP", "quantity": Decimal(3), "subscription_id": owing.subscription.id}
+    for name, unit_price in (("Setup", "9.999"), ("Goodwill", "-1")):
+        new = NewLine(name=name, unit_price=Decimal(unit_price), **line)
+        manual_lines.add(merchant_id=product.merchant_id, new=new)
+    pass_time(owing, FEBRUARY + GRACE)
+    first = invoices(owing)[0]
+    named = {"merchant_id": product.merchant_id, "actor": audit.SYSTEM}
+    amounts = {lines(first)[0].id: 5 * 10**9}
+    reason = CreditNote.Reason.GOODWILL
+    credit_notes.issue(**named, new=NewCreditNote(invoice_id=first.id, reason=reason, amounts=amounts))
+    credit_notes.issue(**named, new=NewCreditNote(invoice_id=first.id, reason=reason, amounts=amounts, to=To.BALANCE))
 
 
 def _entitle(product: Product) -> None:

@@ -1,0 +1,362 @@
+"""Credit notes: what is given back of an issued invoice, in whole or in part, in a document with its own number.
+
+A credit note is an invoice turned round. Its lines refer to the invoice's lines; each is a charge below zero that is
+numbered, settled and summed like any other, so revenue, platform fee and tax are taken back in the proportion in which
+they were earned. What it comes to goes three ways: off the debt of the invoice, to the prepaid balance, or back to the
+card that paid. Off the debt and to a card it goes in whole minor units, as the invoice is owed in them; what that adds
+is booked as rounding.
+
+No line is credited beyond what it came to, and no invoice beyond what its lines come to in all.
+
+Lock order: the customer's book, then the wallets, and last the merchant's row that numbers credit notes.
+"""
+
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import NamedTuple
+
+from django.db import transaction
+from django.db.models import QuerySet, Sum
+
+from billing import charges, discounts, issuing, journal, ledger, money, notices, numbering, receivables, statements
+from billing.models import (
+    Charge,
+    CreditNote,
+    CreditNoteLine,
+    CreditNoteNumber,
+    Invoice,
+    InvoiceLine,
+    Subscription,
+    Wallet,
+)
+from billing.rating import Totals
+from customers import books
+from merchants import audit, ids
+from merchants.audit import Actor
+from merchants.errors import NotFound, Unprocessable, ValidationFailed
+
+NUMBER = "CN-{:06d}"
+Reason = CreditNote.Reason
+
+
+class To(StrEnum):
+    """Where what is given back goes; by itself: off the debt, and what is more than that to the balance."""
+
+    AUTO = "auto"
+    RECEIVABLE = "receivable"
+    BALANCE = "balance"
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewCreditNote:
+    """What a merchant asks for.
+
+    ``amounts`` is in nanos, tax included, in whole minor units, by the invoice line's id; None: all that is left.
+    """
+
+    invoice_id: uuid.UUID
+    reason: Reason
+    amounts: Mapping[uuid.UUID, int] | None = None
+    memo: str = ""
+    to: To = To.AUTO
+
+
+class _Part(NamedTuple):
+    """What is given back of one invoice line into one wallet."""
+
+    line: InvoiceLine
+    wallet_id: uuid.UUID
+    totals: Totals
+
+
+class Left(NamedTuple):
+    """What a credit note may still take of an invoice, in nanos, tax included: in all, and by line."""
+
+    whole: int
+    lines: dict[uuid.UUID, Totals]
+
+
+# --- reading ---------------------------------------------------------------------------------------------
+
+
+def search(*, merchant_id: uuid.UUID, invoice_id: uuid.UUID | None = None) -> QuerySet[CreditNote]:
+    """Return a merchant's credit notes, newest first; raises NotFound where the invoice is not its own."""
+    query = CreditNote.objects.filter(merchant_id=merchant_id)
+    if invoice_id is not None:
+        statements.find(merchant_id=merchant_id, invoice_id=invoice_id)
+        query = query.filter(bucket=ids.bucket_of(invoice_id), invoice_id=invoice_id)
+    return query.order_by("-issued_at", "-id")
+
+
+def find(*, merchant_id: uuid.UUID, credit_note_id: uuid.UUID) -> CreditNote:
+    """Return a merchant's credit note; raises NotFound, also for another merchant's."""
+    query = CreditNote.objects.filter(bucket=ids.bucket_of(credit_note_id), id=credit_note_id, merchant_id=merchant_id)
+    note = query.first()
+    if note is None:
+        raise NotFound()
+    return note
+
+
+def lines_of(note: CreditNote) -> list[CreditNoteLine]:
+    """Return the lines of a credit note in their order."""
+    return list(CreditNoteLine.objects.filter(bucket=note.bucket, credit_note_id=note.id).order_by("position"))
+
+
+def left(invoice: Invoice) -> Left:
+    """Tell what may still be credited of an issued invoice: of its lines above zero, and no more than of all lines."""
+    lines = list(InvoiceLine.objects.filter(bucket=invoice.bucket, invoice_id=invoice.id).order_by("position"))
+    given = CreditNoteLine.objects.filter(bucket=invoice.bucket, invoice_line_id__in=[line.id for line in lines])
+    sums = {
+        row["invoice_line_id"]: (int(row["net"]), int(row["tax"]), int(row["fee"]))
+        for row in given.values("invoice_line_id").annotate(net=Sum("net"), tax=Sum("tax"), fee=Sum("fee"))
+    }
+    by_line: dict[uuid.UUID, Totals] = {}
+    for line in lines:
+        net, tax, fee = sums.get(line.id, (0, 0, 0))
+        rest = Totals(line.net - net, line.tax - tax, line.gross - net - tax, _fee_of(line) - fee)
+        if rest.gross > 0:
+            by_line[line.id] = rest
+    whole = sum([line.gross for line in lines]) - sum([net + tax for net, tax, _ in sums.values()])
+    if _credited(invoice) >= (invoice.grand_total or 0):
+        whole = 0  # a fraction of a cent may be left of the lines, but nothing of what was asked for them
+    return Left(max(0, min(whole, sum([rest.gross for rest in by_line.values()]))), by_line)
+
+
+def _credited(invoice: Invoice) -> int:
+    notes = CreditNote.objects.filter(bucket=invoice.bucket, invoice_id=invoice.id)
+    return int(notes.aggregate(total=Sum("total"))["total"] or 0)
+
+
+def _fee_of(line: InvoiceLine) -> int:
+    """Sum the platform's part of a line's charges."""
+    made = Charge.objects.filter(
+        bucket=line.bucket,
+        wallet_id=line.wallet_id,
+        seq__gte=line.first_seq,
+        seq__lte=line.last_seq,
+        invoice_id=line.invoice_id,
+        kind=line.kind,
+        price_version_id=line.price_version_id,
+        period_start=line.period_start,
+    )
+    return int(made.aggregate(fee=Sum("fee"))["fee"] or 0)
+
+
+# --- issuing ---------------------------------------------------------------------------------------------
+
+
+def issue(*, merchant_id: uuid.UUID, new: NewCreditNote, actor: Actor) -> CreditNote:
+    """Credit an issued invoice.
+
+    Raises:
+        NotFound: the merchant has no such invoice, or the invoice no such line.
+        ValidationFailed: an amount is none that can be given.
+        Conflict: the invoice is not issued, or it is void.
+        Unprocessable: it is more than is left of the invoice or of a line, or than is owed where only that may shrink.
+    """
+    seen = statements.find(merchant_id=merchant_id, invoice_id=new.invoice_id)
+    with transaction.atomic():
+        _, now = books.lock(seen.bucket, seen.customer_id)
+        invoice = statements.find(merchant_id=merchant_id, invoice_id=new.invoice_id)
+        note = credit(invoice, new, now)
+        audit.append(
+            merchant_id=merchant_id,
+            actor=actor,
+            action="credit_note.issued",
+            target=ids.text("cn", note.id),
+            changes={"invoice": invoice.number, "total": money.from_nanos(note.total), "reason": note.reason},
+            now=now,
+        )
+    return note
+
+
+def credit(invoice: Invoice, new: NewCreditNote, now: datetime) -> CreditNote:
+    """Credit an invoice; the caller holds the lock of the book. Raises as ``issue`` does."""
+    receivables.check_standing(invoice)
+    shares = _shares(invoice, new)
+    subscription = Subscription.objects.get(bucket=invoice.bucket, id=invoice.subscription_id)
+    off_debt, parts = _ways(invoice, new, shares, subscription)
+    note = _write(invoice, new, parts, subscription, off_debt)
+    available = (invoice.grand_total or 0) - _credited(invoice)
+    if note.total > available:
+        raise _too_much(invoice, available)
+    _charge(note, parts, subscription, now)
+    _book(note, invoice, subscription, now)
+    note.number = NUMBER.format(numbering.next_number(CreditNoteNumber, invoice.merchant_id))
+    note.issued_at = now
+    note.save(force_insert=True)
+    _write_lines(note, parts)
+    notices.credited(note, now)
+    return note
+
+
+class _Share(NamedTuple):
+    line: InvoiceLine
+    totals: Totals
+
+
+def _shares(invoice: Invoice, new: NewCreditNote) -> list[_Share]:
+    """Tell what is given back of each line; raises NotFound, ValidationFailed or Unprocessable."""
+    lines = {line.id: line for line in InvoiceLine.objects.filter(bucket=invoice.bucket, invoice_id=invoice.id)}
+    rest = left(invoice)
+    if new.amounts is None:
+        amounts = discounts.shared_out(rest.whole, {key: totals.gross for key, totals in rest.lines.items()})
+    else:
+        amounts = dict(new.amounts)
+        _check_amounts(invoice, amounts, lines, rest)
+    if not amounts:
+        raise Unprocessable("Nothing is left to credit.", code="NOTHING_TO_CREDIT")
+    shares = [
+        _Share(lines[key], discounts.taken_off(rest.lines[key], amount, is_gross=True))
+        for key, amount in amounts.items()
+    ]
+    return sorted(shares, key=lambda share: share.line.position)
+
+
+def _check_amounts(
+    invoice: Invoice, amounts: dict[uuid.UUID, int], lines: Mapping[uuid.UUID, InvoiceLine], rest: Left
+) -> None:
+    unit = money.minor_unit(invoice.currency)
+    for key, amount in amounts.items():
+        if key not in lines:
+            raise NotFound("The invoice has no such line.", details={"field": "lines"})
+        available = rest.lines[key].gross if key in rest.lines else 0
+        if 0 <= amount - available < unit:
+            amounts[key] = available  # a line is worth fractions of a cent: its last cent takes what is there
+        elif amount > available:
+            raise _too_much(invoice, available, key)
+        elif amount <= 0 or amount % unit:
+            message = f"An amount must be above zero, in whole minor units of {invoice.currency}."
+            raise ValidationFailed(message, field="lines", code="INVALID_AMOUNT")
+        if not amounts[key]:
+            raise _too_much(invoice, available, key)
+    if sum(amounts.values()) > rest.whole:
+        raise _too_much(invoice, rest.whole)
+
+
+def _too_much(invoice: Invoice, available: int, line_id: uuid.UUID | None = None) -> Unprocessable:
+    what = "the invoice" if line_id is None else "the line"
+    details = {"left": money.from_nanos(available), "currency": invoice.currency}
+    if line_id is not None:
+        details["lineItemId"] = ids.text("line", line_id)
+    return Unprocessable(f"That is more than is left of {what} to credit.", code="CREDIT_EXCEEDS", details=details)
+
+
+def _ways(
+    invoice: Invoice, new: NewCreditNote, shares: Sequence[_Share], subscription: Subscription
+) -> tuple[int, list[_Part]]:
+    """Split the shares between the debt and the balance; returns what comes off the debt, and the parts.
+
+    Raises:
+        Unprocessable: only the debt may shrink, and it is less.
+    """
+    whole = sum([share.totals.gross for share in shares])
+    owed = 0 if new.to == To.BALANCE else max(0, invoice.unpaid_amount or 0)
+    rounded = money.from_minor(money.to_minor(whole, invoice.currency)[0], invoice.currency)
+    if new.amounts is None and abs(whole - owed) < money.minor_unit(invoice.currency):
+        rounded = owed  # all that is left: what earlier notes were rounded by is made up for
+    if new.to == To.RECEIVABLE and rounded > owed:
+        raise Unprocessable(
+            "That is more than is owed on the invoice.",
+            code="CREDIT_EXCEEDS_UNPAID",
+            details={"unpaid": money.from_nanos(owed), "currency": invoice.currency},
+        )
+    if rounded <= owed:
+        return rounded, [_Part(share.line, subscription.credit_wallet_id, share.totals) for share in shares]
+    return owed, _split(shares, owed, subscription)
+
+
+def _split(shares: Sequence[_Share], owed: int, subscription: Subscription) -> list[_Part]:
+    """Have the first shares come off the debt, the others go to the balance; one may be cut in two."""
+    parts = []
+    for line, totals in shares:
+        off = discounts.taken_off(totals, min(owed, totals.gross), is_gross=True) if owed else Totals()
+        rest = Totals(totals.net - off.net, totals.tax - off.tax, totals.gross - off.gross, totals.fee - off.fee)
+        owed -= off.gross
+        for wallet_id, part in ((subscription.credit_wallet_id, off), (subscription.prepaid_wallet_id, rest)):
+            if part.gross:
+                parts.append(_Part(line, wallet_id, part))
+    return parts
+
+
+def _write(
+    invoice: Invoice, new: NewCreditNote, parts: Sequence[_Part], subscription: Subscription, off_debt: int
+) -> CreditNote:
+    exact = {True: 0, False: 0}
+    for part in parts:
+        exact[part.wallet_id == subscription.credit_wallet_id] += part.totals.gross
+    rounding = off_debt - exact[True]
+    return CreditNote(
+        bucket=invoice.bucket,
+        id=ids.new(invoice.bucket),
+        customer_id=invoice.customer_id,
+        merchant_id=invoice.merchant_id,
+        subscription_id=invoice.subscription_id,
+        invoice_id=invoice.id,
+        reason=new.reason,
+        memo=new.memo,
+        currency=invoice.currency,
+        subtotal=sum([part.totals.net for part in parts]),
+        total_tax=sum([part.totals.tax for part in parts]),
+        rounding=rounding,
+        total=off_debt + exact[False],
+        to_receivable=off_debt,
+        to_balance=exact[False],
+        to_card=0,
+    )
+
+
+def _charge(note: CreditNote, parts: Sequence[_Part], subscription: Subscription, now: datetime) -> None:
+    pots = charges.pots(subscription)
+    for position, (line, wallet_id, totals) in enumerate(parts):
+        charges.post(
+            pots[wallet_id],
+            subscription,
+            Totals(-totals.net, -totals.tax, -totals.gross, -totals.fee),
+            kind=Charge.Kind.CREDIT,
+            source_id=note.id,
+            position=position,
+            price_version_id=line.price_version_id,
+            metric_id=line.metric_id,
+            invoice_id=note.id,
+            period_start=line.period_start,
+            now=now,
+        )
+    issuing.settle(subscription, now)
+
+
+def _book(note: CreditNote, invoice: Invoice, subscription: Subscription, now: datetime) -> None:
+    """Move what comes off the debt from what is unbilled to what is receivable, and the invoice with it."""
+    if not note.to_receivable:
+        return
+    credit_wallet = Wallet.objects.get(bucket=note.bucket, id=subscription.credit_wallet_id)
+    credit_wallet.balance += note.rounding
+    credit_wallet.save(update_fields=["balance"])
+    ledger.post([journal.credit_note_issued(note=note, now=now)])
+    invoice.credited_amount += note.to_receivable
+    receivables.lower(invoice, note.to_receivable, now)
+
+
+def _write_lines(note: CreditNote, parts: Sequence[_Part]) -> None:
+    CreditNoteLine.objects.bulk_create(
+        [
+            CreditNoteLine(
+                bucket=note.bucket,
+                customer_id=note.customer_id,
+                credit_note_id=note.id,
+                position=position,
+                invoice_line_id=part.line.id,
+                wallet_id=part.wallet_id,
+                description=part.line.description,
+                tax_rate=part.line.tax_rate,
+                net=part.totals.net,
+                tax=part.totals.tax,
+                gross=part.totals.gross,
+                fee=part.totals.fee,
+            )
+            for position, part in enumerate(parts)
+        ]
+    )

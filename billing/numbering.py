@@ -1,0 +1,21 @@
+"""The numbers of documents: without a gap for each merchant and kind, given in the transaction that finalises them."""
+
+import uuid
+
+from django.db import connection
+
+from billing.models import CreditNoteNumber, InvoiceNumber
+
+_NEXT = """
+INSERT INTO {table} AS given (merchant_id, last) VALUES (%s, 1)
+ON CONFLICT (merchant_id) DO UPDATE SET last = given.last + 1
+RETURNING last
+"""
+
+
+def next_number(counter: type[InvoiceNumber | CreditNoteNumber], merchant_id: uuid.UUID) -> int:
+    """Take the next number; the counter's row stays locked to the end of the transaction, so take it last."""
+    with connection.cursor() as cursor:
+        cursor.execute(_NEXT.format(table=counter._meta.db_table), [merchant_id])
+        number: int = cursor.fetchone()[0]
+    return number
