@@ -6,6 +6,8 @@ credited less what it was debited. So a customer's credit is positive, and what 
 - prepaid wallet = customer_credit. Money comes in from ``clearing`` and is earned from there.
 - credit wallet = unbilled + receivable. Use is earned from ``unbilled``; an invoice moves the debt to ``receivable``,
   so issuing one does not free the credit limit.
+- ``clearing`` is what providers hold for us, ``in_transit`` what is on its way back to payers, ``disputed`` what
+  payers' banks hold until they decide, and ``losses`` what they kept after it was spent.
 """
 
 import uuid
@@ -13,7 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
-from billing.models import Account, CreditNote, Invoice, TopUp, Wallet
+from billing.models import Account, CreditNote, Invoice, PaymentDispute, PaymentRefund, TopUp, Wallet
 
 Kind = Account.Kind
 
@@ -133,6 +135,74 @@ def credit_note_issued(*, note: CreditNote, now: datetime) -> NewEntry:
         key=f"credit_note:{note.id.hex}",
         reference_id=note.id,
         movements=_moved((Kind.UNBILLED, Kind.RECEIVABLE, exact), (Kind.ROUNDING, Kind.RECEIVABLE, note.rounding)),
+        created_at=now,
+    )
+
+
+def refund_begun(*, refund: PaymentRefund, pot: Kind, now: datetime) -> NewEntry:
+    """A part of a payment was taken out of what it was paid for, and is on its way back to its payer."""
+    return _of_refund(refund, "begun", Movement(pot, Kind.IN_TRANSIT, refund.amount), now)
+
+
+def refund_arrived(*, refund: PaymentRefund, now: datetime) -> NewEntry:
+    """The provider gave it back."""
+    return _of_refund(refund, "arrived", Movement(Kind.IN_TRANSIT, Kind.CLEARING, refund.amount), now)
+
+
+def refund_returned(*, refund: PaymentRefund, now: datetime) -> NewEntry:
+    """It had been given back, and came back from there after all."""
+    return _of_refund(refund, "returned", Movement(Kind.CLEARING, Kind.IN_TRANSIT, refund.amount), now)
+
+
+def refund_failed(*, refund: PaymentRefund, pot: Kind, now: datetime) -> NewEntry:
+    """It could not be given back, and is what it was paid for again."""
+    return _of_refund(refund, "failed", Movement(Kind.IN_TRANSIT, pot, refund.amount), now)
+
+
+def _of_refund(refund: PaymentRefund, what: str, movement: Movement, now: datetime) -> NewEntry:
+    return NewEntry(
+        customer_id=refund.customer_id,
+        currency=refund.currency,
+        kind=f"refund_{what}",
+        key=f"refund:{refund.id.hex}:{what}",
+        reference_id=refund.id,
+        movements=(movement,),
+        created_at=now,
+    )
+
+
+def dispute_opened(*, dispute: PaymentDispute, pot: Kind | None, now: datetime) -> NewEntry:
+    """The payer's bank took a payment back until it decides; what the customer had not spent of it is kept from them.
+
+    Args:
+        pot: the account the withheld part is taken from; None where nothing is withheld.
+    """
+    taken = (Kind.DISPUTED, Kind.CLEARING, dispute.amount)
+    kept = () if pot is None else ((pot, Kind.DISPUTED, dispute.withheld),)
+    return _of_dispute(dispute, "opened", _moved(taken, *kept), now)
+
+
+def dispute_won(*, dispute: PaymentDispute, pot: Kind | None, now: datetime) -> NewEntry:
+    """The payer's bank gave the payment back, and it is what it was paid for again."""
+    given = (Kind.CLEARING, Kind.DISPUTED, dispute.amount)
+    freed = () if pot is None else ((Kind.DISPUTED, pot, dispute.withheld),)
+    return _of_dispute(dispute, "won", _moved(given, *freed), now)
+
+
+def dispute_lost(*, dispute: PaymentDispute, now: datetime) -> NewEntry:
+    """The payer's bank kept the payment: what the customer had spent of it is the merchant's loss."""
+    lost = (Kind.LOSSES, Kind.DISPUTED, dispute.amount - dispute.withheld)
+    return _of_dispute(dispute, "lost", _moved(lost), now)
+
+
+def _of_dispute(dispute: PaymentDispute, what: str, movements: tuple[Movement, ...], now: datetime) -> NewEntry:
+    return NewEntry(
+        customer_id=dispute.customer_id,
+        currency=dispute.currency,
+        kind=f"dispute_{what}",
+        key=f"dispute:{dispute.id.hex}:{what}",
+        reference_id=dispute.id,
+        movements=movements,
         created_at=now,
     )
 

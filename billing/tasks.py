@@ -8,10 +8,12 @@ from django.conf import settings
 from django.utils import timezone
 
 from billing import invoicing, rerating, settlement, subscriptions
+from billing.payments import news, poller, simulation
 
 SETTLE_SECONDS_MAX = 0.15  # of every second: what it leaves is settled later, in larger parts
 BILL_SECONDS_MAX = 20.0  # of every half minute
 RATE_SECONDS_MAX = 20.0  # of every minute
+PAY_SECONDS_MAX = 10.0  # before the last question to a provider, which may take as long again
 END_LIMIT = 500
 
 
@@ -45,3 +47,21 @@ def rate() -> int:
 def end_subscriptions() -> int:
     """End the subscriptions whose end has come or whose payment has not; return how many ended."""
     return subscriptions.end_due(timezone.now(), END_LIMIT)
+
+
+@shared_task
+def hear_of_payments() -> int:
+    """Act upon what payment providers told us; return how many messages that were."""
+    return news.apply_due(is_time_up=_after(PAY_SECONDS_MAX))
+
+
+@shared_task
+def look_after_payments() -> int:
+    """Ask after payments and refunds that have not come to an end; return how many were asked after."""
+    return poller.look_after_due(is_time_up=_after(PAY_SECONDS_MAX))
+
+
+@shared_task
+def run_test_provider() -> int:
+    """Let time pass at the built-in test provider, and send its webhooks; return how much happened."""
+    return simulation.run_due(now=timezone.now(), is_time_up=_after(PAY_SECONDS_MAX))

@@ -8,10 +8,11 @@ from typing import Any
 from django.db import transaction
 
 from billing import journal, ledger, money, subscriptions, wallets
-from billing.models import CreditLot, PaymentAttempt, TopUp, Wallet
+from billing.models import Account, CreditLot, LotDraw, PaymentAttempt, TopUp, Wallet
 from billing.payments import attempts, cards, purposes
+from billing.payments.purposes import Returns
 from customers import books
-from merchants import idempotency, ids
+from merchants import idempotency, ids, outbox
 from merchants.errors import Forbidden, IdempotencyConflict, NotFound, Unprocessable, ValidationFailed
 from merchants.models import Merchant, Mode
 
@@ -27,7 +28,8 @@ class Method(StrEnum):
 
 def register() -> None:
     """Say what payments do to top-ups."""
-    purposes.register(PaymentAttempt.Purpose.TOPUP, succeeded=_succeeded, failed=_failed)
+    returns = Returns(pot=Account.Kind.CUSTOMER_CREDIT, withhold=_withhold, restore=_restore)
+    purposes.register(PaymentAttempt.Purpose.TOPUP, succeeded=_succeeded, failed=_failed, returns=returns)
 
 
 def top_up(
@@ -146,13 +148,64 @@ def _succeeded(attempt: PaymentAttempt, now: datetime) -> None:
     made.status = TopUp.Status.SUCCESS
     made.save(update_fields=["status"])
     _credit(Wallet.objects.get(bucket=made.bucket, id=made.wallet_id), made, now)
+    _tell("topup.succeeded.v0", "succeeded", made, attempt, now)
     subscriptions.start_covered(bucket=made.bucket, customer_id=made.customer_id, now=now)
 
 
 def _failed(attempt: PaymentAttempt, now: datetime) -> None:
+    made = TopUp.objects.get(bucket=attempt.bucket, id=attempt.target_id)
     is_cancelled = attempt.state == PaymentAttempt.State.CANCELLED
-    status = TopUp.Status.CANCELLED if is_cancelled else TopUp.Status.FAILED
-    TopUp.objects.filter(bucket=attempt.bucket, id=attempt.target_id).update(status=status)
+    made.status = TopUp.Status.CANCELLED if is_cancelled else TopUp.Status.FAILED
+    made.save(update_fields=["status"])
+    if not is_cancelled:
+        _tell("topup.failed.v0", "failed", made, attempt, now)
+
+
+def _tell(type: str, status: str, made: TopUp, attempt: PaymentAttempt, now: datetime) -> None:
+    top_up_id = ids.text("top", made.id)
+    data = {
+        "id": top_up_id,
+        "object": "topup",
+        "merchantId": ids.text("org", attempt.merchant_id),
+        "customerId": ids.text("cus", made.customer_id),
+        "walletId": ids.text("acc", made.wallet_id),
+        "amount": money.from_nanos(made.amount),
+        "currency": made.currency,
+        "status": status,
+        "isAutoTopup": False,
+        "createdAt": outbox.instant(made.created_at),
+    }
+    if attempt.failure_code:
+        data |= {"failureCode": attempt.failure_code, "failureReason": attempt.failure_message}
+    outbox.record(
+        merchant_id=attempt.merchant_id, type=type, data=data, object_id=top_up_id, now=now, bucket=made.bucket
+    )
+
+
+def _withhold(attempt: PaymentAttempt, amount: int, *, source_id: uuid.UUID, now: datetime) -> int:
+    """Take back what is left of a top-up's lot and of what the wallet has available."""
+    lot = CreditLot.objects.get(bucket=attempt.bucket, id=attempt.target_id)
+    wallet = Wallet.objects.get(bucket=lot.bucket, id=lot.wallet_id)
+    part: int = max(0, min(amount, lot.remaining, wallet.available or 0))
+    if part:
+        _draw(lot, wallet, part, source_id)
+    return part
+
+
+def _restore(attempt: PaymentAttempt, amount: int, *, source_id: uuid.UUID, now: datetime) -> None:
+    lot = CreditLot.objects.get(bucket=attempt.bucket, id=attempt.target_id)
+    wallet = Wallet.objects.get(bucket=lot.bucket, id=lot.wallet_id)
+    _draw(lot, wallet, -amount, ids.derived(lot.bucket, "restored", source_id))
+
+
+def _draw(lot: CreditLot, wallet: Wallet, amount: int, source_id: uuid.UUID) -> None:
+    lot.remaining -= amount
+    lot.save(update_fields=["remaining"])
+    wallet.balance -= amount
+    wallet.save(update_fields=["balance"])
+    LotDraw.objects.create(
+        bucket=lot.bucket, settlement_id=source_id, lot_id=lot.id, customer_id=lot.customer_id, amount=amount
+    )
 
 
 def _credit(wallet: Wallet, made: TopUp, now: datetime) -> None:

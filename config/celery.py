@@ -16,7 +16,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 from django.conf import settings
 
 #: What goes out to other people's servers has workers of its own: whoever hangs there keeps no money waiting.
-OUTDOORS = ("webhooks", "mail")
+OUTDOORS = ("webhooks", "mail", "payments")
 QUEUES = ("settlement", "invoicing", "sweeps", *OUTDOORS)
 
 TASK_SECONDS_MAX = 60
@@ -36,6 +36,10 @@ BEAT: dict[str, dict[str, Any]] = {
     "rate": wake("billing.tasks.rate", every_seconds=60.0, queue="invoicing"),
     "bill": wake("billing.tasks.bill", every_seconds=30.0, queue="invoicing"),
     "send mail": wake("merchants.tasks.send_mail", every_seconds=5.0, queue="mail"),
+    # A provider that hangs keeps only this queue waiting.
+    "hear of payments": wake("billing.tasks.hear_of_payments", every_seconds=2.0, queue="payments"),
+    "look after payments": wake("billing.tasks.look_after_payments", every_seconds=5.0, queue="payments"),
+    "test provider": wake("billing.tasks.run_test_provider", every_seconds=2.0, queue="payments"),
 }
 
 

@@ -287,7 +287,7 @@ def _children(options: Options, environment: dict[str, str]) -> list[Process]:
     celery = ["celery", "--app=config.celery"]
     quiet = ["--without-gossip", "--without-mingle"]
     worker = ["worker", "--queues=settlement,invoicing,sweeps", f"--concurrency={WORKER_PROCESSES}", *quiet]
-    messenger = ["worker", "--queues=webhooks,mail", "--concurrency=1", "--hostname=messenger@%h", *quiet]
+    messenger = ["worker", "--queues=webhooks,mail,payments", "--concurrency=2", "--hostname=messenger@%h", *quiet]
     commands = {
         "web": web,
         "worker": [*celery, *worker],

@@ -3,6 +3,7 @@
 from django.urls import URLPattern, URLResolver, include, path, re_path
 
 import billing.api
+import billing.webhooks_in
 import charging.api
 import customers.api
 import dashboard.views
@@ -29,6 +30,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("v1/", include(entitlements.api.urlpatterns_v1)),
     path("v2/", include(billing.api.urlpatterns_v2)),
     re_path(rf"^(?:{'|'.join(sorted(errors.API_ROOTS))})(?:/|$)", errors.no_route),  # no organization has such a name
+    path("webhooks/in/", include(billing.webhooks_in)),
     path("theme", ui.views.set_theme, name="theme"),
     path("portal/", include(portal.views)),
     path("", include(dashboard.views)),

@@ -88,10 +88,10 @@ class CreditLot(Owned):
 
 
 class LotDraw(Owned):
-    """How much of one lot one settlement drew (negative: gave back)."""
+    """How much of one lot one settlement, refund or dispute of its payment drew (negative: gave back)."""
 
     pk = models.CompositePrimaryKey("bucket", "settlement_id", "lot_id")
-    settlement_id = models.UUIDField()
+    settlement_id = models.UUIDField()  # or the refund's or dispute's
     lot_id = models.UUIDField()
     amount = NanosField()
 

@@ -55,6 +55,11 @@ def minor_units(nanos: int, currency: str, code: str) -> int:
     return money.to_minor(nanos, currency)[0]
 
 
+def nanos(amount: int, currency: str, code: str) -> int:
+    """Return an amount that a provider counts, in nanos."""
+    return money.from_minor(amount, currency)
+
+
 def customer_ref(bucket: int, customer_id: uuid.UUID, code: str) -> str:
     """Return what a provider calls a customer; empty where it has not heard of them."""
     found = ProviderCustomer.objects.filter(bucket=bucket, customer_id=customer_id, provider=code)

@@ -9,22 +9,35 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
+from uuid import UUID
 
-from billing.models import PaymentAttempt
+from billing.models import Account, PaymentAttempt
 
 Follow = Callable[[PaymentAttempt, datetime], None]
 
 
 class Withhold(Protocol):
-    """Keep from the customer what they have not spent of a payment, up to an amount; returns how many nanos."""
+    """Take back what the customer has not spent of a payment, up to an amount; returns how many nanos.
 
-    def __call__(self, attempt: PaymentAttempt, amount: int, *, source_id: object, now: datetime) -> int: ...
+    ``source_id`` is the refund or dispute it is taken for. The ledger entry is written by whoever asks.
+    """
+
+    def __call__(self, attempt: PaymentAttempt, amount: int, *, source_id: UUID, now: datetime) -> int: ...
 
 
 class Restore(Protocol):
-    """Give the customer back what was withheld."""
+    """Give the customer back what was withheld for a refund or dispute."""
 
-    def __call__(self, attempt: PaymentAttempt, amount: int, *, source_id: object, now: datetime) -> None: ...
+    def __call__(self, attempt: PaymentAttempt, amount: int, *, source_id: UUID, now: datetime) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Returns:
+    """How money gets back out of what it was paid for: from which account, and what has to change with it."""
+
+    pot: Account.Kind
+    withhold: Withhold
+    restore: Restore
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,14 +45,13 @@ class Purpose:
     """What happens to what a payment is for.
 
     ``succeeded`` writes the ledger entry of the money that came in, from ``clearing``, whose reference is the
-    attempt's target or the attempt. ``withhold`` and ``restore`` take money back out of what it was for, and return it
-    there: without them the payment cannot be refunded, and a dispute withholds nothing.
+    attempt's target or the attempt. Without ``returns`` the payment cannot be refunded, and a dispute of it takes
+    nothing from the customer.
     """
 
     succeeded: Follow
     failed: Follow
-    withhold: Withhold | None = None
-    restore: Restore | None = None
+    returns: Returns | None = None
 
 
 def _nothing(attempt: PaymentAttempt, now: datetime) -> None:
@@ -49,11 +61,9 @@ def _nothing(attempt: PaymentAttempt, now: datetime) -> None:
 _purposes: dict[str, Purpose] = {PaymentAttempt.Purpose.SETUP: Purpose(succeeded=_nothing, failed=_nothing)}
 
 
-def register(
-    purpose: str, *, succeeded: Follow, failed: Follow, withhold: Withhold | None = None, restore: Restore | None = None
-) -> None:
+def register(purpose: str, *, succeeded: Follow, failed: Follow, returns: Returns | None = None) -> None:
     """Say what happens to what is paid for, when the rooms start."""
-    _purposes[purpose] = Purpose(succeeded=succeeded, failed=failed, withhold=withhold, restore=restore)
+    _purposes[purpose] = Purpose(succeeded=succeeded, failed=failed, returns=returns)
 
 
 def of(purpose: str) -> Purpose:

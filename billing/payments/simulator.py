@@ -249,7 +249,7 @@ def lock(merchant_id: uuid.UUID, ref: str) -> SimulatedObject:
     if found is None:
         raise ProviderError("The test provider knows nothing of this name.")
     if query.filter(due_at__lte=Now()).exists():
-        _become(found, State(found.next_state) if found.kind != Kind.DISPUTE else found.next_state)
+        _become(found, found.next_state)
     return found
 
 
@@ -285,6 +285,9 @@ def _become(made: SimulatedObject, state: str, code: str | None = None) -> None:
     made.state, made.code, made.next_state, made.due_at = state, code, "", None
     made.save(update_fields=["state", "code", "next_state", "due_at"])
     _tell(made)
+    if made.kind == Kind.DISPUTE and state == DisputeState.OPEN and card is not None and card.dispute != state:
+        made.next_state, made.due_at = card.dispute, Now() + PROCESSING
+        made.save(update_fields=["next_state", "due_at"])
     if made.kind == Kind.PAYMENT and state == State.SUCCEEDED and card is not None and card.dispute:
         _dispute(made, card)
 

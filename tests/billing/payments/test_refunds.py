@@ -1,0 +1,139 @@
+"""Refunds of payments: never more than came in or is left, each given back once."""
+
+from typing import Any
+
+import pytest
+
+from billing import ledger
+from billing.models import PaymentAttempt, PaymentRefund, SimulatedObject, Wallet
+from billing.payments import attempts, refunds
+from billing.payments.provider import Outcome, State
+from billing.payments.refunds import NotRefundable, TooMuch
+from merchants import audit
+from merchants.errors import IdempotencyConflict, NotFound, ValidationFailed
+from merchants.models import AuditEntry, Event
+from tests import factories, parallel
+from tests.billing.payments import paying
+from tests.billing.payments.paying import DOLLARS, balance, begun, pot
+
+
+@pytest.fixture
+def wallet(db: None) -> Wallet:
+    return pot()
+
+
+def paid(wallet: Wallet, card: str = "test_success") -> PaymentAttempt:
+    return attempts.submit(begun(wallet, card))
+
+
+def give_back(attempt: PaymentAttempt, amount: int | None = None, **how: Any) -> PaymentRefund:
+    return refunds.refund(
+        merchant_id=attempt.merchant_id, attempt_id=attempt.id, amount=amount, actor=audit.SYSTEM, **how
+    )[0]
+
+
+def accounts(wallet: Wallet) -> dict[str, int]:
+    return {kind: amount for (_, kind), amount in ledger.balances(wallet.customer_id).items() if amount}
+
+
+class TestRefund:
+    def test_gives_back_all_that_is_left(self, wallet: Wallet) -> None:
+        attempt = paid(wallet)
+        assert give_back(attempt, 4 * DOLLARS).state == "succeeded"
+        assert give_back(attempt, reason="goodwill").amount == 6 * DOLLARS
+        assert attempts.reload(attempt).refunded == 10 * DOLLARS
+        assert balance(wallet) == 0
+        assert accounts(wallet) == {}
+        assert SimulatedObject.objects.get(kind="payment").refunded == 1000
+        assert Event.objects.filter(type="refund.succeeded.v0").count() == 2
+        assert AuditEntry.objects.filter(action="payment.refunded").count() == 2
+
+    @pytest.mark.parametrize("amount", [0, -DOLLARS, DOLLARS // 1000])
+    def test_refuses_what_is_no_amount(self, wallet: Wallet, amount: int) -> None:
+        with pytest.raises(ValidationFailed):
+            give_back(paid(wallet), amount)
+
+    def test_refuses_more_than_is_left(self, wallet: Wallet) -> None:
+        attempt = paid(wallet)
+        give_back(attempt, 4 * DOLLARS)
+        with pytest.raises(TooMuch) as refused:
+            give_back(attempt, 7 * DOLLARS)
+        assert refused.value.details == {"refundable": "6.00", "currency": "USD"}
+
+    def test_refuses_what_was_spent_or_is_held(self, wallet: Wallet) -> None:
+        attempt = paid(wallet)
+        Wallet.objects.filter(id=wallet.id).update(spent=3 * DOLLARS, held=3 * DOLLARS)
+        with pytest.raises(TooMuch) as refused:
+            give_back(attempt)
+        assert refused.value.code == "PAYMENT_SPENT"
+        assert give_back(attempt, 4 * DOLLARS).state == "succeeded"
+        assert balance(wallet) == 6 * DOLLARS
+
+    @pytest.mark.parametrize("card", ["test_decline", "test_3ds"])
+    def test_refuses_a_payment_that_did_not_come_in(self, wallet: Wallet, card: str) -> None:
+        with pytest.raises(NotRefundable):
+            give_back(paid(wallet, card))
+
+    def test_hides_other_merchants_payments(self, wallet: Wallet) -> None:
+        attempt = paid(wallet)
+        attempt.merchant_id = factories.merchant().id
+        with pytest.raises(NotFound):
+            give_back(attempt)
+
+    def test_repeats_the_first_under_its_key(self, wallet: Wallet) -> None:
+        attempt = paid(wallet)
+        first, again = (give_back(attempt, DOLLARS, key="k") for _ in range(2))
+        assert first.id == again.id
+        assert attempts.reload(attempt).refunded == DOLLARS
+        with pytest.raises(IdempotencyConflict):
+            give_back(attempt, 2 * DOLLARS, key="k")
+
+    def test_lets_one_of_eight_win(self, transactional_db: None) -> None:
+        wallet = pot()
+        attempt = paid(wallet)
+        results = parallel.run(8, lambda _: give_back(attempt, 6 * DOLLARS))
+        won = [result for result in results if isinstance(result, PaymentRefund)]
+        assert len(won) == 1
+        assert {type(result) for result in results if result not in won} == {TooMuch}
+        assert balance(wallet) == 4 * DOLLARS
+
+
+class TestOutcome:
+    def test_puts_back_what_could_not_be_given(self, wallet: Wallet) -> None:
+        attempt = paid(wallet, "test_refund_fails")
+        made = give_back(attempt)
+        assert (made.state, made.failure_code) == ("failed", "refund_failed")
+        assert attempts.reload(attempt).refunded == 0
+        assert balance(wallet) == 10 * DOLLARS
+        assert accounts(wallet) == {"clearing": -10 * DOLLARS, "customer_credit": 10 * DOLLARS}
+
+    def test_puts_back_what_a_bank_sends_back_later(self, wallet: Wallet) -> None:
+        made = give_back(paid(wallet), 4 * DOLLARS)
+        for _ in range(2):
+            assert refunds.apply(made.id, Outcome(state=State.DECLINED)).state == "failed"
+        assert accounts(wallet) == {"clearing": -10 * DOLLARS, "customer_credit": 10 * DOLLARS}
+
+    def test_moves_forward_only(self, wallet: Wallet) -> None:
+        made = give_back(paid(wallet), 4 * DOLLARS)
+        for state in (State.UNKNOWN, State.PROCESSING, State.SUCCEEDED):
+            assert refunds.apply(made.id, Outcome(state=state)).state == "succeeded"
+        assert accounts(wallet) == {"clearing": -6 * DOLLARS, "customer_credit": 6 * DOLLARS}
+
+    def test_is_found_out_when_nobody_answered(self, wallet: Wallet, monkeypatch: pytest.MonkeyPatch) -> None:
+        from billing.payments.provider import ProviderDown
+        from billing.payments.simulator import Simulator
+
+        real = Simulator.refund
+
+        def lost(self: Simulator, order: Any) -> Outcome:
+            real(self, order)
+            raise ProviderDown("lost")
+
+        attempt = paid(wallet)
+        monkeypatch.setattr(Simulator, "refund", lost)
+        made = give_back(attempt)
+        assert made.state == "unknown"
+        paying.later(25 * 3600)
+        paying.settle(1, with_webhooks=False)
+        assert refunds.reload(made).state == "succeeded"
+        assert accounts(wallet) == {}
