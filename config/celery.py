@@ -35,6 +35,7 @@ BEAT: dict[str, dict[str, Any]] = {
     "end subscriptions": wake("billing.tasks.end_subscriptions", every_seconds=5.0, queue="invoicing"),
     "rate": wake("billing.tasks.rate", every_seconds=60.0, queue="invoicing"),
     "bill": wake("billing.tasks.bill", every_seconds=30.0, queue="invoicing"),
+    "send webhooks": wake("merchants.tasks.send_webhooks", every_seconds=1.0, queue="webhooks"),
     "send mail": wake("merchants.tasks.send_mail", every_seconds=5.0, queue="mail"),
     # A provider that hangs keeps only this queue waiting.
     "hear of payments": wake("billing.tasks.hear_of_payments", every_seconds=2.0, queue="payments"),

@@ -287,11 +287,13 @@ def _children(options: Options, environment: dict[str, str]) -> list[Process]:
     celery = ["celery", "--app=config.celery"]
     quiet = ["--without-gossip", "--without-mingle"]
     worker = ["worker", "--queues=settlement,invoicing,sweeps", f"--concurrency={WORKER_PROCESSES}", *quiet]
-    messenger = ["worker", "--queues=webhooks,mail,payments", "--concurrency=2", "--hostname=messenger@%h", *quiet]
+    messenger = ["worker", "--queues=webhooks,mail", "--pool=threads", "--concurrency=3", "--hostname=messenger@%h"]
+    payments = ["worker", "--queues=payments", "--concurrency=1", "--hostname=payments@%h"]
     commands = {
         "web": web,
         "worker": [*celery, *worker],
-        "messenger": [*celery, *messenger],
+        "messenger": [*celery, *messenger, *quiet],
+        "payments": [*celery, *payments, *quiet],
         "beat": [*celery, "beat", "--pidfile="],
     }
     return [

@@ -8,6 +8,7 @@ web processes and workers connect as, and it may not UPDATE or DELETE what the l
 import base64
 import hashlib
 import hmac
+import ipaddress
 import os
 import sys
 from pathlib import Path
@@ -307,6 +308,12 @@ RESERVATION_TTL_SECONDS = _number("FARTHING_RESERVATION_TTL", 900)
 RESERVATION_TTL_SECONDS_MAX = 7 * 24 * 3600
 INVOICE_GRACE_SECONDS = _number("FARTHING_INVOICE_GRACE", 3600)
 REGIONS = _words("FARTHING_REGIONS", "us-west1 europe-west1 asia-south1")
+
+# --- what goes out ---------------------------------------------------------------------------------------
+
+# Private networks, as CIDRs, that merchants in test mode may have webhooks sent to; for development. Live ones never.
+OUTBOUND_ALLOW = [ipaddress.ip_network(word) for word in _words("FARTHING_OUTBOUND_ALLOW", "")]
+WEBHOOKS_AT_ONCE = _number("FARTHING_WEBHOOKS_AT_ONCE", 64)  # in one process
 
 # --- what is logged and measured -------------------------------------------------------------------------
 

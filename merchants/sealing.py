@@ -36,7 +36,7 @@ def seal(plain: str, *, about: str) -> bytes:
     return head + nonce + AESGCM(key).encrypt(nonce, plain.encode(), head + about.encode())
 
 
-def unseal(sealed: bytes, *, about: str) -> str:
+def unseal(sealed: bytes | memoryview, *, about: str) -> str:
     """Decrypt a secret.
 
     Raises:

@@ -76,6 +76,7 @@ class Delivery(models.Model):
         ]
         indexes = [
             models.Index(fields=["endpoint", "next_at"], name="delivery_waiting", condition=Q(state="pending")),
+            models.Index(fields=["endpoint"], name="delivery_busy", condition=Q(lease_until__isnull=False)),
             models.Index(fields=["endpoint", "-created_at", "id"], name="delivery_by_endpoint"),
         ]
 

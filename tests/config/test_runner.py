@@ -19,7 +19,7 @@ from config.processes import Process, command_line
 
 ROOT = Path(__file__).resolve().parents[2]
 SECONDS_MAX = 120.0
-NAMES = {"postgres", "redis", "web", "worker", "messenger", "beat"}
+NAMES = {"postgres", "redis", "web", "worker", "messenger", "payments", "beat"}
 
 
 def free_port() -> int:
