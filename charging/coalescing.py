@@ -138,8 +138,17 @@ def _hang_up(channel: Channel | None) -> None:
 class Coalescer:
     """Runs commands in shared transactions. Lives on one event loop and is used from it alone."""
 
-    def __init__(self, *, url: str, workers: int, waiting_max: int, bucket_groups: int) -> None:
+    def __init__(
+        self,
+        *,
+        url: str,
+        workers: int,
+        waiting_max: int,
+        bucket_groups: int,
+        refused: Callable[[Command, ServiceError], None] | None = None,
+    ) -> None:
         self._url = url
+        self._refused = refused
         self._waiting_max = waiting_max
         self._bucket_groups = bucket_groups
         self._catalogue = Plans()
@@ -322,6 +331,8 @@ class Coalescer:
         ticket.outcomes[entry.index] = outcome
         ticket.remaining -= 1
         self._waiting -= 1
+        if type(outcome) is Refused and self._refused is not None:
+            self._refused(entry.command, outcome.error)
         if not ticket.remaining:
             try:
                 ticket.done(ticket.outcomes)

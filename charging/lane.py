@@ -24,6 +24,7 @@ from charging.coalescing import Coalescer
 from charging.directory import Directory
 from charging.meter_events import NotKnown, Parsed
 from charging.outcomes import Done, Outcome, Refused
+from charging.refusals import Refusals
 from charging.requests import Answer, Receive, Request, Response, by_name
 from merchants import fields, ids, regions, strict_json
 from merchants.errors import (
@@ -58,11 +59,13 @@ class Lane:
     """The state of one web process: the coalescer, and what it knows of keys."""
 
     def __init__(self) -> None:
+        self._refusals = Refusals(settings.DATABASE_URL)
         self._coalescer = Coalescer(
             url=settings.DATABASE_URL,
             workers=settings.LANE_WORKERS,
             waiting_max=settings.LANE_QUEUE_MAX,
             bucket_groups=settings.LANE_BUCKET_GROUPS,
+            refused=self._refusals.note,
         )
         self._directory = Directory(url=settings.DATABASE_URL)
         self._executor = ThreadPoolExecutor(DIRECTORY_THREADS, thread_name_prefix="directory")
@@ -72,6 +75,7 @@ class Lane:
     async def close(self, seconds_max: float) -> None:
         """Finish what was accepted, within the time there is."""
         await self._coalescer.stop(seconds_max)
+        await self._refusals.stop()
         self._counting.cancel()
         self._executor.shutdown()
         self._directory.close()

@@ -4,9 +4,16 @@ from celery import shared_task
 from django.utils import timezone
 
 from charging import sweeps
+from entitlements import refusals
 
 
 @shared_task
 def free_reservations() -> int:
     """Give back what reservations hold whose time is up; return how many there were."""
     return sweeps.free_reservations(timezone.now())
+
+
+@shared_task
+def drop_refusals() -> int:
+    """Forget refused calls that are older than is kept; return how many rows."""
+    return refusals.drop_old(timezone.now())

@@ -7,12 +7,13 @@ from django import forms
 
 from billing import money
 from billing.models import PaymentTerm
-from dashboard.reads import audit_log, events, invoices
+from dashboard.reads import audit_log, events, invoices, refusals
 from merchants.errors import ServiceError, ValidationFailed
 from merchants.models import Product, Role
 from metering import matching, paths
 from metering.expressions import limits
 from metering.models import Aggregation
+from ui import refused
 
 NAME_LENGTH_MAX = 200
 DESCRIPTION_LENGTH_MAX = 2000
@@ -74,6 +75,20 @@ class EventFilter(forms.Form):
         super().__init__(data)
         self.fields["customer"].choices = [("", "Any customer"), *customers]  # type: ignore[attr-defined]
         self.fields["metric"].choices = [("", "Any metric"), *metrics]  # type: ignore[attr-defined]
+
+
+class RefusalFilter(forms.Form):
+    """What the list of refused calls is narrowed to."""
+
+    customer = forms.ChoiceField(label="Customer", required=False)
+    reason = forms.ChoiceField(label="Reason", required=False, choices=[("", "Any reason"), *refused.REASONS.items()])
+    period = forms.ChoiceField(
+        label="Period", required=False, choices=[(key, label) for key, (label, _) in refusals.PERIODS.items()]
+    )
+
+    def __init__(self, data: Any, *, customers: Sequence[tuple[str, str]]) -> None:
+        super().__init__(data)
+        self.fields["customer"].choices = [("", "Any customer"), *customers]  # type: ignore[attr-defined]
 
 
 class AuditFilter(forms.Form):

@@ -24,7 +24,7 @@ from merchants import ids
 from merchants.errors import NotFound, ServiceError
 from merchants.models import Mode
 from portal import forms, limits, reads, sessions
-from ui import allowances, charts, fmt, pages, spans
+from ui import allowances, charts, fmt, pages, refused, spans
 
 PERIOD = "30d"
 REMINDERS = {"lowBalance": "e-mails about a low balance", "renewalReminder": "reminders before renewals"}
@@ -169,8 +169,10 @@ def _statement(request: HttpRequest, *, part: str = "") -> HttpResponse:
     statement = reads.statement(subscription=subscription, span=span)
     caps = limits.limits(customer=customer, now=now)
     included = allowances.rows(merchant_id=customer.merchant_id, customer_id=customer.id)
+    turned_down = refused.latest(merchant_id=customer.merchant_id, customer_id=customer.id, now=now)
     stamp = (
         statement.stamp
+        + "".join(row.id for row in turned_down[:1])
         + allowances.stamp(included)
         + "".join(f".{cap.id[-6:]}{cap.limit}{cap.used}{cap.held}" for cap in caps)
     )
@@ -185,6 +187,7 @@ def _statement(request: HttpRequest, *, part: str = "") -> HttpResponse:
         "stamp": stamp,
         "limits": caps,
         "included": included,
+        "refused": turned_down,
         "new_limit": forms.NewLimit(auto_id="limit_%s"),
         "chart": _chart(statement, span),
         "top_up": forms.TopUp(initial={"key": secrets.token_hex(16)}),

@@ -25,6 +25,7 @@ _pages: list[URLPattern | URLResolver] = [
     path("live-events", overview.live, name="live"),
     path("search", overview.search, name="search"),
     path("events", events.listing, name="events"),
+    path("events/refused", events.refused, name="refused"),
     path("events/export", events.export, name="events-export"),
     path("events/<str:event_id>", events.show, name="event"),
     path("events/<str:event_id>/void", corrections.void, name="event-void"),

@@ -260,6 +260,7 @@ def _context(request: SeatedRequest, customer: Customer) -> dict[str, Any]:
         "budgets": limits,
         "entitlements": included,
         "events_path": f"{to(request, 'events')}?{urlencode({'customer': profile.id})}",
+        "refused_path": f"{to(request, 'refused')}?{urlencode({'customer': profile.id, 'period': '14d'})}",
         "now": span.now,
     }
     return {**context, "stamp": _stamp(profile, rows, limits) + allowances.stamp(included)}

@@ -7,8 +7,8 @@ from django.http import Http404, HttpResponse, StreamingHttpResponse
 from django.utils import timezone
 
 from dashboard.access import SeatedRequest, file_name, page, public_id
-from dashboard.forms import EventFilter
-from dashboard.reads import customers, events, exports, fate
+from dashboard.forms import EventFilter, RefusalFilter
+from dashboard.reads import customers, events, exports, fate, refusals
 from merchants import ids
 from metering.models import BillableMetric
 from ui import csv_files, pages
@@ -36,6 +36,34 @@ def listing(request: SeatedRequest) -> HttpResponse:
         ),
     }
     return pages.answer(request, "dashboard/events.html", context, part="results")
+
+
+@page("usage:read")
+def refused(request: SeatedRequest) -> HttpResponse:
+    """Calls that were refused, newest first, with the reason."""
+    data = request.GET.copy()
+    data.setdefault("period", refusals.PERIOD_DEFAULT)
+    form = RefusalFilter(data, customers=_choices(request.seat.merchant.id, data.get("customer")))
+    asked = form.cleaned_data if form.is_valid() else {}
+    filters = refusals.Filters(
+        period=asked.get("period") or refusals.PERIOD_DEFAULT,
+        customer_id=_id("cus", asked.get("customer", "")),
+        code=asked.get("reason", ""),
+    )
+    context = {
+        "nav": "events",
+        "seat": request.seat,
+        "zone": request.seat.organization.timezone,
+        "form": form,
+        "filters": filters,
+        "page": refusals.explore(
+            merchant_id=request.seat.merchant.id,
+            filters=filters,
+            cursor=request.GET.get("cursor", ""),
+            now=timezone.now(),
+        ),
+    }
+    return pages.answer(request, "dashboard/refused.html", context, part="results")
 
 
 @page("usage:read")
@@ -79,15 +107,14 @@ def _filter(request: SeatedRequest, merchant_id: UUID) -> EventFilter:
     data.setdefault("period", events.PERIOD_DEFAULT)
     return EventFilter(
         data,
-        customers=_with_chosen(
-            customers.choices(merchant_id=merchant_id, limit=CUSTOMER_CHOICES_MAX), data.get("customer")
-        ),
+        customers=_choices(merchant_id, data.get("customer")),
         metrics=[(ids.text("bm", metric_id), name) for metric_id, name in _metrics(merchant_id)],
     )
 
 
-def _with_chosen(choices: list[tuple[str, str]], chosen: str | None) -> list[tuple[str, str]]:
+def _choices(merchant_id: UUID, chosen: str | None) -> list[tuple[str, str]]:
     """A customer's page links here also when the customer is too old for the list of choices."""
+    choices = customers.choices(merchant_id=merchant_id, limit=CUSTOMER_CHOICES_MAX)
     known = {value for value, _ in choices}
     return choices if not chosen or chosen in known else [*choices, (chosen, chosen)]
 

@@ -12,6 +12,7 @@ from merchants import ids
 from merchants.models import ApiKey, Membership
 from tests import browsing, factories, scenes
 from tests.dashboard.reads.test_events import meter_event
+from tests.dashboard.views.test_refused import turned_down
 from tests.entitlements import entitled
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ def paths(scene: "Scene") -> list[str]:
     plan = f"/plans/{ids.text('plan', scene.plan.id)}"
     entitled.include(buyer, scene.metrics[0])
     grant = Grant.objects.filter(customer_id=buyer.customer.id).latest("created_at")
+    turned_down(scene)
     included = f"{customer}/entitlements/{ids.text('ent', grant.entitlement_id)}"
     document = invoices.document(buyer.invoice)
     invoice, line = f"/invoices/{document.row.id}", document.lines[0].id
@@ -51,7 +53,8 @@ def paths(scene: "Scene") -> list[str]:
     metric.save()
     metered = meter_event(scene, [metric.id.hex, "4", None, {"groups": {"model": "large"}, "metered": True}])
     return [
-        "/", "/events", "/events?q=nothing", f"/events/{ids.text('usg', buyer.events[4].id)}", f"/events/{metered}",
+        "/", "/events", "/events/refused",
+        "/events?q=nothing", f"/events/{ids.text('usg', buyer.events[4].id)}", f"/events/{metered}",
         "/customers", customer,
         "/customers/new", f"{customer}/subscribe", f"{customer}/portal/{ids.text('sub', buyer.subscription.id)}",
         f"{customer}/budgets/new", f"{customer}/budgets/{budget}", f"{customer}/budgets/{budget}/archive",
