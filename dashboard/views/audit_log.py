@@ -4,7 +4,7 @@ from django.http import HttpResponse
 from django.utils import timezone
 
 from dashboard.access import SeatedRequest, page
-from dashboard.forms import AuditFilter
+from dashboard.filters import AuditFilter
 from dashboard.reads import audit_log
 from ui import pages
 

@@ -16,7 +16,7 @@ from billing import money, subscription_reads, subscriptions, topups, wallets
 from billing.models import Plan
 from customers import portal_links, registry
 from customers.models import Customer
-from dashboard import coupon_forms, forms
+from dashboard import coupon_forms, filters, forms
 from dashboard.access import SeatedRequest, actor, file_name, page, public_id, to
 from dashboard.reads import budgets, customers, events, exports
 from merchants import ids
@@ -30,7 +30,7 @@ RECENT_EVENTS = 8
 def listing(request: SeatedRequest) -> HttpResponse:
     """Customers, newest first, narrowed by the query string."""
     merchant_id = request.seat.merchant.id
-    form = forms.CustomerFilter(request.GET)
+    form = filters.CustomerFilter(request.GET)
     text = form.cleaned_data["q"] if form.is_valid() else ""
     found = customers.listing(
         merchant_id=merchant_id, text=text, cursor=request.GET.get("cursor", ""), now=timezone.now()
@@ -42,7 +42,7 @@ def listing(request: SeatedRequest) -> HttpResponse:
 @page("customers:read")
 def export(request: SeatedRequest) -> StreamingHttpResponse:
     """All customers that the list's search finds, as a file."""
-    form, now = forms.CustomerFilter(request.GET), timezone.now()
+    form, now = filters.CustomerFilter(request.GET), timezone.now()
     text = form.cleaned_data["q"] if form.is_valid() else ""
     lines = exports.customer_lines(merchant_id=request.seat.merchant.id, text=text, now=now)
     return csv_files.answer(request, file_name(request, "customers", now), exports.CUSTOMER_HEADER, lines)

@@ -7,7 +7,7 @@ from django.http import Http404, HttpResponse, StreamingHttpResponse
 from django.utils import timezone
 
 from dashboard.access import SeatedRequest, file_name, page, public_id
-from dashboard.forms import EventFilter, RefusalFilter
+from dashboard.filters import EventFilter, RefusalFilter
 from dashboard.reads import customers, events, exports, fate, refusals
 from merchants import ids
 from metering.models import BillableMetric

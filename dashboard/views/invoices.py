@@ -5,7 +5,7 @@ from django.http import HttpResponse
 from billing import statements
 from billing.models import Invoice
 from dashboard.access import SeatedRequest, page, public_id
-from dashboard.forms import InvoiceFilter
+from dashboard.filters import InvoiceFilter
 from dashboard.reads import invoices
 from ui import pages
 

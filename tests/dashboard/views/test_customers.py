@@ -59,7 +59,7 @@ class TestShow:
         assert "Open reservations" in content
 
     def test_shows_what_is_included_and_left(self, owner: Client, scene: scenes.Scene) -> None:
-        assert "Entitlements</h2>" not in owner.get(path(scene)).content.decode()
+        assert "Nothing is included" in owner.get(path(scene)).content.decode()
         entitled.include(scene.buyers[0], scene.metrics[0])
         content = owner.get(path(scene)).content.decode()
         for words in ("Entitlements</h2>", "Included use", "100 submissions", "0% used: Included use"):
