@@ -11,7 +11,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import NamedTuple
 
-from billing import journal, ledger, money, notices, numbering, rerating, settlement
+from billing import documents, journal, ledger, money, notices, numbering, rerating, settlement
 from billing.models import (
     Charge,
     Counter,
@@ -74,6 +74,7 @@ def issue(subscription: Subscription, invoices: Sequence[Invoice], now: datetime
         # Last of all: who holds the merchant's number keeps every other customer's invoice waiting.
         invoice.number = NUMBER.format(numbering.next_number(InvoiceNumber, invoice.merchant_id))
         invoice.save(force_update=True)
+        documents.freeze(invoice, now)
         notices.issued(invoice, now)
 
 

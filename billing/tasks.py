@@ -8,12 +8,14 @@ from django.conf import settings
 from django.utils import timezone
 
 from billing import invoicing, rerating, settlement, subscriptions
+from billing.documents import files
 from billing.payments import news, poller, simulation
 
 SETTLE_SECONDS_MAX = 0.15  # of every second: what it leaves is settled later, in larger parts
 BILL_SECONDS_MAX = 20.0  # of every half minute
 RATE_SECONDS_MAX = 20.0  # of every minute
 PAY_SECONDS_MAX = 10.0  # before the last question to a provider, which may take as long again
+MAKE_SECONDS_MAX = 8.0  # of every ten
 END_LIMIT = 500
 
 
@@ -65,3 +67,9 @@ def look_after_payments() -> int:
 def run_test_provider() -> int:
     """Let time pass at the built-in test provider, and send its webhooks; return how much happened."""
     return simulation.run_due(now=timezone.now(), is_time_up=_after(PAY_SECONDS_MAX))
+
+
+@shared_task
+def make_documents() -> int:
+    """Make the files of documents that have been issued; return how many were made."""
+    return files.make_due(now=timezone.now(), is_time_up=_after(MAKE_SECONDS_MAX))

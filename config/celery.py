@@ -17,7 +17,7 @@ from django.conf import settings
 
 #: What goes out to other people's servers has workers of its own: whoever hangs there keeps no money waiting.
 OUTDOORS = ("webhooks", "mail", "payments")
-QUEUES = ("settlement", "invoicing", "sweeps", *OUTDOORS)
+QUEUES = ("settlement", "invoicing", "documents", "sweeps", *OUTDOORS)
 
 TASK_SECONDS_MAX = 60
 PUBLISH_SECONDS_MAX = 1.0
@@ -38,6 +38,7 @@ BEAT: dict[str, dict[str, Any]] = {
     "bill": wake("billing.tasks.bill", every_seconds=30.0, queue="invoicing"),
     "send webhooks": wake("merchants.tasks.send_webhooks", every_seconds=1.0, queue="webhooks"),
     "send mail": wake("merchants.tasks.send_mail", every_seconds=5.0, queue="mail"),
+    "make documents": wake("billing.tasks.make_documents", every_seconds=10.0, queue="documents"),
     # A provider that hangs keeps only this queue waiting.
     "hear of payments": wake("billing.tasks.hear_of_payments", every_seconds=2.0, queue="payments"),
     "look after payments": wake("billing.tasks.look_after_payments", every_seconds=5.0, queue="payments"),

@@ -286,7 +286,7 @@ def _children(options: Options, environment: dict[str, str]) -> list[Process]:
     web = ["config.server", f"--host={options.host}", f"--port={options.port}", f"--workers={options.workers}"]
     celery = ["celery", "--app=config.celery"]
     quiet = ["--without-gossip", "--without-mingle"]
-    worker = ["worker", "--queues=settlement,invoicing,sweeps", f"--concurrency={WORKER_PROCESSES}", *quiet]
+    worker = ["worker", "--queues=settlement,invoicing,documents,sweeps", f"--concurrency={WORKER_PROCESSES}", *quiet]
     messenger = ["worker", "--queues=webhooks,mail", "--pool=threads", "--concurrency=3", "--hostname=messenger@%h"]
     payments = ["worker", "--queues=payments", "--concurrency=1", "--hostname=payments@%h"]
     commands = {

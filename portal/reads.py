@@ -74,6 +74,14 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
+class Bill:
+    """An invoice that was issued, or failed to be."""
+
+    id: str
+    invoice: Invoice
+
+
+@dataclass(frozen=True, slots=True)
 class Statement:
     """Everything on the portal's page."""
 
@@ -86,7 +94,7 @@ class Statement:
     period: Period
     daily: list[charts.Series]  # spend per day, tax included, by what was used
     events: list[Event]
-    invoices: list[Invoice]
+    invoices: list[Bill]
 
     @property
     def stamp(self) -> str:
@@ -131,11 +139,12 @@ def statement(*, subscription: Subscription, span: Span) -> Statement:
         period=_period(subscription, list(pots.values()), metrics, {series.name: series.tone for series in daily}),
         daily=daily,
         events=_events(subscription, metrics),
-        invoices=list(
-            Invoice.objects.filter(bucket=bucket, subscription_id=subscription.id)
+        invoices=[
+            Bill(ids.text("inv", invoice.id), invoice)
+            for invoice in Invoice.objects.filter(bucket=bucket, subscription_id=subscription.id)
             .exclude(status__in=NOT_YET_ISSUED)
             .order_by("-sequence_number")[:INVOICES_SHOWN]
-        ),
+        ],
     )
 
 

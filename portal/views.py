@@ -7,24 +7,25 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from django.contrib import messages
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import path
 from django.utils import timezone
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from billing import money, topups
+from billing import documents, money, topups
+from billing.documents import files
 from customers import notices
 from customers.models import Customer
 from customers.portal_links import LinkRefused
 from entitlements import budgets
 from entitlements.models import Budget
 from merchants import ids
-from merchants.errors import NotFound, ServiceError
+from merchants.errors import Conflict, NotFound, ServiceError
 from merchants.models import Mode
 from portal import forms, limits, reads, sessions
-from ui import allowances, charts, fmt, pages, refused, spans
+from ui import allowances, charts, downloads, fmt, pages, refused, spans
 
 PERIOD = "30d"
 REMINDERS = {"lowBalance": "e-mails about a low balance", "renewalReminder": "reminders before renewals"}
@@ -161,6 +162,20 @@ def leave(request: HttpRequest) -> HttpResponse:
     return response
 
 
+@private
+@require_safe
+def invoice_pdf(request: HttpRequest, invoice_id: str) -> HttpResponse:
+    """An issued invoice of the session's subscription, as a file."""
+    now = timezone.now()
+    subscription, customer = sessions.opened(request, now=now)
+    try:
+        document = documents.of_subscription(subscription=subscription, invoice_id=ids.parse("inv", invoice_id))
+    except (ids.InvalidId, NotFound, Conflict) as error:
+        raise Http404 from error
+    file = files.of(document, now)
+    return downloads.attached(bytes(file.pdf), files.name_of(document, customer.merchant.organization.slug, "pdf"))
+
+
 def _statement(request: HttpRequest, *, part: str = "") -> HttpResponse:
     now = timezone.now()
     subscription, customer = sessions.opened(request, now=now)
@@ -229,6 +244,7 @@ app_name = "portal"
 urlpatterns = [
     path("", home, name="home"),
     path("live", live, name="live"),
+    path("invoices/<str:invoice_id>/pdf", invoice_pdf, name="invoice-pdf"),
     path("top-up", top_up, name="top-up"),
     path("limits", set_limit, name="set-limit"),
     path("limits/<str:budget_id>", change_limit, name="change-limit"),

@@ -384,6 +384,7 @@ REQUESTS = [
     Request("POST", "/v2/invoices/{invoice}/creditNotes", {"reason": "other"}, status=(409,)),
     Request("GET", "/v2/creditNotes", query={**MERCHANT, "invoiceId": Id("invoice")}),
     Request("GET", "/v2/creditNotes/{credit_note}"),
+    Request("GET", "/v2/invoices/{invoice}/pdf", status=(409,)),  # theirs is still open
     Request("GET", "/v2/invoices/{invoice}/lineItems/{line}/events"),
     Request("GET", "/v0/features", query={"productId": Id("product")}),
     Request(

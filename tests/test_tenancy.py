@@ -100,8 +100,8 @@ def complaints_of_batch(url: str, own: Belongings, others: list[Belongings], req
 
 
 def seen(url: str, who: Belongings, request: Request) -> str:
-    """What a merchant sees of its own; ``verifiedAt`` is the time of looking."""
-    return re.sub(r'"verifiedAt":"[^"]*"', "", tenants.sent(url, who, request, {}).text)
+    """What a merchant sees of its own; ``verifiedAt`` is the time of looking, ``requestId`` names the look."""
+    return re.sub(r'"(?:verifiedAt|requestId)":"[^"]*"', "", tenants.sent(url, who, request, {}).text)
 
 
 # --- the windows -----------------------------------------------------------------------------------------

@@ -2,7 +2,18 @@
 
 from django.urls import URLPattern
 
-from billing.api import coupons, credit_notes, fees, invoices, line_items, plans, prices, subscriptions, wallets
+from billing.api import (
+    coupons,
+    credit_notes,
+    documents,
+    fees,
+    invoices,
+    line_items,
+    plans,
+    prices,
+    subscriptions,
+    wallets,
+)
 
 urlpatterns: list[URLPattern] = [
     *fees.urlpatterns,
@@ -14,4 +25,9 @@ urlpatterns: list[URLPattern] = [
 ]
 
 # The contract has invoices under /v2.
-urlpatterns_v2: list[URLPattern] = [*line_items.urlpatterns, *credit_notes.urlpatterns, *invoices.urlpatterns]
+urlpatterns_v2: list[URLPattern] = [
+    *line_items.urlpatterns,
+    *credit_notes.urlpatterns,
+    *documents.urlpatterns,
+    *invoices.urlpatterns,
+]

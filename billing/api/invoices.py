@@ -12,6 +12,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from billing import statements
+from billing.api import documents
 from billing.api.invoice_lines import InvoiceLineItemSerializer
 from billing.models import Charge, Invoice, Subscription
 from billing.serializers import DecimalTextField, QuantityField
@@ -133,6 +134,7 @@ class InvoiceSerializer(serializers.Serializer[Any]):
         allow_null=True,
         help_text="How far use is counted, where some is only rated after the fact; null when all of it is.",
     )
+    pdfUrl = serializers.CharField(allow_null=True, help_text="Where its PDF is, once it is issued; with an API key.")
     failureReason = serializers.CharField(source="invoice.failure_reason", allow_null=True)
     nextActionAt = InstantField(allow_null=True)
     replacesId = IdField(
@@ -161,6 +163,7 @@ class _InvoiceFacts:
     def __init__(self, shown: Shown) -> None:
         self.invoice, self.totals, self.subscription = shown.invoice, shown.totals, shown.subscription
         self.status, self.asOf = shown.invoice.status.upper(), shown.as_of
+        self.pdfUrl = documents.pdf_url(shown.invoice)
         ahead = {Status.PENDING: "period_start", Status.ACTIVE: "period_end", Status.CLOSING: "grace_end"}
         attribute = ahead.get(Status(shown.invoice.status))
         self.nextActionAt = getattr(shown.invoice, attribute) if attribute else None

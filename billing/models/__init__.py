@@ -5,6 +5,7 @@ from billing.models.charges import Charge, Counter, FeeOccurrence, Refund, Rerat
 from billing.models.collection import InvoicePayment
 from billing.models.coupons import Coupon, CouponClaim, CouponUse, Redemption
 from billing.models.credit_notes import CreditNote, CreditNoteLine, CreditNoteNumber
+from billing.models.documents import Document, DocumentFile, Logo, Seller, UnprintedDocument
 from billing.models.invoices import Invoice, InvoiceLine, InvoiceNumber, InvoiceRollup, ManualLine
 from billing.models.ledger import Account, CustomerRollup, Entry, MerchantRollup, Posting, Settlement, UnsettledWallet
 from billing.models.payments import (
@@ -36,6 +37,8 @@ __all__ = [
     "CreditNoteLine",
     "CreditNoteNumber",
     "CustomerRollup",
+    "Document",
+    "DocumentFile",
     "Entry",
     "Fee",
     "FeeOccurrence",
@@ -44,6 +47,7 @@ __all__ = [
     "InvoiceNumber",
     "InvoicePayment",
     "InvoiceRollup",
+    "Logo",
     "LotDraw",
     "ManualLine",
     "MerchantRollup",
@@ -65,12 +69,14 @@ __all__ = [
     "Redemption",
     "Refund",
     "Rerating",
+    "Seller",
     "Settlement",
     "SimulatedDelivery",
     "SimulatedObject",
     "Subscription",
     "TopUp",
     "TrueUp",
+    "UnprintedDocument",
     "UnsettledWallet",
     "Wallet",
 ]

@@ -56,6 +56,7 @@ _pages: list[URLPattern | URLResolver] = [
     ),
     path("invoices", invoices.listing, name="invoices"),
     path("invoices/<str:invoice_id>", invoices.show, name="invoice"),
+    path("invoices/<str:invoice_id>/pdf", invoices.pdf, name="invoice-pdf"),
     path("invoices/<str:invoice_id>/lines/<str:line_id>", invoices.line, name="invoice-line"),
     path("customers/<str:customer_id>/coupons/<str:subscription_id>", coupons.redeem, name="redeem"),
     path("customers/<str:customer_id>/wallets/<str:wallet_id>/limit", customers.credit_limit, name="credit-limit"),

@@ -1,13 +1,18 @@
 """Invoices, one of them, and the events behind one of its lines. They are read here and written by billing."""
 
+from django.contrib import messages
 from django.http import HttpResponse
+from django.shortcuts import redirect
+from django.utils import timezone
 
-from billing import statements
+from billing import documents, statements
+from billing.documents import files
 from billing.models import Invoice
-from dashboard.access import SeatedRequest, page, public_id
+from dashboard.access import SeatedRequest, page, public_id, to
 from dashboard.filters import InvoiceFilter
 from dashboard.reads import invoices
-from ui import pages
+from merchants.errors import Conflict
+from ui import downloads, pages
 
 NUMBER_DIGITS_MAX = 18
 
@@ -55,6 +60,18 @@ def line(request: SeatedRequest, invoice_id: str, line_id: str) -> HttpResponse:
         "is_first": not request.GET.get("after"),
     }
     return pages.answer(request, "dashboard/invoice_line.html", context)
+
+
+@page("invoices:read")
+def pdf(request: SeatedRequest, invoice_id: str) -> HttpResponse:
+    """An issued invoice as a file."""
+    try:
+        document = documents.of_invoice(merchant_id=request.seat.merchant.id, invoice_id=public_id("inv", invoice_id))
+    except Conflict as refusal:
+        messages.error(request, refusal.message)
+        return redirect(to(request, "invoice", invoice_id))
+    file = files.of(document, timezone.now())
+    return downloads.attached(bytes(file.pdf), files.name_of(document, request.seat.slug, "pdf"))
 
 
 def _invoice(request: SeatedRequest, invoice_id: str) -> Invoice:

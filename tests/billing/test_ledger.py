@@ -133,6 +133,9 @@ class TestTheLedger:
         "UPDATE billing_charge SET net = 0",
         "DELETE FROM billing_invoiceline",
         "UPDATE billing_feeoccurrence SET tax_rate = 0",
+        "UPDATE billing_document SET content = '{}'",
+        "DELETE FROM billing_documentfile",
+        "DELETE FROM billing_logo",
     ]
 
     @pytest.mark.parametrize("statement", STATEMENTS)

@@ -117,7 +117,7 @@ class TestStatement:
         assert all(line.tone == tones[line.name] for line in shown.period.lines)
 
     def test_lists_invoices_that_were_issued_and_no_open_one(self, scene: scenes.Scene, span: spans.Span) -> None:
-        assert [invoice.number for invoice in statement(scene, span).invoices] == ["INV-1987"]
+        assert [bill.invoice.number for bill in statement(scene, span).invoices] == ["INV-1987"]
 
     @pytest.mark.parametrize(("kind", "quantity", "note"), [("void", "", "Voided"), ("amend", "7", "Corrected")])
     def test_shows_recent_use_as_corrections_left_it(

@@ -1,0 +1,302 @@
+"""Gathering what a document says, from rows as they are when it is issued.
+
+What is printed is in whole minor units: each line is rounded by itself, half away from zero, and so is the tax of
+each rate. A row of its own, "rounding", says what that and whole minor units of what is owed add to the exact charges;
+those stand beside the printed figures, to the nano.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any, NamedTuple, cast
+from zoneinfo import ZoneInfo
+
+from billing import money, taxes, wording
+from billing.documents import tiers, words
+from billing.models import Charge, Invoice, InvoiceLine, ManualLine, PriceVersion, Seller, Subscription
+from billing.prices import Standard, parse_model, plain_of
+from billing.taxes import Category
+from customers import addresses, tax_ids
+from customers.models import Customer
+from merchants import ids
+from merchants.models import Merchant
+from metering.aggregation import Aggregation
+
+ROUNDING_STATED = (
+    "Use is priced to nine decimals. Each line and each tax is rounded to whole minor units, half away from zero; "
+    "the difference to the exact charges is shown as rounding."
+)
+VERSION = 1
+LAYOUT = 1
+UNCOUNTED = {Charge.Kind.TRUE_UP, Charge.Kind.COUPON}  # each is one amount
+_ZERO = Decimal(0)
+
+
+class _Facts(NamedTuple):
+    """Whom a document is between."""
+
+    merchant: Merchant
+    seller: Seller
+    customer: Customer
+    subscription: Subscription
+
+
+class _Taxed(NamedTuple):
+    """What decides why a line is taxed as it is."""
+
+    is_exempt: bool
+    is_reverse: bool
+    is_registered: bool
+    is_export: bool
+
+    def category(self, rate: Decimal) -> Category:
+        return taxes.categorise(rate, **self._asdict())
+
+
+def of_invoice(invoice: Invoice, now: datetime) -> dict[str, Any]:
+    """Return everything that an issued invoice's document shows, in JSON's types; amounts are decimal strings."""
+    facts = _facts(invoice)
+    rows = list(InvoiceLine.objects.filter(bucket=invoice.bucket, invoice_id=invoice.id).order_by("position"))
+    lines = _lines(rows, facts, invoice.currency)
+    summary = _summary(lines, rows, invoice.currency)
+    return {
+        "version": VERSION,
+        "layout": LAYOUT,
+        "kind": "invoice",
+        "id": ids.text("inv", invoice.id),
+        "number": invoice.number,
+        "currency": invoice.currency,
+        **_dates(invoice, facts, now),
+        "seller": _seller(facts),
+        "buyer": _buyer(facts),
+        "subscription": facts.subscription.name,
+        "lines": lines,
+        "taxes": summary,
+        "totals": _totals(invoice, lines, summary),
+        "notes": _notes(facts.seller, summary),
+    }
+
+
+def _facts(invoice: Invoice) -> _Facts:
+    merchant = Merchant.objects.select_related("organization", "seller").get(id=invoice.merchant_id)
+    return _Facts(
+        merchant,
+        getattr(merchant, "seller", None) or Seller(merchant=merchant),
+        Customer.objects.get(bucket=invoice.bucket, id=invoice.customer_id),
+        Subscription.objects.get(bucket=invoice.bucket, id=invoice.subscription_id),
+    )
+
+
+# --- who and when ----------------------------------------------------------------------------------------
+
+
+def _seller(facts: _Facts) -> dict[str, Any]:
+    seller = facts.seller
+    name = seller.legal_name or facts.merchant.organization.name
+    return {
+        "name": name,
+        "initials": "".join(word[0] for word in name.split()[:2]).upper(),
+        "address": dict(seller.address),
+        "addressLines": addresses.lines(seller.address),
+        "email": seller.email,
+        "website": seller.website,
+        "vatId": seller.vat_id,
+        "taxNumber": seller.tax_number,
+        "registration": seller.registration,
+        "accent": seller.accent,
+        "logo": bytes(seller.logo_digest).hex() if seller.logo_digest else None,
+        "footer": seller.footer,
+        "paymentTerms": seller.payment_terms,
+        "mode": facts.merchant.mode,
+    }
+
+
+def _buyer(facts: _Facts) -> dict[str, Any]:
+    customer = facts.customer
+    return {
+        "id": ids.text("cus", customer.id),
+        "name": customer.name,
+        "email": customer.email,
+        "address": dict(customer.address),
+        "addressLines": addresses.lines(customer.address),
+        "taxId": customer.tax_id,
+        "vatId": tax_ids.eu_vat_id(customer.tax_id) or "",
+        "externalId": customer.external_id or "",
+    }
+
+
+def _dates(invoice: Invoice, facts: _Facts, now: datetime) -> dict[str, Any]:
+    zone = ZoneInfo(facts.merchant.organization.timezone)
+    issued = now.astimezone(zone).date()
+    due = invoice.due_at.astimezone(zone).date() if invoice.due_at else issued + timedelta(facts.seller.payment_days)
+    is_owed = bool(invoice.owed_amount and invoice.owed_amount > 0)
+    return {
+        "issueDate": issued.isoformat(),
+        "dueDate": due.isoformat() if is_owed else None,
+        "timezone": facts.subscription.timezone,
+        "period": _period(invoice.period_start, invoice.period_end, facts.subscription.timezone),
+    }
+
+
+def _period(start: datetime, end: datetime, timezone: str) -> dict[str, str]:
+    """Say a period: its instants, and the days it touches, both included."""
+    zone = ZoneInfo(timezone)
+    last = max(start, end - timedelta(microseconds=1))
+    return {
+        "start": start.isoformat(),
+        "end": end.isoformat(),
+        "firstDay": start.astimezone(zone).date().isoformat(),
+        "lastDay": last.astimezone(zone).date().isoformat(),
+    }
+
+
+# --- lines -----------------------------------------------------------------------------------------------
+
+
+def _lines(rows: Sequence[InvoiceLine], facts: _Facts, currency: str) -> list[dict[str, Any]]:
+    versions = PriceVersion.objects.select_related("price__billable_metric", "price__fee").in_bulk(
+        {row.price_version_id for row in rows}
+    )
+    # A line made by hand has itself in place of a price.
+    made = ManualLine.objects.filter(
+        bucket=facts.customer.bucket, id__in={row.price_version_id for row in rows} - versions.keys()
+    )
+    by_hand = {line.id: line for line in made}
+    taxed = _taxed(facts)
+    return [
+        _line(row, currency, taxed)
+        | (
+            _priced(row, versions[row.price_version_id], currency)
+            if row.price_version_id in versions
+            else _by_hand(by_hand[row.price_version_id])
+        )
+        for row in rows
+    ]
+
+
+def _taxed(facts: _Facts) -> _Taxed:
+    home, abroad = facts.seller.address.get("country", ""), facts.customer.address.get("country", "")
+    return _Taxed(
+        is_exempt=facts.subscription.tax_exempt,
+        is_reverse=taxes.is_reverse_charged(
+            seller_country=home, buyer_country=abroad, buyer_tax_id=facts.customer.tax_id
+        ),
+        is_registered=bool(facts.seller.vat_id or facts.seller.tax_number),
+        is_export=home in tax_ids.EU_COUNTRIES and abroad != "" and abroad not in tax_ids.EU_COUNTRIES,
+    )
+
+
+def _line(row: InvoiceLine, currency: str, taxed: _Taxed) -> dict[str, Any]:
+    return {
+        "id": ids.text("line", row.id),
+        "kind": str(row.kind),
+        "name": row.description,
+        "periodStart": row.period_start.isoformat(),
+        "net": _minor(row.net, currency),
+        "exactNet": money.from_nanos(row.net),
+        "exactTax": money.from_nanos(row.tax),
+        "taxRate": _plain(row.tax_rate),
+        "taxCategory": taxed.category(row.tax_rate).value,
+    }
+
+
+def _by_hand(manual: ManualLine) -> dict[str, Any]:
+    return {
+        "says": manual.description,
+        "tiers": [],
+        "quantity": _plain(manual.quantity),
+        "unit": "",
+        "unitPrice": _plain(manual.unit_price),
+    }
+
+
+def _priced(row: InvoiceLine, version: PriceVersion, currency: str) -> dict[str, Any]:
+    """Say how much of what a line is for, and how that is priced."""
+    metric, model = version.price.billable_metric, parse_model(version.model, version.properties)
+    is_usage = row.kind == Charge.Kind.USAGE
+    return {
+        "says": _says(row, version, currency),
+        "tiers": tiers.detail(model, row.quantity, row.net) if is_usage else [],
+        "quantity": None if row.kind in UNCOUNTED else _plain(row.quantity),
+        "unit": metric.unit if metric is not None else "",
+        "unitPrice": _unit_price(row, version),
+    }
+
+
+def _says(row: InvoiceLine, version: PriceVersion, currency: str) -> str:
+    """Say the price of a line in words, where it is more than so much for each."""
+    metric = version.price.billable_metric
+    model = parse_model(version.model, version.properties)
+    if metric is None or row.kind in UNCOUNTED or isinstance(model, Standard):
+        return metric.description if metric is not None and row.kind == Charge.Kind.USAGE else ""
+    return wording.in_words(model, words.Voice(currency, metric.unit), cast(Aggregation, metric.aggregation))
+
+
+def _unit_price(row: InvoiceLine, version: PriceVersion) -> str | None:
+    """Return the price of one, where that times the quantity is the line's amount; else None."""
+    model = plain_of(parse_model(version.model, version.properties))
+    if row.kind in UNCOUNTED or not isinstance(model, Standard):
+        return None
+    if money.round_nanos(money.EXACT.multiply(row.quantity, model.unit_price)) != row.net:
+        return None
+    return _plain(model.unit_price)
+
+
+# --- sums ------------------------------------------------------------------------------------------------
+
+
+def _summary(lines: Iterable[Mapping[str, Any]], rows: Iterable[InvoiceLine], currency: str) -> list[dict[str, Any]]:
+    """Add up lines by why and how much they are taxed; the tax is what was charged, in whole minor units."""
+    net: dict[tuple[str, Decimal], Decimal] = defaultdict(Decimal)
+    tax: dict[tuple[str, Decimal], int] = defaultdict(int)
+    for line, row in zip(lines, rows, strict=True):
+        key = (str(line["taxCategory"]), row.tax_rate)
+        net[key] += Decimal(line["net"])
+        tax[key] += row.tax
+    return [
+        {
+            "category": category,
+            "rate": _plain(rate),
+            "net": f"{net[category, rate]:f}",
+            "tax": _minor(tax[category, rate], currency),
+            "reason": taxes.REASONS.get(Category(category), ""),
+        }
+        for category, rate in sorted(net, key=lambda key: (key[0], -key[1]))
+    ]
+
+
+def _totals(
+    invoice: Invoice, lines: Iterable[Mapping[str, Any]], summary: Iterable[Mapping[str, Any]]
+) -> dict[str, str]:
+    """Total a document: net + tax + rounding = total, and total − paid = due."""
+    net = sum([Decimal(line["net"]) for line in lines], _ZERO)
+    tax = sum([Decimal(each["tax"]) for each in summary], _ZERO)
+    at_issue = (invoice.grand_total or 0) - (invoice.owed_amount or 0)
+    paid, due = (Decimal(_minor(nanos, invoice.currency)) for nanos in (at_issue, invoice.owed_amount or 0))
+    total = paid + due
+    places = money.EXPONENTS[invoice.currency]
+    printed = {"net": net, "tax": tax, "rounding": total - net - tax, "total": total, "paid": paid, "due": due}
+    return {
+        **{name: f"{amount:.{places}f}" for name, amount in printed.items()},
+        "exactNet": money.from_nanos(invoice.subtotal or 0),
+        "exactTax": money.from_nanos(invoice.total_tax or 0),
+        "exactPaid": money.from_nanos(at_issue),
+    }
+
+
+def _notes(seller: Seller, summary: Iterable[Mapping[str, Any]]) -> list[str]:
+    reasons = [str(each["reason"]) for each in summary if each["reason"]]
+    return [*dict.fromkeys(f"{reason}." for reason in reasons), ROUNDING_STATED, *filter(None, [seller.payment_terms])]
+
+
+def _minor(nanos: int, currency: str) -> str:
+    """Write an amount in whole minor units."""
+    minor, _ = money.to_minor(nanos, currency)
+    return money.from_nanos(money.from_minor(minor, currency), money.EXPONENTS[currency])
+
+
+def _plain(number: Decimal) -> str:
+    """Write a number without useless zeros."""
+    text = f"{number:f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text

@@ -1,0 +1,29 @@
+"""Tax numbers of buyers and sellers: which are VAT ids of the European Union, well formed. Pure.
+
+Only the form and the check digits are looked at (python-stdnum); whether a number is in use, the authority knows.
+"""
+
+from stdnum.eu import vat
+from stdnum.exceptions import ValidationError
+
+# Of territories for VAT; Greece writes EL on its numbers and GR in addresses, Northern Ireland XI and GB.
+EU_COUNTRIES = frozenset(
+    "AT BE BG CY CZ DE DK EE ES FI FR GR HR HU IE IT LT LU LV MT NL PL PT RO SE SI SK".split()  # noqa: SIM905
+)
+_PREFIX_COUNTRIES = {"EL": "GR"}
+_LENGTH_MIN = 4
+
+
+def eu_vat_id(text: str) -> str | None:
+    """Return a well-formed VAT id of the Union with its prefix and no spaces, ``DE136695976``; None for all else."""
+    try:
+        compact = vat.compact(text.strip()) if len(text.strip()) >= _LENGTH_MIN else ""
+        return str(vat.validate(compact)) if compact[:2].isalpha() else None
+    except ValidationError:
+        return None
+
+
+def country_of(vat_id: str) -> str:
+    """Return the country (ISO 3166) that gave a VAT id."""
+    prefix = vat_id[:2]
+    return _PREFIX_COUNTRIES.get(prefix, prefix)

@@ -1,0 +1,76 @@
+"""Documents to print, made up: what a frozen invoice says, with anything of it exchanged."""
+
+from typing import Any
+
+LINE: dict[str, Any] = {
+    "id": "line_1",
+    "kind": "usage",
+    "name": "Premium submissions",
+    "says": "",
+    "tiers": [],
+    "periodStart": "2026-10-01T00:00:00+00:00",
+    "quantity": "264111",
+    "unit": "submission",
+    "unitPrice": "0.004",
+    "net": "1056.44",
+    "exactNet": "1056.444",
+    "exactTax": "0.00",
+    "taxRate": "0",
+    "taxCategory": "AE",
+}
+
+
+def paper(*, lines: list[dict[str, Any]] | None = None, **changed: Any) -> dict[str, Any]:
+    """A document of one line, owed in part; lines are given by what differs from the usual one."""
+    made = {
+        "version": 1,
+        "layout": 1,
+        "kind": "invoice",
+        "id": "inv_1",
+        "number": "INV-2041",
+        "currency": "USD",
+        "issueDate": "2026-11-01",
+        "dueDate": "2026-11-15",
+        "timezone": "UTC",
+        "period": {
+            "start": "2026-10-01T00:00:00+00:00",
+            "end": "2026-11-01T00:00:00+00:00",
+            "firstDay": "2026-10-01",
+            "lastDay": "2026-10-31",
+        },
+        "seller": {
+            "name": "Judgebox GmbH",
+            "initials": "JG",
+            "address": {"line1": "Torstraße 12", "zipCode": "10119", "city": "Berlin", "country": "DE"},
+            "addressLines": ["Torstraße 12", "10119 Berlin", "DE"],
+            "email": "billing@judgebox.example",
+            "website": "",
+            "vatId": "DE136695976",
+            "taxNumber": "",
+            "registration": "HRB 12345 B",
+            "accent": "#4b4acf",
+            "logo": None,
+            "footer": "",
+            "paymentTerms": "Payable within 14 days.",
+            "mode": "live",
+        },
+        "buyer": {
+            "id": "cus_1",
+            "name": "Northwind Labs SAS",
+            "email": "billing@northwind.example",
+            "address": {"line1": "1 rue de la Paix", "zipCode": "75002", "city": "Paris", "country": "FR"},
+            "addressLines": ["1 rue de la Paix", "75002 Paris", "FR"],
+            "taxId": "FR40303265045",
+            "vatId": "FR40303265045",
+            "externalId": "",
+        },
+        "subscription": "Pay as you go",
+        "lines": [LINE | each for each in ([{}] if lines is None else lines)],
+        "taxes": [{"category": "AE", "rate": "0", "net": "1056.44", "tax": "0.00", "reason": "Reverse charge"}],
+        "totals": {
+            "net": "1056.44", "tax": "0.00", "rounding": "0.00", "total": "1056.44", "paid": "200.00", "due": "856.44",
+            "exactNet": "1056.444", "exactTax": "0.00", "exactPaid": "200.00",
+        },
+        "notes": ["Reverse charge: the recipient is liable for VAT."],
+    }  # fmt: skip
+    return made | changed
