@@ -1,7 +1,7 @@
 """Budgets: spending limits that a merchant sets for a customer, or a customer for themselves.
 
 They are set and changed here, and decided on by the charging engine (``charging.limits`` says how). A budget counts
-from when it is set on, and holds from the start what is held at that time.
+from when it is set on, and holds from the start what is held at that time. The audit log has what merchants do.
 """
 
 import uuid
@@ -21,7 +21,8 @@ from customers import books
 from customers.models import Book
 from entitlements import scopes
 from entitlements.models import Budget, BudgetCounter, Reservation
-from merchants import ids, products
+from merchants import audit, ids, products
+from merchants.audit import Actor
 from merchants.errors import Conflict, NotFound, Unprocessable, ValidationFailed
 from merchants.models import Organization
 from metering import metrics, periods
@@ -86,7 +87,7 @@ class Overview:
 # --- setting ---------------------------------------------------------------------------------------------
 
 
-def create(*, merchant_id: uuid.UUID, customer_id: uuid.UUID, new: NewBudget) -> Budget:
+def create(*, merchant_id: uuid.UUID, customer_id: uuid.UUID, new: NewBudget, actor: Actor | None = None) -> Budget:
     """Set a budget, which counts from now on, and from the start holds what the customer's open reservations hold.
 
     Raises:
@@ -126,11 +127,17 @@ def create(*, merchant_id: uuid.UUID, customer_id: uuid.UUID, new: NewBudget) ->
         )
         _hold_what_is_held(budget, {pot.id for pot in pots if pot.currency == new.currency}, now)
         _move_on(book)
+        _note(budget, actor, "budget.set", {**_state(budget), "window": budget.window}, now)
         return find(merchant_id=merchant_id, budget_id=budget.id)
 
 
 def change(
-    *, merchant_id: uuid.UUID, budget_id: uuid.UUID, changes: Mapping[str, Any], by: str | None = None
+    *,
+    merchant_id: uuid.UUID,
+    budget_id: uuid.UUID,
+    changes: Mapping[str, Any],
+    by: str | None = None,
+    actor: Actor | None = None,
 ) -> Budget:
     """Change a budget's name, limit, or whether it refuses. A lower limit refuses what comes, and takes nothing back.
 
@@ -142,15 +149,17 @@ def change(
     """
     with transaction.atomic():
         budget, book, now = _lock_one(merchant_id, budget_id, by)
+        before = _state(budget)
         for name in CHANGEABLE & changes.keys():
             setattr(budget, name, changes[name])
         budget.updated_at = now
         budget.save(update_fields=[*(CHANGEABLE & changes.keys()), "updated_at"])
         _move_on(book)
+        _note(budget, actor, "budget.changed", {"before": before, "after": _state(budget)}, now)
         return find(merchant_id=merchant_id, budget_id=budget_id)
 
 
-def archive(*, merchant_id: uuid.UUID, budget_id: uuid.UUID, by: str | None = None) -> None:
+def archive(*, merchant_id: uuid.UUID, budget_id: uuid.UUID, by: str | None = None, actor: Actor | None = None) -> None:
     """Take a budget out of force, for good; doing it again changes nothing.
 
     Raises:
@@ -166,6 +175,24 @@ def archive(*, merchant_id: uuid.UUID, budget_id: uuid.UUID, by: str | None = No
         # Nobody keeps them up any more.
         BudgetCounter.objects.filter(bucket=budget.bucket, budget_id=budget.id).delete()
         _move_on(book)
+        _note(budget, actor, "budget.archived", _state(budget), now)
+
+
+def _note(budget: Budget, actor: Actor | None, action: str, changes: dict[str, Any], now: datetime) -> None:
+    if actor is not None:
+        audit.append(
+            merchant_id=budget.merchant_id,
+            actor=actor,
+            action=action,
+            target=ids.text("bgt", budget.id),
+            changes=changes,
+            now=now,
+        )
+
+
+def _state(budget: Budget) -> dict[str, Any]:
+    said = {name: getattr(budget, name) for name in sorted(CHANGEABLE)}
+    return {**said, "limit": money.from_nanos(budget.limit, 0)}
 
 
 def _lock(merchant_id: uuid.UUID, customer_id: uuid.UUID) -> tuple[Book, datetime]:

@@ -15,6 +15,7 @@ from django.db.models import QuerySet
 from entitlements import burning, features, issuing, templates
 from entitlements.models import Entitlement, Grant, Movement
 from merchants import ids
+from merchants.audit import Actor
 from merchants.errors import Conflict, IdempotencyConflict, NotFound, Unprocessable, ValidationFailed
 
 
@@ -32,7 +33,7 @@ class NewGrant:
     reset_most: Decimal | None = None  # None: all of it rolls over
 
 
-def create(*, merchant_id: uuid.UUID, entitlement_id: uuid.UUID, new: NewGrant) -> Grant:
+def create(*, merchant_id: uuid.UUID, entitlement_id: uuid.UUID, new: NewGrant, actor: Actor | None = None) -> Grant:
     """Grant units, or find the grant that was made under the key; they cover what is used from now on.
 
     Raises:
@@ -64,10 +65,14 @@ def create(*, merchant_id: uuid.UUID, entitlement_id: uuid.UUID, new: NewGrant) 
             reset_most=new.reset_most,
         )
         entitlement.save(update_fields=["seq", "state"])
+        said = {"grant": ids.text("grt", grant.id), "units": str(grant.amount)}
+        issuing.record(entitlement, actor, "entitlement.granted", said, now)
         return grant
 
 
-def void(*, merchant_id: uuid.UUID, entitlement_id: uuid.UUID, grant_id: uuid.UUID) -> Grant:
+def void(
+    *, merchant_id: uuid.UUID, entitlement_id: uuid.UUID, grant_id: uuid.UUID, actor: Actor | None = None
+) -> Grant:
     """Take away what is left of a grant, for good; what was used or is held of it stays. Again changes nothing.
 
     Raises:
@@ -85,6 +90,8 @@ def void(*, merchant_id: uuid.UUID, entitlement_id: uuid.UUID, grant_id: uuid.UU
         entitlement.save(update_fields=["seq", "state"])
         grant.voided_at = now
         grant.save(update_fields=["voided_at"])
+        said = {"grant": ids.text("grt", grant.id), "units": str(burning.total(taken))}
+        issuing.record(entitlement, actor, "entitlement.grant_voided", said, now)
         return grant
 
 

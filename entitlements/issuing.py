@@ -20,7 +20,8 @@ from customers import books
 from customers.models import Book
 from entitlements import burning, features, templates
 from entitlements.models import Entitlement, Feature, Grant, Movement
-from merchants import ids
+from merchants import audit, ids
+from merchants.audit import Actor
 from merchants.errors import Conflict, NotFound, Unprocessable, ValidationFailed
 from merchants.models import Organization
 
@@ -42,8 +43,10 @@ class NewEntitlement:
     metadata: dict[str, str] = field(default_factory=dict)
 
 
-def issue(*, merchant_id: uuid.UUID, customer_id: uuid.UUID, new: NewEntitlement) -> Entitlement:
-    """Entitle a customer to a feature.
+def issue(
+    *, merchant_id: uuid.UUID, customer_id: uuid.UUID, new: NewEntitlement, actor: Actor | None = None
+) -> Entitlement:
+    """Entitle a customer to a feature; what a person does is in the audit log.
 
     Raises:
         NotFound: the merchant has no such customer, feature or subscription of theirs.
@@ -67,7 +70,7 @@ def issue(*, merchant_id: uuid.UUID, customer_id: uuid.UUID, new: NewEntitlement
             details = {"entitlementId": ids.text("ent", live.id)}
             message = "The customer is entitled to this feature already."
             raise Conflict(message, code="ENTITLEMENT_EXISTS", details=details)
-        return _write(
+        made = _write(
             book,
             feature,
             template,
@@ -77,9 +80,11 @@ def issue(*, merchant_id: uuid.UUID, customer_id: uuid.UUID, new: NewEntitlement
             metadata=new.metadata,
             now=now,
         )
+        record(made, actor, "entitlement.issued", {"feature": feature.key, "template": template}, now)
+        return made
 
 
-def cancel(*, merchant_id: uuid.UUID, entitlement_id: uuid.UUID) -> Entitlement:
+def cancel(*, merchant_id: uuid.UUID, entitlement_id: uuid.UUID, actor: Actor | None = None) -> Entitlement:
     """End an entitlement now, for good; what it has left is lost. Doing it again changes nothing.
 
     Raises:
@@ -92,7 +97,21 @@ def cancel(*, merchant_id: uuid.UUID, entitlement_id: uuid.UUID) -> Entitlement:
             return entitlement
         _check_nothing_held(entitlement)
         _end(book, entitlement, now)
+        record(entitlement, actor, "entitlement.ended", {"feature": entitlement.feature.key}, now)
         return entitlement
+
+
+def record(entitlement: Entitlement, actor: Actor | None, action: str, changes: dict[str, Any], now: datetime) -> None:
+    """Write into the audit log what a person did to an entitlement; what a program does has its own record."""
+    if actor is not None:
+        audit.append(
+            merchant_id=entitlement.merchant_id,
+            actor=actor,
+            action=action,
+            target=ids.text("ent", entitlement.id),
+            changes=changes,
+            now=now,
+        )
 
 
 # --- what subscriptions do -------------------------------------------------------------------------------

@@ -18,6 +18,8 @@ ACTIONS: Final = {
     "plan.": "Plans",
     "price.": "Prices",
     "fee.": "Fees",
+    "budget.": "Budgets",
+    "entitlement.": "Entitlements",
     "organization.": "Organization",
 }
 ACTORS: Final = {"user:": "People", "key:": "API keys", "system": "Farthing itself"}

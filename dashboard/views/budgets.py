@@ -12,7 +12,7 @@ from billing.models import Wallet
 from customers import registry
 from customers.models import Customer
 from dashboard import budget_forms, forms
-from dashboard.access import SeatedRequest, page, public_id, to
+from dashboard.access import SeatedRequest, actor, page, public_id, to
 from dashboard.reads import budgets as reads
 from entitlements import budgets
 from entitlements.budgets import NewBudget
@@ -32,7 +32,12 @@ def new(request: SeatedRequest, customer_id: str) -> HttpResponse:
     form = budget_forms.NewBudget(request.POST if request.method == "POST" else None, counts=_counts(request, customer))
     if form.is_valid():
         try:
-            budgets.create(merchant_id=customer.merchant_id, customer_id=customer.id, new=_wanted(form.cleaned_data))
+            budgets.create(
+                merchant_id=customer.merchant_id,
+                customer_id=customer.id,
+                new=_wanted(form.cleaned_data),
+                actor=actor(request),
+            )
         except ServiceError as refusal:
             forms.refuse(form, refusal, request_id=request.request_id, names=NAMES)
         else:
@@ -58,7 +63,7 @@ def show(request: SeatedRequest, customer_id: str, budget_id: str) -> HttpRespon
     if form.is_valid():
         changes = {**form.cleaned_data, "limit": money.to_nanos(form.cleaned_data["limit"])}
         try:
-            budgets.change(merchant_id=customer.merchant_id, budget_id=budget.id, changes=changes)
+            budgets.change(merchant_id=customer.merchant_id, budget_id=budget.id, changes=changes, actor=actor(request))
         except ServiceError as refusal:
             forms.refuse(form, refusal, request_id=request.request_id)
         else:
@@ -86,7 +91,7 @@ def archive(request: SeatedRequest, customer_id: str, budget_id: str) -> HttpRes
     """Ask once more, then take a limit out of force."""
     customer, budget = _budget(request, customer_id, budget_id)
     if request.method == "POST":
-        budgets.archive(merchant_id=customer.merchant_id, budget_id=budget.id)
+        budgets.archive(merchant_id=customer.merchant_id, budget_id=budget.id, actor=actor(request))
         messages.success(request, f"“{budget.name}” is archived and limits nothing any more.")
         return redirect(to(request, "customer", customer_id))
     context = {

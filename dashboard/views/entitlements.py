@@ -11,7 +11,7 @@ from django.utils import timezone
 from customers import registry
 from customers.models import Customer
 from dashboard import entitlement_forms, forms
-from dashboard.access import SeatedRequest, page, public_id, to
+from dashboard.access import SeatedRequest, actor, page, public_id, to
 from dashboard.reads import entitlements as reads
 from entitlements import features, granting, issuing
 from entitlements.granting import NewGrant
@@ -74,7 +74,10 @@ def entitle(request: SeatedRequest, customer_id: str) -> HttpResponse:
     if form.is_valid():
         try:
             made = issuing.issue(
-                merchant_id=customer.merchant_id, customer_id=customer.id, new=_entitlement(customer, form.cleaned_data)
+                merchant_id=customer.merchant_id,
+                customer_id=customer.id,
+                new=_entitlement(customer, form.cleaned_data),
+                actor=actor(request),
             )
         except ServiceError as refusal:
             forms.refuse(form, refusal, request_id=request.request_id, names=ENTITLE_NAMES)
@@ -119,7 +122,9 @@ def end(request: SeatedRequest, customer_id: str, entitlement_id: str) -> HttpRe
     back = to(request, "entitlement", customer_id, entitlement_id)
     if request.method == "POST":
         try:
-            issuing.cancel(merchant_id=customer.merchant_id, entitlement_id=view.access.entitlement.id)
+            issuing.cancel(
+                merchant_id=customer.merchant_id, entitlement_id=view.access.entitlement.id, actor=actor(request)
+            )
         except ServiceError as refusal:
             messages.error(request, refusal.message)
             return redirect(back)
@@ -143,6 +148,7 @@ def grant(request: SeatedRequest, customer_id: str, entitlement_id: str) -> Http
                 merchant_id=customer.merchant_id,
                 entitlement_id=view.access.entitlement.id,
                 new=_grant(form.cleaned_data),
+                actor=actor(request),
             )
         except ServiceError as refusal:
             forms.refuse(form, refusal, request_id=request.request_id, names=GRANT_NAMES)
@@ -169,7 +175,12 @@ def void(request: SeatedRequest, customer_id: str, entitlement_id: str, grant_id
     found = granting.get(entitlement=view.access.entitlement, grant_id=public_id("grt", grant_id))
     if request.method == "POST":
         try:
-            granting.void(merchant_id=customer.merchant_id, entitlement_id=found.entitlement_id, grant_id=found.id)
+            granting.void(
+                merchant_id=customer.merchant_id,
+                entitlement_id=found.entitlement_id,
+                grant_id=found.id,
+                actor=actor(request),
+            )
         except ServiceError as refusal:
             messages.error(request, refusal.message)
         else:

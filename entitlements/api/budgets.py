@@ -233,7 +233,7 @@ class Budgets(TenantView):
         new = NewBudget(limit=limit, **body)
 
         def act() -> Overview:
-            made = budgets.create(merchant_id=self.merchant_id, customer_id=customer_id, new=new)
+            made = budgets.create(merchant_id=self.merchant_id, customer_id=customer_id, new=new, actor=self.actor)
             return budgets.overview(made, now=self.now)
 
         return self.answer_once(lambda: (201, BudgetSerializer, act()))
@@ -262,13 +262,13 @@ class BudgetById(TenantView):
         budget_id, changes = self.path_id("bgt", id), self.read_body(UpdateBudgetSerializer)
         if "limit" in changes:
             changes["limit"] = money.to_nanos(changes["limit"])
-        changed = budgets.change(merchant_id=self.merchant_id, budget_id=budget_id, changes=changes)
+        changed = budgets.change(merchant_id=self.merchant_id, budget_id=budget_id, changes=changes, actor=self.actor)
         return self.answer(BudgetSerializer, budgets.overview(changed, now=self.now))
 
     @extend_schema(operation_id="archiveBudget", responses={204: None})
     def delete(self, request: Request, id: str) -> Response:
         """Take a budget out of force, for good."""
-        budgets.archive(merchant_id=self.merchant_id, budget_id=self.path_id("bgt", id))
+        budgets.archive(merchant_id=self.merchant_id, budget_id=self.path_id("bgt", id), actor=self.actor)
         return Response(status=204)
 
 

@@ -7,7 +7,7 @@ from django.test import Client
 
 from entitlements.models import Budget, BudgetCounter
 from merchants import ids
-from merchants.models import Membership, User
+from merchants.models import AuditEntry, Membership, User
 from tests import scenes
 
 
@@ -109,6 +109,8 @@ class TestOne:
         response = owner.post(path_of(scene, "Monthly cap"), form, follow=True)
         assert b"Budget changed." in response.content
         changed = Budget.objects.get(name="Cap")
+        noted = AuditEntry.objects.get(action="budget.changed")
+        assert (noted.changes["before"]["name"], noted.changes["after"]["name"]) == ("Monthly cap", "Cap")
         assert (changed.limit, changed.enforcement, changed.enabled) == (80 * scenes.NANOS, "soft", False)
 
     def test_is_archived_after_a_question(self, owner: Client, scene: scenes.Scene) -> None:

@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from entitlements.models import Entitlement, Feature, Grant
 from merchants import ids
-from merchants.models import Membership, User
+from merchants.models import AuditEntry, Membership, User
 from tests import scenes
 
 
@@ -157,6 +157,8 @@ class TestGrants:
         shown = owner.post(target, follow=True).content
         grant.refresh_from_db()
         assert grant.voided_at is not None
+        actions = AuditEntry.objects.filter(action__startswith="entitlement.").order_by("number")
+        assert [entry.action.partition(".")[2] for entry in actions] == ["issued", "granted", "grant_voided"]
         assert b"Voided" in shown
 
     def test_are_only_of_what_is_metered(self, owner: Client, scene: scenes.Scene) -> None:
