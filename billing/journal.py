@@ -3,7 +3,9 @@
 A posting moves an amount from the account it debits to the account it credits; an account's balance is what it was
 credited less what it was debited. So a customer's credit is positive, and what a customer owes is negative:
 
-- prepaid wallet = customer_credit. Money comes in from ``clearing`` and is earned from there.
+- prepaid wallet = customer_credit + promotional_credit. Money comes in from ``clearing`` and is earned from
+  customer_credit. What a merchant gives away comes from ``promotions``, which says what that has cost so far, and
+  becomes customer_credit as it is used; what expires goes to ``breakage``.
 - credit wallet = unbilled + receivable. Use is earned from ``unbilled``; an invoice moves the debt to ``receivable``,
   so issuing one does not free the credit limit.
 - ``clearing`` is what providers hold for us, ``in_transit`` what is on its way back to payers, ``disputed`` what
@@ -15,7 +17,17 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
-from billing.models import Account, CreditNote, Invoice, PaymentDispute, PaymentRefund, TopUp, Wallet
+from billing.models import (
+    Account,
+    CreditLot,
+    CreditNote,
+    Invoice,
+    LotRemoval,
+    PaymentDispute,
+    PaymentRefund,
+    TopUp,
+    Wallet,
+)
 
 Kind = Account.Kind
 
@@ -25,6 +37,11 @@ POT = {Wallet.Kind.PREPAID.value: Kind.CUSTOMER_CREDIT, Wallet.Kind.CREDIT.value
 WALLET_ACCOUNTS = {
     Wallet.Kind.PREPAID.value: (Kind.CUSTOMER_CREDIT, Kind.PROMOTIONAL_CREDIT),
     Wallet.Kind.CREDIT.value: (Kind.UNBILLED, Kind.RECEIVABLE),
+}
+# Where the credit of a kind of lot lies until it is used.
+LOT_ACCOUNTS = {
+    CreditLot.Kind.PAID.value: Kind.CUSTOMER_CREDIT,
+    CreditLot.Kind.PROMOTIONAL.value: Kind.PROMOTIONAL_CREDIT,
 }
 
 
@@ -74,6 +91,41 @@ def top_up_received(*, top_up: TopUp, now: datetime) -> NewEntry:
     )
 
 
+def credit_granted(*, lot: CreditLot, currency: str, now: datetime) -> NewEntry:
+    """A merchant gave credit away."""
+    return NewEntry(
+        customer_id=lot.customer_id,
+        currency=currency,
+        kind="credit_granted",
+        key=f"credit:{lot.id.hex}",
+        reference_id=lot.id,
+        movements=_moved((Kind.PROMOTIONS, Kind.PROMOTIONAL_CREDIT, lot.amount)),
+        created_at=now,
+    )
+
+
+def credit_expired(*, lot: CreditLot, removal: LotRemoval, currency: str, now: datetime) -> NewEntry:
+    """Nobody used it in time."""
+    return _credit_removed("credit_expired", Kind.BREAKAGE, lot, removal, currency, now)
+
+
+def credit_voided(*, lot: CreditLot, removal: LotRemoval, currency: str, now: datetime) -> NewEntry:
+    """A merchant took back what was left of credit that was given away."""
+    return _credit_removed("credit_voided", Kind.PROMOTIONS, lot, removal, currency, now)
+
+
+def _credit_removed(kind: str, to: Kind, lot: CreditLot, removal: LotRemoval, currency: str, now: datetime) -> NewEntry:
+    return NewEntry(
+        customer_id=lot.customer_id,
+        currency=currency,
+        kind=kind,
+        key=f"{kind}:{removal.cause_id.hex}",
+        reference_id=lot.id,
+        movements=_moved((LOT_ACCOUNTS[lot.kind], to, removal.amount)),
+        created_at=now,
+    )
+
+
 def usage_settled(
     *,
     customer_id: uuid.UUID,
@@ -84,6 +136,7 @@ def usage_settled(
     settlement_id: uuid.UUID,
     charged: Earned,
     returned: Earned,
+    promotional: int = 0,
     now: datetime,
 ) -> NewEntry:
     """A range of a wallet's charges was earned.
@@ -91,6 +144,7 @@ def usage_settled(
     Args:
         charged: the sums of the charges above or at zero.
         returned: the sums of those below zero; posted apart, so that the ledger shows both ways money went.
+        promotional: what of them came out of promotional credit, in nanos; negative where more was given back to it.
     """
     pot = POT[wallet_kind]
     return NewEntry(
@@ -99,7 +153,9 @@ def usage_settled(
         kind="usage_settled",
         key=f"settlement:{wallet_id.hex}:{first_seq}",
         reference_id=settlement_id,
-        movements=_moved(*_shared_out(pot, charged), *_shared_out(pot, returned)),
+        movements=_moved(
+            *_shared_out(pot, charged), *_shared_out(pot, returned), (Kind.PROMOTIONAL_CREDIT, pot, promotional)
+        ),
         created_at=now,
     )
 

@@ -6,9 +6,10 @@ from datetime import datetime
 from typing import NamedTuple
 
 from django.db import connection
+from django.db.models import F
 
 from billing import arrays
-from billing.models import CreditLot
+from billing.models import CreditLot, LotRemoval, Wallet
 from merchants import ids
 
 
@@ -16,8 +17,9 @@ class Lot(NamedTuple):
     """A lot as settlement sees it."""
 
     id: str
-    amount: int
+    amount: int  # what can be in it: less what has expired or was taken out otherwise
     remaining: int
+    kind: str = CreditLot.Kind.PAID.value
 
 
 class Draw(NamedTuple):
@@ -74,13 +76,13 @@ class Spending(NamedTuple):
 _Row = tuple[int, str, int, str, uuid.UUID]  # bucket, lot, amount, customer, settlement
 
 _LOTS = """
-SELECT lot.wallet_id::text, lot.id::text, lot.amount::text, lot.remaining::text
+SELECT lot.wallet_id::text, lot.id::text, (lot.amount - lot.removed)::text, lot.remaining::text, lot.kind
 FROM unnest(%s::smallint[], %s::uuid[]) AS x (bucket, wallet_id)
 JOIN billing_creditlot lot ON lot.bucket = x.bucket AND lot.wallet_id = x.wallet_id AND lot.remaining {condition}
 ORDER BY lot.wallet_id, lot.priority, lot.expires_at NULLS LAST, lot.created_at, lot.id
 """
 _WITH_CREDIT = _LOTS.format(condition="> 0")
-_WITH_ROOM = _LOTS.format(condition="< lot.amount")
+_WITH_ROOM = _LOTS.format(condition="< lot.amount - lot.removed")
 
 _MOVE = """
 UPDATE billing_creditlot lot SET remaining = lot.remaining - x.amount
@@ -94,29 +96,41 @@ SELECT * FROM unnest(%s::smallint[], %s::uuid[], %s::numeric[], %s::uuid[], %s::
 """
 
 
-def settle(spendings: Sequence[Spending], *, now: datetime) -> None:
+def settle(spendings: Sequence[Spending], *, now: datetime) -> dict[uuid.UUID, int]:
     """Draw what was spent from the wallets' lots, and give back what was returned; the books are locked.
 
     A return that no lot has room for (a re-rated total fell below what refunds had already returned) becomes a lot of
     its own. Lots that cannot cover what was spent are left empty: the wallet, not its lots, is what limits spending,
     and ``manage.py verify`` names the difference.
+
+    Returns:
+        What each settlement took out of promotional lots, in nanos, where it took any; negative where it gave back.
     """
     charged = [spending for spending in spendings if spending.gross > 0]
     returned = [spending for spending in spendings if spending.gross < 0]
     rows: list[_Row] = []
+    promotional: dict[uuid.UUID, int] = {}
     for spending, lots in _with_lots(_WITH_CREDIT, charged):
         draws, _ = draw(lots, spending.gross)
         rows += _rows(spending, draws)
+        promotional[spending.settlement_id] = _promotional(lots, draws)
     for spending, lots in _with_lots(_WITH_ROOM, returned):
         draws, surplus = give_back(lots, -spending.gross)
         if surplus:
             _open(spending, surplus, now)
         rows += _rows(spending, draws)
+        promotional[spending.settlement_id] = _promotional(lots, draws)
     if rows:
         columns = arrays.columns(rows, 5)
         with connection.cursor() as cursor:
             cursor.execute(_MOVE, columns[:3])
             cursor.execute(_RECORD, columns)
+    return promotional
+
+
+def _promotional(lots: Sequence[Lot], draws: Sequence[Draw]) -> int:
+    given_away = {lot.id for lot in lots if lot.kind == CreditLot.Kind.PROMOTIONAL}
+    return sum([each.amount for each in draws if each.lot_id in given_away])
 
 
 def _with_lots(query: str, spendings: Sequence[Spending]) -> list[tuple[Spending, list[Lot]]]:
@@ -126,8 +140,8 @@ def _with_lots(query: str, spendings: Sequence[Spending]) -> list[tuple[Spending
     lots: dict[str, list[Lot]] = {}
     with connection.cursor() as cursor:
         cursor.execute(query, wallets)
-        for wallet_id, lot_id, amount, remaining in cursor.fetchall():
-            lots.setdefault(wallet_id, []).append(Lot(lot_id, int(amount), int(remaining)))
+        for wallet_id, lot_id, amount, remaining, kind in cursor.fetchall():
+            lots.setdefault(wallet_id, []).append(Lot(lot_id, int(amount), int(remaining), kind))
     return [(spending, lots.get(spending.wallet_id, [])) for spending in spendings]
 
 
@@ -145,5 +159,37 @@ def _open(spending: Spending, amount: int, now: datetime) -> None:
         amount=amount,
         remaining=amount,
         effective_at=now,
+        created_at=now,
+    )
+
+
+# --- what leaves a lot other than by use -----------------------------------------------------------------
+
+
+def in_order(wallet: Wallet) -> list[CreditLot]:
+    """Return the lots of a wallet that have something left, in the order in which they are drawn."""
+    rows = CreditLot.objects.filter(bucket=wallet.bucket, wallet_id=wallet.id, remaining__gt=0)
+    return list(rows.order_by("priority", F("expires_at").asc(nulls_last=True), "created_at", "id"))
+
+
+def remove(
+    wallet: Wallet, lot: CreditLot, amount: int, *, reason: str, cause_id: uuid.UUID, now: datetime
+) -> LotRemoval:
+    """Take something out of a lot and its wallet, or put it back where the amount is negative; the book is locked.
+
+    The caller writes the ledger's entry.
+    """
+    lot.remaining -= amount
+    lot.removed += amount
+    lot.save(update_fields=["remaining", "removed"])
+    wallet.balance -= amount
+    wallet.save(update_fields=["balance"])
+    return LotRemoval.objects.create(
+        bucket=wallet.bucket,
+        customer_id=wallet.customer_id,
+        cause_id=cause_id,
+        lot_id=lot.id,
+        reason=reason,
+        amount=amount,
         created_at=now,
     )

@@ -54,7 +54,7 @@ class _Range:
     currency: str
     first_seq: int
     last_seq: int
-    settlement_id: uuid.UUID
+    settlement_id: uuid.UUID = field(init=False)  # made under the locks, so that ids are in the order of movements
     slices: list[Slice] = field(default_factory=list)
 
     @property
@@ -237,7 +237,6 @@ def _read(claims: Sequence[_Claim]) -> list[_Range]:
                     part.currency,
                     settled_seq + 1,
                     last_seq,
-                    ids.new(part.bucket),
                 )
             ranges[part.wallet_id].slices.append(part)
     for each in ranges.values():
@@ -280,10 +279,13 @@ def _write(ranges: Sequence[_Range], now: datetime) -> None:
         settled = [each for each in ranges if each.wallet_id in moved]
         if not settled:
             return
+        for each in settled:
+            each.settlement_id = ids.new(each.bucket)
         rows = [(*_moved(each), each.settlement_id, each.customer_id) for each in settled]
         cursor.execute(_SETTLE, [now, *arrays.columns(rows, 7)])
-    ledger.post([_entry(each, now) for each in settled])
-    lots.settle([_spending(each) for each in settled if each.wallet_kind == Wallet.Kind.PREPAID], now=now)
+    prepaid = [_spending(each) for each in settled if each.wallet_kind == Wallet.Kind.PREPAID]
+    promotional = lots.settle(prepaid, now=now)
+    ledger.post([_entry(each, promotional.get(each.settlement_id, 0), now) for each in settled])
     rollups.add([part for each in settled for part in each.slices])
 
 
@@ -291,7 +293,7 @@ def _moved(each: _Range) -> tuple[object, ...]:
     return (each.bucket, each.wallet_id, each.first_seq, each.last_seq, each.gross)
 
 
-def _entry(each: _Range, now: datetime) -> journal.NewEntry:
+def _entry(each: _Range, promotional: int, now: datetime) -> journal.NewEntry:
     return journal.usage_settled(
         customer_id=uuid.UUID(each.customer_id),
         currency=each.currency,
@@ -301,6 +303,7 @@ def _entry(each: _Range, now: datetime) -> journal.NewEntry:
         settlement_id=each.settlement_id,
         charged=_earned([part for part in each.slices if not part.is_return]),
         returned=_earned([part for part in each.slices if part.is_return]),
+        promotional=promotional,
         now=now,
     )
 

@@ -7,7 +7,7 @@ from celery import shared_task
 from django.conf import settings
 from django.utils import timezone
 
-from billing import invoicing, rerating, settlement, subscriptions
+from billing import credits, invoicing, rerating, settlement, subscriptions
 from billing.documents import files
 from billing.payments import news, poller, simulation
 
@@ -17,6 +17,7 @@ RATE_SECONDS_MAX = 20.0  # of every minute
 PAY_SECONDS_MAX = 10.0  # before the last question to a provider, which may take as long again
 MAKE_SECONDS_MAX = 8.0  # of every ten
 END_LIMIT = 500
+EXPIRE_SECONDS_MAX = 3.0  # of every five
 
 
 def _after(seconds: float) -> Callable[[], bool]:
@@ -31,6 +32,12 @@ def settle() -> int:
     return settlement.settle_groups(
         groups=settings.LANE_BUCKET_GROUPS, now=timezone.now(), is_time_up=_after(SETTLE_SECONDS_MAX)
     )
+
+
+@shared_task
+def expire_credit() -> int:
+    """Take out of wallets the credit whose time is up; return how many lots were looked at."""
+    return credits.expire_due(now=timezone.now(), is_time_up=_after(EXPIRE_SECONDS_MAX))
 
 
 @shared_task

@@ -35,6 +35,7 @@ BEAT: dict[str, dict[str, Any]] = {
     "end subscriptions": wake("billing.tasks.end_subscriptions", every_seconds=5.0, queue="invoicing"),
     "drop refusals": wake("charging.tasks.drop_refusals", every_seconds=600.0, queue="sweeps"),
     "rate": wake("billing.tasks.rate", every_seconds=60.0, queue="invoicing"),
+    "expire credit": wake("billing.tasks.expire_credit", every_seconds=5.0, queue="sweeps"),
     "bill": wake("billing.tasks.bill", every_seconds=30.0, queue="invoicing"),
     "send webhooks": wake("merchants.tasks.send_webhooks", every_seconds=1.0, queue="webhooks"),
     "send mail": wake("merchants.tasks.send_mail", every_seconds=5.0, queue="mail"),

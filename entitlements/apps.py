@@ -6,10 +6,11 @@ class EntitlementsConfig(AppConfig):
 
     def ready(self) -> None:
         """Keep customers from being deleted while something is held for them; follow subscriptions and prices."""
-        from billing import followers
+        from billing import followers, holds
         from customers import registry
         from entitlements import features, issuing, reservations
 
         registry.register_blocker(reservations.open_reservations)
         followers.register(started=issuing.follow_start, ended=issuing.follow_end)
         followers.register_features(features.include)
+        holds.register(reservations.held_since)

@@ -1,12 +1,13 @@
 """How reservations are found and listed. Only the charging engine changes them."""
 
 import uuid
+from datetime import datetime
 
-from django.db.models import F, OuterRef, Q, QuerySet, Subquery
+from django.db.models import F, OuterRef, Q, QuerySet, Subquery, Sum
 from django.db.models.functions import Coalesce, Now
 
 from billing import subscription_reads
-from billing.models import Subscription
+from billing.models import Subscription, Wallet
 from customers import books, registry
 from customers.models import Book
 from customers.registry import Blocker
@@ -96,6 +97,14 @@ def open_reservations(bucket: int, customer_id: uuid.UUID) -> Blocker | None:
     first = rows.order_by("id").values_list("id", flat=True)[: registry.BLOCKER_ITEMS_MAX]
     items = [{"id": ids.text("com", row_id), "status": State.OPEN.value} for row_id in first]
     return {"type": "entitlements", "count": count, "items": items}
+
+
+def held_since(wallet: Wallet, at: datetime) -> int:
+    """Return what open reservations that were granted by an instant hold of a wallet, in nanos."""
+    rows = Reservation.objects.filter(
+        bucket=wallet.bucket, customer_id=wallet.customer_id, state=State.OPEN, wallet_id=wallet.id, created_at__lte=at
+    )
+    return int(rows.aggregate(held=Sum("held"))["held"] or 0)
 
 
 def _of_merchant(merchant_id: uuid.UUID) -> QuerySet[Reservation]:

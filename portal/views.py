@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 
 from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import redirect
 from django.urls import path
 from django.utils import timezone
@@ -24,25 +25,26 @@ from entitlements.models import Budget
 from merchants import ids
 from merchants.errors import Conflict, NotFound, ServiceError
 from merchants.models import Mode
-from portal import forms, limits, reads, sessions
+from portal import balance, forms, limits, reads, sessions
 from ui import allowances, charts, downloads, fmt, pages, refused, spans
 
 PERIOD = "30d"
 REMINDERS = {"lowBalance": "e-mails about a low balance", "renewalReminder": "reminders before renewals"}
 
-View = Callable[..., HttpResponse]
+View = Callable[..., HttpResponseBase]
 
 
 def private(view: View) -> View:
     """Keep a page out of caches, search engines and other sites' logs; answer an expired session in its own words."""
 
     @wraps(view)
-    def kept(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+    def kept(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         try:
             response = view(request, *args, **kwargs)
         except LinkRefused:
-            response = pages.answer(request, "portal/expired.html", {}, status=403)
-            sessions.end(response)
+            expired = pages.answer(request, "portal/expired.html", {}, status=403)
+            sessions.end(expired)
+            response = expired
         response["Cache-Control"] = "no-store"
         # Only a link's own URL holds a secret. Elsewhere "no-referrer" would also blank the Origin of our forms.
         response["Referrer-Policy"] = "no-referrer" if "token" in kwargs else "same-origin"
@@ -154,6 +156,24 @@ def _own_limit(customer: Customer, text: str) -> dict[str, Any]:
 
 
 @private
+@require_safe
+def history(request: HttpRequest) -> HttpResponse:
+    """Every movement of the balance, and the balance after it."""
+    subscription, customer = sessions.opened(request, now=timezone.now())
+    context = balance.history(subscription, customer, request.GET.dict())
+    with timezone.override(ZoneInfo(subscription.timezone)):
+        return pages.answer(request, "portal/history.html", context)
+
+
+@private
+@require_safe
+def history_export(request: HttpRequest) -> HttpResponseBase:
+    """The same as a file, whole."""
+    subscription, _ = sessions.opened(request, now=timezone.now())
+    return balance.export(request, subscription)
+
+
+@private
 @require_POST
 def leave(request: HttpRequest) -> HttpResponse:
     """End the session in this browser."""
@@ -248,6 +268,8 @@ urlpatterns = [
     path("top-up", top_up, name="top-up"),
     path("limits", set_limit, name="set-limit"),
     path("limits/<str:budget_id>", change_limit, name="change-limit"),
+    path("history", history, name="history"),
+    path("history/export", history_export, name="history-export"),
     path("leave", leave, name="leave"),
     path("c/<str:token>", enter, name="enter"),
     path("unsubscribe/<str:token>", unsubscribe, name="unsubscribe"),

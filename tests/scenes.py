@@ -12,9 +12,12 @@ from typing import Any
 
 from django.test import Client
 
+from billing import credits, topups
+from billing.credits import NewCredit
 from billing.models import (
     Charge,
     Counter,
+    CreditLot,
     CustomerRollup,
     Entry,
     Invoice,
@@ -28,11 +31,12 @@ from billing.models import (
     Subscription,
     Wallet,
 )
-from customers.models import Customer
+from customers.models import Book, Customer
 from entitlements import budgets
 from entitlements.budgets import NewBudget
 from entitlements.models import BudgetCounter, Reservation
 from merchants import ids, registration
+from merchants.audit import SYSTEM
 from merchants.models import Membership, Merchant, Product, User
 from metering import periods
 from metering.models import BillableMetric, UsageEvent
@@ -309,3 +313,12 @@ def _merchant_rollups(scene: Scene) -> None:
         for name in ("charges", "quantity", "net", "gross", "fee"):
             setattr(each, name, getattr(each, name) + getattr(row, name))
     MerchantRollup.objects.bulk_create(sums.values())
+
+
+def moved(buyer: Buyer) -> CreditLot:
+    """Give a buyer's wallet a history that its ledger knows: a top-up, and credit that is left; return that."""
+    merchant_id = Book.objects.get(customer_id=buyer.customer.id).merchant_id
+    topups.top_up(merchant_id=merchant_id, wallet_id=buyer.wallet.id, amount=80 * NANOS)
+    new = NewCredit(amount=25 * NANOS, name="Welcome", expires_at=NOW + timedelta(days=3_000))
+    lot, _ = credits.grant(merchant_id=merchant_id, wallet_id=buyer.wallet.id, new=new, actor=SYSTEM)
+    return lot

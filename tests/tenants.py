@@ -99,6 +99,7 @@ def belongings(caller: Caller, url: str) -> Belongings:
     coupon_id = callers.made(caller.post("/v0/coupons", {"merchantId": caller.merchant_id, **coupon}))["id"]
     things["coupon"] = coupon_id
     made = Belongings(caller, things)
+    things["lot"] = send(url, made, Request("POST", "/v0/wallets/{wallet}/credits", {"amount": "1"}))["id"]
     things["reservation"] = send(url, made, RESERVE)["id"]
     things["event"] = send(url, made, USE)["id"]
     things["budget"] = send(url, made, SET_BUDGET)["id"]
@@ -341,6 +342,10 @@ REQUESTS = [
     Request("GET", "/v0/wallets/{wallet}/topups"),
     Request("POST", "/v0/wallets/{wallet}/topups", {"amount": "1"}),
     Request("GET", "/v0/wallets/{wallet}/topups/{top_up}"),
+    Request("GET", "/v0/wallets/{wallet}/credits"),
+    Request("POST", "/v0/wallets/{wallet}/credits", {"amount": "1"}),
+    Request("GET", "/v0/wallets/{wallet}/credits/{lot}"),
+    Request("GET", "/v0/wallets/{wallet}/transactions"),
     USE,
     Request("POST", "/v0/usage/batch", {"events": [USE.body]}),
     Request(
@@ -442,6 +447,7 @@ REQUESTS = [
     ),
     Request("GET", "/v1/entitlements/{entitlement}/grants/{grant}"),
     # From here on things are used up.
+    Request("DELETE", "/v0/wallets/{wallet}/credits/{lot}"),
     Request("DELETE", "/v0/coupons/{coupon}", status=(204,)),
     Request("POST", "/v0/usage/{event}/amend", {"reason": "A", "metadata": {"job": "8"}}),
     Request("GET", "/v0/usage/{event}/corrections"),

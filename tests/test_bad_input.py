@@ -111,6 +111,11 @@ class Shop:
         """Where money is added."""
         return f"/v0/wallets/{self.ids['wallet']}/topups"
 
+    @property
+    def credits(self) -> str:
+        """Where credit is given."""
+        return f"/v0/wallets/{self.ids['wallet']}/credits"
+
 
 @cache
 def client() -> httpx.Client:
@@ -229,6 +234,7 @@ class TestNumbers:
         for text in [*NO_NUMBERS, *NOT_POSITIVE, *LOOSELY_WRITTEN, *TOO_LONG, "5", "0.5"]:
             with subtests.test(text=str(text)[:24]):
                 check(shop.post_with(shop.top_ups, {"amount": HOLE}, text), (400, 422))
+                check(shop.post_with(shop.credits, {"amount": HOLE}, text), (400, 422))
                 if text not in ('"0"', '"0.0"'):  # a limit of nothing lets nothing through
                     check(shop.post_with("/v0/budgets", shop.budget(limit=HOLE), text), 400)
                     if text != "null":  # lifts it
@@ -299,6 +305,8 @@ class TestTime:
                     check(shop.post_with("/v0/events", event, json.dumps(moment)), (400, 422), "timestamp")
                     answer = shop.post_with("/v0/billableMetrics", shop.metric(eventFrom=HOLE), json.dumps(moment))
                     check(answer, 400, "eventFrom")
+                    answer = shop.post_with(shop.credits, {"amount": "1", "expiresAt": HOLE}, json.dumps(moment))
+                    check(answer, 400, "expiresAt")
 
     def test_of_an_event_lies_at_most_five_minutes_ahead(self, shop):
         soon = (datetime.now(UTC) + timedelta(minutes=6)).isoformat()

@@ -5,6 +5,7 @@ from django.urls import URLPattern
 from billing.api import (
     coupons,
     credit_notes,
+    credits,
     documents,
     fees,
     invoices,
@@ -22,6 +23,7 @@ urlpatterns: list[URLPattern] = [
     *coupons.urlpatterns,
     *subscriptions.urlpatterns,
     *wallets.urlpatterns,
+    *credits.urlpatterns,
 ]
 
 # The contract has invoices under /v2.

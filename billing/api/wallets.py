@@ -1,19 +1,17 @@
 """Wallets and top-ups over HTTP."""
 
-from typing import Any
-
 from django.urls import path
-from drf_spectacular.utils import extend_schema, extend_schema_field
+from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from billing import money, topups, wallets
+from billing.api import keys
+from billing.api.keys import IdempotencyKeyField
 from billing.models import TopUp, Wallet
 from billing.serializers import DecimalTextField, NanosTextField
 from billing.topups import Method
-from merchants import fields
-from merchants.errors import ValidationFailed
 from merchants.serializers import (
     AmountField,
     BodySerializer,
@@ -23,10 +21,9 @@ from merchants.serializers import (
     InstantField,
     OwnMerchantField,
     PageSerializer,
-    StrictField,
     page_of,
 )
-from merchants.tenancy import IDEMPOTENCY_HEADER, REPLAYED_HEADER, TenantView
+from merchants.tenancy import REPLAYED_HEADER, TenantView
 
 
 class AmountsSerializer(serializers.Serializer[Wallet]):
@@ -81,14 +78,6 @@ class TopUpSerializer(serializers.Serializer[TopUp]):
     paymentMethod = serializers.CharField(source="method")
     isAutoTopup = ConstantField(False)
     createdAt = InstantField(source="created_at")
-
-
-@extend_schema_field({"type": "string", "pattern": "^[!-~]{1,255}$"})
-class IdempotencyKeyField(StrictField):
-    """The same as the ``Idempotency-Key`` header."""
-
-    def read(self, value: Any, name: str) -> str:
-        return fields.idempotency_key(value, name)
 
 
 class CreateTopUpSerializer(BodySerializer):
@@ -151,23 +140,13 @@ class TopUps(TenantView):
         """Add money through the built-in test processor; refused in live mode."""
         body = self.read_body(CreateTopUpSerializer)
         body["amount"] = money.to_nanos(body["amount"])
-        body["key"] = self._key(body.get("key"))
+        body["key"] = keys.stated(request, body.get("key"))
         wallet_id = self.path_id("acc", id)
         made, is_new = topups.top_up(merchant_id=self.merchant_id, wallet_id=wallet_id, **body)
         response = self.answer(TopUpSerializer, made, status=201)
         if not is_new:
             response[REPLAYED_HEADER] = "true"
         return response
-
-    def _key(self, in_body: str | None) -> str | None:
-        header = self.request.headers.get(IDEMPOTENCY_HEADER)
-        if header is None:
-            return in_body
-        key = fields.idempotency_key(header, IDEMPOTENCY_HEADER)
-        if in_body not in (None, key):
-            message = f"idempotencyKey and {IDEMPOTENCY_HEADER} differ."
-            raise ValidationFailed(message, field="idempotencyKey", code="INVALID_IDEMPOTENCY_KEY")
-        return key
 
 
 class TopUpById(TenantView):

@@ -22,7 +22,7 @@ from billing.models.payments import (
     SimulatedObject,
 )
 from billing.models.subscriptions import Subscription
-from billing.models.wallets import CreditLot, LotDraw, TopUp, Wallet
+from billing.models.wallets import CreditLot, LotDraw, LotRemoval, TopUp, Wallet
 
 __all__ = [
     "Account",
@@ -49,6 +49,7 @@ __all__ = [
     "InvoiceRollup",
     "Logo",
     "LotDraw",
+    "LotRemoval",
     "ManualLine",
     "MerchantRollup",
     "PaymentAttempt",

@@ -14,6 +14,7 @@ class Account(Owned):
     class Kind(models.TextChoices):
         CUSTOMER_CREDIT = "customer_credit"
         PROMOTIONAL_CREDIT = "promotional_credit"
+        PROMOTIONS = "promotions"
         RECEIVABLE = "receivable"
         UNBILLED = "unbilled"
         REVENUE = "revenue"
@@ -48,12 +49,18 @@ class Entry(Owned):
     id = models.UUIDField()
     kind = models.CharField(max_length=24)
     key = models.CharField(max_length=120)
-    reference_id = models.UUIDField()  # the settlement, top-up or invoice it records
+    reference_id = models.UUIDField()  # the settlement, top-up, credit or invoice it records
     created_at = models.DateTimeField()
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["bucket", "customer_id", "key"], name="entry_once_per_key")]
-        indexes = [models.Index(fields=["bucket", "customer_id", "created_at"], name="entry_by_customer")]
+        indexes = [
+            models.Index(fields=["bucket", "customer_id", "created_at"], name="entry_by_customer"),
+            # What a balance history shows besides use; nothing of it is written when charges settle.
+            models.Index(
+                fields=["bucket", "customer_id", "id"], condition=~Q(kind="usage_settled"), name="entry_besides_use"
+            ),
+        ]
 
 
 class Posting(Owned):

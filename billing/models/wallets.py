@@ -6,6 +6,8 @@ from django.db.models import F, Q
 from billing.models.fields import NanosField, never_nan
 from customers.models import Owned
 
+PAID_PRIORITY = 50  # credit that is given away is used before or after money by a lower or a higher number
+
 
 class Wallet(Owned):
     """One pot of one currency. ``prepaid`` may never go below zero; ``credit`` may owe down to its limit.
@@ -55,7 +57,8 @@ class CreditLot(Owned):
     """Money that came in at once and is drawn in order: lowest priority number first, then first to expire.
 
     Lots are drawn when charges settle, in the order of the wallet's charge sequence, so a charge's draw can be
-    told from its place in the sequence and no event pays for updating lots.
+    told from its place in the sequence and no event pays for updating lots. amount = drawn + removed + remaining:
+    what expires, is taken back or is paid out is removed.
     """
 
     class Kind(models.TextChoices):
@@ -66,24 +69,34 @@ class CreditLot(Owned):
     id = models.UUIDField()
     wallet_id = models.UUIDField()
     kind = models.CharField(max_length=12, choices=Kind)
-    priority = models.SmallIntegerField(default=0)
+    priority = models.SmallIntegerField(default=PAID_PRIORITY)
+    name = models.CharField(max_length=200, blank=True, default="", db_default="")  # what the customer reads
     amount = NanosField()
     remaining = NanosField()
+    removed = NanosField(default=0, db_default=0)
     effective_at = models.DateTimeField()
     expires_at = models.DateTimeField(null=True)
+    voided_at = models.DateTimeField(null=True)  # taken back: what is held of it goes when it is no more
+    fingerprint = models.BinaryField(max_length=16, null=True)  # of what was asked for under a key
     created_at = models.DateTimeField()
 
     class Meta:
         constraints = [
             models.CheckConstraint(
-                condition=Q(remaining__gte=0) & Q(remaining__lte=F("amount")), name="lot_remaining_within_amount"
+                condition=Q(remaining__gte=0, removed__gte=0) & Q(remaining__lte=F("amount") - F("removed")),
+                name="lot_remaining_within_amount",
             ),
-            never_nan("lot_is_a_number", "amount", "remaining"),
+            never_nan("lot_is_a_number", "amount", "remaining", "removed"),
         ]
         indexes = [
             models.Index(fields=["bucket", "wallet_id", "priority", "expires_at"], name="lot_in_draw_order"),
             # A wallet that is topped up often has thousands of used-up lots; settlement reads only these.
             models.Index(fields=["bucket", "wallet_id"], condition=Q(remaining__gt=0), name="lot_not_used_up"),
+            models.Index(
+                fields=["expires_at", "id"],
+                condition=Q(remaining__gt=0, expires_at__isnull=False),
+                name="lot_to_expire",
+            ),
         ]
 
 
@@ -97,6 +110,30 @@ class LotDraw(Owned):
 
     class Meta:
         constraints = [never_nan("lot_draw_is_a_number", "amount")]
+
+
+class LotRemoval(Owned):
+    """What left one lot other than by use, and why (negative: what was put back). Append-only.
+
+    Several lots may lose something by one ``cause``: an expiry, a claw-back, a withdrawal.
+    """
+
+    class Reason(models.TextChoices):
+        EXPIRED = "expired"
+        VOIDED = "voided"
+        WITHDRAWN = "withdrawn"
+        REFUNDED = "refunded"
+
+    pk = models.CompositePrimaryKey("bucket", "cause_id", "lot_id")
+    cause_id = models.UUIDField()
+    lot_id = models.UUIDField()
+    reason = models.CharField(max_length=10, choices=Reason)
+    amount = NanosField()
+    created_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [never_nan("lot_removal_is_a_number", "amount")]
+        indexes = [models.Index(fields=["bucket", "lot_id"], name="lot_removal_by_lot")]
 
 
 class TopUp(Owned):

@@ -109,6 +109,50 @@ CHECKS = (
         WHERE (t.amount, t.amount) IS DISTINCT FROM (e.amount, l.amount)
         """,
     ),
+    rule(
+        "promotional_is_lots",
+        "what the ledger has of promotional credit is what remains of the lots that were given away",
+        "cus",
+        f"""
+        SELECT coalesce(l.customer_id, a.customer_id), format('ledger %s, lots %s', a.amount, l.remaining)
+        FROM (
+            SELECT w.bucket, w.customer_id, w.currency, sum(l.remaining) AS remaining
+            FROM billing_creditlot l JOIN billing_wallet w ON w.bucket = l.bucket AND w.id = l.wallet_id
+            WHERE l.kind = 'promotional' GROUP BY 1, 2, 3
+        ) l
+        FULL JOIN (
+            SELECT a.bucket, a.customer_id, a.currency, sum(side.amount) AS amount
+            FROM billing_posting p
+            CROSS JOIN LATERAL {_SIDES}
+            JOIN billing_account a ON a.bucket = p.bucket AND a.id = side.account_id
+            WHERE a.kind = 'promotional_credit' GROUP BY 1, 2, 3
+        ) a ON a.bucket = l.bucket AND a.customer_id = l.customer_id AND a.currency = l.currency
+        WHERE coalesce(l.remaining, 0) <> coalesce(a.amount, 0)
+        """,  # noqa: S608
+    ),
+    rule(
+        "credit_posted",
+        "credit given away is one lot and one entry of its amount, and what expired or was taken back is posted",
+        "crd",
+        """
+        SELECT coalesce(l.id, e.reference_id), format('lot %s, ledger %s; removed %s, ledger %s', l.amount, e.given,
+               l.removed, e.removed)
+        FROM (
+            SELECT l.bucket, l.id, l.amount, coalesce(sum(r.amount), 0) AS removed
+            FROM billing_creditlot l
+            LEFT JOIN billing_lotremoval r ON r.bucket = l.bucket AND r.lot_id = l.id
+                AND r.reason IN ('expired', 'voided')
+            WHERE l.kind = 'promotional' GROUP BY l.bucket, l.id, l.amount
+        ) l
+        FULL JOIN (
+            SELECT e.bucket, e.reference_id, sum(p.amount) FILTER (WHERE e.kind = 'credit_granted') AS given,
+                   coalesce(sum(p.amount) FILTER (WHERE e.kind <> 'credit_granted'), 0) AS removed
+            FROM billing_entry e JOIN billing_posting p ON p.bucket = e.bucket AND p.entry_id = e.id
+            WHERE e.kind IN ('credit_granted', 'credit_expired', 'credit_voided') GROUP BY e.bucket, e.reference_id
+        ) e ON e.bucket = l.bucket AND e.reference_id = l.id
+        WHERE (l.amount, l.removed) IS DISTINCT FROM (e.given, e.removed)
+        """,
+    ),
     unique_keys(
         "keys_once",
         "the database itself keeps keys, ranges, fees and numbers from being used twice",

@@ -80,16 +80,44 @@ CHECKS = (
     ),
     rule(
         "lots_drawn",
-        "what remains of a lot is its amount less what settlements drew",
+        "what remains of a lot is its amount less what settlements drew and what was removed",
         "acc",
         """
-        SELECT l.wallet_id, format('lot of %s: drawn %s, remaining %s', l.amount, coalesce(d.amount, 0), l.remaining)
+        SELECT l.wallet_id, format('lot of %s: drawn %s, removed %s, remaining %s', l.amount, coalesce(d.amount, 0),
+               l.removed, l.remaining)
         FROM billing_creditlot l
         LEFT JOIN (
             SELECT bucket, lot_id, sum(amount) AS amount FROM billing_lotdraw GROUP BY bucket, lot_id
         ) d ON d.bucket = l.bucket AND d.lot_id = l.id
-        WHERE l.amount - coalesce(d.amount, 0) <> l.remaining
+        WHERE l.amount - coalesce(d.amount, 0) - l.removed <> l.remaining
         """,
+    ),
+    rule(
+        "lots_removed",
+        "what was removed from a lot is the sum of its removals",
+        "acc",
+        """
+        SELECT l.wallet_id, format('lot of %s: removed %s, removals %s', l.amount, l.removed, coalesce(r.amount, 0))
+        FROM billing_creditlot l
+        LEFT JOIN (
+            SELECT bucket, lot_id, sum(amount) AS amount FROM billing_lotremoval GROUP BY bucket, lot_id
+        ) r ON r.bucket = l.bucket AND r.lot_id = l.id
+        WHERE l.removed <> coalesce(r.amount, 0)
+        """,
+    ),
+    rule(
+        "credit_expires",
+        "credit that has expired or was taken back is gone within a minute, but for what was held of it before",
+        "acc",
+        """
+        SELECT l.wallet_id, format('%s of a lot of %s since %s', l.remaining, l.amount, l.expires_at)
+        FROM billing_creditlot l
+        JOIN billing_wallet w ON w.bucket = l.bucket AND w.id = l.wallet_id
+        JOIN customers_book b ON b.bucket = l.bucket AND b.customer_id = l.customer_id
+        WHERE l.remaining > 0 AND w.held = 0 AND w.balance > w.spent
+            AND l.expires_at < coalesce(b.test_clock, now()) - interval '60 seconds'
+        """,
+        may_lag=True,
     ),
     rule(
         "prepaid_covered",

@@ -17,6 +17,7 @@ from dashboard.views import (
     overview,
     registration,
     team,
+    wallets,
 )
 from merchants.models import Mode
 
@@ -37,6 +38,14 @@ _pages: list[URLPattern | URLResolver] = [
     path("customers/<str:customer_id>/live", customers.live, name="customer-live"),
     path("customers/<str:customer_id>/subscribe", customers.subscribe, name="subscribe"),
     path("customers/<str:customer_id>/wallets/<str:wallet_id>/top-up", customers.top_up, name="top-up"),
+    path("customers/<str:customer_id>/wallets/<str:wallet_id>", wallets.show, name="wallet"),
+    path("customers/<str:customer_id>/wallets/<str:wallet_id>/export", wallets.export, name="wallet-export"),
+    path("customers/<str:customer_id>/wallets/<str:wallet_id>/credit", wallets.credit_new, name="credit-new"),
+    path(
+        "customers/<str:customer_id>/wallets/<str:wallet_id>/credits/<str:lot_id>/void",
+        wallets.credit_void,
+        name="credit-void",
+    ),
     path("customers/<str:customer_id>/portal/<str:subscription_id>", customers.portal_link, name="portal-link"),
     path("customers/<str:customer_id>/budgets/new", budgets.new, name="budget-new"),
     path("customers/<str:customer_id>/budgets/<str:budget_id>", budgets.show, name="budget"),

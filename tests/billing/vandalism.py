@@ -15,6 +15,7 @@ _EVENT = "id = (SELECT min(id::text)::uuid FROM metering_usageevent)"
 _BUSY = "status = 'active' AND currency = 'USD'"
 _PREPAID = f"id = (SELECT prepaid_wallet_id FROM billing_subscription WHERE {_BUSY})"
 _CREDIT = f"id = (SELECT credit_wallet_id FROM billing_subscription WHERE {_BUSY})"
+_LOST = "name = 'lost'"
 _ENTRY = _FIRST.format("billing_entry WHERE kind = 'usage_settled'")
 _POSTED = """ctid = (
     SELECT min(p.ctid) FROM billing_posting p JOIN billing_entry e ON e.id = p.entry_id
@@ -312,13 +313,29 @@ CONTROLS: dict[str, tuple[str, set[str]]] = {
     "a lot": (
         (
             "UPDATE billing_creditlot SET remaining = remaining - 1 "
-            f"WHERE wallet_id = (SELECT id FROM billing_wallet WHERE {_PREPAID})"
+            f"WHERE kind = 'paid' AND wallet_id = (SELECT id FROM billing_wallet WHERE {_PREPAID})"
         ),
         {"balance_is_lots", "lots_drawn"},
     ),
     "a draw lost": (
         f"DELETE FROM billing_lotdraw WHERE {_FIRST.format('billing_lotdraw')}",
         {"lots_drawn"},
+    ),
+    "credit's removed part": (
+        f"UPDATE billing_creditlot SET removed = removed - 1, remaining = remaining + 1 WHERE {_LOST}",
+        {"balance_is_lots", "lots_removed", "promotional_is_lots"},
+    ),
+    "a removal from credit lost": (
+        f"DELETE FROM billing_lotremoval WHERE lot_id = (SELECT id FROM billing_creditlot WHERE {_LOST})",
+        {"credit_posted", "lots_removed"},
+    ),
+    "credit that was paid for": (
+        "UPDATE billing_creditlot SET kind = 'paid' WHERE name = 'left'",
+        {"credit_posted", "promotional_is_lots"},
+    ),
+    "credit that the ledger does not know": (
+        "UPDATE billing_entry SET reference_id = customer_id WHERE kind = 'credit_voided'",
+        {"credit_posted"},
     ),
     # settlements and the ledger
     "a settlement's sum": (

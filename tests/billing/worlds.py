@@ -6,8 +6,9 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from billing import credit_notes, manual_lines, redemptions, rerating
+from billing import credit_notes, credits, manual_lines, redemptions, rerating
 from billing.credit_notes import NewCreditNote, To
+from billing.credits import NewCredit
 from billing.manual_lines import NewLine
 from billing.models import CreditNote, PriceVersion
 from charging import execution
@@ -19,6 +20,7 @@ from entitlements.granting import NewGrant
 from entitlements.issuing import NewEntitlement
 from entitlements.models import Entitlement, Feature
 from merchants import audit, ids
+from merchants.audit import SYSTEM
 from merchants.models import Product
 from metering.models import BillableMetric
 from tests import factories
@@ -85,6 +87,7 @@ def world() -> World:
     for buyer, coupon in ((busy, five), (gone, half), (gone, five), (abroad, half)):
         redemptions.redeem(merchant_id=product.merchant.id, subscription_id=buyer.subscription.id, code=coupon.code)
     made = World(calls, tokens, minutes, users, storage, busy, gone, abroad, unsold)
+    _give_credit(busy)
     _live(made)
     _entitle(product)
     _owe(product)
@@ -108,6 +111,22 @@ def _owe(product: Product) -> None:
     reason = CreditNote.Reason.GOODWILL
     credit_notes.issue(**named, new=NewCreditNote(invoice_id=first.id, reason=reason, amounts=amounts))
     credit_notes.issue(**named, new=NewCreditNote(invoice_id=first.id, reason=reason, amounts=amounts, to=To.BALANCE))
+
+
+def _give_credit(buyer: Buyer) -> None:
+    """Give credit that is used, that expires unused, that is taken back, and that is left."""
+    days = {"used": 0, "lost": 1, "void": 0, "left": 0}
+    for name, days_left in days.items():
+        new = NewCredit(
+            amount=10**9 if name != "used" else 10**6,
+            name=name,
+            priority=10 if name == "used" else 90,
+            expires_at=START + timedelta(days=days_left) if days_left else None,
+        )
+        wallet = buyer.prepaid
+        lot, _ = credits.grant(merchant_id=buyer.merchant.id, wallet_id=wallet.id, new=new, actor=SYSTEM)
+        if name == "void":
+            credits.void(merchant_id=buyer.merchant.id, wallet_id=wallet.id, credit_id=lot.id, actor=SYSTEM)
 
 
 def _entitle(product: Product) -> None:
@@ -198,6 +217,7 @@ def _live(made: World) -> None:
         rerating.rate_due()
         record(buyer, (made.users, 7))
         record(buyer, (made.storage, 3), at=START)  # after it was made up for: taken back as March closes
+    credits.expire_due(now=FEBRUARY + GRACE)
     buyers.settle()
     _limit(made)
     meter(busy, calls.price.billable_metric, made.unsold)

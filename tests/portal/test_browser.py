@@ -38,6 +38,16 @@ class TestHome:
         assert browsing.faults(browser_page) == []
         assert browsing.sticks_out(browser_page) == []
 
+    def test_leads_to_pages_that_are_accessible_and_fit(
+        self, served_url: str, scene: "Scene", browser_page: Any
+    ) -> None:
+        scenes.moved(scene.buyers[0])
+        browsing.open_page(browser_page, link(served_url, scene))
+        for path in ("history",):
+            browsing.open_page(browser_page, f"{served_url}/portal/{path}")
+            assert browsing.faults(browser_page) == []
+            assert browsing.sticks_out(browser_page) == []
+
     def test_shows_what_is_held_as_it_happens(self, served_url: str, scene: "Scene", browser_page: Any) -> None:
         browsing.open_page(browser_page, link(served_url, scene))
         wallet = scene.buyers[0].wallet

@@ -7,7 +7,7 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from billing.models import Subscription
+from billing.models import Subscription, Wallet
 from customers import portal_links
 from customers.models import Customer
 from entitlements.models import Budget, BudgetCounter
@@ -222,3 +222,21 @@ class TestLimits:
         assert client.get(url, headers=headers).status_code == 204
         BudgetCounter.objects.filter(value="").update(spent=70 * scenes.NANOS)
         assert b"$70.00" in client.get(url, headers=headers).content
+
+
+class TestHistory:
+    def test_shows_what_moved_and_what_credit_is_left(self, scene: scenes.Scene) -> None:
+        buyer = scene.buyers[0]
+        Wallet.objects.filter(id=buyer.wallet.id).update(balance=0, spent=0, held=0, settled_seq=0, charge_seq=0)
+        client = visitor(scene)
+        assert "Nothing has moved yet" in client.get("/portal/history").content.decode()
+        scenes.moved(buyer)
+        page = client.get("/portal/history").content.decode()
+        for text in ("Top-up", "+$80.00", "Welcome", "$105.00"):
+            assert text in page
+        lines = b"".join(client.get("/portal/history/export")).decode().splitlines()
+        assert len(lines) == 3
+
+    def test_is_open_to_nobody_without_a_link(self, scene: scenes.Scene) -> None:
+        for path in ("/portal/history", "/portal/history/export"):
+            assert Client().get(path).status_code == 403
