@@ -26,13 +26,19 @@ class Include(Protocol):
 
 _started: list[Follow] = []
 _ended: list[Follow] = []
+_given_up: list[Follow] = []
 _include: list[Include] = []
 
 
-def register(*, started: Follow, ended: Follow) -> None:
-    """Have something done when a subscription starts, and when it ends."""
+def _nothing(subscription: Subscription, now: datetime) -> None:
+    """Follow nothing."""
+
+
+def register(*, started: Follow, ended: Follow = _nothing, given_up: Follow = _nothing) -> None:
+    """Have something done when a subscription starts, when it ends, and when it ends without having started."""
     _started.append(started)
     _ended.append(ended)
+    _given_up.append(given_up)
 
 
 def register_features(include: Include) -> None:
@@ -49,6 +55,12 @@ def started(subscription: Subscription, now: datetime) -> None:
 def ended(subscription: Subscription, now: datetime) -> None:
     """Tell that a subscription has ended that had started."""
     for follow in _ended:
+        follow(subscription, now)
+
+
+def given_up(subscription: Subscription, now: datetime) -> None:
+    """Tell that a subscription has ended that had not started."""
+    for follow in _given_up:
         follow(subscription, now)
 
 

@@ -23,6 +23,7 @@ from billing.models import (
     CreditNote,
     Invoice,
     LotRemoval,
+    Payment,
     PaymentDispute,
     PaymentRefund,
     TopUp,
@@ -122,6 +123,21 @@ def _credit_removed(kind: str, to: Kind, lot: CreditLot, removal: LotRemoval, cu
         key=f"{kind}:{removal.cause_id.hex}",
         reference_id=lot.id,
         movements=_moved((LOT_ACCOUNTS[lot.kind], to, removal.amount)),
+        created_at=now,
+    )
+
+
+def payment_received(*, payment: Payment, now: datetime) -> NewEntry:
+    """Money that was asked for once came in, and is the merchant's but for the platform's part."""
+    return NewEntry(
+        customer_id=payment.customer_id,
+        currency=payment.currency,
+        kind="payment_received",
+        key=f"payment:{payment.id.hex}",
+        reference_id=payment.id,
+        movements=_moved(
+            (Kind.CLEARING, Kind.REVENUE, payment.amount - payment.fee), (Kind.CLEARING, Kind.PLATFORM_FEE, payment.fee)
+        ),
         created_at=now,
     )
 

@@ -44,14 +44,18 @@ class DecimalTextField(serializers.ReadOnlyField):
 
 @extend_schema_field({"type": "string", "format": "duration", "example": "PT10M"})
 class LifetimeField(StrictField):
-    """An ISO 8601 duration in weeks, days, hours, minutes and seconds, up to the longest life of a portal link."""
+    """An ISO 8601 duration in weeks, days, hours, minutes and seconds, by default up to the life of a portal link."""
+
+    def __init__(self, *, most: timedelta = portal_links.LIFETIME_MAX, **options: Any) -> None:
+        super().__init__(**options)
+        self.most = most
 
     def read(self, value: Any, name: str) -> timedelta:
         match = _read_duration(value) if type(value) is str else None
         parts = {unit: int(count) for unit, count in match.groupdict().items() if count} if match else {}
         lifetime = timedelta(**parts)
-        if not timedelta(0) < lifetime <= portal_links.LIFETIME_MAX:
-            message = f"{name} must be an ISO 8601 duration of at most P{portal_links.LIFETIME_MAX.days}D, like PT10M."
+        if not timedelta(0) < lifetime <= self.most:
+            message = f"{name} must be an ISO 8601 duration of at most P{self.most.days}D, like PT10M."
             raise ValidationFailed(message, field=name, code="INVALID_DURATION")
         return lifetime
 

@@ -14,7 +14,7 @@ from django.db import transaction
 from django.db.models import Exists, OuterRef
 
 from billing import fees, followers, invoicing, money, plans, redemptions, subscription_reads, upfront, wallets
-from billing.models import Plan, PlanVersion, Subscription
+from billing.models import PaymentSession, Plan, PlanVersion, Subscription
 from billing.upfront import NOTHING_DUE, Due
 from customers import books, registry
 from customers.models import Book, Customer
@@ -34,6 +34,7 @@ NOT_PAID = "payment_session_expired"
 SYSTEM = "system"
 
 Status = Subscription.Status
+SessionStatus = PaymentSession.Status
 TRANSITIONS = {
     Status.PENDING_PAYMENT: {Status.ACTIVE, Status.TERMINATED},
     Status.ACTIVE: {Status.TERMINATED},
@@ -72,12 +73,8 @@ class Agreement:
 
     subscription: Subscription
     due: Due | None
+    session: PaymentSession | None = None  # in which it is paid
     is_new: bool = False
-
-    @property
-    def pay_until(self) -> datetime:
-        """When the payment comes too late."""
-        return self.subscription.payment_expires_at or self.subscription.created_at
 
 
 # --- how a subscription is agreed --------------------------------------------------------------------------
@@ -113,10 +110,14 @@ def create(
         if live is None and new.coupon_code is not None:
             redemptions.apply(subscription, new.coupon_code, now)
         due = upfront.due(subscription) if subscription.status == Status.PENDING_PAYMENT else NOTHING_DUE
-        if subscription.status == Status.PENDING_PAYMENT and due.total == 0:
-            _start(subscription, now)
+        session = None
+        if subscription.status == Status.PENDING_PAYMENT:
+            if due.total:
+                session = upfront.ask(subscription, due, now)
+            else:
+                _start(subscription, now)
         found = subscription_reads.find(merchant_id=merchant_id, subscription_id=subscription.id)
-        return Agreement(subscription=found, due=due, is_new=live is None)
+        return Agreement(subscription=found, due=due, session=session, is_new=live is None)
 
 
 def look_up(*, merchant_id: uuid.UUID, subscription_id: uuid.UUID) -> Agreement:
@@ -127,7 +128,9 @@ def look_up(*, merchant_id: uuid.UUID, subscription_id: uuid.UUID) -> Agreement:
     """
     subscription = subscription_reads.find(merchant_id=merchant_id, subscription_id=subscription_id)
     waits = subscription.status == Status.PENDING_PAYMENT
-    return Agreement(subscription=subscription, due=upfront.due(subscription) if waits else None)
+    if not waits:
+        return Agreement(subscription=subscription, due=None)
+    return Agreement(subscription=subscription, due=upfront.due(subscription), session=upfront.session_of(subscription))
 
 
 def _live(customer: Customer, plan: Plan, now: datetime) -> Subscription | None:
@@ -221,7 +224,10 @@ def start_covered(*, bucket: int, customer_id: uuid.UUID, now: datetime) -> None
     for subscription in waiting.select_related("plan_version").order_by("created_at", "id"):
         if _end_if_due(subscription, now):
             continue
-        if upfront.due(subscription).total == 0:
+        due = upfront.due(subscription)
+        if due.total:
+            upfront.ask(subscription, due, now)
+        else:
             _start(subscription, now)
 
 
@@ -233,6 +239,7 @@ def _start(subscription: Subscription, now: datetime) -> None:
     subscription.payment_expires_at = None
     subscription.updated_at = now
     subscription.save(update_fields=["status", "period_start", "period_end", "payment_expires_at", "updated_at"])
+    upfront.close(subscription, now)
     invoicing.open_first(subscription, now)
     fees.charge_due(subscription, now)
     followers.started(subscription, now)
@@ -326,6 +333,10 @@ def _end(subscription: Subscription, *, at: datetime, reason: str, by: str, now:
     if was_active:
         invoicing.close_final(subscription, now)
         followers.ended(subscription, now)
+    else:
+        is_late = reason == NOT_PAID
+        upfront.close(subscription, now, status=SessionStatus.EXPIRED if is_late else SessionStatus.CANCELLED)
+        followers.given_up(subscription, now)
 
 
 def _end_if_due(subscription: Subscription, now: datetime) -> bool:

@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from billing import credits, invoicing, rerating, settlement, subscriptions
 from billing.documents import files
-from billing.payments import news, poller, simulation
+from billing.payments import checkout, news, poller, simulation
 
 SETTLE_SECONDS_MAX = 0.15  # of every second: what it leaves is settled later, in larger parts
 BILL_SECONDS_MAX = 20.0  # of every half minute
@@ -80,3 +80,9 @@ def run_test_provider() -> int:
 def make_documents() -> int:
     """Make the files of documents that have been issued; return how many were made."""
     return files.make_due(now=timezone.now(), is_time_up=_after(MAKE_SECONDS_MAX))
+
+
+@shared_task
+def end_checkouts() -> int:
+    """End the hosted pages whose time is over, and invitations; return how many ended."""
+    return checkout.end_due(timezone.now(), END_LIMIT)

@@ -72,7 +72,7 @@ def top_up(
             if book.closed_at is not None:
                 raise NotFound()
             wallet = Wallet.objects.get(bucket=named.bucket, id=named.id)
-            _check(wallet, amount)
+            check(wallet, amount)
             made = write(wallet, amount=amount, method=method, key=key, fingerprint=fingerprint, now=now)
             begin(made, source=method, now=now)
     return pay(made), is_new
@@ -83,7 +83,8 @@ def _under_key(wallet: Wallet, key: str) -> TopUp | None:
     return query.first()
 
 
-def _check(wallet: Wallet, amount: int) -> None:
+def check(wallet: Wallet, amount: int) -> None:
+    """Refuse an amount that cannot be paid into a wallet; raises Unprocessable, ValidationFailed."""
     if wallet.kind != Wallet.Kind.PREPAID:
         raise Unprocessable("Only a prepaid wallet can be topped up.", code="WALLET_NOT_PREPAID")
     unit = money.minor_unit(wallet.currency)
@@ -113,6 +114,27 @@ def write(
         fingerprint=None if key is None else fingerprint,
         created_at=now,
     )
+
+
+def receive(wallet: Wallet, *, top_up_id: uuid.UUID, amount: int, method: str, now: datetime) -> TopUp:
+    """Put money into a wallet that came in for something that does not wait for it any more.
+
+    The caller holds the lock of the book.
+    """
+    made = TopUp.objects.create(
+        bucket=wallet.bucket,
+        id=top_up_id,
+        customer_id=wallet.customer_id,
+        wallet_id=wallet.id,
+        amount=amount,
+        currency=wallet.currency,
+        status=TopUp.Status.SUCCESS,
+        method=method,
+        created_at=now,
+    )
+    _credit(wallet, made, now)
+    subscriptions.start_covered(bucket=made.bucket, customer_id=made.customer_id, now=now)
+    return made
 
 
 def begin(made: TopUp, *, now: datetime, **how: Any) -> PaymentAttempt:

@@ -1,9 +1,11 @@
-"""What has to be paid before a subscription starts."""
+"""What has to be paid before a subscription starts, and the session in which it is."""
 
+from datetime import datetime
 from typing import NamedTuple
 
 from billing import fees, money
-from billing.models import Subscription, Wallet
+from billing.models import PaymentSession, Subscription, Wallet
+from billing.payments import sessions
 
 # Card processors take no smaller payment: what has to be paid is lifted to it.
 PAYMENT_MIN = money.NANOS
@@ -38,3 +40,39 @@ def due(subscription: Subscription) -> Due:
     payment = max(PAYMENT_MIN, -(-lacking // unit) * unit)
     for_fees = max(0, charged - free)
     return Due(fees=for_fees, wallet=payment - for_fees)
+
+
+def ask(subscription: Subscription, due: Due, now: datetime) -> PaymentSession:
+    """Open the session in which a subscription's first payment is made, or say in the open one what is due by now.
+
+    The caller holds the lock of the book.
+
+    Raises:
+        ValidationFailed: an address is not on a site that the merchant trusts.
+    """
+    urls = subscription.redirect_urls or {}
+    parts = [("Fees, tax included", due.fees), ("Into your balance", due.wallet)]
+    return sessions.open(
+        bucket=subscription.bucket,
+        customer_id=subscription.customer_id,
+        merchant_id=subscription.merchant_id,
+        entity=PaymentSession.Entity.SUBSCRIPTION,
+        entity_id=subscription.id,
+        amount=due.total,
+        currency=subscription.currency,
+        breakdown=[(words, part) for words, part in parts if part],
+        success_url=urls.get("onSuccess"),
+        failure_url=urls.get("onFailure"),
+        expires_at=subscription.payment_expires_at or now,
+        now=now,
+    )
+
+
+def close(subscription: Subscription, now: datetime, *, status: str = PaymentSession.Status.CANCELLED) -> None:
+    """End the session of a subscription that needs no first payment any more; the caller holds the lock of the book."""
+    sessions.close_for(PaymentSession.Entity.SUBSCRIPTION, subscription.id, now, status=status)
+
+
+def session_of(subscription: Subscription) -> PaymentSession | None:
+    """Return the session in which a subscription's first payment is made."""
+    return sessions.latest(subscription.bucket, PaymentSession.Entity.SUBSCRIPTION, subscription.id)

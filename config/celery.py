@@ -32,6 +32,7 @@ def wake(task: str, *, every_seconds: float, queue: str) -> dict[str, Any]:
 BEAT: dict[str, dict[str, Any]] = {
     "settle": wake("billing.tasks.settle", every_seconds=1.0, queue="settlement"),
     "free reservations": wake("charging.tasks.free_reservations", every_seconds=5.0, queue="sweeps"),
+    "end checkouts": wake("billing.tasks.end_checkouts", every_seconds=5.0, queue="invoicing"),
     "end subscriptions": wake("billing.tasks.end_subscriptions", every_seconds=5.0, queue="invoicing"),
     "drop refusals": wake("charging.tasks.drop_refusals", every_seconds=600.0, queue="sweeps"),
     "rate": wake("billing.tasks.rate", every_seconds=60.0, queue="invoicing"),

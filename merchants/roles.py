@@ -21,6 +21,8 @@ RESOURCES = (
     "wallets",
     "budgets",
     "invoices",
+    "payments",
+    "paymentLinks",
 )
 SETTINGS = ("organization", "members", "keys", "audit")
 

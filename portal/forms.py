@@ -1,19 +1,12 @@
-"""The forms of the portal."""
+"""The forms of the portal and of the hosted pages."""
+
+from typing import Any
 
 from django import forms
 
-
-class TopUp(forms.Form):
-    """Test money that a customer of a merchant in test mode adds to the own balance."""
-
-    amount = forms.DecimalField(
-        label="Amount",
-        min_value=0,
-        max_digits=12,
-        decimal_places=3,
-        widget=forms.NumberInput(attrs={"placeholder": "25.00", "inputmode": "decimal", "step": "any"}),
-    )
-    key = forms.CharField(max_length=64, widget=forms.HiddenInput)  # a form sent twice adds once
+from customers import addresses
+from merchants import ids
+from portal.checkout import Page, token_of
 
 
 def _amount(label: str) -> forms.DecimalField:
@@ -50,3 +43,102 @@ class ChangedLimit(forms.Form):
     """Another amount for a limit."""
 
     amount = _amount("Limit")
+
+
+# --- hosted pages ----------------------------------------------------------------------------------------
+
+
+class Card(forms.Form):
+    """The card that pays: a saved one, one of the test provider's, or whatever is given on the provider's own page."""
+
+    method = forms.CharField(required=False, max_length=40)
+    number = forms.CharField(
+        label="Card number",
+        required=False,
+        max_length=40,
+        widget=forms.TextInput(
+            attrs={"inputmode": "numeric", "autocomplete": "off", "placeholder": "4242 4242 4242 4242", "list": "cards"}
+        ),
+    )
+
+    def choice(self, page: Page) -> dict[str, Any] | None:
+        """Return the chosen card for the payment; None where there is none, which the form then says."""
+        if not self.is_valid():
+            return None
+        chosen = self.cleaned_data["method"]
+        if chosen:
+            known = {ids.text("pm", method.id): method.id for method in page.methods}
+            if chosen in known:
+                return {"method_id": known[chosen]}
+            self.add_error(None, "Choose a card.")
+            return None
+        if not page.takes_test_card:
+            return {}
+        token = token_of(self.cleaned_data["number"])
+        if token is None:
+            self.add_error("number", "This is not one of the test cards. No real card works here.")
+            return None
+        return {"source": token}
+
+
+class Payer(forms.Form):
+    """Who pays through a link."""
+
+    name = forms.CharField(label="Your name", max_length=200, widget=forms.TextInput(attrs={"autocomplete": "name"}))
+    email = forms.EmailField(
+        label="Your email",
+        max_length=254,
+        widget=forms.EmailInput(attrs={"autocomplete": "email"}),
+        help_text="So that the seller can reach you about this payment.",
+    )
+
+
+class Acceptance(forms.Form):
+    """Who subscribes, as an authorization asks it; the e-mail address is the link's."""
+
+    name = forms.CharField(
+        label="Your name or company", max_length=200, widget=forms.TextInput(attrs={"autocomplete": "organization"})
+    )
+    line1 = forms.CharField(
+        label="Street", required=False, max_length=200, widget=forms.TextInput(attrs={"autocomplete": "address-line1"})
+    )
+    city = forms.CharField(
+        label="City", required=False, max_length=100, widget=forms.TextInput(attrs={"autocomplete": "address-level2"})
+    )
+    state = forms.CharField(
+        label="State or region",
+        required=False,
+        max_length=100,
+        widget=forms.TextInput(attrs={"autocomplete": "address-level1"}),
+    )
+    zipCode = forms.CharField(  # noqa: N815  (as addresses name it)
+        label="Postal code",
+        required=False,
+        max_length=20,
+        widget=forms.TextInput(attrs={"autocomplete": "postal-code"}),
+    )
+    country = forms.CharField(
+        label="Country",
+        max_length=2,
+        min_length=2,
+        help_text="Its code of two letters, like US or DE.",
+        widget=forms.TextInput(attrs={"autocomplete": "country", "placeholder": "US"}),
+    )
+    accepted = forms.BooleanField(label="I accept the plan and its prices")
+
+    def about(self) -> dict[str, Any]:
+        """Return who subscribes, for the activity; raises ValidationFailed for an address that is none."""
+        parts = {part: self.cleaned_data.get(part, "") for part in ("line1", "city", "state", "zipCode", "country")}
+        return {"name": self.cleaned_data["name"], "address": addresses.parse(parts, "address")}
+
+
+class AddMoney(forms.Form):
+    """How much a customer adds to the own balance."""
+
+    amount = forms.DecimalField(
+        label="Amount",
+        min_value=1,
+        max_digits=12,
+        decimal_places=2,
+        widget=forms.NumberInput(attrs={"placeholder": "25.00", "inputmode": "decimal", "step": "any"}),
+    )

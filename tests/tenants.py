@@ -98,6 +98,7 @@ def belongings(caller: Caller, url: str) -> Belongings:
     coupon = {"code": "A", "name": "A", "percentOff": 5, "duration": "forever"}
     coupon_id = callers.made(caller.post("/v0/coupons", {"merchantId": caller.merchant_id, **coupon}))["id"]
     things["coupon"] = coupon_id
+    things |= _payable(caller, plan_id)
     made = Belongings(caller, things)
     things["lot"] = send(url, made, Request("POST", "/v0/wallets/{wallet}/credits", {"amount": "1"}))["id"]
     things["reservation"] = send(url, made, RESERVE)["id"]
@@ -123,6 +124,20 @@ def _entitled(caller: Caller, product_id: str, customer_id: str) -> dict[str, st
         "switch": callers.feature(caller, product_id)["id"],
         "entitlement": entitlement_id,
         "grant": callers.grant(caller, entitlement_id)["id"],
+    }
+
+
+def _payable(caller: Caller, plan_id: str) -> dict[str, str]:
+    """Make a one-off payment with its session, a payment link, and an authorization."""
+    asked = {"amount": "1.00", "currency": "USD"}
+    payment = callers.made(caller.post("/v0/payments", asked))
+    link = callers.made(caller.post("/v0/paymentLinks", {**asked, "description": "A"}))
+    invited = {"email": _email(), "planId": plan_id}
+    return {
+        "payment": payment["id"],
+        "session": payment["paymentSessionId"],
+        "link": link["id"],
+        "authorization": callers.made(caller.post("/v0/customers/authorization", invited))["id"],
     }
 
 
@@ -379,6 +394,34 @@ REQUESTS = [
     Request("GET", "/v0/budgets/{budget}"),
     Request("GET", "/v0/budgets/{budget}/counters"),
     Request("PATCH", "/v0/budgets/{budget}", {"name": "A"}),
+    Request("GET", "/v0/payments", query={**MERCHANT, "customerId": Id("customer")}),
+    Request(
+        "POST",
+        "/v0/payments",
+        {**MERCHANT, "amount": "1.00", "currency": "USD", "customerId": Id("customer")},
+        status=(201,),
+    ),
+    Request("GET", "/v0/payments/{payment}"),
+    Request("GET", "/v0/paymentSessions", query={**MERCHANT, "customerId": Id("customer")}),
+    Request("GET", "/v0/paymentSessions/{session}"),
+    Request("GET", "/v0/paymentLinks", query=MERCHANT),
+    Request(
+        "POST",
+        "/v0/paymentLinks",
+        {**MERCHANT, "amount": "1.00", "currency": "USD", "description": "A", "customerId": Id("customer")},
+    ),
+    Request("GET", "/v0/paymentLinks/{link}"),
+    Request("PATCH", "/v0/paymentLinks/{link}", {"description": "B"}),
+    Request("GET", "/v0/paymentLinks/{link}/payments"),
+    Request(
+        "POST",
+        "/v0/paymentLinks/{link}/confirm",
+        {"orderId": _key, "amount": "1.00", "currency": "USD"},
+        status=(409,),
+    ),
+    Request("GET", "/v0/customers/authorization", query=MERCHANT),
+    Request("POST", "/v0/customers/authorization", {**MERCHANT, "email": _email, "planId": Id("plan")}),
+    Request("GET", "/v0/customers/authorization/{authorization}"),
     Request("GET", "/v2/invoices", query={**MERCHANT, "subscriptionId": Id("subscription")}),
     Request("GET", "/v2/invoices/{invoice}"),
     Request("GET", "/v2/invoices/{invoice}/lineItems"),
@@ -448,6 +491,9 @@ REQUESTS = [
     Request("GET", "/v1/entitlements/{entitlement}/grants/{grant}"),
     # From here on things are used up.
     Request("DELETE", "/v0/wallets/{wallet}/credits/{lot}"),
+    Request("POST", "/v0/payments/{payment}/cancel"),
+    Request("DELETE", "/v0/paymentLinks/{link}", status=(204,)),
+    Request("POST", "/v0/customers/authorization/{authorization}/revoke"),
     Request("DELETE", "/v0/coupons/{coupon}", status=(204,)),
     Request("POST", "/v0/usage/{event}/amend", {"reason": "A", "metadata": {"job": "8"}}),
     Request("GET", "/v0/usage/{event}/corrections"),

@@ -3,6 +3,8 @@
 from django.urls import URLPattern
 
 from billing.api import (
+    authorizations,
+    checkout,
     coupons,
     credit_notes,
     credits,
@@ -10,6 +12,7 @@ from billing.api import (
     fees,
     invoices,
     line_items,
+    payment_links,
     plans,
     prices,
     subscriptions,
@@ -24,6 +27,9 @@ urlpatterns: list[URLPattern] = [
     *subscriptions.urlpatterns,
     *wallets.urlpatterns,
     *credits.urlpatterns,
+    *checkout.urlpatterns,
+    *payment_links.urlpatterns,
+    *authorizations.urlpatterns,  # before the customers' own: theirs would take its name for an id
 ]
 
 # The contract has invoices under /v2.

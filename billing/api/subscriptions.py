@@ -12,6 +12,7 @@ from rest_framework.response import Response
 
 from billing import money, subscription_reads, subscriptions
 from billing.models import Subscription
+from billing.payments import sessions
 from billing.serializers import LifetimeField, MinutesField, NanosTextField, RedirectUrlField
 from billing.subscription_reads import Seller
 from billing.subscriptions import Agreement, NewSubscription
@@ -62,7 +63,7 @@ class BreakdownSerializer(serializers.Serializer[Any]):
     walletCharge = serializers.CharField()
 
 
-class PaymentSerializer(serializers.Serializer[Any]):
+class FirstPaymentSerializer(serializers.Serializer[Any]):
     """The payment that a subscription waits for; ``paid`` where nothing had to be paid."""
 
     status = serializers.ChoiceField(choices=["pending", "paid"])
@@ -120,7 +121,7 @@ class SubscriptionSerializer(serializers.Serializer[Any]):
     terminationReason = TextField(source="termination_reason")
     createdAt = InstantField(source="created_at")
     updatedAt = InstantField(source="updated_at")
-    payment = PaymentSerializer(
+    payment = FirstPaymentSerializer(
         required=False, allow_null=True, help_text="Of a single subscription that waits for it, or is new."
     )
     customer = SubscribedCustomerSerializer(required=False, help_text="Where it is asked for with include=customer.")
@@ -141,14 +142,15 @@ def _payment(agreement: Agreement) -> dict[str, Any] | None:
     if subscription.status == Subscription.Status.ACTIVE:
         invoice = {"invoiceId": ids.text("inv", subscription.invoice_id)} if subscription.invoice_id else {}
         return {"status": "paid", "amount": money.from_nanos(0), **invoice}
-    return {
+    shown: dict[str, Any] = {
         "status": "pending",
         "amount": money.from_nanos(due.total),
         "breakdown": {"upfrontCharges": money.from_nanos(due.fees), "walletCharge": money.from_nanos(due.wallet)},
-        # A subscription waits for one payment, so the payment goes by the subscription's number.
-        "paymentSessionId": ids.text("ps", subscription.id),
-        "checkoutUrl": _portal_url(subscription, agreement.pay_until),
     }
+    if agreement.session is not None:
+        shown["paymentSessionId"] = ids.text("ps", agreement.session.id)
+        shown["checkoutUrl"] = sessions.url(agreement.session)
+    return shown
 
 
 def _parties(subscription: Any, seller: Seller) -> dict[str, Any]:

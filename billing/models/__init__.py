@@ -2,6 +2,7 @@
 
 from billing.models.catalogue import Fee, PaymentTerm, Plan, PlanVersion, PlanVersionPrice, Price, PriceVersion
 from billing.models.charges import Charge, Counter, FeeOccurrence, Refund, Rerating, TrueUp
+from billing.models.checkout import Authorization, LinkOrder, Payment, PaymentClaim, PaymentLink, PaymentSession
 from billing.models.collection import InvoicePayment
 from billing.models.coupons import Coupon, CouponClaim, CouponUse, Redemption
 from billing.models.credit_notes import CreditNote, CreditNoteLine, CreditNoteNumber
@@ -27,6 +28,7 @@ from billing.models.wallets import CreditLot, LotDraw, LotRemoval, TopUp, Wallet
 __all__ = [
     "Account",
     "AttemptStep",
+    "Authorization",
     "Charge",
     "Counter",
     "Coupon",
@@ -47,15 +49,20 @@ __all__ = [
     "InvoiceNumber",
     "InvoicePayment",
     "InvoiceRollup",
+    "LinkOrder",
     "Logo",
     "LotDraw",
     "LotRemoval",
     "ManualLine",
     "MerchantRollup",
+    "Payment",
     "PaymentAttempt",
+    "PaymentClaim",
     "PaymentDispute",
+    "PaymentLink",
     "PaymentMethod",
     "PaymentRefund",
+    "PaymentSession",
     "PaymentTerm",
     "Plan",
     "PlanVersion",

@@ -14,7 +14,7 @@ from django.db.models import F, QuerySet
 from django.db.models.functions import Now
 
 from billing.models import AttemptStep, PaymentAttempt
-from billing.payments import methods, providers, purposes
+from billing.payments import methods, providers, purposes, sessions
 from billing.payments.provider import Outcome, State
 from customers import books
 from merchants import ids
@@ -132,6 +132,8 @@ def _advance(attempt: PaymentAttempt, outcome: Outcome, news: str, now: datetime
         purposes.of(attempt.purpose).succeeded(attempt, now)
     elif is_final:
         purposes.of(attempt.purpose).failed(attempt, now)
+    if is_final:
+        sessions.attempt_ended(attempt, now)
 
 
 def _look_again(attempt: PaymentAttempt) -> None:

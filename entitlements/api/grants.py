@@ -93,7 +93,7 @@ class PurchaseGrantSerializer(BodySerializer):
     paymentExpiresAt = InstantField(required=False)
 
 
-class PaymentSessionSerializer(serializers.Serializer[Any]):
+class PurchaseSessionSerializer(serializers.Serializer[Any]):
     """Where the customer pays."""
 
     url = TextField()
@@ -110,7 +110,7 @@ class GrantPurchaseSerializer(serializers.Serializer[Any]):
     grantAmount = UnitsField()
     price = AmountField()
     currency = TextField()
-    paymentSessions = PaymentSessionSerializer(many=True)
+    paymentSessions = PurchaseSessionSerializer(many=True)
 
 
 class GrantQuerySerializer(PageSerializer):

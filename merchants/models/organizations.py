@@ -78,6 +78,8 @@ class Merchant(models.Model):
     platform_fee_rate = models.DecimalField(max_digits=7, decimal_places=6, default=0)
     # Usage from before is not recorded or corrected any more; null: usage of any age is.
     usage_since = models.DateTimeField(null=True)
+    # Where customers may be sent from hosted pages, and which sites may show those in a frame: "https://shop.example".
+    allowed_origins = ArrayField(models.CharField(max_length=200), default=list)
 
     class Meta:
         constraints = [

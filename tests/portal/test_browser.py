@@ -60,23 +60,26 @@ class TestHome:
     ) -> None:
         browsing.open_page(browser_page, link(served_url, scene))
         wallet = scene.buyers[0].wallet
-        amount = browser_page.get_by_label("Add test money (USD)")
+        amount = browser_page.get_by_label("Add money (USD)")
         amount.fill("12")
         Wallet.objects.filter(bucket=wallet.bucket, id=wallet.id).update(held=42 * scenes.NANOS)
         browser_page.evaluate("document.body.dispatchEvent(new CustomEvent('tick'))")
         browser_page.wait_for_load_state("networkidle")
         assert amount.input_value() == "12"
         amount.press("Enter")
-        browser_page.get_by_text("$12.00 of test money added").wait_for()
+        browser_page.get_by_role("button", name="Pay $12.00").wait_for()
 
     def test_works_without_scripts(self, served_url: str, scene: "Scene", browser: Any) -> None:
         context = browser.new_context(java_script_enabled=False)
         page = context.new_page()
         page.goto(link(served_url, scene))
         assert page.get_by_role("heading", name="Available balance").is_visible()
-        page.get_by_label("Add test money (USD)").fill("5")
+        page.get_by_label("Add money (USD)").fill("5")
         page.get_by_role("button", name="Add", exact=True).click()
-        assert page.get_by_text("$5.00 of test money added").is_visible()
+        page.get_by_label("Test card number").fill("4242 4242 4242 4242")
+        page.get_by_role("button", name="Pay $5.00").click()
+        assert page.get_by_text("Paid, thank you").is_visible()
+        page.get_by_role("link", name="Back to your billing").click()
         page.get_by_role("button", name="Close on this device").click()
         page.goto(f"{served_url}/portal/")
         assert page.get_by_role("heading", name="This link has expired").is_visible()

@@ -7,13 +7,14 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from billing.models import Subscription, Wallet
+from billing.models import PaymentMethod, PaymentSession, Subscription, TopUp, Wallet
 from customers import portal_links
 from customers.models import Customer
 from entitlements.models import Budget, BudgetCounter
 from merchants import ids
 from portal import sessions
 from tests import scenes
+from tests.billing.payments import sellers
 from tests.entitlements import entitled
 
 
@@ -121,22 +122,69 @@ class TestLive:
 
 
 class TestTopUp:
-    def test_adds_test_money_once(self, scene: scenes.Scene) -> None:
+    def test_leads_to_a_page_on_which_money_is_added(self, scene: scenes.Scene) -> None:
         client = visitor(scene)
         before = scene.buyers[0].wallet.balance
-        for _ in range(2):
-            response = client.post("/portal/top-up", {"amount": "20", "key": "k"}, follow=True)
-        assert b"$20.00 of test money added" in response.content
+        response = client.post("/portal/top-up", {"amount": "20"}, follow=True)
+        assert b"Pay $20.00" in response.content
+        session = PaymentSession.objects.get()
+        assert (
+            b"Back to your billing"
+            in client.post(f"{sellers.path(session)}/submit", {"number": sellers.SUCCEEDS}, follow=True).content
+        )
         scene.buyers[0].wallet.refresh_from_db()
         assert scene.buyers[0].wallet.balance == before + 20 * scenes.NANOS
 
+    def test_tries_again_after_a_decline(self, scene: scenes.Scene) -> None:
+        before = scene.buyers[0].wallet.balance
+        visitor(scene).post("/portal/top-up", {"amount": "20"})
+        session = PaymentSession.objects.get()
+        sellers.pay(session, sellers.DECLINED)
+        sellers.pay(session)
+        scene.buyers[0].wallet.refresh_from_db()
+        assert scene.buyers[0].wallet.balance == before + 20 * scenes.NANOS
+        assert sorted(TopUp.objects.values_list("status", flat=True)) == ["failed", "success"]
+
     @pytest.mark.parametrize("amount", ["", "-1", "0.001"])
     def test_says_when_nothing_was_added(self, scene: scenes.Scene, amount: str) -> None:
-        response = visitor(scene).post("/portal/top-up", {"amount": amount, "key": "k"}, follow=True)
+        response = visitor(scene).post("/portal/top-up", {"amount": amount}, follow=True)
         assert b"Nothing was added" in response.content
 
     def test_is_for_holders_of_a_link_alone(self, scene: scenes.Scene) -> None:
-        assert Client().post("/portal/top-up", {"amount": "20", "key": "k"}).status_code == 403
+        assert Client().post("/portal/top-up", {"amount": "20"}).status_code == 403
+
+
+class TestCards:
+    def saved(self, scene: scenes.Scene, client: Client) -> PaymentMethod:
+        client.post("/portal/cards/add")
+        session = PaymentSession.objects.get(mode="setup")
+        sellers.pay(session, client=client)  # a page of the test provider's, on which the card is given
+        return PaymentMethod.objects.get()
+
+    def test_says_when_there_are_none(self, scene: scenes.Scene) -> None:
+        assert b"No cards saved" in visitor(scene).get("/portal/cards").content
+
+    def test_saves_one_and_pays_with_it(self, scene: scenes.Scene) -> None:
+        client = visitor(scene)
+        method = self.saved(scene, client)
+        assert b"ending in 4242" in client.get("/portal/cards").content
+        client.post("/portal/top-up", {"amount": "20"})
+        session = PaymentSession.objects.get(mode="payment")
+        assert b"ending in 4242" in client.get(sellers.path(session)).content
+        assert b"ending in 4242" not in Client().get(sellers.path(session)).content
+        named = {"method": ids.text("pm", method.id)}
+        assert Client().post(f"{sellers.path(session)}/submit", named).status_code == 422
+        assert client.post(f"{sellers.path(session)}/submit", named).status_code == 303
+        assert sellers.fresh(session).status == "completed"
+
+    def test_removes_ones_own_alone(self, scene: scenes.Scene) -> None:
+        client = visitor(scene)
+        path = f"/portal/cards/{ids.text('pm', self.saved(scene, client).id)}"
+        visitor(scene, buyer=1).post(path, {"remove": "1"})
+        assert PaymentMethod.objects.get().deleted_at is None
+        client.post(path, {"remove": "1"})
+        assert PaymentMethod.objects.get().deleted_at is not None
+        assert b"No cards saved" in client.get("/portal/cards").content
 
 
 class TestLeave:

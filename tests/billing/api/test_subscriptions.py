@@ -8,11 +8,14 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from billing.models import Invoice, Plan, Subscription
+from billing.models import Invoice, PaymentAttempt, Plan, Subscription
+from billing.payments import outcomes, sessions
+from billing.payments.provider import Outcome, State
 from customers import portal_links
 from merchants import ids
-from merchants.models import Membership, User
+from merchants.models import Membership, Merchant, User
 from tests import factories
+from tests.billing.payments import sellers
 from tests.callers import Caller, caller
 
 pytestmark = pytest.mark.django_db
@@ -120,9 +123,45 @@ class TestPost:
         assert payment["breakdown"] == {"upfrontCharges": "50.00", "walletCharge": "200.00"}
         assert payment["paymentSessionId"].startswith("ps_")
         assert seller.get(path_of(shown)).json()["payment"] == payment
-        token = urlsplit(payment["checkoutUrl"]).path.rpartition("/")[2]
-        link = portal_links.read(token, now=datetime.now(UTC) + timedelta(minutes=239))
-        assert ids.text("sub", link.subscription_id) == shown["id"]
+        session = sessions.opened(urlsplit(payment["checkoutUrl"]).path.rpartition("/")[2])
+        assert ids.text("sub", session.entity_id) == shown["id"]
+        assert session.expires_at > datetime.now(UTC) + timedelta(minutes=239)
+
+    def test_starts_when_its_session_is_paid(self, seller: Caller) -> None:
+        shown = subscribe(seller, plan_with_fee(seller), minimumAccountBalance="200.00").json()
+        session = sessions.opened(urlsplit(shown["payment"]["checkoutUrl"]).path.rpartition("/")[2])
+        assert seller.get(path_of(shown)).json()["status"] == "pending_payment"
+        sellers.pay(session)
+        assert seller.get(path_of(shown)).json()["status"] == "active"
+        wallet = seller.get(f"/v0/wallets/{shown['walletId']}").json()
+        assert wallet["amounts"]["available"] == "200.00"
+        assert sellers.fresh(session).status == "completed"
+
+    def test_asks_for_the_gap_alone_as_money_comes_in_otherwise(self, seller: Caller) -> None:
+        shown = subscribe(seller, plan_with_fee(seller), minimumAccountBalance="200.00").json()
+        seller.post(f"/v0/wallets/{shown['walletId']}/topups", {"amount": "100.00"})
+        payment = seller.get(path_of(shown)).json()["payment"]
+        assert (payment["amount"], payment["paymentSessionId"]) == ("150.00", shown["payment"]["paymentSessionId"])
+        assert sessions.opened(urlsplit(payment["checkoutUrl"]).path.rpartition("/")[2]).amount == 150 * sellers.NANOS
+
+    def test_keeps_what_comes_in_when_its_time_is_over(self, seller: Caller) -> None:
+        shown = subscribe(seller, plan_with_fee(seller)).json()
+        session = sessions.opened(urlsplit(shown["payment"]["checkoutUrl"]).path.rpartition("/")[2])
+        sellers.pay(session, sellers.CONFIRMS)
+        attempt = PaymentAttempt.objects.get()
+        seller.post(f"{path_of(shown)}/termination", {"reason": "Changed their mind."})
+        outcomes.apply(attempt.id, Outcome(state=State.SUCCEEDED, ref=attempt.provider_ref))
+        assert seller.get(path_of(shown)).json()["status"] == "terminated"
+        wallet = seller.get(f"/v0/wallets/{shown['walletId']}").json()
+        assert wallet["amounts"]["available"] == shown["payment"]["amount"]
+        assert seller.get(f"/v0/wallets/{shown['walletId']}/topups").json()["data"][0]["status"] == "success"
+
+    def test_sends_customers_to_listed_sites_alone(self, seller: Caller) -> None:
+        Merchant.objects.filter(id=seller.merchant.id).update(allowed_origins=["https://shop.example"])
+        plan = plan_with_fee(seller)
+        answer = subscribe(seller, plan, redirectUrls={"onSuccess": "https://shop.example.evil/"})
+        assert (answer.status_code, answer.json()["errors"][0]["code"]) == (400, "REDIRECT_NOT_ALLOWED")
+        assert subscribe(seller, plan, redirectUrls={"onSuccess": "https://shop.example/done"}).status_code == 201
 
     def test_starts_when_a_top_up_covers_it(self, seller: Caller) -> None:
         shown = subscribe(seller, plan_with_fee(seller)).json()

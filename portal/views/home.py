@@ -1,8 +1,5 @@
-"""The portal's pages. Nothing here is cached, logged or indexed, and no link out of it says where one came from."""
+"""The portal's own page: balance, use, limits and invoices of one subscription."""
 
-import secrets
-from collections.abc import Callable
-from functools import wraps
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -10,48 +7,26 @@ from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect
-from django.urls import path
 from django.utils import timezone
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from billing import documents, money, topups
+from billing import documents, money
 from billing.documents import files
+from billing.payments import checkout, tokens
 from customers import notices
 from customers.models import Customer
-from customers.portal_links import LinkRefused
 from entitlements import budgets
 from entitlements.models import Budget
 from merchants import ids
 from merchants.errors import Conflict, NotFound, ServiceError
 from merchants.models import Mode
 from portal import balance, forms, limits, reads, sessions
+from portal.doors import private
 from ui import allowances, charts, downloads, fmt, pages, refused, spans
 
 PERIOD = "30d"
 REMINDERS = {"lowBalance": "e-mails about a low balance", "renewalReminder": "reminders before renewals"}
-
-View = Callable[..., HttpResponseBase]
-
-
-def private(view: View) -> View:
-    """Keep a page out of caches, search engines and other sites' logs; answer an expired session in its own words."""
-
-    @wraps(view)
-    def kept(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        try:
-            response = view(request, *args, **kwargs)
-        except LinkRefused:
-            expired = pages.answer(request, "portal/expired.html", {}, status=403)
-            sessions.end(expired)
-            response = expired
-        response["Cache-Control"] = "no-store"
-        # Only a link's own URL holds a secret. Elsewhere "no-referrer" would also blank the Origin of our forms.
-        response["Referrer-Policy"] = "no-referrer" if "token" in kwargs else "same-origin"
-        response["X-Robots-Tag"] = "noindex, nofollow"
-        return response
-
-    return kept
 
 
 @private
@@ -80,24 +55,22 @@ def live(request: HttpRequest) -> HttpResponse:
 @private
 @require_POST
 def top_up(request: HttpRequest) -> HttpResponse:
-    """Add test money to the balance; the test processor refuses where the merchant is live."""
+    """Open the page on which money is added to the balance."""
     subscription, _ = sessions.opened(request, now=timezone.now())
-    form = forms.TopUp(request.POST)
+    form = forms.AddMoney(request.POST)
     if not form.is_valid():
-        messages.error(request, "Nothing was added: type an amount, such as 25.00.")
+        messages.error(request, "Nothing was added: type an amount of at least 1.00, such as 25.00.")
         return redirect("portal:home")
     try:
-        made, _ = topups.top_up(
+        opened = checkout.open_top_up(
             merchant_id=subscription.merchant_id,
             wallet_id=subscription.prepaid_wallet_id,
             amount=money.to_nanos(form.cleaned_data["amount"]),
-            key=form.cleaned_data["key"],
         )
     except ServiceError as refusal:
         messages.error(request, f"Nothing was added: {refusal.message}")
-    else:
-        messages.success(request, f"{fmt.money(made.amount, made.currency)} of test money added.")
-    return redirect("portal:home")
+        return redirect("portal:home")
+    return redirect("portal:pay", tokens.make(tokens.SESSION, opened.id))
 
 
 @private
@@ -225,7 +198,7 @@ def _statement(request: HttpRequest, *, part: str = "") -> HttpResponse:
         "refused": turned_down,
         "new_limit": forms.NewLimit(auto_id="limit_%s"),
         "chart": _chart(statement, span),
-        "top_up": forms.TopUp(initial={"key": secrets.token_hex(16)}),
+        "add_money": forms.AddMoney(auto_id="add_%s"),
     }
     with timezone.override(zone):
         return pages.answer(request, "portal/home.html", context, part=part)
@@ -258,19 +231,3 @@ def _chart(statement: reads.Statement, span: spans.Span) -> charts.Chart:
             summary="Your spend per day over 30 days, split by what was used.",
         )
     )
-
-
-app_name = "portal"
-urlpatterns = [
-    path("", home, name="home"),
-    path("live", live, name="live"),
-    path("invoices/<str:invoice_id>/pdf", invoice_pdf, name="invoice-pdf"),
-    path("top-up", top_up, name="top-up"),
-    path("limits", set_limit, name="set-limit"),
-    path("limits/<str:budget_id>", change_limit, name="change-limit"),
-    path("history", history, name="history"),
-    path("history/export", history_export, name="history-export"),
-    path("leave", leave, name="leave"),
-    path("c/<str:token>", enter, name="enter"),
-    path("unsubscribe/<str:token>", unsubscribe, name="unsubscribe"),
-]

@@ -1,0 +1,29 @@
+"""Every page that customers and payers see, on one screen."""
+
+from django.urls import URLPattern, path
+
+from portal.views import authorize, home, link, methods, pay
+
+app_name = "portal"
+urlpatterns: list[URLPattern] = [
+    path("", home.home, name="home"),
+    path("live", home.live, name="live"),
+    path("invoices/<str:invoice_id>/pdf", home.invoice_pdf, name="invoice-pdf"),
+    path("top-up", home.top_up, name="top-up"),
+    path("limits", home.set_limit, name="set-limit"),
+    path("limits/<str:budget_id>", home.change_limit, name="change-limit"),
+    path("history", home.history, name="history"),
+    path("history/export", home.history_export, name="history-export"),
+    path("leave", home.leave, name="leave"),
+    path("cards", methods.listing, name="cards"),
+    path("cards/add", methods.add, name="card-add"),
+    path("cards/<str:method_id>", methods.change, name="card-change"),
+    path("unsubscribe/<str:token>", home.unsubscribe, name="unsubscribe"),
+    path("c/<str:token>", home.enter, name="enter"),
+    path("pay/<str:token>", pay.show, name="pay"),
+    path("pay/<str:token>/submit", pay.submit, name="pay-submit"),
+    path("pay/<str:token>/another", pay.another, name="pay-another"),
+    path("pay/<str:token>/state", pay.state, name="pay-state"),
+    path("link/<str:token>", link.show, name="link"),
+    path("authorize/<str:token>", authorize.show, name="authorize"),
+]
