@@ -2,7 +2,8 @@
 
 Everything happens in a temporary directory and is gone afterwards. Five customers submit programs at the same time; one
 runs out of money, follows the link it is given, tops up and goes on; half-way the seller is killed with SIGKILL and
-started again. Then the wallets, the ledger, an invoice and the result of ``manage.py verify`` are printed. The exit
+started again. A sixth customer then buys at tiers, by a formula, against a grant and beyond an agent's limit. Then the
+wallets, the ledger, an invoice and the result of ``manage.py verify`` are printed. The exit
 code is 1 when anything is off.
 """
 
@@ -23,7 +24,7 @@ from pathlib import Path
 
 import httpx
 
-from . import demo_report
+from . import demo_prices, demo_report
 from .demo_orders import Program, orders
 from .setup import Account, Catalogue, seller_environment, write_customers
 
@@ -200,7 +201,8 @@ def main() -> int:
         buyers = [demo_report.Buyer(n, a, c.funded) for n, a, c in zip(NAMES, accounts, customers, strict=True)]
         report.wait_until_settled(buyers, SETTLE_SECONDS_MAX)
         _print_tally(tally)
-        faults = tally.surprises + report.show(buyers)
+        showcase = demo_prices.Showcase(catalogue, demo)
+        faults = tally.surprises + showcase.show() + report.show(buyers)
     verdict = (
         f"{len(faults)} things are off:" if faults else "The journal, the wallets, the ledger and the invoice agree."
     )

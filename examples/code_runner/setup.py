@@ -54,6 +54,11 @@ class Catalogue:
         """This will send one request; raises RuntimeError with Farthing's words when it is refused."""
         return self._read(self._http.post(path, json=body))
 
+    def try_post(self, path: str, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        """This will send one request, and return the status and body of the answer, whatever it is."""
+        response = self._http.post(path, json=body)
+        return response.status_code, response.json()
+
     def get(self, path: str, **query: str) -> dict[str, Any]:
         """This will read one object or list."""
         return self._read(self._http.get(path, params=query))
