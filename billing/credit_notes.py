@@ -21,7 +21,19 @@ from typing import NamedTuple
 from django.db import transaction
 from django.db.models import QuerySet, Sum
 
-from billing import charges, discounts, issuing, journal, ledger, money, notices, numbering, receivables, statements
+from billing import (
+    charges,
+    discounts,
+    documents,
+    issuing,
+    journal,
+    ledger,
+    money,
+    notices,
+    numbering,
+    receivables,
+    statements,
+)
 from billing.models import (
     Charge,
     CreditNote,
@@ -188,7 +200,7 @@ def credit(invoice: Invoice, new: NewCreditNote, now: datetime) -> CreditNote:
     note.number = NUMBER.format(numbering.next_number(CreditNoteNumber, invoice.merchant_id))
     note.issued_at = now
     note.save(force_insert=True)
-    _write_lines(note, parts)
+    documents.freeze_credit_note(note, _write_lines(note, parts), now)
     notices.credited(note, now)
     return note
 
@@ -340,8 +352,8 @@ def _book(note: CreditNote, invoice: Invoice, subscription: Subscription, now: d
     receivables.lower(invoice, note.to_receivable, now)
 
 
-def _write_lines(note: CreditNote, parts: Sequence[_Part]) -> None:
-    CreditNoteLine.objects.bulk_create(
+def _write_lines(note: CreditNote, parts: Sequence[_Part]) -> list[CreditNoteLine]:
+    return CreditNoteLine.objects.bulk_create(
         [
             CreditNoteLine(
                 bucket=note.bucket,

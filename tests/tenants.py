@@ -14,6 +14,7 @@ from uuid import uuid4
 
 import httpx
 
+from billing import documents
 from billing.models import CreditNote, Subscription, TopUp
 from merchants import ids
 from merchants.models import ApiKey, Membership, Merchant, Mode, Role, User
@@ -175,6 +176,7 @@ def buyer(caller: Caller, plan_id: str) -> dict[str, str]:
         issued_at=factories.NOW,
         **nothing,
     )
+    documents.freeze_credit_note(credit_note, [], factories.NOW)
     return {
         "customer": customer_id,
         "consumer": caller.get(f"/v0/customers/{customer_id}").json()["consumerId"],
@@ -433,6 +435,9 @@ REQUESTS = [
     Request("GET", "/v2/creditNotes", query={**MERCHANT, "invoiceId": Id("invoice")}),
     Request("GET", "/v2/creditNotes/{credit_note}"),
     Request("GET", "/v2/invoices/{invoice}/pdf", status=(409,)),  # theirs is still open
+    Request("GET", "/v2/invoices/{invoice}/xml", status=(409,)),
+    Request("GET", "/v2/creditNotes/{credit_note}/pdf"),
+    Request("GET", "/v2/creditNotes/{credit_note}/xml", status=(409,)),  # of parties without a country
     Request("GET", "/v2/invoices/{invoice}/lineItems/{line}/events"),
     Request("GET", "/v0/features", query={"productId": Id("product")}),
     Request(

@@ -1,6 +1,4 @@
-"""Documents over HTTP: an issued invoice as PDF, and as structured data for those who book it by machine."""
-
-from typing import Any
+"""Documents over HTTP: issued invoices and credit notes as PDF, and as structured data for machines."""
 
 from django.conf import settings
 from django.http import HttpResponse
@@ -11,12 +9,13 @@ from rest_framework.request import Request
 
 from billing import documents
 from billing.documents import files
-from billing.models import Document, DocumentFile, Invoice
+from billing.models import Document, Invoice
 from merchants import ids
 from merchants.models import Merchant
 from merchants.tenancy import TenantView
 
 PDF = "application/pdf"
+XML = "application/xml"
 
 
 def pdf_url(invoice: Invoice) -> str | None:
@@ -24,15 +23,23 @@ def pdf_url(invoice: Invoice) -> str | None:
     return f"{settings.PUBLIC_URL}/v2/invoices/{ids.text('inv', invoice.id)}/pdf" if invoice.number else None
 
 
-class _InvoiceFile(TenantView):
+class _File(TenantView):
     scope = "invoices"
     also_refuses = (409,)
 
-    def _file(self, id: str) -> tuple[Document, DocumentFile]:
-        document = documents.of_invoice(merchant_id=self.merchant_id, invoice_id=self.path_id("inv", id))
-        return document, files.of(document, self.now)
+    def _invoice(self, id: str) -> Document:
+        return documents.of_invoice(merchant_id=self.merchant_id, invoice_id=self.path_id("inv", id))
 
-    def _answer(self, document: Document, content: Any, media_type: str, extension: str) -> HttpResponse:
+    def _credit_note(self, id: str) -> Document:
+        return documents.of_credit_note(merchant_id=self.merchant_id, credit_note_id=self.path_id("cn", id))
+
+    def _pdf(self, document: Document) -> HttpResponse:
+        return self._attached(document, bytes(files.of(document, self.now).pdf), PDF, "pdf")
+
+    def _xml(self, document: Document) -> HttpResponse:
+        return self._attached(document, files.xml_of(document, self.now).encode(), XML, "xml")
+
+    def _attached(self, document: Document, content: bytes, media_type: str, extension: str) -> HttpResponse:
         slug = Merchant.objects.values_list("organization__slug", flat=True).get(id=self.merchant_id)
         name = files.name_of(document, slug, extension)
         return HttpResponse(
@@ -40,12 +47,43 @@ class _InvoiceFile(TenantView):
         )
 
 
-class InvoicePdf(_InvoiceFile):
+class InvoicePdf(_File):
     @extend_schema(operation_id="getInvoicePdf", responses={(200, PDF): OpenApiTypes.BINARY})
     def get(self, request: Request, id: str) -> HttpResponse:
         """Download an issued invoice as PDF. It is the same file, to the byte, each time."""
-        document, file = self._file(id)
-        return self._answer(document, bytes(file.pdf), PDF, "pdf")
+        return self._pdf(self._invoice(id))
 
 
-urlpatterns = [path("invoices/<str:id>/pdf", InvoicePdf.as_view())]
+class InvoiceXml(_File):
+    @extend_schema(operation_id="getInvoiceXml", responses={(200, XML): OpenApiTypes.STR})
+    def get(self, request: Request, id: str) -> HttpResponse:
+        """Download an issued invoice as e-invoice: the XML of EN 16931 (Factur-X, ZUGFeRD) that its PDF embeds.
+
+        Where something is missing that the standard asks for, such as a country, it is a 409 `EINVOICE_INCOMPLETE`.
+        """
+        return self._xml(self._invoice(id))
+
+
+class CreditNotePdf(_File):
+    @extend_schema(operation_id="getCreditNotePdf", responses={(200, PDF): OpenApiTypes.BINARY})
+    def get(self, request: Request, id: str) -> HttpResponse:
+        """Download a credit note as PDF. It is the same file, to the byte, each time."""
+        return self._pdf(self._credit_note(id))
+
+
+class CreditNoteXml(_File):
+    @extend_schema(operation_id="getCreditNoteXml", responses={(200, XML): OpenApiTypes.STR})
+    def get(self, request: Request, id: str) -> HttpResponse:
+        """Download a credit note as e-invoice: the XML of EN 16931 that its PDF embeds.
+
+        Where something is missing that the standard asks for, such as a country, it is a 409 `EINVOICE_INCOMPLETE`.
+        """
+        return self._xml(self._credit_note(id))
+
+
+urlpatterns = [
+    path("invoices/<str:id>/pdf", InvoicePdf.as_view()),
+    path("invoices/<str:id>/xml", InvoiceXml.as_view()),
+    path("creditNotes/<str:id>/pdf", CreditNotePdf.as_view()),
+    path("creditNotes/<str:id>/xml", CreditNoteXml.as_view()),
+]

@@ -11,9 +11,9 @@ from datetime import datetime, timedelta
 
 from django.db import OperationalError, transaction
 
-from billing.documents import canonical, rendering
+from billing.documents import canonical, einvoice, rendering
 from billing.models import Document, DocumentFile, Logo, UnprintedDocument
-from merchants.errors import Unavailable
+from merchants.errors import Conflict, Unavailable
 
 logger = logging.getLogger(__name__)
 
@@ -64,13 +64,15 @@ def _make(document: Document, now: datetime) -> DocumentFile:
     if logo_digest:
         found = Logo.objects.get(merchant_id=document.merchant_id, digest=bytes.fromhex(logo_digest))
         logo = bytes(found.png)
-    pdf = rendering.pdf(says, logo=logo)
+    xml = "" if einvoice.lacks(says) else einvoice.xml(says)
+    pdf = rendering.pdf(says, logo=logo, einvoice=xml)
     return DocumentFile(
         bucket=document.bucket,
         document_id=document.id,
         customer_id=document.customer_id,
         pdf=pdf,
         digest=hashlib.sha256(pdf).digest(),
+        xml=xml,
         created_at=now,
     )
 
@@ -92,6 +94,14 @@ def of(document: Document, now: datetime) -> DocumentFile:
     if kept is None:
         raise Unavailable()
     return kept
+
+
+def xml_of(document: Document, now: datetime) -> str:
+    """Return a document as an e-invoice; raises Conflict, which names what it lacks, where it cannot be one."""
+    missing = einvoice.lacks(canonical.read(document.content))
+    if missing:
+        raise Conflict(f"It is no e-invoice: it lacks {', '.join(missing)}.", code="EINVOICE_INCOMPLETE")
+    return of(document, now).xml
 
 
 def _kept(document: Document) -> DocumentFile | None:

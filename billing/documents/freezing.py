@@ -1,13 +1,14 @@
 """Freezing: what an issued document says is written down once, with its digest, in the transaction that issues it."""
 
 import uuid
+from collections.abc import Sequence
 from datetime import datetime
 
 from django.db import transaction
 from django.db.models import Exists, OuterRef
 
-from billing.documents import canonical, gathering
-from billing.models import Document, Invoice, Subscription, UnprintedDocument
+from billing.documents import canonical, crediting, gathering
+from billing.models import CreditNote, CreditNoteLine, Document, Invoice, Subscription, UnprintedDocument
 from customers import books
 from merchants import ids
 from merchants.errors import Conflict, NotFound
@@ -21,7 +22,12 @@ def freeze(invoice: Invoice, now: datetime) -> Document:
     return _write(Document.Kind.INVOICE, invoice, gathering.of_invoice(invoice, now), now)
 
 
-def _write(kind: Document.Kind, subject: Invoice, says: dict[str, object], now: datetime) -> Document:
+def freeze_credit_note(note: CreditNote, lines: Sequence[CreditNoteLine], now: datetime) -> Document:
+    """Write down a credit note that has just been given its number; as ``freeze``."""
+    return _write(Document.Kind.CREDIT_NOTE, note, crediting.of_credit_note(note, lines, now), now)
+
+
+def _write(kind: Document.Kind, subject: Invoice | CreditNote, says: dict[str, object], now: datetime) -> Document:
     content = canonical.write(says)
     document = Document(
         bucket=subject.bucket,
@@ -54,6 +60,14 @@ def of_invoice(*, merchant_id: uuid.UUID, invoice_id: uuid.UUID) -> Document:
     if numbers[0] == (None,):
         raise Conflict("The invoice is not issued yet; its document is made then.", code="INVOICE_NOT_ISSUED")
     return _of(Document.Kind.INVOICE, bucket, invoice_id)
+
+
+def of_credit_note(*, merchant_id: uuid.UUID, credit_note_id: uuid.UUID) -> Document:
+    """Return the document of a credit note; raises NotFound where there is none."""
+    bucket = ids.bucket_of(credit_note_id)
+    if not CreditNote.objects.filter(bucket=bucket, id=credit_note_id, merchant_id=merchant_id).exists():
+        raise NotFound()
+    return _of(Document.Kind.CREDIT_NOTE, bucket, credit_note_id)
 
 
 def of_subscription(*, subscription: Subscription, invoice_id: uuid.UUID) -> Document:

@@ -33,7 +33,7 @@ UNCOUNTED = {Charge.Kind.TRUE_UP, Charge.Kind.COUPON}  # each is one amount
 _ZERO = Decimal(0)
 
 
-class _Facts(NamedTuple):
+class Facts(NamedTuple):
     """Whom a document is between."""
 
     merchant: Merchant
@@ -42,7 +42,7 @@ class _Facts(NamedTuple):
     subscription: Subscription
 
 
-class _Taxed(NamedTuple):
+class Taxed(NamedTuple):
     """What decides why a line is taxed as it is."""
 
     is_exempt: bool
@@ -51,36 +51,35 @@ class _Taxed(NamedTuple):
     is_export: bool
 
     def category(self, rate: Decimal) -> Category:
+        """Tell why a line is taxed at its rate, in percent."""
         return taxes.categorise(rate, **self._asdict())
 
 
 def of_invoice(invoice: Invoice, now: datetime) -> dict[str, Any]:
     """Return everything that an issued invoice's document shows, in JSON's types; amounts are decimal strings."""
-    facts = _facts(invoice)
+    facts = facts_of(invoice)
     rows = list(InvoiceLine.objects.filter(bucket=invoice.bucket, invoice_id=invoice.id).order_by("position"))
     lines = _lines(rows, facts, invoice.currency)
-    summary = _summary(lines, rows, invoice.currency)
+    summary = summary_of(lines, invoice.currency)
     return {
-        "version": VERSION,
-        "layout": LAYOUT,
         "kind": "invoice",
         "id": ids.text("inv", invoice.id),
         "number": invoice.number,
         "currency": invoice.currency,
-        **_dates(invoice, facts, now),
-        "seller": _seller(facts),
-        "buyer": _buyer(facts),
-        "subscription": facts.subscription.name,
+        "issueDate": local_day(now, facts),
+        "dueDate": _due(invoice, facts, now),
+        **between(invoice, facts),
         "lines": lines,
         "taxes": summary,
         "totals": _totals(invoice, lines, summary),
-        "notes": _notes(facts.seller, summary),
+        "notes": [*reasons_of(summary), ROUNDING_STATED, *filter(None, [facts.seller.payment_terms])],
     }
 
 
-def _facts(invoice: Invoice) -> _Facts:
+def facts_of(invoice: Invoice) -> Facts:
+    """Look up whom an invoice is between."""
     merchant = Merchant.objects.select_related("organization", "seller").get(id=invoice.merchant_id)
-    return _Facts(
+    return Facts(
         merchant,
         getattr(merchant, "seller", None) or Seller(merchant=merchant),
         Customer.objects.get(bucket=invoice.bucket, id=invoice.customer_id),
@@ -91,10 +90,11 @@ def _facts(invoice: Invoice) -> _Facts:
 # --- who and when ----------------------------------------------------------------------------------------
 
 
-def _seller(facts: _Facts) -> dict[str, Any]:
+def _seller(facts: Facts) -> dict[str, Any]:
     seller = facts.seller
     name = seller.legal_name or facts.merchant.organization.name
     return {
+        "id": ids.text("org", facts.merchant.id),
         "name": name,
         "initials": "".join(word[0] for word in name.split()[:2]).upper(),
         "address": dict(seller.address),
@@ -112,7 +112,7 @@ def _seller(facts: _Facts) -> dict[str, Any]:
     }
 
 
-def _buyer(facts: _Facts) -> dict[str, Any]:
+def _buyer(facts: Facts) -> dict[str, Any]:
     customer = facts.customer
     return {
         "id": ids.text("cus", customer.id),
@@ -126,17 +126,28 @@ def _buyer(facts: _Facts) -> dict[str, Any]:
     }
 
 
-def _dates(invoice: Invoice, facts: _Facts, now: datetime) -> dict[str, Any]:
-    zone = ZoneInfo(facts.merchant.organization.timezone)
-    issued = now.astimezone(zone).date()
-    due = invoice.due_at.astimezone(zone).date() if invoice.due_at else issued + timedelta(facts.seller.payment_days)
-    is_owed = bool(invoice.owed_amount and invoice.owed_amount > 0)
+def between(invoice: Invoice, facts: Facts) -> dict[str, Any]:
+    """Say what documents of an invoice have in common: who, and for which time."""
     return {
-        "issueDate": issued.isoformat(),
-        "dueDate": due.isoformat() if is_owed else None,
+        "version": VERSION,
+        "layout": LAYOUT,
         "timezone": facts.subscription.timezone,
         "period": _period(invoice.period_start, invoice.period_end, facts.subscription.timezone),
+        "seller": _seller(facts),
+        "buyer": _buyer(facts),
+        "subscription": facts.subscription.name,
     }
+
+
+def local_day(now: datetime, facts: Facts) -> str:
+    """Say which day it is where the merchant is."""
+    return now.astimezone(ZoneInfo(facts.merchant.organization.timezone)).date().isoformat()
+
+
+def _due(invoice: Invoice, facts: Facts, now: datetime) -> str | None:
+    if not invoice.owed_amount or invoice.owed_amount < 0:
+        return None
+    return local_day(invoice.due_at or now + timedelta(days=facts.seller.payment_days), facts)
 
 
 def _period(start: datetime, end: datetime, timezone: str) -> dict[str, str]:
@@ -154,7 +165,7 @@ def _period(start: datetime, end: datetime, timezone: str) -> dict[str, str]:
 # --- lines -----------------------------------------------------------------------------------------------
 
 
-def _lines(rows: Sequence[InvoiceLine], facts: _Facts, currency: str) -> list[dict[str, Any]]:
+def _lines(rows: Sequence[InvoiceLine], facts: Facts, currency: str) -> list[dict[str, Any]]:
     versions = PriceVersion.objects.select_related("price__billable_metric", "price__fee").in_bulk(
         {row.price_version_id for row in rows}
     )
@@ -163,7 +174,7 @@ def _lines(rows: Sequence[InvoiceLine], facts: _Facts, currency: str) -> list[di
         bucket=facts.customer.bucket, id__in={row.price_version_id for row in rows} - versions.keys()
     )
     by_hand = {line.id: line for line in made}
-    taxed = _taxed(facts)
+    taxed = taxed_by(facts)
     return [
         _line(row, currency, taxed)
         | (
@@ -175,9 +186,10 @@ def _lines(rows: Sequence[InvoiceLine], facts: _Facts, currency: str) -> list[di
     ]
 
 
-def _taxed(facts: _Facts) -> _Taxed:
+def taxed_by(facts: Facts) -> Taxed:
+    """Gather what decides why lines are taxed as they are."""
     home, abroad = facts.seller.address.get("country", ""), facts.customer.address.get("country", "")
-    return _Taxed(
+    return Taxed(
         is_exempt=facts.subscription.tax_exempt,
         is_reverse=taxes.is_reverse_charged(
             seller_country=home, buyer_country=abroad, buyer_tax_id=facts.customer.tax_id
@@ -187,16 +199,16 @@ def _taxed(facts: _Facts) -> _Taxed:
     )
 
 
-def _line(row: InvoiceLine, currency: str, taxed: _Taxed) -> dict[str, Any]:
+def _line(row: InvoiceLine, currency: str, taxed: Taxed) -> dict[str, Any]:
     return {
         "id": ids.text("line", row.id),
         "kind": str(row.kind),
         "name": row.description,
         "periodStart": row.period_start.isoformat(),
-        "net": _minor(row.net, currency),
+        "net": minor(row.net, currency),
         "exactNet": money.from_nanos(row.net),
         "exactTax": money.from_nanos(row.tax),
-        "taxRate": _plain(row.tax_rate),
+        "taxRate": plain(row.tax_rate),
         "taxCategory": taxed.category(row.tax_rate).value,
     }
 
@@ -205,9 +217,9 @@ def _by_hand(manual: ManualLine) -> dict[str, Any]:
     return {
         "says": manual.description,
         "tiers": [],
-        "quantity": _plain(manual.quantity),
+        "quantity": plain(manual.quantity),
         "unit": "",
-        "unitPrice": _plain(manual.unit_price),
+        "unitPrice": plain(manual.unit_price),
     }
 
 
@@ -218,7 +230,7 @@ def _priced(row: InvoiceLine, version: PriceVersion, currency: str) -> dict[str,
     return {
         "says": _says(row, version, currency),
         "tiers": tiers.detail(model, row.quantity, row.net) if is_usage else [],
-        "quantity": None if row.kind in UNCOUNTED else _plain(row.quantity),
+        "quantity": None if row.kind in UNCOUNTED else plain(row.quantity),
         "unit": metric.unit if metric is not None else "",
         "unitPrice": _unit_price(row, version),
     }
@@ -240,63 +252,70 @@ def _unit_price(row: InvoiceLine, version: PriceVersion) -> str | None:
         return None
     if money.round_nanos(money.EXACT.multiply(row.quantity, model.unit_price)) != row.net:
         return None
-    return _plain(model.unit_price)
+    return plain(model.unit_price)
 
 
 # --- sums ------------------------------------------------------------------------------------------------
 
 
-def _summary(lines: Iterable[Mapping[str, Any]], rows: Iterable[InvoiceLine], currency: str) -> list[dict[str, Any]]:
+def summary_of(lines: Iterable[Mapping[str, Any]], currency: str) -> list[dict[str, Any]]:
     """Add up lines by why and how much they are taxed; the tax is what was charged, in whole minor units."""
     net: dict[tuple[str, Decimal], Decimal] = defaultdict(Decimal)
     tax: dict[tuple[str, Decimal], int] = defaultdict(int)
-    for line, row in zip(lines, rows, strict=True):
-        key = (str(line["taxCategory"]), row.tax_rate)
+    for line in lines:
+        key = (str(line["taxCategory"]), Decimal(line["taxRate"]))
         net[key] += Decimal(line["net"])
-        tax[key] += row.tax
+        tax[key] += money.to_nanos(line["exactTax"])
     return [
         {
             "category": category,
-            "rate": _plain(rate),
+            "rate": plain(rate),
             "net": f"{net[category, rate]:f}",
-            "tax": _minor(tax[category, rate], currency),
+            "tax": minor(tax[category, rate], currency),
             "reason": taxes.REASONS.get(Category(category), ""),
         }
         for category, rate in sorted(net, key=lambda key: (key[0], -key[1]))
     ]
 
 
+def summed(
+    lines: Iterable[Mapping[str, Any]], summary: Iterable[Mapping[str, Any]], currency: str, *, paid: int, due: int
+) -> dict[str, str]:
+    """Total a document: net + tax + rounding = total, and total − paid = due; ``paid`` and ``due`` are nanos."""
+    net = sum([Decimal(line["net"]) for line in lines], _ZERO)
+    tax = sum([Decimal(each["tax"]) for each in summary], _ZERO)
+    settled, open_ = Decimal(minor(paid, currency)), Decimal(minor(due, currency))
+    total = settled + open_
+    rounding = total - net - tax
+    printed = {"net": net, "tax": tax, "rounding": rounding, "total": total, "paid": settled, "due": open_}
+    return {name: f"{amount:.{money.EXPONENTS[currency]}f}" for name, amount in printed.items()}
+
+
 def _totals(
     invoice: Invoice, lines: Iterable[Mapping[str, Any]], summary: Iterable[Mapping[str, Any]]
 ) -> dict[str, str]:
-    """Total a document: net + tax + rounding = total, and total − paid = due."""
-    net = sum([Decimal(line["net"]) for line in lines], _ZERO)
-    tax = sum([Decimal(each["tax"]) for each in summary], _ZERO)
-    at_issue = (invoice.grand_total or 0) - (invoice.owed_amount or 0)
-    paid, due = (Decimal(_minor(nanos, invoice.currency)) for nanos in (at_issue, invoice.owed_amount or 0))
-    total = paid + due
-    places = money.EXPONENTS[invoice.currency]
-    printed = {"net": net, "tax": tax, "rounding": total - net - tax, "total": total, "paid": paid, "due": due}
+    owed = invoice.owed_amount or 0
+    paid = (invoice.grand_total or 0) - owed  # as it was issued; what is paid later is not on it
     return {
-        **{name: f"{amount:.{places}f}" for name, amount in printed.items()},
+        **summed(lines, summary, invoice.currency, paid=paid, due=owed),
         "exactNet": money.from_nanos(invoice.subtotal or 0),
         "exactTax": money.from_nanos(invoice.total_tax or 0),
-        "exactPaid": money.from_nanos(at_issue),
+        "exactPaid": money.from_nanos(paid),
     }
 
 
-def _notes(seller: Seller, summary: Iterable[Mapping[str, Any]]) -> list[str]:
-    reasons = [str(each["reason"]) for each in summary if each["reason"]]
-    return [*dict.fromkeys(f"{reason}." for reason in reasons), ROUNDING_STATED, *filter(None, [seller.payment_terms])]
+def reasons_of(summary: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Say why less or no tax is charged, each reason once."""
+    return [f"{reason}." for reason in dict.fromkeys(str(each["reason"]) for each in summary) if reason]
 
 
-def _minor(nanos: int, currency: str) -> str:
+def minor(nanos: int, currency: str) -> str:
     """Write an amount in whole minor units."""
     minor, _ = money.to_minor(nanos, currency)
     return money.from_nanos(money.from_minor(minor, currency), money.EXPONENTS[currency])
 
 
-def _plain(number: Decimal) -> str:
+def plain(number: Decimal) -> str:
     """Write a number without useless zeros."""
     text = f"{number:f}"
     return text.rstrip("0").rstrip(".") if "." in text else text

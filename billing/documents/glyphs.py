@@ -18,6 +18,7 @@ WORD_LENGTH_MAX = 24
 _is_long_word = re.compile(rf"\S{{{WORD_LENGTH_MAX + 1},}}")
 _SPACES = {"\t": " ", "\n": " ", "\r": " ", "\u2028": " ", "\u2029": " "}
 _JOINERS = "\u200c\u200d"  # Arabic and Indic scripts need them
+_BARRED = {"Cc", "Cs", "Cn"}  # from XML
 _UNPRINTED = {"Cc", "Cf", "Cs", "Co", "Cn"}
 
 
@@ -25,6 +26,13 @@ def printable(text: str) -> str:
     """Return a text with what cannot be printed taken out or replaced, and long words made breakable."""
     said = "".join([_SPACES.get(char) or (char if _is_printable(char) else _instead(char)) for char in text])
     return _is_long_word.sub(lambda found: BREAK.join(found.group()), said)
+
+
+def plain(text: str) -> str:
+    """Return a text without what XML cannot hold: controls, and halves of characters."""
+    return "".join(
+        [_SPACES.get(char, char) for char in text if char in _SPACES or unicodedata.category(char) not in _BARRED]
+    )
 
 
 def _is_printable(char: str) -> bool:

@@ -147,6 +147,9 @@ def _totals(document: Mapping[str, Any]) -> list[list[str]]:
     rows += [[_tax_label(each), words.amount(each["tax"], currency)] for each in document["taxes"]]
     if Decimal(totals["rounding"]):
         rows.append(["Rounding", words.amount(totals["rounding"], currency)])
+    given = document.get("gives", {})
+    ways = [(label, given.get(way, "0")) for way, label in _WAYS.items()]
+    rows += [[label, words.amount(amount, currency)] for label, amount in ways if Decimal(amount)]
     if Decimal(totals["paid"]):
         rows.append(["Total", words.amount(totals["total"], currency)])
         rows.append(["Paid from prepaid balance", words.amount(_negated(totals["paid"]), currency)])
@@ -157,6 +160,7 @@ def _negated(text: str) -> str:
     return text[1:] if text.startswith("-") else f"-{text}"
 
 
+_WAYS = {"receivable": "Off what is owed", "balance": "To the prepaid balance", "card": "Back to the card"}
 _SHORT_REASONS = {"AE": " (reverse charge)", "E": " (exempt)", "G": " (export)"}
 
 

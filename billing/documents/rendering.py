@@ -14,7 +14,7 @@ from typing import Any
 
 import typst
 
-from billing.documents import printing
+from billing.documents import hybrids, printing
 from billing.documents.glyphs import FONTS
 
 _LAYOUTS = Path(__file__).parent / "layouts"
@@ -35,7 +35,7 @@ def pdf(document: Mapping[str, Any], *, logo: bytes | None = None, einvoice: str
     made = _compile(document, logo, einvoice, format="pdf", pdf_standards=_STANDARDS)
     if not isinstance(made, bytes):
         raise TypeError("a PDF is one file")
-    return made
+    return hybrids.declared(made) if einvoice else made
 
 
 def pictures(document: Mapping[str, Any], *, logo: bytes | None = None) -> list[bytes]:

@@ -1,6 +1,9 @@
 """Documents to print, made up: what a frozen invoice says, with anything of it exchanged."""
 
+from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
+
+from billing.taxes import REASONS, Category
 
 LINE: dict[str, Any] = {
     "id": "line_1",
@@ -39,6 +42,7 @@ def paper(*, lines: list[dict[str, Any]] | None = None, **changed: Any) -> dict[
             "lastDay": "2026-10-31",
         },
         "seller": {
+            "id": "org_1",
             "name": "Judgebox GmbH",
             "initials": "JG",
             "address": {"line1": "Torstraße 12", "zipCode": "10119", "city": "Berlin", "country": "DE"},
@@ -73,4 +77,30 @@ def paper(*, lines: list[dict[str, Any]] | None = None, **changed: Any) -> dict[
         },
         "notes": ["Reverse charge: the recipient is liable for VAT."],
     }  # fmt: skip
+    return made | changed
+
+
+def balanced(*lines: dict[str, Any], paid: str = "0.00", rounding: str = "0.00", **changed: Any) -> dict[str, Any]:
+    """A document of these lines with taxes and totals that go with them."""
+    whole = [LINE | {"taxCategory": "S", "taxRate": "19"} | line for line in lines]
+    nets: dict[tuple[str, str], Decimal] = {}
+    for line in whole:
+        key = (line["taxCategory"], line["taxRate"])
+        nets[key] = nets.get(key, Decimal(0)) + Decimal(line["net"])
+    cent = Decimal("0.01")
+    summary = [
+        {
+            "category": category,
+            "rate": rate,
+            "net": f"{net:.2f}",
+            "tax": str((net * Decimal(rate) / 100).quantize(cent, ROUND_HALF_UP)),
+            "reason": REASONS.get(Category(category), ""),
+        }
+        for (category, rate), net in nets.items()
+    ]
+    net = sum([Decimal(each["net"]) for each in summary], Decimal(0))
+    tax = sum([Decimal(each["tax"]) for each in summary], Decimal(0))
+    total = net + tax + Decimal(rounding)
+    totals = {"net": net, "tax": tax, "rounding": rounding, "total": total, "paid": paid, "due": total - Decimal(paid)}
+    made = paper(lines=whole, taxes=summary, totals={name: f"{Decimal(value):.2f}" for name, value in totals.items()})
     return made | changed

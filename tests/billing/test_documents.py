@@ -5,10 +5,12 @@ from decimal import Decimal
 
 import pytest
 
-from billing import documents
+from billing import credit_notes, documents
+from billing.credit_notes import NewCreditNote
 from billing.documents import canonical, files, freezing, rendering
-from billing.models import Document, DocumentFile, PriceVersion, Seller, UnprintedDocument
+from billing.models import CreditNote, Document, DocumentFile, PriceVersion, Seller, UnprintedDocument
 from customers.models import Customer
+from merchants import audit, ids
 from merchants.errors import Conflict, NotFound
 from tests import factories
 from tests.billing.buyers import Buyer
@@ -127,3 +129,24 @@ class TestOfInvoice:
             freezing.of_invoice(merchant_id=buyer.merchant.id, invoice_id=invoice.id)
         with pytest.raises(NotFound):
             freezing.of_invoice(merchant_id=factories.merchant().id, invoice_id=invoice.id)
+
+
+class TestFreezeCreditNote:
+    def test_names_what_it_corrects_and_where_it_goes(self, price, arrears):
+        buyer = subscribe(price, arrears, default_tax_rate=Decimal(20))
+        buyer.use(price, 3)
+        buyer.use(arrears, "1000")
+        pass_time(buyer, ISSUED)
+        new = NewCreditNote(invoice_id=invoices(buyer)[0].id, reason=CreditNote.Reason.GOODWILL, memo="Sorry.")
+        note = credit_notes.issue(merchant_id=buyer.merchant.id, new=new, actor=audit.SYSTEM)
+        document = freezing.of_credit_note(merchant_id=buyer.merchant.id, credit_note_id=note.id)
+        said = canonical.read(document.content)
+        assert (said["kind"], said["number"], said["corrects"]["number"]) == ("credit_note", "CN-000001", "INV-000001")
+        assert said["totals"]["total"] == said["totals"]["due"] == "3.00"
+        assert said["gives"] == {"receivable": "1.20", "balance": "1.80", "card": "0.00"}
+        assert said["notes"][:2] == ["Goodwill", "Sorry."]
+        assert bytes(files.of(document, ISSUED).pdf).startswith(b"%PDF-")
+
+    def test_is_not_anothers(self, price):
+        with pytest.raises(NotFound):
+            freezing.of_credit_note(merchant_id=factories.merchant().id, credit_note_id=ids.new(7))
