@@ -15,7 +15,10 @@ from drf_spectacular.views import SpectacularRedocView, SpectacularSwaggerSplitV
 from config import lane_schema
 from config.api_schema import REFUSALS, SECURITY
 from merchants import errors
+from merchants.api.events import ENVELOPE
 from merchants.serializers import example_id
+from merchants.webhooks import catalogue
+from merchants.webhooks.catalogue import EventType
 
 API_PREFIXES = ("/v0/", "/v1/", "/v2/")
 
@@ -29,6 +32,13 @@ Usage metering and real-time billing: reserve funds, report use, and every amoun
 
 # The two pages style themselves from script, and Redoc searches in a worker it makes from a blob.
 PAGES_CSP = {"style-src": [SELF, UNSAFE_INLINE], "worker-src": [SELF, "blob:"]}
+
+WEBHOOK_HEADERS = {
+    "webhook-id": "The event's id, the same however often it is sent. Also as `svix-id`.",
+    "webhook-timestamp": "When this attempt was made, in seconds of Unix time. Also as `svix-timestamp`.",
+    "webhook-signature": "`v1,` and the HMAC-SHA256 of `id.timestamp.body` in base64; several while a secret is "
+    "replaced. Also as `svix-signature`.",
+}
 
 _STRING = {"type": "string"}
 _FIELD_ERROR = {
@@ -62,6 +72,7 @@ def with_lane(endpoints: list[Any]) -> list[Any]:
 def finish(result: dict[str, Any], **context: Any) -> dict[str, Any]:
     """Add the components that operations refer to."""
     components = result["components"]
+    result["webhooks"] = {each.name: _webhook(each) for each in catalogue.TYPES}
     components["schemas"]["Error"] = _ERROR
     components["responses"] = {name: _refusal(status, name, text) for status, (name, text) in REFUSALS.items()}
     components["securitySchemes"] = {
@@ -74,6 +85,35 @@ def finish(result: dict[str, Any], **context: Any) -> dict[str, Any]:
     result["info"]["description"] = DESCRIPTION.strip()
     _forget_marks(result)
     return result
+
+
+def _webhook(each: EventType) -> dict[str, Any]:
+    """Describe an event that is posted to whoever listens for it."""
+    example = {
+        "eventType": each.name,
+        "eventId": example_id("evt"),
+        "timestamp": "2026-11-15T12:00:00Z",
+        "data": each.example,
+    }
+    body = {**ENVELOPE, "properties": {**ENVELOPE["properties"], "eventType": {**_STRING, "enum": [each.name]}}}
+    headers = [
+        {"name": name, "in": "header", "required": True, "description": text, "schema": _STRING}
+        for name, text in WEBHOOK_HEADERS.items()
+    ]
+    return {
+        "post": {
+            "operationId": each.name,
+            "tags": ["events"],
+            "summary": each.says,
+            "parameters": headers,
+            "requestBody": {"required": True, "content": {"application/json": {"schema": body, "example": example}}},
+            "responses": {
+                "2XX": {"description": "It was taken; anything else is tried again, up to eight times in all."},
+                "410": {"description": "The endpoint is gone: it is disabled."},
+            },
+            "security": [],
+        }
+    }
 
 
 def _forget_marks(node: Any) -> None:

@@ -15,7 +15,7 @@ from django.db.models import OuterRef, QuerySet, Subquery
 
 from customers import books
 from customers.models import Book, Customer, CustomerClaim
-from merchants import ids
+from merchants import ids, outbox
 from merchants.errors import Conflict, Forbidden, NotFound, Unavailable, ValidationFailed
 
 BEING_DELETED = "This customer is being deleted; try again."
@@ -147,7 +147,9 @@ def enter(*, merchant_id: uuid.UUID, new: NewCustomer, now: datetime) -> tuple[C
             return _entered_before(merchant_id, owner, new.external_id), False
         if new.external_id is not None:
             _claim_external_id(merchant_id, new.external_id, customer_id)
-        return _write(merchant_id, customer_id, replace(new, email=email), tax_rates, now), True
+        customer = _write(merchant_id, customer_id, replace(new, email=email), tax_rates, now)
+        _tell(customer, now)
+        return customer, True
 
 
 def enter_managed(*, merchant_id: uuid.UUID, consumer_id: uuid.UUID, external_id: str | None = None) -> Customer:
@@ -192,6 +194,27 @@ def _write(
         external_id=new.external_id,
         created_at=now,
         updated_at=now,
+    )
+
+
+def _tell(customer: Customer, now: datetime) -> None:
+    public_id = ids.text("cus", customer.id)
+    outbox.record(
+        merchant_id=customer.merchant_id,
+        type="customer.created.v0",
+        data={
+            "id": public_id,
+            "object": "customer",
+            "merchantId": ids.text("org", customer.merchant_id),
+            "consumerId": ids.text("org", customer.consumer_id),
+            "name": customer.name,
+            "email": customer.email,
+            "externalId": customer.external_id,
+            "createdAt": outbox.instant(now),
+        },
+        object_id=public_id,
+        now=now,
+        bucket=customer.bucket,
     )
 
 

@@ -14,7 +14,7 @@ from django.db.models import QuerySet
 
 from entitlements import burning, features, issuing, templates
 from entitlements.models import Entitlement, Grant, Movement
-from merchants import ids
+from merchants import ids, outbox
 from merchants.audit import Actor
 from merchants.errors import Conflict, IdempotencyConflict, NotFound, Unprocessable, ValidationFailed
 
@@ -67,7 +67,31 @@ def create(*, merchant_id: uuid.UUID, entitlement_id: uuid.UUID, new: NewGrant, 
         entitlement.save(update_fields=["seq", "state"])
         said = {"grant": ids.text("grt", grant.id), "units": str(grant.amount)}
         issuing.record(entitlement, actor, "entitlement.granted", said, now)
+        _tell(grant, entitlement.merchant_id, now)
         return grant
+
+
+def _tell(grant: Grant, merchant_id: uuid.UUID, now: datetime) -> None:
+    public_id = ids.text("grt", grant.id)
+    outbox.record(
+        merchant_id=merchant_id,
+        type="grant.created.v0",
+        data={
+            "id": public_id,
+            "object": "grant",
+            "merchantId": ids.text("org", merchant_id),
+            "customerId": ids.text("cus", grant.customer_id),
+            "entitlementId": ids.text("ent", grant.entitlement_id),
+            "amount": f"{grant.amount.normalize():f}",
+            "priority": grant.priority,
+            "effectiveAt": outbox.instant(grant.effective_at),
+            "expiresAt": None if grant.expires_at is None else outbox.instant(grant.expires_at),
+            "createdAt": outbox.instant(grant.created_at),
+        },
+        object_id=public_id,
+        now=now,
+        bucket=grant.bucket,
+    )
 
 
 def void(

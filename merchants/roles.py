@@ -23,6 +23,7 @@ RESOURCES = (
     "invoices",
     "payments",
     "paymentLinks",
+    "webhooks",
 )
 SETTINGS = ("organization", "members", "keys", "audit")
 

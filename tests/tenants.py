@@ -17,7 +17,9 @@ import httpx
 from billing import documents
 from billing.models import CreditNote, Subscription, TopUp
 from merchants import ids
-from merchants.models import ApiKey, Membership, Merchant, Mode, Role, User
+from merchants.models import ApiKey, Delivery, Membership, Merchant, Mode, Role, User
+from merchants.webhooks import listing
+from merchants.webhooks.catalogue import TEST
 from tests import callers, factories
 from tests.callers import Caller
 
@@ -100,6 +102,7 @@ def belongings(caller: Caller, url: str) -> Belongings:
     coupon_id = callers.made(caller.post("/v0/coupons", {"merchantId": caller.merchant_id, **coupon}))["id"]
     things["coupon"] = coupon_id
     things |= _payable(caller, plan_id)
+    things |= _webhook(caller)
     made = Belongings(caller, things)
     things["lot"] = send(url, made, Request("POST", "/v0/wallets/{wallet}/credits", {"amount": "1"}))["id"]
     things["reservation"] = send(url, made, RESERVE)["id"]
@@ -112,6 +115,15 @@ def belongings(caller: Caller, url: str) -> Belongings:
     lines = send(url, made, Request("GET", "/v2/invoices/{invoice}/lineItems"))["lineItems"]
     things["line"] = lines[0]["id"]
     return made
+
+
+def _webhook(caller: Caller) -> dict[str, str]:
+    """Make an endpoint, and a delivery to it."""
+    made = callers.made(caller.post("/v0/webhooks", {"url": "https://hooks.example.com/"}))
+    callers.made(caller.post(f"/v0/webhooks/{made['id']}/test", {}))
+    listing.list_events(merchant_id=caller.merchant.id, now=factories.NOW)
+    delivery = Delivery.objects.get(endpoint_id=ids.parse("we", made["id"]), event_type=TEST)
+    return {"webhook": made["id"], "delivery": ids.text("whd", delivery.id)}
 
 
 def _entitled(caller: Caller, product_id: str, customer_id: str) -> dict[str, str]:
@@ -322,6 +334,17 @@ REQUESTS = [
     Request("GET", "/v0/plans/available", query={"customerId": Id("customer"), "productId": Id("product")}),
     Request("GET", "/v0/plans/{plan}"),
     Request("PATCH", "/v0/plans/{plan}", {"prices": [Id("price")]}),
+    Request("GET", "/v0/webhooks", query=MERCHANT),
+    Request("POST", "/v0/webhooks", {**MERCHANT, "url": "https://hooks.example.com/"}),
+    Request("GET", "/v0/webhooks/{webhook}"),
+    Request("PATCH", "/v0/webhooks/{webhook}", {"description": "A"}),
+    Request("POST", "/v0/webhooks/{webhook}/rotate", {"overlapHours": 1}),
+    Request("POST", "/v0/webhooks/{webhook}/test", {}),
+    Request("POST", "/v0/webhooks/{webhook}/replay", {"since": _ago}),
+    Request("GET", "/v0/webhooks/{webhook}/deliveries"),
+    Request("GET", "/v0/webhooks/{webhook}/deliveries/{delivery}"),
+    Request("POST", "/v0/webhooks/{webhook}/deliveries/{delivery}/resend", {}),
+    Request("GET", "/v0/events-log"),
     Request("GET", "/v0/coupons", query=MERCHANT),
     Request(
         "POST",
@@ -500,6 +523,7 @@ REQUESTS = [
     Request("DELETE", "/v0/paymentLinks/{link}", status=(204,)),
     Request("POST", "/v0/customers/authorization/{authorization}/revoke"),
     Request("DELETE", "/v0/coupons/{coupon}", status=(204,)),
+    Request("DELETE", "/v0/webhooks/{webhook}", status=(204,)),
     Request("POST", "/v0/usage/{event}/amend", {"reason": "A", "metadata": {"job": "8"}}),
     Request("GET", "/v0/usage/{event}/corrections"),
     Request("POST", "/v0/usage/{event}/void", {"reason": "A"}),

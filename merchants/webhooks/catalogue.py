@@ -119,7 +119,7 @@ TYPES: tuple[EventType, ...] = (
             "id": _id("cus"),
             "object": "customer",
             "merchantId": _id("org"),
-            "consumerId": _id("cus"),
+            "consumerId": _id("org"),
             "name": "Northwind",
             "email": "billing@northwind.example",
             "externalId": "crm-1042",

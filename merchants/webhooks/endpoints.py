@@ -222,6 +222,7 @@ def give_up(endpoint: Endpoint, reason: Endpoint.Disabled, now: datetime) -> Non
     _note(endpoint, "webhook.disabled", audit.SYSTEM, now, reason=reason.value, url=endpoint.url)
     organization = endpoint.merchant.organization
     public_id = ids.text(PREFIX, endpoint.id)
+    test = "test/" if endpoint.merchant.mode == Mode.TEST else ""
     people = Membership.objects.filter(
         organization=organization, state=Membership.State.ACTIVE, role__in=TOLD_ROLES
     ).select_related("user")
@@ -234,7 +235,7 @@ def give_up(endpoint: Endpoint, reason: Endpoint.Disabled, now: datetime) -> Non
                 "reason": REASONS[reason],
                 "endpoint": endpoint.url,
                 "date": f"{now:%d %B %Y %H:%M} UTC",
-                "url": f"{settings.PUBLIC_URL}/{organization.slug}/{endpoint.merchant.mode}/webhooks/{public_id}",
+                "url": f"{settings.PUBLIC_URL}/{organization.slug}/{test}webhooks/{public_id}",
             },
             now=now,
             key=f"endpoint_disabled:{public_id}:{now.timestamp()}:{person.user_id}",
