@@ -23,7 +23,7 @@ FIRST_KEY_NAME = "First key"
 RESERVED_SLUGS = frozenset(
     {
         "a", "accounts", "admin", "api", "docs", "gateway", "healthz", "hub", "metrics", "pay", "portal", "pricing",
-        "readyz", "redoc", "static", "test", "theme", "v0", "v1", "v2",
+        "readyz", "redoc", "static", "test", "theme", "v0", "v1", "v2", "webhooks",
     }
 )  # fmt: skip
 

@@ -107,7 +107,18 @@ def seen(url: str, who: Belongings, request: Request) -> str:
 # --- the windows -----------------------------------------------------------------------------------------
 
 # Routes outside the API and the dashboard: what they show depends on no id in the path but the portal's own token.
-OPEN = ("/healthz", "/readyz", "/metrics", "/openapi.json", "/docs", "/redoc", "/theme", "/portal/", "/accounts/")
+OPEN = (
+    "/healthz",
+    "/readyz",
+    "/metrics",
+    "/openapi.json",
+    "/docs",
+    "/redoc",
+    "/theme",
+    "/webhooks/in/",
+    "/portal/",
+    "/accounts/",
+)
 DASHBOARD = {Mode.TEST: "/<slug:org>/test/", Mode.LIVE: "/<slug:org>/"}
 
 
