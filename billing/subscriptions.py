@@ -13,18 +13,7 @@ from typing import Any
 from django.db import transaction
 from django.db.models import Exists, OuterRef
 
-from billing import (
-    fees,
-    followers,
-    invoicing,
-    money,
-    plans,
-    redemptions,
-    subscription_events,
-    subscription_reads,
-    upfront,
-    wallets,
-)
+from billing import fees, followers, invoicing, money, plans, redemptions, subscription_reads, told, upfront, wallets
 from billing.models import PaymentSession, Plan, PlanVersion, Subscription
 from billing.upfront import NOTHING_DUE, Due
 from customers import books, registry
@@ -118,10 +107,10 @@ def create(
         if live is None:
             _check(new, now)
         subscription = live or _write(who, version, new, now)
-        if live is None and new.coupon_code is not None:
-            redemptions.apply(subscription, new.coupon_code, now)
         if live is None:
-            subscription_events.created(subscription, now)
+            if new.coupon_code is not None:
+                redemptions.apply(subscription, new.coupon_code, now)
+            told.created(subscription, now)
         due = upfront.due(subscription) if subscription.status == Status.PENDING_PAYMENT else NOTHING_DUE
         session = None
         if subscription.status == Status.PENDING_PAYMENT:
@@ -256,7 +245,7 @@ def _start(subscription: Subscription, now: datetime) -> None:
     invoicing.open_first(subscription, now)
     fees.charge_due(subscription, now)
     followers.started(subscription, now)
-    subscription_events.updated(subscription, now)
+    told.updated(subscription, now)
 
 
 def _move(subscription: Subscription, to: Status) -> None:
@@ -299,7 +288,7 @@ def change(*, merchant_id: uuid.UUID, subscription_id: uuid.UUID, changes: dict[
         subscription.updated_at = now
         subscription.save(update_fields=[*(CHANGEABLE & changes.keys()), "updated_at"])
         if status != Status.TERMINATED:
-            subscription_events.updated(subscription, now)
+            told.updated(subscription, now)
         else:
             _end(subscription, at=now, reason=changes["reason"], by=ids.text("org", merchant_id), now=now)
     return subscription
@@ -353,7 +342,7 @@ def _end(subscription: Subscription, *, at: datetime, reason: str, by: str, now:
         is_late = reason == NOT_PAID
         upfront.close(subscription, now, status=SessionStatus.EXPIRED if is_late else SessionStatus.CANCELLED)
         followers.given_up(subscription, now)
-    subscription_events.cancelled(subscription, now)
+    told.cancelled(subscription, now)
 
 
 def _end_if_due(subscription: Subscription, now: datetime) -> bool:
