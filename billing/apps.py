@@ -7,10 +7,11 @@ class BillingConfig(AppConfig):
     def ready(self) -> None:
         """Tell the register of customers what billing knows of them, and payments what they are for."""
         from billing import dependents, followers, topups
-        from billing.payments import authorizations, checkout, one_off
+        from billing.payments import accounts, authorizations, checkout, one_off
 
         dependents.register()
         topups.register()
+        accounts.register()
         checkout.register()
         one_off.register()
         followers.register(started=authorizations.subscription_started, given_up=authorizations.subscription_given_up)

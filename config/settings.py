@@ -315,6 +315,10 @@ REGIONS = _words("FARTHING_REGIONS", "us-west1 europe-west1 asia-south1")
 OUTBOUND_ALLOW = [ipaddress.ip_network(word) for word in _words("FARTHING_OUTBOUND_ALLOW", "")]
 WEBHOOKS_AT_ONCE = _number("FARTHING_WEBHOOKS_AT_ONCE", 64)  # in one process
 
+# --- payments --------------------------------------------------------------------------------------------
+
+STRIPE_API_URL = os.environ.get("FARTHING_STRIPE_API_URL", "")  # where Stripe answers, if not at its own address
+
 # --- what is logged and measured -------------------------------------------------------------------------
 
 METRICS_TOKEN = os.environ.get("FARTHING_METRICS_TOKEN", "")  # without it /metrics answers this machine alone

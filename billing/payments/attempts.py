@@ -6,25 +6,21 @@ becomes of an attempt whose process dies in between, or that the provider does n
 """
 
 import uuid
-from datetime import datetime, timedelta
+from datetime import datetime
 
+from django.conf import settings
 from django.db import transaction
-from django.db.models import F, Q
-from django.db.models.functions import Coalesce, Now
+from django.db.models.functions import Now
 
 from billing import money
 from billing.models import AttemptStep, PaymentAttempt, PaymentMethod, ProviderCode
-from billing.payments import outcomes, providers
+from billing.payments import claims, outcomes, providers
+from billing.payments.claims import Taken
 from billing.payments.outcomes import News
 from billing.payments.provider import Order, Outcome, Payer, Provider, ProviderDown, ProviderError, State
 from customers.models import Book, Customer
 from merchants import ids
 from merchants.errors import Conflict, NotFound
-
-# How long one who submits an attempt has it to themselves; longer than a provider's answer may take, tries included.
-LEASE = timedelta(seconds=60)
-# Providers forget keys after a day: then the same key would charge again.
-KEY_LIFE = timedelta(hours=23)
 
 OPEN = (
     PaymentAttempt.State.CREATED,
@@ -97,7 +93,7 @@ def begin(
         save_card=save_card,
         state=PaymentAttempt.State.CREATED,
         return_url=return_url,
-        next_check_at=Now() + LEASE,
+        next_check_at=Now() + claims.LEASE,
         created_at=now,
     )
     outcomes.note(attempt, News.CALLER, now)
@@ -118,10 +114,11 @@ def submit(attempt: PaymentAttempt, *, news: str = News.ANSWER) -> PaymentAttemp
     Raises:
         RuntimeError: a transaction is open.
     """
-    claimed = _claim(attempt)
-    if claimed is None:
-        return reload(attempt)
-    return outcomes.apply(claimed.id, _ask(claimed), news=news)
+    taken = claims.take(PaymentAttempt.objects.filter(bucket=attempt.bucket, id=attempt.id))
+    attempt = reload(attempt)
+    if taken is None:
+        return attempt
+    return outcomes.apply(attempt.id, _ask(attempt, taken), news=news)
 
 
 def cancel(attempt: PaymentAttempt) -> PaymentAttempt:
@@ -175,28 +172,13 @@ def steps_of(attempt: PaymentAttempt) -> list[AttemptStep]:
 # --- asking the provider ---------------------------------------------------------------------------------
 
 
-def _claim(attempt: PaymentAttempt) -> PaymentAttempt | None:
-    """Take an attempt in hand, if nobody has and its provider has not said anything; by the database's clock."""
-    state = PaymentAttempt.State
-    with transaction.atomic(durable=True):
-        mine = PaymentAttempt.objects.filter(
-            Q(state=state.CREATED) | Q(state__in=(state.SUBMITTING, state.UNKNOWN), next_check_at__lte=Now()),
-            bucket=attempt.bucket,
-            id=attempt.id,
-        ).update(
-            state=state.SUBMITTING,
-            submitted_at=Coalesce(F("submitted_at"), Now()),
-            next_check_at=Now() + LEASE,
-        )
-    return reload(attempt) if mine else None
-
-
-def _ask(attempt: PaymentAttempt) -> Outcome:
+def _ask(attempt: PaymentAttempt, taken: Taken) -> Outcome:
     try:
-        provider = providers.open_for(attempt.merchant_id, attempt.provider)
-        return _hand_over(provider, attempt)
+        return _hand_over(providers.open_for(attempt.merchant_id, attempt.provider), attempt)
     except ProviderError as refused:
-        return Outcome(state=State.DECLINED, code="provider_refused", message=str(refused)[:500])
+        # Refused now: what was asked before, and not answered, may have happened all the same.
+        state = State.DECLINED if taken == Taken.FIRST else State.UNKNOWN
+        return Outcome(state=state, code="provider_refused", message=str(refused)[:500])
     except ProviderDown as silent:
         return Outcome(state=State.UNKNOWN, message=str(silent)[:500])
 
@@ -210,7 +192,7 @@ def _hand_over(provider: Provider, attempt: PaymentAttempt) -> Outcome:
         description=f"{attempt.get_purpose_display()} {ids.text('att', attempt.id)}",
         customer_ref=_customer_ref(provider, attempt),
         method_ref=attempt.source,
-        return_url=attempt.return_url,
+        return_url=attempt.return_url or settings.PUBLIC_URL,
         save_card=attempt.save_card,
     )
     ensure_no_transaction()

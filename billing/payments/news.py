@@ -13,7 +13,7 @@ from django.db.models import F, QuerySet
 from django.db.models.functions import Now
 
 from billing.models import PaymentAttempt, PaymentRefund, ProviderEvent
-from billing.payments import attempts, disputes, outcomes, providers, refunds
+from billing.payments import attempts, claims, disputes, outcomes, providers, refunds
 from billing.payments.outcomes import News
 from billing.payments.provider import Subject
 from merchants import ids
@@ -80,7 +80,8 @@ def _apply(event: ProviderEvent) -> None:
     attempts.ensure_no_transaction()
     if event.subject == Subject.DISPUTE:
         facts = provider.fetch_dispute(event.ref)
-        disputes.apply(merchant_id=event.merchant_id, provider=event.provider, facts=facts)
+        if facts is not None:
+            disputes.apply(merchant_id=event.merchant_id, provider=event.provider, facts=facts)
     elif event.subject == Subject.REFUND:
         outcome = provider.fetch_refund(event.ref)
         for made in _mine(PaymentRefund, event, outcome.attempt_id):
@@ -109,7 +110,7 @@ def _due() -> list[ProviderEvent]:
 def _claim(event: ProviderEvent) -> bool:
     with transaction.atomic(durable=True):
         mine = _place(event).filter(next_try_at__lte=Now())
-        return bool(mine.update(next_try_at=Now() + attempts.LEASE, tries=F("tries") + 1))
+        return bool(mine.update(next_try_at=Now() + claims.LEASE, tries=F("tries") + 1))
 
 
 def _postpone(event: ProviderEvent, error: Exception) -> None:

@@ -8,12 +8,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import TypeVar
 
-from django.db import transaction
-from django.db.models import QuerySet
 from django.db.models.functions import Now
 
 from billing.models import PaymentAttempt, PaymentRefund
-from billing.payments import attempts, outcomes, providers, refunds
+from billing.payments import attempts, claims, outcomes, providers, refunds
 from billing.payments.outcomes import News
 from billing.payments.provider import Outcome, ProviderDown, ProviderError, State
 from merchants import ids
@@ -52,10 +50,11 @@ def look_after_due(*, is_time_up: Callable[[], bool]) -> int:
 
 def look_after(attempt: PaymentAttempt) -> bool:
     """Find out what has become of an attempt, and apply it; tell whether it was ours to look after."""
-    if not attempt.provider_ref and not _is_key_forgotten(attempt):
+    place = PaymentAttempt.objects.filter(bucket=attempt.bucket, id=attempt.id)
+    if not attempt.provider_ref and not claims.is_key_forgotten(place):
         attempts.submit(attempt, news=News.POLL)
         return True
-    if not _claim(PaymentAttempt.objects.filter(bucket=attempt.bucket, id=attempt.id)):
+    if not claims.take_due(place):
         return False
     try:
         outcome = _ask(attempt)
@@ -67,10 +66,11 @@ def look_after(attempt: PaymentAttempt) -> bool:
 
 def look_after_refund(made: PaymentRefund) -> bool:
     """Find out what has become of a refund, and apply it; tell whether it was ours to look after."""
-    if not made.provider_ref and not _is_key_forgotten(made):
+    place = PaymentRefund.objects.filter(bucket=made.bucket, id=made.id)
+    if not made.provider_ref and not claims.is_key_forgotten(place):
         refunds.submit(made)
         return True
-    if not _claim(PaymentRefund.objects.filter(bucket=made.bucket, id=made.id)):
+    if not claims.take_due(place):
         return False
     attempt = PaymentAttempt.objects.get(bucket=made.bucket, id=made.attempt_id)
     attempts.ensure_no_transaction()
@@ -99,19 +99,6 @@ def _ask(attempt: PaymentAttempt) -> Outcome:
     if len(paid) > 1:
         raise RuntimeError(f"{ids.text('att', attempt.id)} was charged {len(paid)} times")
     return next(iter(paid + found), NOT_THERE)
-
-
-def _is_key_forgotten(asked: PaymentAttempt | PaymentRefund) -> bool:
-    old = type(asked)._default_manager.filter(
-        bucket=asked.bucket, id=asked.id, submitted_at__lte=Now() - attempts.KEY_LIFE
-    )
-    return old.exists()
-
-
-def _claim(place: QuerySet[PaymentAttempt] | QuerySet[PaymentRefund]) -> bool:
-    """Have something to oneself for a while, unless somebody else has."""
-    with transaction.atomic(durable=True):
-        return bool(place.filter(next_check_at__lte=Now()).update(next_check_at=Now() + attempts.LEASE))
 
 
 def _due(model: type[_Asked]) -> list[_Asked]:

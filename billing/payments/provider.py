@@ -195,8 +195,8 @@ class Provider(Protocol):
     def find_refund(self, order: RefundOrder) -> list[Outcome]:
         """Look for a refund by the id we gave it."""
 
-    def fetch_dispute(self, ref: str) -> DisputeFacts:
-        """Tell what a dispute is now."""
+    def fetch_dispute(self, ref: str) -> DisputeFacts | None:
+        """Tell what a dispute is now; None for a question that takes no money."""
 
     def forget_card(self, ref: str) -> None:
         """Drop a saved card."""
@@ -206,6 +206,9 @@ class Provider(Protocol):
 
     def payments_since(self, since: datetime) -> Iterator[Outcome]:
         """List the payments made for us since a time."""
+
+    def refunds_since(self, since: datetime) -> Iterator[Outcome]:
+        """List the refunds made since a time, by whomever; their ``attempt_id`` is the id of our refund."""
 
     def disputes_since(self, since: datetime) -> Iterator[DisputeFacts]:
         """List the disputes opened since a time."""

@@ -6,7 +6,8 @@ from django.db.models.functions import Now
 
 from billing import money
 from billing.models import ProviderCode, ProviderCustomer
-from billing.payments import cards
+from billing.payments import accounts, cards
+from billing.payments import minor_units as stripe_units
 from billing.payments.provider import Provider, ProviderError
 from billing.payments.simulator import Simulator
 from merchants.errors import Forbidden, Unprocessable
@@ -32,6 +33,8 @@ def code_for(merchant_id: uuid.UUID, source: str = "") -> str:
         if is_live:
             raise Forbidden("Test cards add no money in live mode.", code="TEST_PROCESSOR_IN_LIVE_MODE")
         return ProviderCode.TEST
+    if accounts.is_connected(merchant_id, ProviderCode.STRIPE):
+        return ProviderCode.STRIPE
     if is_live:
         raise NoProvider()
     return ProviderCode.TEST
@@ -47,16 +50,22 @@ def open_for(merchant_id: uuid.UUID, code: str) -> Provider:
         if not Merchant.objects.filter(id=merchant_id, mode=Mode.TEST).exists():
             raise ProviderError("The test provider moves no money, and takes no payments in live mode.")
         return Simulator(merchant_id)
+    if code == ProviderCode.STRIPE:
+        return accounts.open_stripe(merchant_id)
     raise ProviderError(f"There is no account at {code}.")
 
 
 def minor_units(nanos: int, currency: str, code: str) -> int:
-    """Return an amount of whole minor units as a provider counts it."""
+    """Return an amount of whole minor units as a provider counts it; raises CannotBeCharged where it cannot."""
+    if code == ProviderCode.STRIPE:
+        return stripe_units.to_stripe(nanos, currency)
     return money.to_minor(nanos, currency)[0]
 
 
 def nanos(amount: int, currency: str, code: str) -> int:
     """Return an amount that a provider counts, in nanos."""
+    if code == ProviderCode.STRIPE:
+        return stripe_units.from_stripe(amount, currency)
     return money.from_minor(amount, currency)
 
 

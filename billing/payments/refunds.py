@@ -5,12 +5,13 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from django.db import transaction
-from django.db.models import F, Q, QuerySet
-from django.db.models.functions import Coalesce, Now
+from django.db.models import F, QuerySet
+from django.db.models.functions import Now
 
 from billing import journal, ledger, money
 from billing.models import PaymentAttempt, PaymentDispute, PaymentRefund
-from billing.payments import attempts, outcomes, providers, purposes
+from billing.payments import attempts, claims, outcomes, providers, purposes
+from billing.payments.claims import Taken
 from billing.payments.provider import Outcome, ProviderDown, ProviderError, RefundOrder, State
 from customers import books
 from merchants import audit, idempotency, ids, outbox
@@ -98,8 +99,9 @@ def submit(made: PaymentRefund) -> PaymentRefund:
     Raises:
         RuntimeError: a transaction is open.
     """
-    claimed = _claim(made)
-    return apply(claimed.id, _ask(claimed)) if claimed is not None else reload(made)
+    taken = claims.take(_place(made))
+    made = reload(made)
+    return made if taken is None else apply(made.id, _ask(made, taken))
 
 
 def apply(refund_id: uuid.UUID, outcome: Outcome) -> PaymentRefund:
@@ -183,7 +185,7 @@ def _begin(
         reason=reason,
         idempotency_key=key,
         fingerprint=None if key is None else fingerprint,
-        next_check_at=Now() + attempts.LEASE,
+        next_check_at=Now() + claims.LEASE,
         created_at=now,
     )
     withheld = returns.withhold(attempt, amount, source_id=made.id, now=now)
@@ -228,29 +230,15 @@ def _audit(made: PaymentRefund, actor: Actor, now: datetime) -> None:
 # --- asking the provider, and what it says ---------------------------------------------------------------
 
 
-def _claim(made: PaymentRefund) -> PaymentRefund | None:
-    with transaction.atomic(durable=True):
-        mine = (
-            _place(made)
-            .filter(
-                Q(state=_STATE.CREATED) | Q(state__in=(_STATE.SUBMITTING, _STATE.UNKNOWN), next_check_at__lte=Now()),
-            )
-            .update(
-                state=_STATE.SUBMITTING,
-                submitted_at=Coalesce(F("submitted_at"), Now()),
-                next_check_at=Now() + attempts.LEASE,
-            )
-        )
-    return reload(made) if mine else None
-
-
-def _ask(made: PaymentRefund) -> Outcome:
+def _ask(made: PaymentRefund, taken: Taken) -> Outcome:
     attempt = PaymentAttempt.objects.get(bucket=made.bucket, id=made.attempt_id)
     attempts.ensure_no_transaction()
     try:
         return providers.open_for(made.merchant_id, attempt.provider).refund(order_of(made, attempt))
     except ProviderError as refused:
-        return Outcome(state=State.DECLINED, code="provider_refused", message=str(refused)[:500])
+        # Refused now: what was asked before, and not answered, may have happened all the same.
+        state = State.DECLINED if taken == Taken.FIRST else State.UNKNOWN
+        return Outcome(state=state, code="provider_refused", message=str(refused)[:500])
     except ProviderDown as silent:
         return Outcome(state=State.UNKNOWN, message=str(silent)[:500])
 

@@ -140,8 +140,13 @@ class Simulator:
         with transaction.atomic():
             return _dispute_facts(self._lock(ref))
 
+    def refunds_since(self, since: datetime) -> Iterator[Outcome]:
+        for made in self._objects().filter(kind=Kind.REFUND, created_at__gte=since).order_by("created_at"):
+            yield self._outcome(made)
+
     def disputes_since(self, since: datetime) -> Iterator[DisputeFacts]:
-        for made in self._objects().filter(kind=Kind.DISPUTE, created_at__gte=since).order_by("created_at"):
+        opened = self._objects().filter(kind=Kind.DISPUTE, created_at__gte=since).exclude(state="")
+        for made in opened.order_by("created_at"):
             yield _dispute_facts(made)
 
     # --- webhooks ---

@@ -1,6 +1,16 @@
 """What must be true of charges, wallets, the ledger and invoices at every instant."""
 
-from billing.verification import charges, coupons, invoices, ledger, receivables, recomputation, rerating, wallets
+from billing.verification import (
+    charges,
+    coupons,
+    invoices,
+    ledger,
+    payments,
+    receivables,
+    recomputation,
+    rerating,
+    wallets,
+)
 
 CHECKS = (
     *charges.CHECKS,
@@ -11,4 +21,5 @@ CHECKS = (
     *invoices.CHECKS,
     *receivables.CHECKS,
     *coupons.CHECKS,
+    *payments.CHECKS,
 )

@@ -1,5 +1,7 @@
 """What a superuser with every guard switched off may put wrong in the books, and exactly which checks must notice."""
 
+from tests.billing.payments.vandalism import PAYMENTS
+
 _FIRST = "ctid = (SELECT min(ctid) FROM {})"
 _USED = """(bucket, source_id, position) = (
     SELECT bucket, source_id, position FROM billing_charge
@@ -665,3 +667,5 @@ CONTROLS: dict[str, tuple[str, set[str]]] = {
         {"reservation_keys_once"},
     ),
 }
+
+CONTROLS |= PAYMENTS

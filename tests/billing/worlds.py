@@ -10,7 +10,9 @@ from billing import credit_notes, credits, manual_lines, redemptions, rerating
 from billing.credit_notes import NewCreditNote, To
 from billing.credits import NewCredit
 from billing.manual_lines import NewLine
-from billing.models import CreditNote, PriceVersion
+from billing.models import CreditNote, PriceVersion, Wallet
+from billing.payments import attempts, disputes, refunds
+from billing.payments.provider import DisputeFacts, DisputeState
 from charging import execution
 from charging.commands import Correct, Line, MeterEvent, Metering, Property, RecordUsage, Refund, Release, Reserve
 from charging.outcomes import Done
@@ -27,6 +29,7 @@ from tests import factories
 from tests.billing import buyers
 from tests.billing.buyers import Buyer
 from tests.billing.invoiced import FEBRUARY, GRACE, START, invoices, lines, pass_time
+from tests.billing.payments import paying
 
 _keys = itertools.count(1)
 
@@ -91,7 +94,29 @@ def world() -> World:
     _live(made)
     _entitle(product)
     _owe(product)
+    _pay(product)
     return made
+
+
+def _pay(product: Product) -> None:
+    """Payments of a customer, some of which went back, could not go back, are on their way back, or are disputed."""
+    wallet = paying.pot(product.merchant, "CHF")
+    named = {"merchant_id": product.merchant_id, "actor": audit.SYSTEM}
+    for card in ("test_success", "test_refund_fails", "test_decline"):
+        attempt = attempts.submit(paying.begun(wallet, card))
+        if attempt.state == "succeeded":
+            refunds.refund(**named, attempt_id=attempt.id, amount=4 * paying.DOLLARS)
+    attempts.submit(paying.begun(wallet, "test_3ds"))
+    for spent, state in ((0, "open"), (0, "won"), (6, "lost")):
+        attempt = attempts.submit(paying.begun(wallet))
+        if spent:
+            wallet.refresh_from_db()
+            Wallet.objects.filter(id=wallet.id).update(held=wallet.balance - 4 * paying.DOLLARS)
+        facts = {"ref": f"dispute {state}", "payment_ref": attempt.provider_ref, "amount": 1000, "currency": "CHF"}
+        for each in ("open", state):
+            told = DisputeFacts(state=DisputeState(each), **facts)
+            disputes.apply(merchant_id=product.merchant_id, provider="test", facts=told)
+    Wallet.objects.filter(id=wallet.id).update(held=0)
 
 
 def _owe(product: Product) -> None:
