@@ -387,7 +387,7 @@ CONTROLS: dict[str, tuple[str, set[str]]] = {
             "UPDATE billing_posting SET amount = amount - 1 "
             "WHERE entry_id = (SELECT id FROM billing_entry WHERE kind = 'top_up_received' LIMIT 1)"
         ),
-        {"balance_is_postings", "top_ups_posted"},
+        {"balance_is_postings", "payments_booked", "top_ups_posted"},
     ),
     "a top-up lost": (
         f"DELETE FROM billing_topup WHERE {_FIRST.format('billing_topup')}",
@@ -649,7 +649,7 @@ CONTROLS: dict[str, tuple[str, set[str]]] = {
     ),
     "a bucket": (
         f"UPDATE billing_account SET bucket = (bucket + 1) % 256 WHERE {_FIRST.format('billing_account')}",
-        {"ids_end_in_bucket", "ledger_closes", "postings_at_home"},
+        {"ids_end_in_bucket", "ledger_closes", "payments_booked", "postings_at_home"},
     ),
     "a key in clear": (
         (

@@ -22,7 +22,7 @@ PAYMENTS: dict[str, tuple[str, set[str]]] = {
     ),
     "a payment lost": (
         f"DELETE FROM billing_paymentattempt WHERE {_PAID}",
-        {"payments_booked", "top_ups_paid"},
+        {"top_ups_paid"},
     ),
     "what was given back of a payment": (
         f"UPDATE billing_paymentattempt SET refunded = refunded + 1 WHERE {_PAID}",
