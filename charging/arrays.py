@@ -6,7 +6,7 @@ The layout is that of array_send in PostgreSQL's src/backend/utils/adt/arrayfunc
 
 import struct
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -19,6 +19,7 @@ _HEADER = struct.Struct(">iiIii")  # dimensions, has nulls, element type, length
 _EMPTY = struct.Struct(">iiI")
 _NULL = b"\xff\xff\xff\xff"
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
 _SIZES = [struct.pack(">i", size) for size in range(1024)]
 
 
@@ -89,9 +90,7 @@ class Times(Array):
             if value is None:
                 parts.append(_NULL)
                 continue
-            since = value - _EPOCH
-            micros = (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
-            parts.append(prefix + micros.to_bytes(8, "big", signed=True))
+            parts.append(prefix + ((value - _EPOCH) // _MICROSECOND).to_bytes(8, "big", signed=True))
         super().__init__(len(values), b"".join(parts))
 
 

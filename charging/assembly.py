@@ -1,7 +1,10 @@
 """Build books from the rows that reading's statements select, column by column in their order."""
 
+from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
+import msgspec
 from msgspec.structs import replace
 
 from billing.rating import Accumulator, Totals
@@ -26,6 +29,15 @@ Books = dict[bytes, Book]
 Row = Any  # a tuple of what the statement selects
 
 EVENT_COLUMNS = 13  # of reading.EVENT
+RATES_KNOWN_MAX = 4096
+
+_json = msgspec.json.Decoder().decode
+
+
+@lru_cache(maxsize=RATES_KNOWN_MAX)
+def _rate(text: str) -> Decimal:
+    """Read a rate, of which there are few."""
+    return Decimal(text)
 
 
 def add_subscription(books: Books, row: Row, writes: Writes) -> None:
@@ -39,9 +51,9 @@ def add_subscription(books: Books, row: Row, writes: Writes) -> None:
             merchant_id=merchant_id,
             now=test_clock or clock,
             writes=writes,
-            fee_rate=fee_rate,
+            fee_rate=_rate(fee_rate),
             usage_since=usage_since,
-            tax_rates=tax_rates,
+            tax_rates=None if tax_rates is None else _json(tax_rates),
             closed=closed_at is not None,
             due=due or (),
             budget_version=version,
@@ -95,7 +107,7 @@ def add_subscription(books: Books, row: Row, writes: Writes) -> None:
             prepaid_id,
             credit_id,
             tax_exempt,
-            discounts,
+            None if discounts is None else _json(discounts),
         )
     )
 
@@ -140,12 +152,12 @@ def add_counter(books: Books, row: Row, writes: Writes) -> None:
             version_id,
             start,
             end,
-            tax_rate,
-            fee_rate,
-            Accumulator(quantity, amount, state),
+            _rate(tax_rate),
+            _rate(fee_rate),
+            Accumulator(Decimal(quantity), Decimal(amount), state),
             Totals(net, gross - net, gross, fee),
             since,
-            discount,
+            _rate(discount),
             stored=True,
         ),
     )
@@ -198,7 +210,7 @@ def add_reservation(books: Books, row: Row, writes: Writes) -> Reservation:
         wallet_id,
         key,
         fingerprint,
-        lines,
+        _json(lines),
         state,
         int(granted),
         int(captured),
@@ -211,8 +223,8 @@ def add_reservation(books: Books, row: Row, writes: Writes) -> Reservation:
         expires_at,
         ttl_seconds,
         closed_at,
-        metadata,
-        earmarks,
+        None if metadata is None else _json(metadata),
+        None if earmarks is None else _json(earmarks),
         stored=True,
         units=units,
     )

@@ -12,13 +12,14 @@ from charging.channel import Answer, Statement
 from charging.commands import Command, Correct, Extend, RecordUsage, Release, Reserve, Resolve
 from charging.commands import Refund as RefundUsage
 
-# uuid_send gives the same 16 bytes as a bytea, which psycopg reads without calling back into Python.
+# uuid_send gives the same 16 bytes as a bytea, which psycopg reads without calling back into Python. Numbers and JSON
+# come as text: making a Decimal of a binary numeric takes psycopg five times as long as Python needs for the text.
 # One row for each live subscription, or one with nulls: the clock, the book, the open reservations that are due, the
 # subscription and its two pots; of who has metered entitlements, these as well.
 _BOOKS = Statement(
     """
-SELECT clock_timestamp(), uuid_send(book.customer_id), uuid_send(book.merchant_id), book.tax_rates, book.test_clock,
-       book.closed_at, book.budget_version, merchant.platform_fee_rate, merchant.usage_since,
+SELECT clock_timestamp(), uuid_send(book.customer_id), uuid_send(book.merchant_id), book.tax_rates::text,
+       book.test_clock, book.closed_at, book.budget_version, merchant.platform_fee_rate::text, merchant.usage_since,
        (SELECT array_agg(r.id) FROM entitlements_reservation AS r
         WHERE r.bucket = book.bucket AND r.customer_id = book.customer_id AND r.state = 'open'
         AND r.expires_at <= coalesce(book.test_clock, statement_timestamp())),
@@ -31,9 +32,10 @@ SELECT clock_timestamp(), uuid_send(book.customer_id), uuid_send(book.merchant_i
             AND e.metric_id IS NOT NULL)
        END,
        uuid_send(s.id), uuid_send(s.plan_version_id), s.status, s.timezone, s.started_at, s.ending_at,
-       s.period_start, s.period_end, uuid_send(s.invoice_id), uuid_send(s.next_invoice_id), s.tax_exempt, s.discounts,
-       uuid_send(p.id), p.currency, p.balance, p.spent, p.held, p.charge_seq, p.settled_seq,
-       uuid_send(c.id), c.balance, c.spent, c.held, c.credit_limit, c.charge_seq, c.settled_seq
+       s.period_start, s.period_end, uuid_send(s.invoice_id), uuid_send(s.next_invoice_id), s.tax_exempt,
+       s.discounts::text,
+       uuid_send(p.id), p.currency, p.balance::text, p.spent::text, p.held::text, p.charge_seq, p.settled_seq,
+       uuid_send(c.id), c.balance::text, c.spent::text, c.held::text, c.credit_limit::text, c.charge_seq, c.settled_seq
 FROM unnest(?, ?) AS wanted (bucket, customer_id)
 JOIN customers_book AS book USING (bucket, customer_id)
 JOIN merchants_merchant AS merchant ON merchant.id = book.merchant_id
@@ -47,8 +49,9 @@ LEFT JOIN billing_wallet AS c ON c.bucket = s.bucket AND c.id = s.credit_wallet_
 
 _COUNTER = """
        uuid_send(counter.customer_id), uuid_send(counter.subscription_id), uuid_send(counter.price_version_id),
-       counter.period_start, counter.period_end, counter.tax_rate, counter.fee_rate, counter.quantity, counter.amount,
-       counter.net, counter.gross, counter.fee, counter.state, counter.unrated_since, counter.discount"""
+       counter.period_start, counter.period_end, counter.tax_rate::text, counter.fee_rate::text,
+       counter.quantity::text, counter.amount::text, counter.net::text, counter.gross::text, counter.fee::text,
+       counter.state, counter.unrated_since, counter.discount::text"""
 # Every counter of a period that ends after the customer's earliest timestamp of the batch.
 COUNTERS = Statement(
     f"""
@@ -75,10 +78,12 @@ JOIN billing_counter AS counter
 )
 
 _RESERVATION = """
-       r.customer_id, r.id, r.merchant_id, r.subscription_id, r.plan_version_id, r.wallet_id, r.idempotency_key,
-       r.fingerprint, r.lines, r.state, r.granted, r.captured, r.released, r.held, r.max_uses, r.used_count,
-       r.region, r.created_at, r.expires_at, r.ttl_seconds, r.closed_at, r.metadata, r.earmarks, r.units,
-       w.id, w.currency, w.kind, w.balance, w.spent, w.held, w.credit_limit, w.charge_seq, w.settled_seq"""
+       uuid_send(r.customer_id), uuid_send(r.id), uuid_send(r.merchant_id), uuid_send(r.subscription_id),
+       uuid_send(r.plan_version_id), uuid_send(r.wallet_id), r.idempotency_key, r.fingerprint, r.lines::text, r.state,
+       r.granted::text, r.captured::text, r.released::text, r.held::text, r.max_uses, r.used_count, r.region,
+       r.created_at, r.expires_at, r.ttl_seconds, r.closed_at, r.metadata::text, r.earmarks::text, r.units,
+       uuid_send(w.id), w.currency, w.kind, w.balance::text, w.spent::text, w.held::text, w.credit_limit::text,
+       w.charge_seq, w.settled_seq"""
 _ITS_WALLET = """
 JOIN billing_wallet AS w ON w.bucket = r.bucket AND w.customer_id = r.customer_id AND w.id = r.wallet_id"""
 

@@ -6,7 +6,7 @@ src/backend/utils/adt (rowtypes.c, arrayfuncs.c).
 
 import struct
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import lru_cache
 
@@ -34,6 +34,7 @@ _TEXTS = [_FIELD.pack(_TEXT, size) for size in range(512)]
 _ZERO = _TEXTS[1] + b"0"
 _NOTHING = _TEXTS[0]
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
 
 _KINDS = {kind: _TEXTS[len(kind)] + kind.encode() for kind in ("usage", "fee", "refund", "void", "amend")}
 
@@ -86,8 +87,7 @@ def _known_time(value: datetime) -> bytes:
 
 
 def _time(value: datetime) -> bytes:
-    since = value - _EPOCH
-    return _T + ((since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds).to_bytes(8, "big", signed=True)
+    return _T + ((value - _EPOCH) // _MICROSECOND).to_bytes(8, "big", signed=True)
 
 
 def _bigint(value: int) -> bytes:

@@ -71,6 +71,8 @@ def charge(
     book: Book, command: RecordUsage, terms: Terms, catalogue: Catalogue, reservation: Reservation | None = None
 ) -> Event:
     """Rate and charge every property, or none; raises ServiceError."""
+    if reservation is None and len(command.properties) == 1 and not book.entitlements:
+        return _charge_one(book, command, terms, catalogue)
     draft = units.draft_of(book, reservation)
     rated = _rate(book, command, terms, catalogue, reservation, draft)
     captured = _check_funds(rated, reservation)
@@ -81,6 +83,46 @@ def charge(
     if draft is not None:
         draft.carry_out(command.id)
     return _apply(book, command, terms, rated, reservation, captured)
+
+
+def _charge_one(book: Book, command: RecordUsage, terms: Terms, catalogue: Catalogue) -> Event:
+    """Charge one property that neither a reservation nor grants pay for: the way of most events, in fewer steps."""
+    [item] = command.properties
+    price = price_in(book, terms.plan, item.metric_id, 0, catalogue)
+    key = (terms.subscription.id, price.id, terms.period_end)
+    counter = book.counters.get(key) or new_counter(book, terms, price)
+    accumulator = _accumulated(command, price, counter.accumulator, item, 0)
+    rated = moved(book, terms, price, counter, accumulator, counter.charged)
+    due, wallet = rated.due, rated.wallet
+    afford(wallet, due.gross)
+    if price.aggregation in OVER_ALL_USES:
+        _check_lagging_limit(wallet)
+    if book.budgets:
+        uses = [limits.Use(item.metric_id, item.quantity, due.gross)]
+        moves = limits.room_for_use(book, command.metadata, terms.plan.currency, uses, None, 0)
+        limits.apply(book, moves, None)
+    event = _event_of(book, command, terms, due.net, due.tax, due.gross)
+    advance(book, rated)
+    _post(book, command, terms, rated, item, 0, 0)
+    write(book, event)
+    return event
+
+
+def _accumulated(
+    command: RecordUsage,
+    price: PriceVersion,
+    accumulator: rating.Accumulator,
+    item: Property,
+    index: int,
+    covered: Decimal | None = None,
+) -> rating.Accumulator:
+    """Count a property on top of what a counter has counted; raises Unprocessable where it has no price."""
+    data = None if command.metering is None else command.metering.event.data
+    use = use_of(item, command.timestamp, command.key, command.metadata, data, covered)
+    try:
+        return rating.accumulate(price.model, accumulator, use, price.aggregation)
+    except rating.Unratable as refusal:
+        raise unratable(refusal, f"properties.{index}", index) from None
 
 
 def _differences(seen: Event, command: RecordUsage) -> list[str]:
@@ -133,7 +175,6 @@ def _rate(
 ) -> list[Rated]:
     """Rate every property on top of the ones before it, less what grants cover, touching no counter yet."""
     reserved = None if reservation is None else reservation.metric_ids()
-    data = None if command.metering is None else command.metering.event.data
     latest: dict[CounterKey, Rated] = {}
     rated: list[Rated] = []
     for index, item in enumerate(command.properties):
@@ -149,11 +190,7 @@ def _rate(
         if draft is not None:
             covered = draft.use(item.metric_id, item.quantity, command.timestamp, index, price.aggregation)
         if not is_given(item, covered):
-            use = use_of(item, command.timestamp, command.key, command.metadata, data, covered)
-            try:
-                accumulator = rating.accumulate(price.model, accumulator, use, price.aggregation)
-            except rating.Unratable as refusal:
-                raise unratable(refusal, f"properties.{index}", index) from None
+            accumulator = _accumulated(command, price, accumulator, item, index, covered)
         latest[key] = moved(book, terms, price, counter, accumulator, charged, covered)
         rated.append(latest[key])
     return rated
@@ -260,7 +297,27 @@ def _apply(
     captured: int,
 ) -> Event:
     """Write the event and its charges, and move the counters, pots and the reservation."""
-    event = Event(
+    event = _event_of(book, command, terms)
+    uncaptured = captured
+    for position, (item, used) in enumerate(_pairs(rated, command)):
+        due = item.due
+        advance(book, item)
+        part = 0
+        if uncaptured and reservation is not None and item.wallet.id == reservation.wallet_id:
+            part = max(0, min(uncaptured, due.gross))
+            uncaptured -= part
+        _post(book, command, terms, item, used, position, part)
+        event.net += due.net
+        event.tax += due.tax
+        event.gross += due.gross
+    if reservation is not None and reservation.open:
+        holds.use(book, reservation, captured, final=command.final)
+    write(book, event)
+    return event
+
+
+def _event_of(book: Book, command: RecordUsage, terms: Terms, net: int = 0, tax: int = 0, gross: int = 0) -> Event:
+    return Event(
         command.id,
         command.customer_id,
         command.merchant_id,
@@ -274,51 +331,40 @@ def _apply(
         command.reservation_id,
         terms.plan.currency,
         terms.invoice_id,
-        0,
-        0,
-        0,
+        net,
+        tax,
+        gross,
         None if command.metering is None else command.metering.event,
     )
-    uncaptured = captured
-    for position, (item, used) in enumerate(_pairs(rated, command)):
-        due = item.due
-        advance(book, item)
-        part = 0
-        if uncaptured and reservation is not None and item.wallet.id == reservation.wallet_id:
-            part = max(0, min(uncaptured, due.gross))
-            uncaptured -= part
-        post(
-            book,
-            item.wallet,
-            Charge(
-                command.customer_id,
-                command.id,
-                position,
-                "usage",
-                item.wallet.id,
-                0,
-                terms.subscription.id,
-                item.price.id,
-                used.metric_id,
-                terms.invoice_id,
-                terms.period_start,
-                used.quantity,
-                due.net,
-                due.tax,
-                due.gross,
-                due.fee,
-                part,
-                book.now,
-                item.covered,
-            ),
-        )
-        event.net += due.net
-        event.tax += due.tax
-        event.gross += due.gross
-    if reservation is not None and reservation.open:
-        holds.use(book, reservation, captured, final=command.final)
-    write(book, event)
-    return event
+
+
+def _post(
+    book: Book, command: RecordUsage, terms: Terms, rated: Rated, used: Property, position: int, captured: int
+) -> None:
+    """Write the charge of one property, of which a reservation pays what is ``captured``."""
+    due, wallet = rated.due, rated.wallet
+    charge = Charge(
+        command.customer_id,
+        command.id,
+        position,
+        "usage",
+        wallet.id,
+        0,
+        terms.subscription.id,
+        rated.price.id,
+        used.metric_id,
+        terms.invoice_id,
+        terms.period_start,
+        used.quantity,
+        due.net,
+        due.tax,
+        due.gross,
+        due.fee,
+        captured,
+        book.now,
+        rated.covered,
+    )
+    post(book, wallet, charge)
 
 
 def write(book: Book, event: Event) -> None:

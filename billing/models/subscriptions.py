@@ -68,8 +68,13 @@ class Subscription(Owned):
             ),
         ]
         indexes = [
-            # Led by the merchant, whom the lane does not name when it looks for those that live (ADR 0010).
-            models.Index(fields=["merchant_id", "customer_id"], name="subscription_by_customer"),
+            # For those who name the merchant, which the lane does not when it looks for those that live (ADR 0010). The
+            # condition holds of every row: without it PostgreSQL 18 may skip through all merchants to find a customer.
+            models.Index(
+                fields=["merchant_id", "customer_id"],
+                condition=models.Q(merchant_id__isnull=False),
+                name="subscription_by_customer",
+            ),
             models.Index(fields=["merchant_id", "created_at"], name="subscription_by_merchant"),
             models.Index(
                 fields=["billing_due_at"], condition=models.Q(billing_due_at__isnull=False), name="subscription_due"

@@ -24,10 +24,13 @@ from billing.prices.shapes import (
     ChargeModel,
     Commitment,
     Formula,
+    Graduated,
     LinearVolume,
+    Package,
     Percentage,
     Plain,
     Standard,
+    Volume,
     plain_of,
 )
 from billing.rating import ceilings, costs, formulas
@@ -58,6 +61,7 @@ FEE_RATE_DECIMALS_MAX = 6  # of a fraction
 _ZERO = Decimal(0)
 _EVENT = Decimal(1)
 _ONE = 10**6  # all rates, as fractions, in millionths
+_RATE_TOTALS = frozenset({Standard, Graduated, Volume, Package})  # whatever each use was: a swift answer for most
 _EXACT_NANO = 10 ** (AMOUNT_DECIMALS_MAX - 9)  # an exact amount counts 10⁻¹⁸ of a major unit
 
 
@@ -109,7 +113,7 @@ def accumulate(
     """
     if aggregation == "SUM" and times == 1:  # the way of almost every use
         amount = accumulator.amount
-        if type(model) is not Standard:
+        if type(model) not in _RATE_TOTALS:
             amount = EXACT.add(amount, _of_event(model, usage, aggregation))
         return Accumulator(EXACT.add(accumulator.quantity, usage.quantity), amount)
     if aggregation in counted.OVER_ALL_USES:
@@ -218,6 +222,9 @@ def totals(
         AmountTooLarge: a total is beyond what is kept as money.
     """
     amount, nano = scaled(exact, AMOUNT_DECIMALS_MAX), _EXACT_NANO
+    if not (tax_rate or fee_rate or discount):
+        whole = bounded(round_ratio(amount, nano))
+        return Totals(whole, 0, whole, 0)
     if discount:
         amount, nano = amount * (_ONE - _millionths(discount, TAX_RATE_DECIMALS_MAX)), nano * _ONE
     fee_part = _millionths(fee_rate, FEE_RATE_DECIMALS_MAX)

@@ -311,7 +311,7 @@ def _corrected(made: tuple[book.Correction, bool]) -> HttpResponse:
     return answer
 
 
-def _shown(recorded: Recorded) -> dict[str, Any]:
+def _shown(recorded: Recorded) -> answers.UsageEvent:
     if recorded.correction is not None:
         return answers.corrected_event(recorded.correction)
     return answers.usage_event(recorded.event) if recorded.refund is None else answers.refunded_event(recorded.refund)

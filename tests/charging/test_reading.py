@@ -63,8 +63,7 @@ FITTING: dict[str, dict[str, set[str]]] = {
         "entitlements_reservation": {"reservation_open"},
         "entitlements_entitlement": {"entitled_once_per_feature"},
         "entitlements_feature": {"entitlements_feature_pkey"},
-        # Of few merchants, PostgreSQL 18 may skip through the one that begins with the merchant.
-        "billing_subscription": {"one_live_subscription_per_product", "subscription_by_customer"},
+        "billing_subscription": {"one_live_subscription_per_product"},
         "billing_wallet": WALLET_BY_ID,
     },
     "COUNTERS": {"billing_counter": COUNTERS},
