@@ -15,7 +15,7 @@ from billing.rating import Totals
 
 K = TypeVar("K", bound=Hashable)
 
-_NONE = Decimal(0)
+_NONE, _ALL = Decimal(0), Decimal(100)
 
 
 def percentage_at(agreed: Sequence[Sequence[Any]] | None, at: datetime) -> Decimal:
@@ -28,6 +28,11 @@ def percentage_at(agreed: Sequence[Sequence[Any]] | None, at: datetime) -> Decim
         if datetime.fromisoformat(start) <= at and (end is None or at < datetime.fromisoformat(end)):
             return Decimal(percentage)
     return _NONE
+
+
+def of_use(agreed: Sequence[Sequence[Any]] | None, free_until: datetime | None, at: datetime) -> Decimal:
+    """Return the percentage that use of a period that begins at an instant has off: all of it in a free trial."""
+    return _ALL if free_until is not None and at < free_until else percentage_at(agreed, at)
 
 
 def shared_out(amount: int, bases: Mapping[K, int]) -> dict[K, int]:

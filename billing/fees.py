@@ -1,142 +1,89 @@
 """Fees: charges that come with time, not with use.
 
-A fee falls due once, or at its cadence counted from the subscription's start: in advance when a period begins, in
-arrears when it ends. A period that was begun is charged in full. In advance it is drawn from the prepaid wallet where
-that covers it; what it does not cover, and every fee in arrears, is owed on the invoice.
+A fee falls due once, or at its cadence: in advance when a period begins, in arrears when it ends. Which do, and for how
+much of a period, is told by ``billing.occurrences``. In advance it is drawn from the prepaid wallet where that covers
+it; what it does not cover, and every fee in arrears, is owed on the invoice. What was charged in advance for time that
+the fee was not agreed for after all is given back to whoever paid it.
 """
 
 import uuid
 from collections.abc import Iterator
 from datetime import datetime
 from decimal import Decimal
-from typing import NamedTuple
+from typing import Any
 
-from billing import charges, discounts, plans, rating, taxes
-from billing.models import Charge, FeeOccurrence, Invoice, PlanVersion, Subscription
-from billing.prices import Commitment, PriceVersion
+from billing import charges, cycles, discounts, occurrences, proration, rating, taxes
+from billing.models import Charge, FeeOccurrence, PlanVersion, Subscription, UnusedPart
+from billing.money import EXACT
+from billing.occurrences import Agreed, Occurrence
+from billing.prices import ChargeModel
 from billing.prices import PlanVersion as PriceBook
 from customers.models import Book
 from merchants import ids
-from metering import periods
+from metering.periods import Period
 
 OCCURRENCES_PER_CALL_MAX = 1_000
 
 _ONE = rating.Usage(Decimal(1))
-
-
-class _Occurrence(NamedTuple):
-    """One falling due of a fee; a one-time fee has no end."""
-
-    price: PriceVersion
-    start: datetime
-    end: datetime | None
-    due: datetime
+_NOTHING = rating.Accumulator()
 
 
 def upfront(*, subscription: Subscription, version: PlanVersion) -> int:
-    """Return what the fees that a subscription starts with come to, tax included, in nanos."""
+    """Return what the fees that a subscription starts with come to, tax included, in nanos; nothing with a trial."""
+    if subscription.trial_ends_at is not None:
+        return 0
     book = _book(subscription)
-    prices = plans.load_version(version.id)
-    due = [_first(price, subscription, prices) for price in _fees(prices) if _in_advance(price)]
-    return sum([_amounts(occurrence, subscription, prices, book).gross for occurrence in due])
+    due = [occurrences.first(fee, subscription) for fee in occurrences.agreed(subscription) if fee.in_advance]
+    return sum([_amounts(occurrence, subscription, book).gross for occurrence in due])
+
+
+def due_at(subscription: Subscription, at: datetime) -> int:
+    """Return what the fees that fall due up to an instant, and were not charged yet, come to in nanos, tax included."""
+    book = _book(subscription)
+    due = [each for each in _uncharged(subscription, at, occurrences.agreed(subscription)) if each.due <= at]
+    return sum([_amounts(occurrence, subscription, book).gross for occurrence in due])
 
 
 def charge_due(subscription: Subscription, now: datetime) -> datetime | None:
-    """Charge every fee that has fallen due and was not charged yet; the caller holds the lock of the book.
+    """Charge every fee that has fallen due and was not charged yet, and give back what is left of those that ended.
 
-    After it ``billing_due_at`` is no later than the next fee. Of a subscription that has ended, the periods in arrears
-    that had begun are charged with it.
+    The caller holds the lock of the book. After it ``billing_due_at`` is no later than the next fee. Of a subscription
+    that has ended, the periods in arrears that had begun are charged with it.
 
     Returns:
         When the next fee falls due.
     """
-    prices = plans.load_version(subscription.plan_version_id)
-    fees = _fees(prices)
-    if not fees:
+    agreed = occurrences.agreed(subscription)
+    if not agreed:
         return None
-    book = _book(subscription)
-    upcoming: list[datetime] = []
-    due: list[_Occurrence] = []
-    for occurrences in (_occurrences(price, subscription, prices) for price in fees):
-        for occurrence in occurrences:
-            if occurrence.due > now:
-                upcoming.append(occurrence.due)
-                break
-            due.append(occurrence)
-    due.sort(key=lambda occurrence: (occurrence.due, occurrence.price.id))
-    pots = charges.pots(subscription)
+    for fee in agreed:
+        if fee.end is not None and fee.end <= now:
+            _give_back_unused(fee, fee.end, subscription, now)
+    found = list(_uncharged(subscription, now, agreed))
+    book, pots = _book(subscription), charges.pots(subscription)
+    due = sorted([each for each in found if each.due <= now], key=lambda each: (each.due, each.fee.price.id))
     for occurrence in due[:OCCURRENCES_PER_CALL_MAX]:
-        _charge(occurrence, subscription, prices, book, pots, now)
-    upcoming += [occurrence.due for occurrence in due[OCCURRENCES_PER_CALL_MAX:]]
+        _charge(occurrence, subscription, book, pots, now)
+    upcoming = [each.due for each in found if each.due > now]
+    upcoming += [fee.end for fee in agreed if fee.end is not None and fee.end > now]
+    upcoming += [each.due for each in due[OCCURRENCES_PER_CALL_MAX:]]
     next_due = min(upcoming, default=None)
     _note(subscription, next_due)
     return next_due
 
 
-def _fees(prices: PriceBook) -> list[PriceVersion]:
-    """Those that fall due by time; a commitment is trued up as invoices close."""
-    return [price for price in prices.prices if price.fee_id is not None and not isinstance(price.model, Commitment)]
-
-
-def _in_advance(price: PriceVersion) -> bool:
-    return price.term != "in_arrears"
+def _uncharged(subscription: Subscription, now: datetime, agreed: list[Agreed]) -> Iterator[Occurrence]:
+    """Yield the occurrences of every fee up to an instant, and the first one after it."""
+    for fee in agreed:
+        for occurrence in occurrences.upcoming(fee, subscription):
+            yield occurrence
+            if occurrence.due > now:
+                break
 
 
 def _book(subscription: Subscription) -> Book:
     query = Book.objects.select_related("merchant")
     return query.get(bucket=subscription.bucket, customer_id=subscription.customer_id)
-
-
-# --- when fees fall due ----------------------------------------------------------------------------------
-
-
-def _occurrences(price: PriceVersion, subscription: Subscription, prices: PriceBook) -> Iterator[_Occurrence]:
-    """Yield the occurrences of a fee that were not charged yet, in order; the caller stops."""
-    charged = FeeOccurrence.objects.filter(
-        bucket=subscription.bucket, subscription_id=subscription.id, price_id=uuid.UUID(bytes=price.price_id)
-    )
-    last = charged.order_by("-period_start").first()
-    cadence = periods.parse_cadence(price.cadence or prices.cadence)
-    # Nothing of a period that an agreed end leaves out, even where it is billed before the end is noticed.
-    ended_at = subscription.terminated_at or subscription.ending_at
-    if cadence.is_once:
-        if last is None:
-            yield _one_time(price, subscription)
-        return
-    anchor, zone = subscription.started_at, subscription.timezone
-    if last is None:
-        period = periods.period_of(anchor, cadence, zone, max(anchor, _first_invoice(subscription).created_at))
-    else:
-        period = periods.period_of(anchor, cadence, zone, last.period_end or anchor)
-    while ended_at is None or period.start < ended_at:
-        end = period.end if ended_at is None else min(period.end, ended_at)
-        yield _Occurrence(price, period.start, period.end, period.start if _in_advance(price) else end)
-        period = periods.next_period(anchor, cadence, zone, period)
-
-
-def _first(price: PriceVersion, subscription: Subscription, prices: PriceBook) -> _Occurrence:
-    """The occurrence of a fee in advance that a subscription starts with, were it to start as it was made."""
-    cadence = periods.parse_cadence(price.cadence or prices.cadence)
-    if cadence.is_once:
-        return _Occurrence(price, subscription.started_at, None, subscription.started_at)
-    anchor = subscription.started_at
-    period = periods.period_of(anchor, cadence, subscription.timezone, max(anchor, subscription.created_at))
-    return _Occurrence(price, period.start, period.end, period.start)
-
-
-def _one_time(price: PriceVersion, subscription: Subscription) -> _Occurrence:
-    start = subscription.started_at
-    if _in_advance(price):
-        return _Occurrence(price, start, None, start)
-    first_end = _first_invoice(subscription).period_end
-    return _Occurrence(
-        price, start, None, min(first_end, subscription.terminated_at or subscription.ending_at or first_end)
-    )
-
-
-def _first_invoice(subscription: Subscription) -> Invoice:
-    """Fees are owed from the moment it was opened: periods that were over by then are not charged."""
-    return Invoice.objects.get(bucket=subscription.bucket, subscription_id=subscription.id, sequence_number=1)
 
 
 def _note(subscription: Subscription, next_due: datetime | None) -> None:
@@ -149,75 +96,163 @@ def _note(subscription: Subscription, next_due: datetime | None) -> None:
 # --- what they cost, and whom ----------------------------------------------------------------------------
 
 
+def cost(model: ChargeModel, quantity: Decimal, period: Period | None = None, whole: Period | None = None) -> Decimal:
+    """Return what so many of a fee cost, exactly, in major units; for the part that a period is of a whole one."""
+    once = rating.total(model, rating.accumulate(model, _NOTHING, _ONE))
+    exact = EXACT.multiply(once, quantity)
+    if period is None or whole is None:
+        return exact
+    return proration.of_period(exact, whole, period.start, period.end)
+
+
 def _tax_rate(subscription: Subscription, prices: PriceBook, book: Book) -> Decimal:
     return taxes.rate(
         customer_rates=book.tax_rates,
-        plan_id=subscription.plan_id,
+        plan_id=uuid.UUID(bytes=prices.plan_id),
         plan_rate=prices.default_tax_rate,
         is_exempt=subscription.tax_exempt,
     )
 
 
-def _amounts(occurrence: _Occurrence, subscription: Subscription, prices: PriceBook, book: Book) -> rating.Totals:
-    model = occurrence.price.model
-    exact = rating.total(model, rating.accumulate(model, rating.Accumulator(), _ONE))
+def _amounts(occurrence: Occurrence, subscription: Subscription, book: Book) -> rating.Totals:
+    prices = cycles.prices_at(subscription, occurrence.start)
+    period = None if occurrence.end is None else Period(occurrence.start, occurrence.end)
+    exact = cost(occurrence.fee.price.model, occurrence.fee.quantity, period, occurrence.part_of)
     tax_rate, fee_rate = _tax_rate(subscription, prices, book), book.merchant.platform_fee_rate
     return rating.totals(exact, tax_rate, prices.tax_behavior, fee_rate, _discount(occurrence, subscription))
 
 
-def _discount(occurrence: _Occurrence, subscription: Subscription) -> Decimal:
-    return discounts.percentage_at(subscription.discounts, occurrence.start)
+def _discount(occurrence: Occurrence, subscription: Subscription) -> Decimal:
+    """The percentage that holds for the period; a part of one has what all of it would have."""
+    start = occurrence.start
+    if occurrence.part_of is not None:
+        start = max(occurrence.part_of.start, cycles.period_of(subscription, start).start)
+    return discounts.percentage_at(subscription.discounts, start)
 
 
-def _charge(
-    occurrence: _Occurrence,
-    subscription: Subscription,
-    prices: PriceBook,
-    book: Book,
-    pots: charges.Pots,
-    now: datetime,
-) -> None:
-    amounts = _amounts(occurrence, subscription, prices, book)
-    price_id = uuid.UUID(bytes=occurrence.price.price_id)
-    source_id = ids.derived(
-        subscription.bucket, "fee", subscription.id, price_id, occurrence.start.isoformat(timespec="microseconds")
-    )
-    FeeOccurrence.objects.create(
+def _charge(occurrence: Occurrence, subscription: Subscription, book: Book, pots: charges.Pots, now: datetime) -> None:
+    fee, part_of = occurrence.fee, occurrence.part_of
+    amounts = _amounts(occurrence, subscription, book)
+    version_id = uuid.UUID(bytes=fee.price.id)
+    made = FeeOccurrence.objects.create(
         bucket=subscription.bucket,
         customer_id=subscription.customer_id,
         subscription_id=subscription.id,
-        id=source_id,
-        price_id=price_id,
-        price_version_id=uuid.UUID(bytes=occurrence.price.id),
+        id=_source_id(fee, subscription, occurrence.start),
+        price_id=fee.price_id,
+        price_version_id=version_id,
         period_start=occurrence.start,
         period_end=occurrence.end,
-        tax_rate=_tax_rate(subscription, prices, book),
+        whole_start=part_of and part_of.start,
+        whole_end=part_of and part_of.end,
+        add_on_id=fee.add_on_id,
+        quantity=fee.quantity,
+        tax_rate=_tax_rate(subscription, cycles.prices_at(subscription, occurrence.start), book),
         fee_rate=book.merchant.platform_fee_rate,
         discount=_discount(occurrence, subscription),
         created_at=now,
     )
     charges.post(
-        charges.payer(subscription, pots, amounts.gross, is_instant=_in_advance(occurrence.price)),
+        charges.payer(subscription, pots, amounts.gross, is_instant=fee.in_advance),
         subscription,
         amounts,
-        kind=Charge.Kind.FEE,
-        source_id=source_id,
-        price_version_id=uuid.UUID(bytes=occurrence.price.id),
+        kind=Charge.Kind.FEE if fee.add_on_id is None else Charge.Kind.ADD_ON,
+        source_id=made.id,
+        price_version_id=version_id,
         invoice_id=_invoice(occurrence, subscription),
         period_start=occurrence.start,
-        quantity=Decimal(1),
+        quantity=fee.quantity,
         now=now,
     )
 
 
-def _invoice(occurrence: _Occurrence, subscription: Subscription) -> uuid.UUID:
+def _source_id(fee: Agreed, subscription: Subscription, start: datetime) -> uuid.UUID:
+    name = ("fee", subscription.id) if fee.add_on_id is None else ("add-on", fee.add_on_id)
+    return ids.derived(subscription.bucket, *name, fee.price_id, start.isoformat(timespec="microseconds"))
+
+
+def _invoice(occurrence: Occurrence, subscription: Subscription) -> uuid.UUID:
     """Choose between the two open invoices as usage does: by the period the fee belongs to."""
+    if occurrence.fee.in_advance:
+        is_current = occurrence.start < subscription.period_end
+    else:
+        is_current = occurrence.due <= subscription.period_end
+    return _open_invoice(subscription, is_current=is_current)
+
+
+def _open_invoice(subscription: Subscription, *, is_current: bool) -> uuid.UUID:
     current, following = subscription.invoice_id, subscription.next_invoice_id
     if current is None:
         raise ValueError("a subscription is charged fees once its first invoice is open")
-    of_this_period = (
-        occurrence.start < subscription.period_end
-        if _in_advance(occurrence.price)
-        else occurrence.due <= subscription.period_end
+    return current if is_current else following or current
+
+
+# --- what is given back ----------------------------------------------------------------------------------
+
+
+def _give_back_unused(fee: Agreed, end: datetime, subscription: Subscription, now: datetime) -> None:
+    """Give back what was charged in advance for time after a fee's own end, once.
+
+    What stays charged is what the used part comes to. It goes back to whoever paid.
+    """
+    if not fee.in_advance:
+        return
+    beyond = FeeOccurrence.objects.filter(
+        bucket=subscription.bucket,
+        subscription_id=subscription.id,
+        price_id=fee.price_id,
+        add_on_id=fee.add_on_id,  # None finds those of plans
+        period_start__gte=fee.start,
+        period_end__gt=end,
     )
-    return current if of_this_period else following or current
+    for occurrence in beyond.filter(**_within(fee, end)):
+        _give_back(occurrence, fee, end, subscription, now)
+
+
+def _within(fee: Agreed, end: datetime) -> dict[str, Any]:
+    """An add-on may end as it begins; a plan's fee that falls due as it ends is the next plan's."""
+    return {"period_start__lt" if fee.add_on_id is None else "period_start__lte": end}
+
+
+def _give_back(
+    occurrence: FeeOccurrence, fee: Agreed, until: datetime, subscription: Subscription, now: datetime
+) -> None:
+    part_id = ids.derived(occurrence.bucket, "unused", occurrence.id)
+    if UnusedPart.objects.filter(bucket=occurrence.bucket, id=part_id).exists():
+        return
+    paid = Charge.objects.get(bucket=occurrence.bucket, source_id=occurrence.id)
+    used = totals_of_part(occurrence, fee.price.model, cycles.prices_at(subscription, until).tax_behavior, until)
+    due = rating.difference(used, rating.Totals(paid.net, paid.tax, paid.gross, paid.fee))
+    made = UnusedPart.objects.create(
+        bucket=occurrence.bucket,
+        customer_id=occurrence.customer_id,
+        id=part_id,
+        subscription_id=subscription.id,
+        fee_occurrence_id=occurrence.id,
+        used_until=until,
+        created_at=now,
+    )
+    charges.post(
+        charges.pots(subscription)[paid.wallet_id],
+        subscription,
+        due,
+        kind=Charge.Kind.UNUSED,
+        source_id=made.id,
+        price_version_id=occurrence.price_version_id,
+        invoice_id=_open_invoice(subscription, is_current=until < subscription.period_end),
+        period_start=occurrence.period_start,
+        now=now,
+    )
+
+
+def totals_of_part(
+    occurrence: FeeOccurrence, model: ChargeModel, behavior: str, until: datetime | None = None
+) -> rating.Totals:
+    """Return what a fee that fell due comes to until an instant, at the rates it was charged at."""
+    period, whole = None, None
+    if occurrence.period_end is not None:
+        period = Period(occurrence.period_start, until or occurrence.period_end)
+        whole = Period(occurrence.whole_start or occurrence.period_start, occurrence.whole_end or occurrence.period_end)
+    exact = cost(model, occurrence.quantity, period, whole)
+    rates = (occurrence.fee_rate, occurrence.discount)
+    return rating.totals(exact, occurrence.tax_rate, behavior, *rates)  # type: ignore[arg-type]

@@ -4,12 +4,14 @@ Which counter a use belongs to is told by its charge; what holds of an event is 
 a unique count without a value of its own is told from others by its quantity, as meters do (``metering.meters``).
 """
 
+import uuid
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, NamedTuple
 
 from django.db import connection
 
+from billing import cycles
 from billing.models import Counter, Subscription
 from billing.money import EXACT
 from metering.aggregation import ratio
@@ -108,7 +110,7 @@ def fold(counter: Counter, subscription: Subscription, metric: BillableMetric, u
     """
     if metric.aggregation != Aggregation.TIME_WEIGHTED_SUM:
         return Fold(uses.value)
-    before = _held_before(counter)
+    before = _held_before(counter, subscription, metric)
     length = Decimal(_microseconds(counter.period_start, _until(counter, subscription)))
     weighted = EXACT.add(uses.value, EXACT.multiply(before, length))
     # What was taken away without having been added is not paid back.
@@ -116,13 +118,16 @@ def fold(counter: Counter, subscription: Subscription, metric: BillableMetric, u
     return Fold(average, EXACT.add(before, uses.added))
 
 
-def _held_before(counter: Counter) -> Decimal:
+def _held_before(counter: Counter, subscription: Subscription, metric: BillableMetric) -> Decimal:
+    """What was held at the end of the period before, be it at another plan's price of the metric."""
+    prices = cycles.prices_at(subscription, counter.period_start - _MICROSECOND)
+    price = prices.price_for_metric(metric.id.bytes)
     previous = Counter.objects.filter(
         bucket=counter.bucket,
         customer_id=counter.customer_id,
         period_end=counter.period_start,
         subscription_id=counter.subscription_id,
-        price_version_id=counter.price_version_id,
+        price_version_id=counter.price_version_id if price is None else uuid.UUID(bytes=price.id),
     )
     return Decimal(previous.values_list("state", flat=True).first() or 0)
 

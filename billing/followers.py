@@ -1,4 +1,4 @@
-"""What the rooms above do when a subscription starts or ends, and with features that prices include.
+"""What the rooms above do when a subscription starts, changes its plan or ends, and with features that prices include.
 
 They hang it here when they start, so that nothing here has to know them. It happens in the transaction of what it
 follows, and under its locks.
@@ -25,6 +25,7 @@ class Include(Protocol):
 
 
 _started: list[Follow] = []
+_changed: list[Follow] = []
 _ended: list[Follow] = []
 _given_up: list[Follow] = []
 _include: list[Include] = []
@@ -34,9 +35,12 @@ def _nothing(subscription: Subscription, now: datetime) -> None:
     """Follow nothing."""
 
 
-def register(*, started: Follow, ended: Follow = _nothing, given_up: Follow = _nothing) -> None:
-    """Have something done when a subscription starts, when it ends, and when it ends without having started."""
+def register(
+    *, started: Follow, changed: Follow = _nothing, ended: Follow = _nothing, given_up: Follow = _nothing
+) -> None:
+    """Have something done when a subscription starts, changes its plan, ends, or ends without having started."""
     _started.append(started)
+    _changed.append(changed)
     _ended.append(ended)
     _given_up.append(given_up)
 
@@ -49,6 +53,12 @@ def register_features(include: Include) -> None:
 def started(subscription: Subscription, now: datetime) -> None:
     """Tell that a subscription starts."""
     for follow in _started:
+        follow(subscription, now)
+
+
+def changed(subscription: Subscription, now: datetime) -> None:
+    """Tell that a subscription has another plan from now on."""
+    for follow in _changed:
         follow(subscription, now)
 
 

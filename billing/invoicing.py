@@ -17,7 +17,7 @@ from django.conf import settings
 from django.db import OperationalError, transaction
 from django.db.models import Exists, OuterRef
 
-from billing import fees, issuing, plans, redemptions, rerating, trueups
+from billing import cycles, fees, issuing, plan_changes, redemptions, rerating, trials, trueups
 from billing.models import Invoice, Subscription
 from customers import books
 from customers.models import Book
@@ -41,14 +41,9 @@ def open_first(subscription: Subscription, now: datetime) -> None:
     """Open the invoices of a starting subscription's first two periods; the caller holds the lock of the book."""
     first = periods.Period(subscription.period_start, subscription.period_end)
     subscription.invoice_id = _open(subscription, first, 1, now).id
-    subscription.next_invoice_id = _open(subscription, _following(subscription, first), 2, now).id
+    subscription.next_invoice_id = _open(subscription, cycles.following(subscription, first), 2, now).id
     subscription.billing_due_at = first.start if first.start > now else first.end
     subscription.save(update_fields=["invoice_id", "next_invoice_id", "billing_due_at"])
-
-
-def _following(subscription: Subscription, period: periods.Period) -> periods.Period:
-    cadence = periods.parse_cadence(plans.load_version(subscription.plan_version_id).cadence)
-    return periods.next_period(subscription.started_at, cadence, subscription.timezone, period)
 
 
 def _open(subscription: Subscription, period: periods.Period, number: int, now: datetime) -> Invoice:
@@ -167,6 +162,10 @@ def bring_up_to_date(subscription: Subscription, now: datetime) -> bool:
         return False
     if subscription.ending_at is not None and subscription.ending_at <= now:
         return False  # it is about to be ended, and closed then
+    if trials.is_over(subscription, now):
+        return False  # it is about to be found out whether it goes on
+    if plan_changes.apply_due(subscription, now):
+        return True
     current = _invoice(subscription, subscription.invoice_id)
     # Not beyond the grace of the current period: fees that fall due later belong to invoices not opened yet.
     fee_due = fees.charge_due(subscription, min(now, current.grace_end))
@@ -197,7 +196,7 @@ def _roll(subscription: Subscription, current: Invoice, now: datetime) -> Invoic
     """Close the current invoice and put the next one in its place, which is returned."""
     rerating.rate_all(subscription, current.period_end, now)
     following = _invoice(subscription, subscription.next_invoice_id)
-    after = _following(subscription, periods.Period(following.period_start, following.period_end))
+    after = cycles.following(subscription, periods.Period(following.period_start, following.period_end))
     subscription.period_start, subscription.period_end = following.period_start, following.period_end
     subscription.invoice_id = following.id
     subscription.next_invoice_id = _open(subscription, after, following.sequence_number + 1, now).id

@@ -106,7 +106,9 @@ def _add_up(invoice: Invoice, lines: Sequence[InvoiceLine], pots: _Pots, now: da
 
 _KINDS = [
     Charge.Kind.REBILL,
+    Charge.Kind.UNUSED,
     Charge.Kind.FEE,
+    Charge.Kind.ADD_ON,
     Charge.Kind.USAGE,
     Charge.Kind.RERATE,
     Charge.Kind.AMEND,
@@ -118,6 +120,7 @@ _KINDS = [
     Charge.Kind.CREDIT,
 ]
 _WORDS = {
+    Charge.Kind.UNUSED: "Unused part: ",
     Charge.Kind.RERATE: "For the period: ",
     Charge.Kind.REFUND: "Refund: ",
     Charge.Kind.VOID: "Voided: ",

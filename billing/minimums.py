@@ -1,11 +1,12 @@
-"""What is agreed at least for a period of a price book, and how its use stands to it. Pure.
+"""What is agreed at least for a period of one or more price books, and how its use stands to it. Pure.
 
-A minimum of one price is compared with that price's use. A commitment is compared with all use of the plan, that which
+A minimum of one price is compared with that price's use. A commitment is compared with all use of its plan, that which
 is made up to a minimum of its own included. Both are agreed for a whole period: of one in which the agreement was in
-force only for a part it is the share of that part, by time.
+force only for a part it is the share of that part, by time. A price that several plans have which were in force in a
+period has one minimum, the sum of the shares, and one use, which counts towards the commitment of each.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import NamedTuple
@@ -36,26 +37,56 @@ def has_minimum(plan: PlanVersion) -> bool:
     return any(minimum_of(price.model) is not None for price in plan.prices)
 
 
-def shortfalls(
-    plan: PlanVersion, period: Period, start: datetime, end: datetime | None, used: Mapping[bytes, Decimal]
-) -> list[Shortfall]:
-    """Return how each minimum stands, those of single prices first.
+class Agreement(NamedTuple):
+    """A plan, and from when and until when it was in force, or will be; None: there is no end."""
+
+    plan: PlanVersion
+    start: datetime
+    end: datetime | None
+
+
+def shortfalls(agreements: Sequence[Agreement], period: Period, used: Mapping[bytes, Decimal]) -> list[Shortfall]:
+    """Return how each minimum of the agreements that were in force in a period stands, those of single prices first.
 
     Args:
-        start: when the agreement came into force.
-        end: when it ended, or will.
         used: the exact cost of the period's use, by price version; nothing where there was none.
     """
-    of_prices, commitments = [], []
+    current = [each for each in agreements if each.start < period.end and (each.end is None or period.start < each.end)]
+    minima: dict[bytes, Decimal] = {}
+    prices: dict[bytes, PriceVersion] = {}
+    for plan, start, end in current:
+        for price in plan.prices:
+            prices[price.id] = price
+            share = proration.of_period(minimum_of(price.model) or _ZERO, period, start, end)
+            minima[price.id] = EXACT.add(minima.get(price.id, _ZERO), share)
+    of_prices = [
+        Shortfall(price, minima[price.id], used.get(price.id, _ZERO))
+        for price in prices.values()
+        if minimum_of(price.model) is not None and not isinstance(price.model, Commitment)
+    ]
+    commitments = [
+        Shortfall(price, minima[price.id], _spent(price, current, minima, used))
+        for price in prices.values()
+        if isinstance(price.model, Commitment)
+    ]
+    return [*of_prices, *commitments]
+
+
+def _spent(
+    commitment: PriceVersion,
+    agreements: Sequence[Agreement],
+    minima: Mapping[bytes, Decimal],
+    used: Mapping[bytes, Decimal],
+) -> Decimal:
+    """Sum the use of the plans that have a commitment, each price once."""
+    counted = {
+        price.id: max(used.get(price.id, _ZERO), minima[price.id])
+        for plan, _, _ in agreements
+        if any(each.id == commitment.id for each in plan.prices)
+        for price in plan.prices
+        if not isinstance(price.model, Commitment)
+    }
     spent = _ZERO
-    for price in plan.prices:
-        cost = used.get(price.id, _ZERO)
-        agreed = minimum_of(price.model)
-        minimum = _ZERO if agreed is None else proration.of_period(agreed, period, start, end)
-        if isinstance(price.model, Commitment):
-            commitments.append((price, minimum))
-            continue
-        if agreed is not None:
-            of_prices.append(Shortfall(price, minimum, cost))
-        spent = EXACT.add(spent, max(cost, minimum))
-    return [*of_prices, *[Shortfall(price, minimum, spent) for price, minimum in commitments]]
+    for cost in counted.values():
+        spent = EXACT.add(spent, cost)
+    return spent

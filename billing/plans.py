@@ -7,7 +7,7 @@ price that is being edited wait for each other, and no plan is left on a price v
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import lru_cache
 from typing import Any, cast
@@ -24,6 +24,8 @@ from merchants.errors import FieldError, NotFound, ValidationFailed
 
 PRICES_PER_PLAN_MAX = 100
 COMPILED_MAX = 1_000
+TRIAL_DAYS_MAX = 730
+AHEAD_MAX = timedelta(days=366)  # of what is agreed for the future
 
 ONE_TIME = "P0D"
 # How an interval reads as a cadence; the first word of a cadence is the one we answer with.
@@ -33,7 +35,17 @@ CADENCES = tuple(dict.fromkeys(INTERVALS.values()))
 PLAN_CHANGES = frozenset(
     {"name", "description", "invoice_display_name", "renewal_reminder_enabled", "renewal_reminder_days"}
 )
-VERSION_CHANGES = frozenset({"billing_cadence", "tax_behavior", "default_tax_code", "default_tax_rate"})
+VERSION_CHANGES = frozenset(
+    {
+        "billing_cadence",
+        "tax_behavior",
+        "default_tax_code",
+        "default_tax_rate",
+        "trial_days",
+        "trial_usage",
+        "trial_end",
+    }
+)
 
 _OF_PRODUCT = ("price__billable_metric", "price__fee")
 
@@ -52,6 +64,9 @@ class NewPlan:
     tax_behavior: str = "exclusive"
     default_tax_code: str = "eservice"
     default_tax_rate: Decimal = Decimal(0)
+    trial_days: int = 0
+    trial_usage: str = "free"
+    trial_end: str = "invoice"
     renewal_reminder_enabled: bool = True
     renewal_reminder_days: int = 3
 
@@ -120,11 +135,12 @@ def load_version(plan_version_id: UUID) -> prices.PlanVersion:
         cadence=version.billing_cadence,
         tax_behavior=version.tax_behavior,  # type: ignore[arg-type]
         default_tax_rate=version.default_tax_rate,
-        prices=tuple(_compiled(price) for price in version.prices.select_related(*_OF_PRODUCT).order_by("id")),
+        prices=tuple(compiled(price) for price in version.prices.select_related(*_OF_PRODUCT).order_by("id")),
     )
 
 
-def _compiled(version: PriceVersion) -> prices.PriceVersion:
+def compiled(version: PriceVersion) -> prices.PriceVersion:
+    """Read a price version as money is computed from it."""
     metric, fee_id = version.price.billable_metric, version.price.fee_id
     return prices.PriceVersion(
         id=version.id.bytes,

@@ -18,7 +18,7 @@ from typing import NamedTuple
 from django.db import connection, transaction
 from django.db.models import QuerySet, Sum
 
-from billing import charges, discounts, issuing, plans, subscription_reads
+from billing import charges, cycles, discounts, issuing, subscription_reads
 from billing.models import (
     Charge,
     Counter,
@@ -34,7 +34,6 @@ from billing.rating import Totals
 from customers import books
 from merchants import ids
 from merchants.errors import Conflict, NotFound, Unprocessable
-from metering import periods
 from metering.periods import Period
 
 
@@ -134,22 +133,17 @@ def _check(coupon: Coupon, subscription: Subscription, now: datetime) -> None:
 
 def _span(coupon: Coupon, subscription: Subscription, now: datetime) -> tuple[datetime, datetime | None]:
     """When the periods that a coupon holds for begin and end."""
-    first = _period(subscription, max(now, subscription.started_at))
+    first = cycles.period_of(subscription, max(now, subscription.started_at, subscription.trial_ends_at or now))
     if coupon.percent_off is not None and _has_begun(subscription, first):
-        first = _period(subscription, first.end)
+        first = cycles.following(subscription, first)
     starts_at, last = first.start, first
-    if subscription.status == Subscription.Status.PENDING_PAYMENT:
+    if subscription.status == Subscription.Status.PENDING_PAYMENT and subscription.trial_ends_at is None:
         starts_at = subscription.started_at  # a start in the past is not billed before today
     if coupon.periods is None:
         return starts_at, None
     for _ in range(coupon.periods - 1):
-        last = _period(subscription, last.end)
+        last = cycles.following(subscription, last)
     return starts_at, last.end
-
-
-def _period(subscription: Subscription, at: datetime) -> Period:
-    cadence = periods.parse_cadence(plans.load_version(subscription.plan_version_id).cadence)
-    return periods.period_of(subscription.started_at, cadence, subscription.timezone, at)
 
 
 def _has_begun(subscription: Subscription, period: Period) -> bool:
@@ -251,7 +245,7 @@ def _take(
 ) -> bool:
     """Take one coupon's amount off what is left of the charges, which are changed; tell whether there was any."""
     coupon = redemption.coupon
-    is_gross = plans.load_version(subscription.plan_version_id).tax_behavior == "inclusive"
+    is_gross = cycles.prices_at(subscription, invoice.period_start).tax_behavior == "inclusive"
     bases = {key: each.gross if is_gross else each.net for key, each in charged.items()}
     left = coupon.amount_off or 0
     if coupon.duration == Coupon.Duration.ONCE:

@@ -20,7 +20,7 @@ from django.db import OperationalError, connection, transaction
 from django.db.models import QuerySet
 from psycopg.errors import QueryCanceled
 
-from billing import charges, discounts, folding, plans, rating, taxes
+from billing import charges, cycles, folding, rating, taxes
 from billing.folding import Fold, Uses
 from billing.models import Charge, Counter, PriceVersion, Rerating, Subscription
 from billing.prices import ChargeModel, parse_model
@@ -150,12 +150,13 @@ def carry_over(subscription: Subscription, now: datetime) -> None:
 
 def _held(subscription: Subscription) -> QuerySet[Counter]:
     """Select the counters of what is held, of all periods."""
+    version_ids = [uuid.UUID(bytes=spell.plan_version_id) for spell in cycles.spells_of(subscription)]
     of_such = PriceVersion.objects.filter(price__billable_metric__aggregation=Aggregation.TIME_WEIGHTED_SUM)
     return Counter.objects.filter(
         bucket=subscription.bucket,
         customer_id=subscription.customer_id,
         subscription_id=subscription.id,
-        price_version_id__in=of_such.filter(planversion=subscription.plan_version_id).values("id"),
+        price_version_id__in=of_such.filter(planversion__in=version_ids).values("id"),
     )
 
 
@@ -178,7 +179,7 @@ def _rate(
     """
     fold = folding.fold(counter, subscription, sold.metric, uses)
     exact = rating.total(sold.model, rating.Accumulator(fold.quantity))
-    behavior = plans.load_version(subscription.plan_version_id).tax_behavior
+    behavior = cycles.prices_at(subscription, counter.period_start).tax_behavior
     totals = rating.totals(exact, counter.tax_rate, behavior, counter.fee_rate, counter.discount)
     before = rating.Totals(counter.net, counter.gross - counter.net, counter.gross, counter.fee)
     due = rating.difference(totals, before)
@@ -244,15 +245,17 @@ def _invoice(counter: Counter, subscription: Subscription) -> uuid.UUID:
 
 def _follow(counter: Counter, subscription: Subscription, metric: BillableMetric, now: datetime) -> None:
     """Have the next period's counter begin with what is held: it is behind, and opened if its period has begun."""
-    cadence = periods.parse_cadence(plans.load_version(subscription.plan_version_id).cadence)
-    period = periods.Period(counter.period_start, counter.period_end)
-    following = periods.next_period(subscription.started_at, cadence, subscription.timezone, period)
+    following = cycles.following(subscription, periods.Period(counter.period_start, counter.period_end))
+    prices = cycles.prices_at(subscription, following.start)
+    price = prices.price_for_metric(metric.id.bytes)
+    if price is None:
+        return  # the plan that comes then does not sell it
     of_price = {
         "bucket": counter.bucket,
         "customer_id": counter.customer_id,
         "period_end": following.end,
         "subscription_id": counter.subscription_id,
-        "price_version_id": counter.price_version_id,
+        "price_version_id": uuid.UUID(bytes=price.id),
     }
     known = Counter.objects.filter(**of_price)
     if known.exists():
@@ -264,13 +267,13 @@ def _follow(counter: Counter, subscription: Subscription, metric: BillableMetric
             period_start=following.start,
             tax_rate=taxes.rate(
                 customer_rates=book.tax_rates,
-                plan_id=subscription.plan_id,
-                plan_rate=plans.load_version(subscription.plan_version_id).default_tax_rate,
+                plan_id=uuid.UUID(bytes=prices.plan_id),
+                plan_rate=prices.default_tax_rate,
                 is_exempt=subscription.tax_exempt,
                 metric_id=metric.id,
             ),
             fee_rate=book.merchant.platform_fee_rate,
-            discount=discounts.percentage_at(subscription.discounts, following.start),
+            discount=cycles.discount_of_use(subscription, following),
             unrated_since=now,
         )
 

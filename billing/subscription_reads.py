@@ -5,9 +5,9 @@ from datetime import datetime
 from decimal import Decimal
 from typing import NamedTuple
 
-from django.db.models import OuterRef, QuerySet, Subquery
+from django.db.models import Exists, OuterRef, QuerySet, Subquery
 
-from billing import taxes
+from billing import taxes, trials
 from billing.models import Subscription
 from customers import books
 from customers.models import Book, Customer
@@ -90,3 +90,19 @@ def estimated_tax_rate(subscription: Subscription) -> Decimal:
         plan_rate=subscription.plan_version.default_tax_rate,
         is_exempt=subscription.tax_exempt,
     )
+
+
+def overdue(now: datetime, limit: int) -> list[Subscription]:
+    """Find subscriptions whose time is over, the longest first; not those whose customer's own clock is behind."""
+    found: list[Subscription] = []
+    for status, end, more in (
+        (Subscription.Status.ACTIVE, "ending_at", {}),
+        (Subscription.Status.ACTIVE, "trial_ends_at", trials.UNDECIDED),
+        (Subscription.Status.PENDING_PAYMENT, "payment_expires_at", {}),
+    ):
+        behind = Book.objects.filter(
+            bucket=OuterRef("bucket"), customer_id=OuterRef("customer_id"), test_clock__lt=OuterRef(end)
+        )
+        due = Subscription.objects.filter(~Exists(behind), status=status, **more, **{f"{end}__lte": now}).order_by(end)
+        found += due[: limit - len(found)]
+    return found

@@ -11,26 +11,36 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Exists, OuterRef
 
-from billing import fees, followers, invoicing, money, plans, redemptions, subscription_reads, told, upfront, wallets
+from billing import (
+    cycles,
+    fees,
+    followers,
+    invoicing,
+    plan_changes,
+    plans,
+    redemptions,
+    subscription_reads,
+    told,
+    trials,
+    upfront,
+    wallets,
+)
 from billing.models import PaymentSession, Plan, PlanVersion, Subscription
 from billing.upfront import NOTHING_DUE, Due
 from customers import books, registry
-from customers.models import Book, Customer
+from customers.models import Customer
 from customers.registry import NewCustomer
 from merchants import ids
 from merchants.errors import Conflict, NotFound, ValidationFailed
 from merchants.models import Organization
-from metering import periods
 
 BACKDATED_MAX = timedelta(days=366)
-AHEAD_MAX = timedelta(days=366)
 SESSION_EXPIRY = timedelta(minutes=240)
-MINIMUM_BALANCE_MAX = 5_000 * money.NANOS
 
 ENDED = "ending_at_reached"
 NOT_PAID = "payment_session_expired"
+TRIAL_NOT_COVERED = "trial_ended_without_funds"
 SYSTEM = "system"
 
 Status = Subscription.Status
@@ -63,6 +73,10 @@ class NewSubscription:
     renewal_reminder_enabled: bool | None = None
     renewal_reminder_days: int | None = None
     session_expiry: timedelta = SESSION_EXPIRY
+    trial_days: int | None = None  # None: as long as the plan says
+    trial_ends_at: datetime | None = None  # instead of days
+    trial_usage: str | None = None  # None: as the plan says
+    trial_end: str | None = None
     coupon_code: str | None = None
     redirect_urls: dict[str, str] | None = None
 
@@ -155,22 +169,15 @@ def _live(customer: Customer, plan: Plan, now: datetime) -> Subscription | None:
 
 
 def _check(new: NewSubscription, now: datetime) -> None:
-    if not now - BACKDATED_MAX <= new.started_at <= now + AHEAD_MAX:
-        message = (
-            f"startedAt may lie at most {BACKDATED_MAX.days} days in the past and {AHEAD_MAX.days} days in the future."
-        )
+    if not now - BACKDATED_MAX <= new.started_at <= now + plans.AHEAD_MAX:
+        past, ahead = BACKDATED_MAX.days, plans.AHEAD_MAX.days
+        message = f"startedAt may lie at most {past} days in the past and {ahead} days in the future."
         raise ValidationFailed(message, field="startedAt", code="START_OUT_OF_RANGE")
     if new.ending_at is not None and new.ending_at <= max(new.started_at, now):
         message = "endingAt must lie in the future and after startedAt."
         raise ValidationFailed(message, field="endingAt", code="ENDS_BEFORE_START")
-    check_minimum_balance(new.minimum_balance)
-
-
-def check_minimum_balance(nanos: int, field: str = "minimumAccountBalance") -> None:
-    """Refuse a minimum balance that no wallet may be asked to keep; raises ValidationFailed."""
-    if not 0 <= nanos <= MINIMUM_BALANCE_MAX:
-        message = f"{field} may be at most {money.from_nanos(MINIMUM_BALANCE_MAX, 0)}."
-        raise ValidationFailed(message, field=field, code="MINIMUM_BALANCE_TOO_LARGE")
+    trials.check(new.started_at, new.trial_ends_at, now)
+    upfront.check_minimum_balance(new.minimum_balance)
 
 
 def _write(customer: Customer, version: PlanVersion, new: NewSubscription, now: datetime) -> Subscription:
@@ -178,8 +185,9 @@ def _write(customer: Customer, version: PlanVersion, new: NewSubscription, now: 
         bucket=customer.bucket, customer_id=customer.id, currency=version.currency, now=now
     )
     timezone = Organization.objects.values_list("timezone", flat=True).get(merchants=customer.merchant_id)
-    period = _period(new.started_at, version, timezone, now)
-    return Subscription.objects.create(
+    days = version.trial_days if new.trial_days is None else new.trial_days
+    trial_ends_at = trials.ends_at(new.started_at, new.trial_ends_at, days, now)
+    subscription = Subscription(
         bucket=customer.bucket,
         id=ids.new(customer.bucket),
         customer_id=customer.id,
@@ -193,8 +201,9 @@ def _write(customer: Customer, version: PlanVersion, new: NewSubscription, now: 
         timezone=timezone,
         started_at=new.started_at,
         ending_at=new.ending_at,
-        period_start=period.start,
-        period_end=period.end,
+        trial_ends_at=trial_ends_at,
+        trial_usage=new.trial_usage or version.trial_usage,
+        trial_end=new.trial_end or version.trial_end,
         prepaid_wallet_id=prepaid.id,
         credit_wallet_id=credit.id,
         auto_charge=new.auto_charge,
@@ -207,11 +216,10 @@ def _write(customer: Customer, version: PlanVersion, new: NewSubscription, now: 
         created_at=now,
         updated_at=now,
     )
-
-
-def _period(started_at: datetime, version: PlanVersion, timezone: str, now: datetime) -> periods.Period:
-    cadence = periods.parse_cadence(version.billing_cadence)
-    return periods.period_of(started_at, cadence, timezone, max(now, started_at))
+    period = cycles.period_of(subscription, max(now, new.started_at))
+    subscription.period_start, subscription.period_end = period.start, period.end
+    subscription.save(force_insert=True)
+    return subscription
 
 
 # --- how it starts -----------------------------------------------------------------------------------------
@@ -236,7 +244,7 @@ def start_covered(*, bucket: int, customer_id: uuid.UUID, now: datetime) -> None
 def _start(subscription: Subscription, now: datetime) -> None:
     _move(subscription, Status.ACTIVE)
     # The payment may have come in a later period than the order.
-    period = _period(subscription.started_at, subscription.plan_version, subscription.timezone, now)
+    period = cycles.period_of(subscription, max(now, subscription.started_at))
     subscription.period_start, subscription.period_end = period.start, period.end
     subscription.payment_expires_at = None
     subscription.updated_at = now
@@ -277,7 +285,7 @@ def change(*, merchant_id: uuid.UUID, subscription_id: uuid.UUID, changes: dict[
         Conflict: the subscription has ended, or it waits for a payment that alone can make it active.
     """
     if "minimum_balance" in changes:
-        check_minimum_balance(changes["minimum_balance"])
+        upfront.check_minimum_balance(changes["minimum_balance"])
     with transaction.atomic():
         subscription, now = _lock(merchant_id, subscription_id)
         status = changes.get("status", subscription.status)
@@ -336,6 +344,7 @@ def _end(subscription: Subscription, *, at: datetime, reason: str, by: str, now:
         ]
     )
     if was_active:
+        plan_changes.end(subscription, now)
         invoicing.close_final(subscription, now)
         followers.ended(subscription, now)
     else:
@@ -349,6 +358,9 @@ def _end_if_due(subscription: Subscription, now: datetime) -> bool:
     """End a subscription whose end has come, or whose payment has not; tell whether it did."""
     if subscription.ending_at is not None and subscription.ending_at <= now:
         _end(subscription, at=subscription.ending_at, reason=ENDED, by=SYSTEM, now=now)
+        return True
+    if trials.is_over(subscription, now) and not trials.decide(subscription, now):
+        _end(subscription, at=now, reason=TRIAL_NOT_COVERED, by=SYSTEM, now=now)
         return True
     if subscription.payment_expires_at is not None and subscription.payment_expires_at <= now:
         _end(subscription, at=subscription.payment_expires_at, reason=NOT_PAID, by=SYSTEM, now=now)
@@ -368,7 +380,7 @@ def end_due(now: datetime, limit: int) -> int:
         ExceptionGroup: why some could not be ended.
     """
     ended, errors = 0, []
-    for overdue in _overdue(now, limit):
+    for overdue in subscription_reads.overdue(now, limit):
         try:
             with transaction.atomic():
                 subscription, customers_now = _lock(overdue.merchant_id, overdue.id)
@@ -379,15 +391,3 @@ def end_due(now: datetime, limit: int) -> int:
     if errors:
         raise ExceptionGroup("subscriptions could not be ended", errors)
     return ended
-
-
-def _overdue(now: datetime, limit: int) -> list[Subscription]:
-    """Find subscriptions whose time is over, the longest first; not those whose customer's own clock is behind."""
-    found: list[Subscription] = []
-    for status, end in ((Status.ACTIVE, "ending_at"), (Status.PENDING_PAYMENT, "payment_expires_at")):
-        behind = Book.objects.filter(
-            bucket=OuterRef("bucket"), customer_id=OuterRef("customer_id"), test_clock__lt=OuterRef(end)
-        )
-        due = Subscription.objects.filter(~Exists(behind), status=status, **{f"{end}__lte": now}).order_by(end)
-        found += due[: limit - len(found)]
-    return found

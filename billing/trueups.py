@@ -13,14 +13,13 @@ from datetime import datetime
 
 from django.db.models import Sum
 
-from billing import charges, discounts, minimums, plans, rating, taxes
+from billing import charges, cycles, minimums, rating, taxes
 from billing.issuing import Rates
 from billing.minimums import Shortfall
 from billing.models import Charge, Counter, Invoice, InvoiceRollup, Subscription, TrueUp
 from billing.prices import PlanVersion as PriceBook
 from customers.models import Book
 from merchants import ids
-from metering import periods
 from metering.periods import Period
 
 
@@ -32,7 +31,7 @@ def charge_due(subscription: Subscription, invoice: Invoice, now: datetime) -> b
     Returns:
         Whether anything was charged, and waits to be settled.
     """
-    if not minimums.has_minimum(plans.load_version(subscription.plan_version_id)):
+    if not any(minimums.has_minimum(term.prices) for term in cycles.in_force(subscription)):
         return False
     pots = charges.pots(subscription)
     charged = False
@@ -49,18 +48,18 @@ def shortfalls(subscription: Subscription, period: Period) -> list[Shortfall]:
 
 
 def _shortfalls(subscription: Subscription, period: Period, counters: Mapping[bytes, Counter]) -> list[Shortfall]:
-    prices = plans.load_version(subscription.plan_version_id)
+    agreed = cycles.agreements(subscription)
     accumulators = {
         version_id: rating.Accumulator(counter.quantity, counter.amount, counter.state)
         for version_id, counter in counters.items()
     }
     used = {
         price.id: rating.total(price.model, accumulators[price.id])
-        for price in prices.prices
+        for each in agreed
+        for price in each.plan.prices
         if price.id in accumulators
     }
-    ends = subscription.terminated_at or subscription.ending_at
-    return minimums.shortfalls(prices, period, subscription.started_at, ends, used)
+    return minimums.shortfalls(agreed, period, used)
 
 
 def _counters(subscription: Subscription, period: Period) -> dict[bytes, Counter]:
@@ -80,10 +79,7 @@ def _periods(subscription: Subscription, invoice: Invoice) -> list[Period]:
         bucket=invoice.bucket, invoice_id=invoice.id, metric_id__isnull=False, period_start__lt=invoice.period_start
     )
     starts = {invoice.period_start, *late.values_list("period_start", flat=True)}
-    cadence = periods.parse_cadence(plans.load_version(subscription.plan_version_id).cadence)
-    return [
-        periods.period_of(subscription.started_at, cadence, subscription.timezone, start) for start in sorted(starts)
-    ]
+    return [cycles.period_of(subscription, start) for start in sorted(starts)]
 
 
 # --- charging --------------------------------------------------------------------------------------------
@@ -102,7 +98,7 @@ def _charge(
     version_id = uuid.UUID(bytes=each.price.id)
     of_price = {"subscription_id": subscription.id, "price_version_id": version_id, "period_start": period.start}
     before = list(TrueUp.objects.filter(bucket=subscription.bucket, **of_price).order_by("created_at", "id"))
-    prices = plans.load_version(subscription.plan_version_id)
+    prices = cycles.prices_at(subscription, period.start)
     rates = _rates(each, before[0] if before else counter, period, subscription, prices)
     totals = rating.totals(each.due, rates.tax, prices.tax_behavior, rates.fee, rates.discount)
     amounts = rating.difference(totals, _charged(before))
@@ -156,13 +152,12 @@ def _rates(
     book = Book.objects.select_related("merchant").get(bucket=subscription.bucket, customer_id=subscription.customer_id)
     rate = taxes.rate(
         customer_rates=book.tax_rates,
-        plan_id=subscription.plan_id,
+        plan_id=uuid.UUID(bytes=prices.plan_id),
         plan_rate=prices.default_tax_rate,
         is_exempt=subscription.tax_exempt,
         metric_id=uuid.UUID(bytes=each.price.metric_id) if each.price.metric_id else None,
     )
-    discount = discounts.percentage_at(subscription.discounts, period.start)
-    return Rates(rate, book.merchant.platform_fee_rate, discount)
+    return Rates(rate, book.merchant.platform_fee_rate, cycles.discount_of_use(subscription, period))
 
 
 def _charged(before: list[TrueUp]) -> rating.Totals:

@@ -6,9 +6,11 @@ from typing import NamedTuple
 from billing import fees, money
 from billing.models import PaymentSession, Subscription, Wallet
 from billing.payments import sessions
+from merchants.errors import ValidationFailed
 
 # Card processors take no smaller payment: what has to be paid is lifted to it.
 PAYMENT_MIN = money.NANOS
+MINIMUM_BALANCE_MAX = 5_000 * money.NANOS
 
 
 class Due(NamedTuple):
@@ -30,6 +32,8 @@ def due(subscription: Subscription) -> Due:
 
     The wallet pays the fees first, and what it has left counts towards the minimum balance.
     """
+    if subscription.trial_ends_at is not None:
+        return NOTHING_DUE
     wallet = Wallet.objects.get(bucket=subscription.bucket, id=subscription.prepaid_wallet_id)
     free = wallet.available or 0
     charged = fees.upfront(subscription=subscription, version=subscription.plan_version)
@@ -76,3 +80,10 @@ def close(subscription: Subscription, now: datetime, *, status: str = PaymentSes
 def session_of(subscription: Subscription) -> PaymentSession | None:
     """Return the session in which a subscription's first payment is made."""
     return sessions.latest(subscription.bucket, PaymentSession.Entity.SUBSCRIPTION, subscription.id)
+
+
+def check_minimum_balance(nanos: int, field: str = "minimumAccountBalance") -> None:
+    """Refuse a minimum balance that no wallet may be asked to keep; raises ValidationFailed."""
+    if not 0 <= nanos <= MINIMUM_BALANCE_MAX:
+        message = f"{field} may be at most {money.from_nanos(MINIMUM_BALANCE_MAX, 0)}."
+        raise ValidationFailed(message, field=field, code="MINIMUM_BALANCE_TOO_LARGE")

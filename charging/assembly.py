@@ -75,6 +75,9 @@ def add_subscription(books: Books, row: Row, writes: Writes) -> None:
         next_invoice_id,
         tax_exempt,
         discounts,
+        trial_ends_at,
+        trial_is_free,
+        spells,
         prepaid_id,
         currency,
         *prepaid,
@@ -108,6 +111,9 @@ def add_subscription(books: Books, row: Row, writes: Writes) -> None:
             credit_id,
             tax_exempt,
             None if discounts is None else _json(discounts),
+            trial_ends_at,
+            trial_is_free,
+            None if spells is None else _json(spells),
         )
     )
 

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from billing import spells
 from billing.prices import PlanVersion
 from billing.rating import Accumulator, Totals, Usage
 from charging.commands import MeterEvent
@@ -59,6 +60,20 @@ class Subscription(msgspec.Struct, gc=False):
     credit_wallet_id: bytes
     tax_exempt: bool
     discounts: list[list[Any]] | None = None  # see billing.discounts
+    trial_ends_at: datetime | None = None
+    trial_is_free: bool = False
+    spells: list[list[str]] | None = None  # see billing.spells; None: its plan was never changed
+
+    def plan_version_at(self, at: datetime) -> bytes:
+        """Name the price book that is in force at an instant."""
+        if self.spells is None:
+            return self.plan_version_id
+        return spells.at(spells.read(self.spells), at).plan_version_id
+
+    def plan_versions(self) -> set[bytes]:
+        """Name every price book that it was charged by, is, or will be."""
+        known = () if self.spells is None else spells.read(self.spells)
+        return {self.plan_version_id, *[spell.plan_version_id for spell in known]}
 
 
 class Counter(msgspec.Struct, gc=False):

@@ -141,11 +141,13 @@ def _charge_difference(
     book: Book, catalogue: Catalogue, made: Correction, event: Event, old: Said, new: Said | None
 ) -> None:
     """Move every counter that the event moved, and post one charge for each property put in or taken out."""
-    subscription, plan = _agreement(book, catalogue, event)
+    subscription = _agreement(book, event)
     latest: dict[CounterKey, usage.Rated] = {}
     draft = units.draft_of(book)
-    out = _take_out(book, catalogue, terms_in(book, subscription, plan, old.timestamp), latest, event, old, draft)
-    put = [] if new is None else _put_in(book, catalogue, subscription, plan, latest, event, new, draft)
+    charged_by = _charged_plan(book, catalogue, subscription, event, old.timestamp)
+    terms = terms_in(book, subscription, charged_by, old.timestamp)
+    out = _take_out(book, catalogue, terms, latest, event, old, draft)
+    put = [] if new is None else _put_in(book, catalogue, subscription, latest, event, new, draft)
     if draft is not None:
         draft.carry_out(made.id)
     wallets = _wallets(book, subscription, [*out, *put])
@@ -171,16 +173,33 @@ def _charge_difference(
         limits.correct_use(book, event, book.charges_of.get(event.id, ()), charges)
 
 
-def _agreement(book: Book, catalogue: Catalogue, event: Event) -> tuple[Subscription, PlanVersion]:
+def _agreement(book: Book, event: Event) -> Subscription:
     for subscription in book.subscriptions:
         if subscription.id == event.subscription_id:
-            plan_version_id = subscription.plan_version_id
-            if event.reservation_id is not None:
-                plan_version_id = book.reservations[event.reservation_id].plan_version_id
-            return subscription, catalogue.plans[plan_version_id]
+            return subscription
     raise Unprocessable(
         "The event's subscription has ended and its last invoice is closed.", code="NO_ACTIVE_SUBSCRIPTION"
     )
+
+
+def _plan(book: Book, catalogue: Catalogue, subscription: Subscription, event: Event, at: datetime) -> PlanVersion:
+    """Find the price book that an event of this time is charged by."""
+    if event.reservation_id is not None:
+        return catalogue.plans[book.reservations[event.reservation_id].plan_version_id]
+    return catalogue.plans[subscription.plan_version_at(at)]
+
+
+def _charged_plan(
+    book: Book, catalogue: Catalogue, subscription: Subscription, event: Event, at: datetime
+) -> PlanVersion:
+    """Find the price book that an event was charged by; it may have come just before its plan was changed."""
+    plan = _plan(book, catalogue, subscription, event, at)
+    _, charges = _held_by(book, event)
+    if not charges or subscription.spells is None:
+        return plan
+    known = [plan, *[catalogue.plans[version] for version in subscription.plan_versions()]]
+    version_id = charges[0].price_version_id
+    return next((each for each in known if any(price.id == version_id for price in each.prices)), plan)
 
 
 def _take_out(
@@ -225,12 +244,12 @@ def _put_in(
     book: Book,
     catalogue: Catalogue,
     subscription: Subscription,
-    plan: PlanVersion,
     latest: dict[CounterKey, usage.Rated],
     event: Event,
     new: Said,
     draft: units.Draft | None,
 ) -> list[_Step]:
+    plan = _plan(book, catalogue, subscription, event, new.timestamp)
     terms = terms_in(book, subscription, plan, new.timestamp)
     steps = []
     for index, item in enumerate(_charged(new)):
@@ -348,8 +367,9 @@ def recounts(book: Book, command: Correct, catalogue: Catalogue) -> list[Recount
     event = book.events.get(command.event_id)
     if event is None or not event.subscription_id:
         return []
-    subscription, plan = _agreement(book, catalogue, event)
+    subscription = _agreement(book, event)
     old = said(event, book.corrections.get(event.id))
+    plan = _charged_plan(book, catalogue, subscription, event, old.timestamp)
     terms = terms_in(book, subscription, plan, old.timestamp)
     found = {}
     for item in _charged(old):

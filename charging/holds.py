@@ -8,14 +8,24 @@ from typing import Any
 from msgspec.structs import replace
 
 from billing import rating
-from billing.discounts import percentage_at
 from billing.money import to_nanos
 from billing.prices import PriceVersion
 from charging import limits, units
 from charging.book import Book, Catalogue, Reservation
 from charging.commands import Extend, Release, Reserve, Resolve, plain
 from charging.outcomes import Done
-from charging.terms import Terms, afford, new_counter, nothing, pot, price_in, tax_rate, terms_of, unratable
+from charging.terms import (
+    Terms,
+    afford,
+    discount_at,
+    new_counter,
+    nothing,
+    pot,
+    price_in,
+    tax_rate,
+    terms_of,
+    unratable,
+)
 from merchants import ids, regions
 from merchants.errors import Conflict, IdempotencyConflict, Unprocessable
 
@@ -148,12 +158,9 @@ def _highest_tax_rate(book: Book, terms: Terms, price: PriceVersion) -> Decimal:
 
 def _lowest_discount(book: Book, terms: Terms, price: PriceVersion) -> Decimal:
     """Percent; of this period, where it may be pinned, or of the next one."""
-    agreed = terms.subscription.discounts
-    if not agreed:
-        return Decimal(0)
     counter = book.counters.get((terms.subscription.id, price.id, terms.period_end))
-    now = percentage_at(agreed, terms.period_start) if counter is None else counter.discount
-    return min(now, percentage_at(agreed, terms.period_end))
+    now = discount_at(terms.subscription, terms.period_start) if counter is None else counter.discount
+    return min(now, discount_at(terms.subscription, terms.period_end)) if now else now
 
 
 def use(book: Book, reservation: Reservation, captured: int, *, final: bool) -> None:

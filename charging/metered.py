@@ -46,7 +46,7 @@ def _sellers(book: Book, command: RecordUsage, catalogue: Catalogue) -> list[tup
         at, ending_at = command.timestamp, subscription.ending_at
         if at < subscription.started_at or (ending_at is not None and max(at, book.now) >= ending_at):
             continue
-        plan = catalogue.plans[subscription.plan_version_id]
+        plan = catalogue.plans[subscription.plan_version_at(at)]
         if any(plan.price_for_metric(item.metric_id) is not None for item in command.properties):
             found.append((subscription, plan))
     return found

@@ -33,7 +33,7 @@ SELECT clock_timestamp(), uuid_send(book.customer_id), uuid_send(book.merchant_i
        END,
        uuid_send(s.id), uuid_send(s.plan_version_id), s.status, s.timezone, s.started_at, s.ending_at,
        s.period_start, s.period_end, uuid_send(s.invoice_id), uuid_send(s.next_invoice_id), s.tax_exempt,
-       s.discounts::text,
+       s.discounts::text, s.trial_ends_at, s.trial_usage = 'free', s.spells::text,
        uuid_send(p.id), p.currency, p.balance::text, p.spent::text, p.held::text, p.charge_seq, p.settled_seq,
        uuid_send(c.id), c.balance::text, c.spent::text, c.held::text, c.credit_limit::text, c.charge_seq, c.settled_seq
 FROM unnest(?, ?) AS wanted (bucket, customer_id)
@@ -271,6 +271,6 @@ def metrics(commands: Sequence[Command]) -> set[bytes]:
 
 def plan_versions(books: Mapping[bytes, Book]) -> set[bytes]:
     """Name the price books that the engine will look into."""
-    wanted = {s.plan_version_id for book in books.values() for s in book.subscriptions}
+    wanted = {version for book in books.values() for s in book.subscriptions for version in s.plan_versions()}
     wanted.update(r.plan_version_id for book in books.values() for r in book.reservations.values())
     return wanted

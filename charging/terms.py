@@ -5,8 +5,8 @@ from decimal import Decimal
 
 import msgspec
 
-from billing import rating
-from billing.discounts import percentage_at
+from billing import rating, spells
+from billing.discounts import of_use
 from billing.money import from_nanos
 from billing.prices import PlanVersion, PriceVersion
 from billing.rating import Accumulator, Totals
@@ -44,7 +44,7 @@ def terms_of(
     book: Book, metric_id: bytes, at: datetime, catalogue: Catalogue, reservation: Reservation | None = None
 ) -> Terms:
     """Find the one subscription that sells a metric, and where in its life an instant falls."""
-    subscription, plan = _subscription(book, metric_id, catalogue, reservation)
+    subscription, plan = _subscription(book, metric_id, at, catalogue, reservation)
     return terms_in(book, subscription, plan, at)
 
 
@@ -60,8 +60,7 @@ def terms_in(book: Book, subscription: Subscription, plan: PlanVersion, at: date
     if subscription.period_start <= at < subscription.period_end:
         start, end = subscription.period_start, subscription.period_end
     else:
-        cadence = periods.parse_cadence(plan.cadence)
-        start, end = periods.period_of(subscription.started_at, cadence, subscription.timezone, at)
+        start, end = _period(subscription, plan, at)
         if at >= subscription.period_end:
             invoice_id = subscription.next_invoice_id or invoice_id
     if invoice_id is None:
@@ -69,15 +68,25 @@ def terms_in(book: Book, subscription: Subscription, plan: PlanVersion, at: date
     return Terms(subscription, plan, start, end, invoice_id)
 
 
+def _period(subscription: Subscription, plan: PlanVersion, at: datetime) -> periods.Period:
+    """Find the billing period of an instant, by the plan that was in force then."""
+    started_at = subscription.started_at
+    if subscription.spells is None:
+        spell = spells.Spell(plan.id, started_at, subscription.trial_ends_at or started_at, plan.cadence)
+    else:
+        spell = spells.at(spells.read(subscription.spells), at)
+    return spells.period_of(spell, started_at, subscription.timezone, at)
+
+
 def _subscription(
-    book: Book, metric_id: bytes, catalogue: Catalogue, reservation: Reservation | None
+    book: Book, metric_id: bytes, at: datetime, catalogue: Catalogue, reservation: Reservation | None
 ) -> tuple[Subscription, PlanVersion]:
     for subscription in book.subscriptions:
         if reservation is not None:
             if subscription.id == reservation.subscription_id:
                 return subscription, catalogue.plans[reservation.plan_version_id]
             continue
-        plan = catalogue.plans[subscription.plan_version_id]
+        plan = catalogue.plans[subscription.plan_version_at(at)]
         if plan.price_for_metric(metric_id) is not None:
             return subscription, plan
     if catalogue.metric_merchants.get(metric_id) != book.merchant_id:
@@ -130,8 +139,14 @@ def new_counter(book: Book, terms: Terms, price: PriceVersion) -> Counter:
         book.fee_rate,
         _NOTHING,
         _UNCHARGED,
-        discount=percentage_at(terms.subscription.discounts, terms.period_start),
+        discount=discount_at(terms.subscription, terms.period_start),
     )
+
+
+def discount_at(subscription: Subscription, period_start: datetime) -> Decimal:
+    """Percent off what is used in a period."""
+    free_until = subscription.trial_ends_at if subscription.trial_is_free else None
+    return of_use(subscription.discounts, free_until, period_start)
 
 
 def afford(wallet: Wallet, amount: int) -> None:

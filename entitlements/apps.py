@@ -11,6 +11,6 @@ class EntitlementsConfig(AppConfig):
         from entitlements import features, issuing, reservations
 
         registry.register_blocker(reservations.open_reservations)
-        followers.register(started=issuing.follow_start, ended=issuing.follow_end)
+        followers.register(started=issuing.follow_start, changed=issuing.follow_change, ended=issuing.follow_end)
         followers.register_features(features.include)
         holds.register(reservations.held_since)

@@ -119,6 +119,27 @@ def record(entitlement: Entitlement, actor: Actor | None, action: str, changes: 
 
 def follow_start(subscription: Subscription, now: datetime) -> None:
     """Entitle a customer to what the prices of their new subscription include; what they have already stays."""
+    _entitle(subscription, subscription.started_at, now)
+
+
+def follow_change(subscription: Subscription, now: datetime) -> None:
+    """End what a subscription's plan before entitled to, and the one it has now does not, and entitle to the rest.
+
+    What both include by the same template goes on; so does an entitlement of which reservations hold units.
+    """
+    included = {
+        version.feature_id: version.entitlement_template or {}
+        for version in subscription.plan_version.prices.filter(feature_id__isnull=False)
+    }
+    book = Book.objects.get(bucket=subscription.bucket, customer_id=subscription.customer_id)
+    for entitlement in _of_subscription(subscription):
+        is_held = entitlement.state is not None and bool(burning.decode(entitlement.state).held)
+        if not is_held and included.get(entitlement.feature_id) != entitlement.template:
+            _end(book, entitlement, now)
+    _entitle(subscription, now, now)
+
+
+def _entitle(subscription: Subscription, active_from: datetime, now: datetime) -> None:
     sold = subscription.plan_version.prices.filter(feature_id__isnull=False).order_by("id")
     if not sold:
         return
@@ -133,7 +154,7 @@ def follow_start(subscription: Subscription, now: datetime) -> None:
             book,
             feature,
             version.entitlement_template or {},
-            active_from=subscription.started_at,
+            active_from=active_from,
             active_to=subscription.ending_at,
             subscription_id=subscription.id,
             metadata={},
@@ -143,15 +164,19 @@ def follow_start(subscription: Subscription, now: datetime) -> None:
 
 def follow_end(subscription: Subscription, now: datetime) -> None:
     """End what a subscription entitled to; what reservations hold of it has ended with the subscription."""
-    mine = Entitlement.objects.filter(
+    book = Book.objects.get(bucket=subscription.bucket, customer_id=subscription.customer_id)
+    for entitlement in _of_subscription(subscription):
+        _end(book, entitlement, subscription.terminated_at or now)
+
+
+def _of_subscription(subscription: Subscription) -> QuerySet[Entitlement]:
+    """Select what a subscription entitles to."""
+    return Entitlement.objects.filter(
         bucket=subscription.bucket,
         customer_id=subscription.customer_id,
         subscription_id=subscription.id,
         status=Status.ACTIVE,
     )
-    book = Book.objects.get(bucket=subscription.bucket, customer_id=subscription.customer_id)
-    for entitlement in mine:
-        _end(book, entitlement, subscription.terminated_at or now)
 
 
 # --- under the lock --------------------------------------------------------------------------------------

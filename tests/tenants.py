@@ -103,6 +103,12 @@ def belongings(caller: Caller, url: str) -> Belongings:
     things["coupon"] = coupon_id
     things |= _payable(caller, plan_id)
     things |= _webhook(caller)
+    things |= {"flat": flat_id, "other_plan": callers.plan(caller, [price_id])["id"]}
+    changes = f"/v0/subscriptions/{things['subscription']}"
+    wanted = {"planId": things["other_plan"], "effective": "period_end"}
+    things["plan_change"] = callers.made(caller.post(f"{changes}/planChanges", wanted))["id"]
+    caller.delete(f"{changes}/planChanges/{things['plan_change']}")
+    things["add_on"] = callers.made(caller.post(f"{changes}/addOns", {"priceId": flat_id}))["id"]
     made = Belongings(caller, things)
     things["lot"] = send(url, made, Request("POST", "/v0/wallets/{wallet}/credits", {"amount": "1"}))["id"]
     things["reservation"] = send(url, made, RESERVE)["id"]
@@ -376,6 +382,16 @@ REQUESTS = [
     Request("GET", "/v0/subscriptions/{subscription}"),
     Request("PATCH", "/v0/subscriptions/{subscription}", {"taxExempt": False}),
     Request("POST", "/v0/subscriptions/{subscription}/portal", {}),
+    Request("GET", "/v0/subscriptions/{subscription}/planChanges"),
+    Request(
+        "POST",
+        "/v0/subscriptions/{subscription}/planChanges/preview",
+        {"planId": Id("other_plan"), "effective": "now"},
+    ),
+    Request("DELETE", "/v0/subscriptions/{subscription}/planChanges/{plan_change}"),
+    Request("GET", "/v0/subscriptions/{subscription}/addOns"),
+    Request("POST", "/v0/subscriptions/{subscription}/addOns", {"priceId": Id("flat")}),
+    Request("POST", "/v0/subscriptions/{subscription}/addOns/{add_on}/end", {"endsAt": _soon}),
     Request("GET", "/v0/wallets", query={"customerId": Id("customer")}),
     Request("GET", "/v0/wallets/{wallet}"),
     Request("PATCH", "/v0/wallets/{credit}", {"creditLimit": "1000000"}),
@@ -532,6 +548,11 @@ REQUESTS = [
     Request("DELETE", "/v1/entitlements/{entitlement}"),
     Request("POST", "/v0/entitlements/{reservation}/release"),
     Request("DELETE", "/v0/budgets/{budget}", status=(204,)),
+    Request(
+        "POST",
+        "/v0/subscriptions/{subscription}/planChanges",
+        {"planId": Id("other_plan"), "effective": "period_end"},
+    ),
     Request("POST", "/v0/subscriptions/{subscription}/termination", {"reason": "A"}),
     Request("DELETE", "/v0/customers/{customer}", status=(204, 409)),
 ]

@@ -14,7 +14,9 @@ from billing.api import (
     line_items,
     payment_links,
     plans,
+    portal,
     prices,
+    subscription_changes,
     subscriptions,
     wallets,
 )
@@ -25,6 +27,8 @@ urlpatterns: list[URLPattern] = [
     *plans.urlpatterns,
     *coupons.urlpatterns,
     *subscriptions.urlpatterns,
+    *subscription_changes.urlpatterns,
+    *portal.urlpatterns,
     *wallets.urlpatterns,
     *credits.urlpatterns,
     *checkout.urlpatterns,

@@ -14,7 +14,8 @@ from merchants.serializers import IdField, InstantField
 from metering.models import Aggregation
 
 # Those that come without a quantity: each is one amount.
-UNCOUNTED = {Charge.Kind.TRUE_UP, Charge.Kind.COUPON}
+UNCOUNTED = {Charge.Kind.TRUE_UP, Charge.Kind.COUPON, Charge.Kind.UNUSED}
+RETURNS = {Charge.Kind.REFUND, Charge.Kind.VOID, Charge.Kind.UNUSED}
 
 
 class InvoiceLineItemSerializer(serializers.Serializer[Any]):
@@ -57,7 +58,7 @@ class _LineFacts:
     def __init__(self, line: Line) -> None:
         self._line = line
         self.eventType = _event_type(line)
-        self.lineItemType = "refund" if line.kind in (Charge.Kind.REFUND, Charge.Kind.VOID) else "charge"
+        self.lineItemType = "refund" if line.kind in RETURNS else "charge"
         self.eventId = ids.text("line", line.id)
         self.meterEventId = ""
         self.quantity, self.unitPrice = _counted(line)

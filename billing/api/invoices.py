@@ -42,6 +42,8 @@ WIRE_STATUSES = [status.upper() for status in Status]
 SOURCES = {
     Charge.Kind.USAGE: "usg",
     Charge.Kind.FEE: "fev",
+    Charge.Kind.ADD_ON: "fev",
+    Charge.Kind.UNUSED: "unp",
     Charge.Kind.TRUE_UP: "tru",
     Charge.Kind.COUPON: "cpu",
     Charge.Kind.REFUND: "rfd",

@@ -10,7 +10,7 @@ from rest_framework.response import Response
 
 from billing import money, plans
 from billing.api.prices import PriceSerializer
-from billing.models import PaymentTerm, PlanVersion
+from billing.models import PaymentTerm, PlanVersion, TrialEnd, TrialUsage
 from billing.models.catalogue import TaxBehavior
 from billing.plans import CADENCES, INTERVALS, NewPlan
 from customers import registry
@@ -106,6 +106,9 @@ class PlanSerializer(serializers.Serializer[PlanVersion]):
     taxBehavior = ChoiceField(source="tax_behavior", choices=TaxBehavior.choices)
     defaultTaxCode = TextField(source="default_tax_code")
     defaultTaxRate = PercentField(source="default_tax_rate")
+    trialDays = WholeField(source="trial_days", least=0, most=plans.TRIAL_DAYS_MAX)
+    trialUsage = ChoiceField(source="trial_usage", choices=TrialUsage.choices)
+    trialEndBehavior = ChoiceField(source="trial_end", choices=TrialEnd.choices)
     renewalReminderEnabled = FlagField(source="plan.renewal_reminder_enabled")
     renewalReminderDays = WholeField(source="plan.renewal_reminder_days", least=1, most=REMINDER_DAYS_MAX)
     billingVersion = ConstantField(0)
@@ -128,6 +131,23 @@ class UpdatePlanSerializer(BodySerializer):
     taxBehavior = ChoiceField(source="tax_behavior", choices=TaxBehavior.choices, required=False)
     defaultTaxCode = TextField(source="default_tax_code", length_max=TAX_CODE_LENGTH_MAX, required=False)
     defaultTaxRate = PercentField(source="default_tax_rate", required=False)
+    trialDays = WholeField(
+        source="trial_days",
+        least=0,
+        most=plans.TRIAL_DAYS_MAX,
+        required=False,
+        help_text="Days that new subscriptions are on trial: one period, before any fee.",
+    )
+    trialUsage = ChoiceField(
+        source="trial_usage", choices=TrialUsage.choices, required=False, help_text="Whether use in a trial is charged."
+    )
+    trialEndBehavior = ChoiceField(
+        source="trial_end",
+        choices=TrialEnd.choices,
+        required=False,
+        help_text="What the wallet does not cover when a trial ends is owed on the `invoice`, or has the subscription "
+        "`terminate`.",
+    )
     renewalReminderEnabled = FlagField(source="renewal_reminder_enabled", required=False)
     renewalReminderDays = WholeField(source="renewal_reminder_days", least=1, most=REMINDER_DAYS_MAX, required=False)
 

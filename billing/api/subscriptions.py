@@ -1,22 +1,19 @@
 """Subscriptions over HTTP."""
 
-from datetime import datetime
 from typing import Any
 
-from django.conf import settings
 from django.urls import path
 from drf_spectacular.utils import extend_schema, extend_schema_field
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from billing import money, subscription_reads, subscriptions
-from billing.models import Subscription
+from billing import money, plans, subscription_reads, subscriptions
+from billing.models import Subscription, TrialEnd, TrialUsage
 from billing.payments import sessions
-from billing.serializers import LifetimeField, MinutesField, NanosTextField, RedirectUrlField
+from billing.serializers import MinutesField, NanosTextField, RedirectUrlField
 from billing.subscription_reads import Seller
 from billing.subscriptions import Agreement, NewSubscription
-from customers import portal_links
 from customers.registry import NewCustomer
 from customers.serializers import ConsumerSerializer, TaxRatesField
 from merchants import ids
@@ -105,6 +102,9 @@ class SubscriptionSerializer(serializers.Serializer[Any]):
     currency = serializers.CharField()
     startedAt = InstantField(source="started_at")
     endingAt = InstantField(source="ending_at", allow_null=True)
+    trialEndsAt = InstantField(source="trial_ends_at", allow_null=True)
+    trialUsage = ChoiceField(source="trial_usage", choices=TrialUsage.choices)
+    trialEndBehavior = ChoiceField(source="trial_end", choices=TrialEnd.choices)
     currentPeriodStart = InstantField(source="period_start")
     currentPeriodEnd = InstantField(source="period_end")
     autoCharge = FlagField(source="auto_charge")
@@ -167,15 +167,6 @@ def _parties(subscription: Any, seller: Seller) -> dict[str, Any]:
     }
 
 
-def _portal_url(subscription: Subscription, expires_at: datetime) -> str:
-    return portal_links.url(
-        public_url=settings.PUBLIC_URL,
-        subscription_id=subscription.id,
-        customer_id=subscription.customer_id,
-        expires_at=expires_at,
-    )
-
-
 # --- requests --------------------------------------------------------------------------------------------
 
 
@@ -230,9 +221,17 @@ class CreateSubscriptionSerializer(_MinimumBalance):
         required=False,
         help_text="Redeemed as the subscription is made, so that it holds for the first period and its fees.",
     )
+    trialDays = WholeField(
+        source="trial_days", least=0, most=plans.TRIAL_DAYS_MAX, required=False, help_text="Left out: as the plan says."
+    )
+    trialEndsAt = InstantField(source="trial_ends_at", required=False, help_text="Instead of trialDays.")
+    trialUsage = ChoiceField(source="trial_usage", choices=TrialUsage.choices, required=False)
+    trialEndBehavior = ChoiceField(source="trial_end", choices=TrialEnd.choices, required=False)
     testClockId = TextField(source="test_clock_id", required=False, allow_null=True)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if "trial_days" in attrs and "trial_ends_at" in attrs:
+            refuse({"trialDays": "Give either trialDays or trialEndsAt."}, "CONTRADICTION")
         if ("customer" in attrs) == ("customer_id" in attrs):
             refuse({"customerId": "Give either customerId or customer."}, "CUSTOMER_REQUIRED")
         if attrs.pop("test_clock_id", None) is not None:
@@ -262,20 +261,6 @@ class TerminationSerializer(BodySerializer):
     """Why a subscription ends."""
 
     reason = TextField(length_max=REASON_LENGTH_MAX)
-
-
-class PortalRequestSerializer(BodySerializer):
-    """How long a link lives."""
-
-    expiresIn = LifetimeField(source="lifetime", required=False)
-
-
-class PortalSerializer(serializers.Serializer[dict[str, Any]]):
-    """A link that opens the customer's portal without a login."""
-
-    object = ConstantField("subscriptionPortal")
-    url = serializers.CharField()
-    expiresAt = InstantField(source="expires_at")
 
 
 class SubscriptionQuerySerializer(PageSerializer):
@@ -374,24 +359,8 @@ class Termination(TenantView):
         return self.answer_once(act)
 
 
-class Portal(TenantView):
-    scope = "subscriptions"
-    takes_idempotency_key = False  # a link is a secret, and none is kept
-
-    @extend_schema(
-        operation_id="generatePortalLink", request=PortalRequestSerializer, responses={200: PortalSerializer}
-    )
-    def post(self, request: Request, id: str) -> Response:
-        """Make a link to the portal of a subscription's customer."""
-        body = self.read_body(PortalRequestSerializer)
-        subscription = subscription_reads.find(merchant_id=self.merchant_id, subscription_id=self.path_id("sub", id))
-        expires_at = (self.now + body.get("lifetime", portal_links.LIFETIME_DEFAULT)).replace(microsecond=0)
-        return self.answer(PortalSerializer, {"url": _portal_url(subscription, expires_at), "expires_at": expires_at})
-
-
 urlpatterns = [
     path("subscriptions", Subscriptions.as_view()),
     path("subscriptions/<str:id>", SubscriptionById.as_view()),
     path("subscriptions/<str:id>/termination", Termination.as_view()),
-    path("subscriptions/<str:id>/portal", Portal.as_view()),
 ]

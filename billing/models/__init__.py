@@ -1,7 +1,17 @@
 """Every table of billing, one import away."""
 
-from billing.models.catalogue import Fee, PaymentTerm, Plan, PlanVersion, PlanVersionPrice, Price, PriceVersion
-from billing.models.charges import Charge, Counter, FeeOccurrence, Refund, Rerating, TrueUp
+from billing.models.catalogue import (
+    Fee,
+    PaymentTerm,
+    Plan,
+    PlanVersion,
+    PlanVersionPrice,
+    Price,
+    PriceVersion,
+    TrialEnd,
+    TrialUsage,
+)
+from billing.models.charges import Charge, Counter, FeeOccurrence, Refund, Rerating, TrueUp, UnusedPart
 from billing.models.checkout import Authorization, LinkOrder, Payment, PaymentClaim, PaymentLink, PaymentSession
 from billing.models.collection import InvoicePayment
 from billing.models.coupons import Coupon, CouponClaim, CouponUse, Redemption
@@ -22,11 +32,12 @@ from billing.models.payments import (
     SimulatedDelivery,
     SimulatedObject,
 )
-from billing.models.subscriptions import Subscription
+from billing.models.subscriptions import AddOn, PlanChange, Subscription
 from billing.models.wallets import CreditLot, LotDraw, LotRemoval, TopUp, Wallet
 
 __all__ = [
     "Account",
+    "AddOn",
     "AttemptStep",
     "Authorization",
     "Charge",
@@ -65,6 +76,7 @@ __all__ = [
     "PaymentSession",
     "PaymentTerm",
     "Plan",
+    "PlanChange",
     "PlanVersion",
     "PlanVersionPrice",
     "Posting",
@@ -83,8 +95,11 @@ __all__ = [
     "SimulatedObject",
     "Subscription",
     "TopUp",
+    "TrialEnd",
+    "TrialUsage",
     "TrueUp",
     "UnprintedDocument",
     "UnsettledWallet",
+    "UnusedPart",
     "Wallet",
 ]

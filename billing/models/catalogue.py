@@ -19,6 +19,18 @@ class TaxBehavior(models.TextChoices):
     INCLUSIVE = "inclusive"
 
 
+class TrialUsage(models.TextChoices):
+    FREE = "free"  # metered, and charged nothing
+    PRICED = "priced"  # charged like any other
+
+
+class TrialEnd(models.TextChoices):
+    """What becomes of a subscription whose wallet does not cover what falls due as its trial ends."""
+
+    INVOICE = "invoice"  # it goes on, and owes that
+    TERMINATE = "terminate"  # it ends
+
+
 class Fee(models.Model):
     """A named charge that does not depend on use; its amount and cadence belong to its price."""
 
@@ -116,6 +128,9 @@ class PlanVersion(models.Model):
     tax_behavior = models.CharField(max_length=10, choices=TaxBehavior, default=TaxBehavior.EXCLUSIVE)
     default_tax_code = models.CharField(max_length=40, default="eservice")
     default_tax_rate = models.DecimalField(max_digits=7, decimal_places=4, default=0)  # percent, 0-100
+    trial_days = models.PositiveSmallIntegerField(default=0)
+    trial_usage = models.CharField(max_length=6, choices=TrialUsage, default=TrialUsage.FREE)
+    trial_end = models.CharField(max_length=9, choices=TrialEnd, default=TrialEnd.INVOICE)
     prices = models.ManyToManyField(PriceVersion, through="PlanVersionPrice")
     created_at = models.DateTimeField()
 

@@ -10,16 +10,19 @@ from customers.models import Owned
 class Charge(Owned):
     """The rated amount of a property of a usage event, a fee, true-up, coupon, reversal, correction or rerating.
 
-    Append-only. ``source_id`` is the event, fee occurrence, true-up, use of a coupon, refund, correction, rerating,
-    manual line, credit note or new invoice it belongs to, ``position`` its place in it. ``seq`` is its place among the
-    wallet's charges: settlement takes contiguous ranges of it and updates nothing here. What a manual line sells has no
-    price: ``price_version_id`` is the line's own. ``invoice_id`` of what a credit note gives back is the note's.
+    Append-only. ``source_id`` is the event, fee occurrence, unused part of one, true-up, use of a coupon, refund,
+    correction, rerating, manual line, credit note or new invoice it belongs to, ``position`` its place in it. ``seq``
+    is its place among the wallet's charges: settlement takes contiguous ranges of it and updates nothing here. What a
+    manual line sells has no price: ``price_version_id`` is the line's own. ``invoice_id`` of what a credit note gives
+    back is the note's.
     gross = net + tax is what the customer pays; ``fee`` is the platform's part of net.
     """
 
     class Kind(models.TextChoices):
         USAGE = "usage"
         FEE = "fee"
+        ADD_ON = "addon"
+        UNUSED = "unused"
         TRUE_UP = "trueup"
         COUPON = "coupon"
         REFUND = "refund"
@@ -114,8 +117,9 @@ class Refund(Owned):
 class FeeOccurrence(Owned):
     """One fee falling due once: the source of its charge, with the rates it was charged at. Append-only.
 
-    Its id follows from subscription, price and period, so that charging it again finds it charged, also by another
-    version of the price.
+    It is a fee of the plan, or of an add-on. Its id follows from subscription, price (or add-on) and period, so that
+    charging it again finds it charged. Where it is for a part of a period only, ``whole_start`` and ``whole_end`` are
+    those of the whole one.
     """
 
     pk = models.CompositePrimaryKey("bucket", "id")
@@ -125,6 +129,10 @@ class FeeOccurrence(Owned):
     price_version_id = models.UUIDField()
     period_start = models.DateTimeField()
     period_end = models.DateTimeField(null=True)  # null: a one-time fee
+    whole_start = models.DateTimeField(null=True)  # null: it is for all of its period
+    whole_end = models.DateTimeField(null=True)
+    add_on_id = models.UUIDField(null=True)
+    quantity = QuantityField(default=1, db_default=1)
     tax_rate = models.DecimalField(max_digits=7, decimal_places=4)  # percent
     fee_rate = models.DecimalField(max_digits=7, decimal_places=6)  # fraction
     discount = models.DecimalField(max_digits=7, decimal_places=4, default=0, db_default=0)  # percent
@@ -133,9 +141,26 @@ class FeeOccurrence(Owned):
     class Meta:
         constraints = [
             models.UniqueConstraint(
-                fields=["bucket", "subscription_id", "price_id", "period_start"], name="fee_once_per_period"
+                fields=["bucket", "subscription_id", "price_id", "period_start", "add_on_id"],
+                name="fee_once_per_period",
+                nulls_distinct=False,
             )
         ]
+
+
+class UnusedPart(Owned):
+    """The part of a fee paid in advance that is given back, because it ended before its period did. Append-only.
+
+    At most one for each fee that fell due; its id follows from that. Its charge is what the part until ``used_until``
+    comes to, less what was charged.
+    """
+
+    pk = models.CompositePrimaryKey("bucket", "id")
+    id = models.UUIDField()
+    subscription_id = models.UUIDField()
+    fee_occurrence_id = models.UUIDField()
+    used_until = models.DateTimeField()
+    created_at = models.DateTimeField()
 
 
 class Rerating(Owned):

@@ -1,9 +1,9 @@
-"""Subscriptions: a customer's agreement to one plan version of one product."""
+"""Subscriptions: a customer's agreement to one plan of one product at a time, and what was changed or added to it."""
 
 from django.db import models
 
-from billing.models.catalogue import Plan, PlanVersion
-from billing.models.fields import NanosField
+from billing.models.catalogue import Plan, PlanVersion, PriceVersion, TrialEnd, TrialUsage
+from billing.models.fields import NanosField, QuantityField, never_nan
 from customers.models import Owned
 from merchants.models import Product
 
@@ -30,7 +30,13 @@ class Subscription(Owned):
     status = models.CharField(max_length=16, choices=Status)
     currency = models.CharField(max_length=3)
     timezone = models.CharField(max_length=64)
-    started_at = models.DateTimeField()  # anchor of the billing periods
+    started_at = models.DateTimeField()  # anchor of the billing periods, but for a trial's end and changes of cadence
+    trial_ends_at = models.DateTimeField(null=True)  # until then it is on trial: one period, before any fee
+    trial_usage = models.CharField(max_length=6, choices=TrialUsage, default=TrialUsage.FREE)
+    trial_end = models.CharField(max_length=9, choices=TrialEnd, default=TrialEnd.INVOICE)
+    trial_decided_at = models.DateTimeField(null=True)  # when it was found to go on after its trial
+    # Where the plan was or will be changed, all its plans, for the engine: see billing.spells. Null: never.
+    spells = models.JSONField(null=True)
     ending_at = models.DateTimeField(null=True)
     terminated_at = models.DateTimeField(null=True)
     terminated_by = models.CharField(max_length=120, blank=True)
@@ -84,3 +90,67 @@ class Subscription(Owned):
                 fields=["payment_expires_at"], condition=models.Q(status="pending_payment"), name="subscription_unpaid"
             ),
         ]
+
+
+class PlanChange(Owned):
+    """A subscription's move to another plan version: made at once, or agreed for the end of a period.
+
+    A plan has at most one change before it. What was agreed can be called off until it comes into force.
+    """
+
+    class Status(models.TextChoices):
+        SCHEDULED = "scheduled"
+        APPLIED = "applied"
+        CANCELLED = "cancelled"
+
+    pk = models.CompositePrimaryKey("bucket", "id")
+    id = models.UUIDField()
+    subscription_id = models.UUIDField()
+    from_version = models.ForeignKey(PlanVersion, on_delete=models.PROTECT, db_index=False, related_name="+")
+    to_version = models.ForeignKey(PlanVersion, on_delete=models.PROTECT, db_index=False, related_name="+")
+    status = models.CharField(max_length=9, choices=Status)
+    effective_at = models.DateTimeField()
+    created_at = models.DateTimeField()
+    resolved_at = models.DateTimeField(null=True)  # when it was carried out or called off
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["bucket", "subscription_id"],
+                condition=models.Q(status="scheduled"),
+                name="one_scheduled_plan_change",
+            ),
+            models.UniqueConstraint(
+                fields=["bucket", "subscription_id", "effective_at"],
+                condition=~models.Q(status="cancelled"),
+                name="one_plan_change_at_a_time",
+            ),
+        ]
+
+
+class AddOn(Owned):
+    """A fee that a subscription has beside those of its plan: so many of it, once or period by period, from and until.
+
+    What it costs is the price version it was made with; only its end can be agreed later.
+    """
+
+    pk = models.CompositePrimaryKey("bucket", "id")
+    id = models.UUIDField()
+    subscription_id = models.UUIDField()
+    price_version = models.ForeignKey(PriceVersion, on_delete=models.PROTECT, db_index=False, related_name="+")
+    quantity = QuantityField()
+    starts_at = models.DateTimeField()
+    ends_at = models.DateTimeField(null=True)
+    created_at = models.DateTimeField()
+    updated_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(condition=models.Q(quantity__gt=0), name="add_on_is_of_something"),
+            models.CheckConstraint(
+                condition=models.Q(ends_at__isnull=True) | models.Q(ends_at__gte=models.F("starts_at")),
+                name="add_on_ends_after_it_starts",
+            ),
+            never_nan("add_on_is_a_number", "quantity"),
+        ]
+        indexes = [models.Index(fields=["bucket", "subscription_id"], name="add_on_by_subscription")]

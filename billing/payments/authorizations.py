@@ -13,7 +13,7 @@ from typing import Any
 from django.db import transaction
 from django.db.models import QuerySet
 
-from billing import plans, subscriptions
+from billing import plans, subscriptions, upfront
 from billing.models import Authorization, Subscription
 from billing.payments import tokens
 from billing.subscriptions import Agreement, NewSubscription
@@ -81,7 +81,7 @@ def create(*, merchant_id: uuid.UUID, new: NewAuthorization, actor: Actor, now: 
         ValidationFailed: the balance or the address is not allowed.
         Conflict: the person has accepted an invitation to this plan, and has still to pay.
     """
-    subscriptions.check_minimum_balance(new.minimum_balance)
+    upfront.check_minimum_balance(new.minimum_balance)
     origins.check_redirects(merchant_id, {"redirectUrl": new.redirect_url})
     email = new.email.lower()
     with transaction.atomic():

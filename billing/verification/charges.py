@@ -145,9 +145,82 @@ CHECKS = (
         SELECT coalesce(f.subscription_id, c.subscription_id), format('period from %s', coalesce(f.period_start,
                c.period_start))
         FROM billing_feeoccurrence f
-        FULL JOIN (SELECT * FROM billing_charge WHERE kind = 'fee') c ON c.bucket = f.bucket AND c.source_id = f.id
-        WHERE (f.subscription_id, f.price_version_id, f.period_start, f.customer_id, 0::smallint)
-            IS DISTINCT FROM (c.subscription_id, c.price_version_id, c.period_start, c.customer_id, c.position)
+        FULL JOIN (SELECT * FROM billing_charge WHERE kind IN ('fee', 'addon')) c
+            ON c.bucket = f.bucket AND c.source_id = f.id
+        WHERE (f.subscription_id, f.price_version_id, f.period_start, f.customer_id, 0::smallint, f.add_on_id IS NULL)
+            IS DISTINCT FROM (c.subscription_id, c.price_version_id, c.period_start, c.customer_id, c.position,
+                              c.kind = 'fee')
+        """,
+    ),
+    rule(
+        "unused_given_back",
+        "the unused part of a fee has one charge, to the wallet that paid the fee, and such a charge an unused part",
+        "sub",
+        """
+        SELECT coalesce(u.subscription_id, c.subscription_id), format('fee %s', u.fee_occurrence_id)
+        FROM (
+            SELECT u.bucket, u.id, u.subscription_id, u.fee_occurrence_id, f.price_version_id, f.period_start,
+                   f.customer_id, paid.wallet_id
+            FROM billing_unusedpart u
+            LEFT JOIN billing_feeoccurrence f ON f.bucket = u.bucket AND f.id = u.fee_occurrence_id
+                AND f.subscription_id = u.subscription_id AND u.used_until >= f.period_start
+                AND u.used_until < f.period_end
+            LEFT JOIN billing_charge paid ON paid.bucket = f.bucket AND paid.source_id = f.id
+        ) u
+        FULL JOIN (SELECT * FROM billing_charge WHERE kind = 'unused') c ON c.bucket = u.bucket AND c.source_id = u.id
+        WHERE (u.subscription_id, u.price_version_id, u.period_start, u.customer_id, u.wallet_id, 0::smallint)
+            IS DISTINCT FROM (c.subscription_id, c.price_version_id, c.period_start, c.customer_id, c.wallet_id,
+                              c.position)
+        """,
+    ),
+    rule(
+        "fees_agreed",
+        "a fee fell due in a time in which the plan that was in force had its price, or an add-on",
+        "sub",
+        """
+        SELECT f.subscription_id, format('period from %s', f.period_start)
+        FROM billing_feeoccurrence f
+        JOIN billing_subscription s ON s.bucket = f.bucket AND s.id = f.subscription_id
+        LEFT JOIN billing_addon a ON a.bucket = f.bucket AND a.id = f.add_on_id
+        WHERE CASE WHEN f.add_on_id IS NULL THEN NOT EXISTS (
+            SELECT FROM billing_planversionprice sold
+            WHERE sold.price_version_id = f.price_version_id AND sold.plan_version_id = coalesce(
+                (SELECT (value ->> 0)::uuid FROM jsonb_array_elements(s.spells)
+                 WHERE (value ->> 1)::timestamptz <= f.period_start ORDER BY (value ->> 1)::timestamptz DESC LIMIT 1),
+                s.plan_version_id
+            )
+        ) ELSE (a.subscription_id, a.price_version_id, a.quantity)
+            IS DISTINCT FROM (f.subscription_id, f.price_version_id, f.quantity)
+            OR f.period_start < a.starts_at OR f.period_start > coalesce(a.ends_at, 'infinity') END
+        """,
+    ),
+    rule(
+        "plan_changes",
+        "the plans of a subscription are those that its changes say, each from when it says",
+        "sub",
+        """
+        SELECT subscription_id, format('%s from %s', plan_version_id, starts)
+        FROM (
+            SELECT s.bucket, s.id AS subscription_id, (value ->> 0)::uuid AS plan_version_id,
+                   (value ->> 1)::timestamptz AS starts
+            FROM billing_subscription s CROSS JOIN LATERAL jsonb_array_elements(s.spells) WITH ORDINALITY
+                AS spell (value, number)
+            WHERE number > 1
+        ) spell
+        FULL JOIN (
+            SELECT bucket, subscription_id, to_version_id AS plan_version_id, effective_at AS starts
+            FROM billing_planchange WHERE status <> 'cancelled'
+        ) change USING (bucket, subscription_id, plan_version_id, starts)
+        WHERE spell.bucket IS NULL OR change.bucket IS NULL
+        UNION ALL
+        SELECT s.id, 'another plan than its changes came to'
+        FROM billing_subscription s
+        LEFT JOIN LATERAL (
+            SELECT to_version_id FROM billing_planchange c
+            WHERE c.bucket = s.bucket AND c.subscription_id = s.id AND c.status = 'applied'
+            ORDER BY c.effective_at DESC LIMIT 1
+        ) last ON true
+        WHERE s.plan_version_id <> coalesce(last.to_version_id, (s.spells -> 0 ->> 0)::uuid, s.plan_version_id)
         """,
     ),
     rule(

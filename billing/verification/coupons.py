@@ -44,12 +44,16 @@ CHECKS = (
     ),
     rule(
         "discounts_redeemed",
-        "a percentage off is one that was redeemed for its period",
+        "a percentage off is one that was redeemed for its period, or that of a free trial; and that is all of it",
         "sub",
         f"""
         SELECT p.subscription_id, format('%s%% off, period from %s', p.discount, p.period_start)
         FROM ({_PINNED}) p
-        WHERE p.discount <> 0 AND NOT EXISTS (
+        JOIN billing_subscription s ON s.bucket = p.bucket AND s.id = p.subscription_id
+        CROSS JOIN LATERAL (
+            SELECT coalesce(s.trial_usage = 'free' AND p.period_start < s.trial_ends_at, false) AS is_free
+        ) trial
+        WHERE is_free <> (p.discount = 100 AND is_free) OR NOT is_free AND p.discount <> 0 AND NOT EXISTS (
             SELECT FROM billing_redemption r JOIN billing_coupon c ON c.id = r.coupon_id
             WHERE r.bucket = p.bucket AND r.subscription_id = p.subscription_id AND c.percent_off = p.discount
                 AND r.starts_at <= p.period_start AND (r.ends_at IS NULL OR p.period_start < r.ends_at)

@@ -8,12 +8,12 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import Any, NamedTuple, cast
 
-from billing import discounts, minimums, plans, rating
-from billing.models import PriceVersion
+from billing import cycles, discounts, fees, minimums, plans, rating, spells
+from billing.models import FeeOccurrence, PriceVersion
 from billing.prices import ChargeModel, parse_model
+from billing.spells import Spell
 from merchants import ids
 from merchants.verification import Check, collect, stream
-from metering import periods
 from metering.aggregation import OVER_ALL_USES, Aggregation
 
 # Equal uses of one counter come once, with their number: what a use adds does not depend on where the counter stands.
@@ -68,17 +68,20 @@ ORDER BY k.bucket, k.customer_id, k.subscription_id, k.price_version_id, k.perio
 """  # noqa: S608 - put together from constants
 
 _FEES = """
-SELECT f.subscription_id, f.price_version_id, f.period_start, f.tax_rate, f.fee_rate, f.discount, s.plan_version_id,
-       c.quantity, c.net, c.gross, c.fee
+SELECT f.subscription_id, f.price_version_id, f.tax_rate, f.fee_rate, f.discount, f.quantity, f.period_start,
+       f.period_end, f.whole_start, f.whole_end, s.plan_version_id, u.used_until,
+       c.quantity, c.net + coalesce(b.net, 0), c.gross + coalesce(b.gross, 0), c.fee + coalesce(b.fee, 0)
 FROM billing_feeoccurrence f
 JOIN billing_charge c ON c.bucket = f.bucket AND c.source_id = f.id
+LEFT JOIN billing_unusedpart u ON u.bucket = f.bucket AND u.fee_occurrence_id = f.id
+LEFT JOIN billing_charge b ON b.bucket = u.bucket AND b.source_id = u.id
 JOIN billing_subscription s ON s.bucket = f.bucket AND s.id = f.subscription_id
 """
 
 # Each agreed minimum of a period that was invoiced, with all use of it. Not while late use waits for the next invoice
 # to close.
 _MINIMUMS = """
-SELECT i.subscription_id, v.id, i.period_start, s.plan_version_id, s.started_at,
+SELECT i.subscription_id, v.id, i.period_start, s.plan_version_id, s.started_at, s.trial_ends_at, s.spells::text,
        coalesce(s.terminated_at, s.ending_at), s.timezone, s.discounts, k.counted,
        coalesce(t.tax_rate, (k.counted #>> ARRAY[v.id::text, 'tax'])::numeric),
        coalesce(t.fee_rate, (k.counted #>> ARRAY[v.id::text, 'fee'])::numeric),
@@ -86,8 +89,11 @@ SELECT i.subscription_id, v.id, i.period_start, s.plan_version_id, s.started_at,
        coalesce(t.net, 0), coalesce(t.gross, 0), coalesce(t.fee, 0)
 FROM billing_invoice i
 JOIN billing_subscription s ON s.bucket = i.bucket AND s.id = i.subscription_id
-JOIN billing_planversionprice sold ON sold.plan_version_id = s.plan_version_id
-JOIN billing_priceversion v ON v.id = sold.price_version_id
+JOIN billing_priceversion v ON v.id IN (
+        SELECT sold.price_version_id FROM billing_planversionprice sold
+        WHERE sold.plan_version_id = s.plan_version_id
+            OR sold.plan_version_id IN (SELECT (value ->> 0)::uuid FROM jsonb_array_elements(s.spells))
+    )
     AND (v.properties ? 'minimumCharge' OR v.model = 'commitment')
 LEFT JOIN (
     SELECT bucket, subscription_id, period_start, jsonb_object_agg(price_version_id::text, jsonb_build_object(
@@ -174,31 +180,41 @@ def _compare(counter: tuple[Any, ...], accumulator: rating.Accumulator) -> Itera
 
 
 def _differing_fees() -> Iterator[str]:
-    for subscription_id, version_id, start, *rates, plan_version_id, quantity, net, gross, fee in stream(_FEES):
-        tax_rate, fee_rate, discount = rates
-        model = priced(version_id).model
-        once = rating.accumulate(model, _NOTHING, rating.Usage(Decimal(1)))
+    for subscription_id, version_id, *agreed, plan_version_id, used_until, quantity, net, gross, fee in stream(_FEES):
+        named = (
+            "tax_rate",
+            "fee_rate",
+            "discount",
+            "quantity",
+            "period_start",
+            "period_end",
+            "whole_start",
+            "whole_end",
+        )
+        occurrence = FeeOccurrence(**dict(zip(named, agreed, strict=True)))
         behavior = plans.load_version(plan_version_id).tax_behavior
-        totals = rating.totals(rating.total(model, once), tax_rate, behavior, fee_rate, discount)
-        if (quantity, net, gross, fee) != (1, totals.net, totals.gross, totals.fee):
-            yield f"{ids.text('sub', subscription_id)}: charged {gross}, price {totals.gross}, period from {start}"
+        totals = fees.totals_of_part(occurrence, priced(version_id).model, behavior, used_until)
+        if (quantity, net, gross, fee) != (occurrence.quantity, totals.net, totals.gross, totals.fee):
+            subscription, start = ids.text("sub", subscription_id), occurrence.period_start
+            yield f"{subscription}: charged {gross}, price {totals.gross}, period from {start}"
 
 
 def _differing_true_ups() -> Iterator[str]:
     for row in stream(_MINIMUMS):
-        subscription_id, version_id, start, plan_version_id, started_at, ends, zone, agreed_off, counted, *rates = row[
-            :12
-        ]
-        tax, fee, discount = rates
+        subscription_id, version_id, start, plan_version_id, started_at, trial_ends_at, written, *_ = row
+        ends, zone, agreed_off, counted, tax, fee, discount, *charged = row[7:]
         if discount is None:  # nothing was used or charged
             discount = discounts.percentage_at(json.loads(agreed_off or "[]"), start)
         plan = plans.load_version(plan_version_id)
-        period = periods.period_of(started_at, periods.parse_cadence(plan.cadence), zone, start)
-        agreed = minimums.shortfalls(plan, period, started_at, ends, dict(_costs(counted)))
-        [due] = [each.due for each in agreed if each.price.id == version_id.bytes]
+        spell = Spell(plan_version_id.bytes, started_at, trial_ends_at or started_at, plan.cadence)
+        known = (spell,) if written is None else spells.read(json.loads(written))
+        period = spells.period_of(spells.at(known, start), started_at, zone, start)
+        agreements = cycles.agreements_of(known, trial_ends_at, ends)
+        agreed = minimums.shortfalls(agreements, period, dict(_costs(counted)))
+        due = next((each.due for each in agreed if each.price.id == version_id.bytes), Decimal(0))
         totals = rating.totals(due, tax or Decimal(0), plan.tax_behavior, fee or Decimal(0), discount)
-        if list(row[12:]) != [totals.net, totals.gross, totals.fee]:
-            yield f"{ids.text('sub', subscription_id)}: charged {row[13]}, due {totals.gross}, period from {start}"
+        if charged != [totals.net, totals.gross, totals.fee]:
+            yield f"{ids.text('sub', subscription_id)}: charged {charged[1]}, due {totals.gross}, period from {start}"
 
 
 def _costs(counted: str | None) -> Iterator[tuple[bytes, Decimal]]:

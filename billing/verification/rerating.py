@@ -1,5 +1,6 @@
 """What is rated after the fact, again from the events: by the pure functions, not by the statements that rated it."""
 
+import json
 import uuid
 from collections.abc import Iterator
 from datetime import datetime
@@ -7,18 +8,18 @@ from decimal import Decimal
 from itertools import groupby
 from typing import Any, NamedTuple
 
-from billing import plans, rating
+from billing import plans, rating, spells
 from billing.verification.recomputation import HOLDING, priced
 from merchants import ids
 from merchants.verification import Check, collect, rule, stream
 from metering.aggregation import percentile, time_weighted_sum, unique_count
 
-# Every counter of what needs all uses at once, with them; a price's counters follow each other.
+# Every counter of what needs all uses at once, with them; a metric's counters follow each other, whatever its price.
 _USES = f"""
 {HOLDING}
 SELECT k.subscription_id, k.price_version_id, k.period_start, k.period_end, k.tax_rate, k.fee_rate, k.discount,
        k.quantity, k.net, k.gross, k.fee, k.unrated_since, s.plan_version_id, s.period_end,
-       coalesce(s.terminated_at, s.ending_at), m.percentile, u.happened, u.quantity, u.value
+       coalesce(s.terminated_at, s.ending_at), m.percentile, m.id, s.spells::text, u.happened, u.quantity, u.value
 FROM billing_counter k
 JOIN billing_priceversion v ON v.id = k.price_version_id
 JOIN billing_price p ON p.id = v.price_id
@@ -33,7 +34,7 @@ LEFT JOIN (
     JOIN billing_charge c ON c.bucket = h.bucket AND c.source_id = h.source_id AND c.position < h.charged
 ) u ON u.bucket = k.bucket AND u.customer_id = k.customer_id AND u.subscription_id = k.subscription_id
     AND u.price_version_id = k.price_version_id AND u.period_start = k.period_start
-ORDER BY k.bucket, k.customer_id, k.subscription_id, k.price_version_id, k.period_start
+ORDER BY k.bucket, k.customer_id, k.subscription_id, m.id, k.period_start, k.price_version_id
 """  # noqa: S608 - put together from constants
 
 
@@ -54,6 +55,8 @@ class _Counter(NamedTuple):
     current_end: datetime
     ends_at: datetime | None
     percentile: Decimal | None
+    metric_id: uuid.UUID
+    spells: str | None
 
 
 _COLUMNS = len(_Counter._fields)
@@ -62,17 +65,17 @@ _Change = tuple[datetime, Decimal]
 
 def _differing() -> Iterator[str]:
     """Compare every counter with its uses, as far as it is not behind, and with what was charged."""
-    for _, rows in groupby(stream(_USES), key=lambda row: row[:2]):
-        yield from _differing_of_price(rows)
+    for _, rows in groupby(stream(_USES), key=lambda row: (row[0], _Counter(*row[:_COLUMNS]).metric_id)):
+        yield from _differing_of_metric(rows)
 
 
-def _differing_of_price(rows: Iterator[Any]) -> Iterator[str]:
+def _differing_of_metric(rows: Iterator[Any]) -> Iterator[str]:
     held: list[_Change] = []
     last: _Counter | None = None
     is_behind = False
     for stands, uses in groupby(rows, key=lambda row: row[:_COLUMNS]):
         counter = _Counter(*stands)
-        if last is not None and not is_behind and counter.start != last.end:
+        if last is not None and not is_behind and counter.start > last.end:
             yield from _dropped(last, held)
         is_behind |= counter.unrated_since is not None  # what is held later depends on it
         known = [(happened, used, value) for *_, happened, used, value in uses if used is not None]
@@ -109,6 +112,10 @@ def _dropped(counter: _Counter, held: list[_Change]) -> Iterator[str]:
     """Tell of what is still held after a period, and not counted in the next one, which has begun."""
     if priced(counter.price_version_id).aggregation != "TIME_WEIGHTED_SUM" or counter.end >= counter.current_end:
         return
+    if counter.spells is not None:
+        version_id = spells.at(spells.read(json.loads(counter.spells)), counter.end).plan_version_id
+        if plans.load_version(uuid.UUID(bytes=version_id)).price_for_metric(counter.metric_id.bytes) is None:
+            return  # the plan that came then does not sell it
     if (counter.ends_at is None or counter.end < counter.ends_at) and sum([change for _, change in held]) != 0:
         yield f"{ids.text('sub', counter.subscription_id)}: nothing counted of what is held, period from {counter.end}"
 

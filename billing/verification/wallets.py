@@ -138,8 +138,9 @@ CHECKS = (
         FROM billing_wallet w
         CROSS JOIN LATERAL (SELECT w.spent + w.held - w.balance AS owed) o
         LEFT JOIN (
-            SELECT bucket, wallet_id,
-                   sum(CASE WHEN kind IN ('fee', 'trueup', 'rerate') THEN gross ELSE greatest(gross, 0) END) AS fees
+            SELECT bucket, wallet_id, sum(
+                CASE WHEN kind IN ('fee', 'addon', 'unused', 'trueup', 'rerate') THEN gross ELSE greatest(gross, 0) END
+            ) AS fees
             FROM billing_charge WHERE kind NOT IN ('usage', 'coupon', 'refund', 'credit') GROUP BY bucket, wallet_id
         ) f ON f.bucket = w.bucket AND f.wallet_id = w.id
         LEFT JOIN (

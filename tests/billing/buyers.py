@@ -9,14 +9,13 @@ from typing import Any
 from django.db import transaction
 from msgspec.structs import asdict
 
-from billing import discounts, money, plans, rating, settlement, subscriptions, taxes, topups, wallets
+from billing import cycles, money, rating, settlement, subscriptions, taxes, topups, wallets
 from billing.models import Charge, Counter, Plan, PriceVersion, Refund, Subscription, UnsettledWallet, Wallet
 from billing.subscriptions import NewSubscription
 from customers import books
 from customers.models import Book, Customer
 from merchants import ids
 from merchants.models import Merchant
-from metering import periods
 from metering.models import UsageEvent
 from tests import factories
 
@@ -137,7 +136,7 @@ def use(subscription: Subscription, price: PriceVersion, quantity: Decimal, at: 
         book, now = books.lock(subscription.bucket, subscription.customer_id)
         subscription = Subscription.objects.get(bucket=subscription.bucket, id=subscription.id)
         at = at or now
-        prices = plans.load_version(subscription.plan_version_id)
+        prices = cycles.prices_at(subscription, at)
         rated = next(each for each in prices.prices if each.id == price.id.bytes)
         counter = _counter(subscription, price, book, at)
         before = rating.Totals(counter.net, counter.gross - counter.net, counter.gross, counter.fee)
@@ -165,19 +164,18 @@ def use(subscription: Subscription, price: PriceVersion, quantity: Decimal, at: 
 
 
 def _counter(subscription: Subscription, price: PriceVersion, book: Book, at: datetime) -> Counter:
-    version = subscription.plan_version
-    cadence = periods.parse_cadence(version.billing_cadence)
-    period = periods.period_of(subscription.started_at, cadence, subscription.timezone, at)
+    prices = cycles.prices_at(subscription, at)
+    period = cycles.period_of(subscription, at)
     rates = {
         "tax_rate": taxes.rate(
             customer_rates=book.tax_rates,
-            plan_id=subscription.plan_id,
-            plan_rate=version.default_tax_rate,
+            plan_id=uuid.UUID(bytes=prices.plan_id),
+            plan_rate=prices.default_tax_rate,
             is_exempt=subscription.tax_exempt,
             metric_id=price.price.billable_metric_id,
         ),
         "fee_rate": book.merchant.platform_fee_rate,
-        "discount": discounts.percentage_at(subscription.discounts, period.start),
+        "discount": cycles.discount_of_use(subscription, period),
     }
     counter, _ = Counter.objects.get_or_create(
         bucket=subscription.bucket,

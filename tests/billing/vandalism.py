@@ -23,7 +23,7 @@ _POSTED = """ctid = (
     SELECT min(p.ctid) FROM billing_posting p JOIN billing_entry e ON e.id = p.entry_id
     JOIN billing_account a ON a.id = p.credit_account_id
     WHERE e.kind = 'usage_settled' AND a.kind = 'revenue')"""
-_ISSUED = "number = 'INV-000002'"
+_ISSUED = "number = 'INV-000002' AND currency <> 'CHF'"
 _OWED = "currency = 'GBP' AND status = 'issued'"
 _CREDITED = "number = 'CN-000001'"
 _LINE = f"position = 0 AND invoice_id = (SELECT id FROM billing_invoice WHERE {_ISSUED})"
@@ -228,6 +228,42 @@ CONTROLS: dict[str, tuple[str, set[str]]] = {
     "a fee's tax rate": (
         f"UPDATE billing_feeoccurrence SET tax_rate = 50 WHERE {_FIRST.format('billing_feeoccurrence')}",
         {"fees_recomputed"},
+    ),
+    "an unused part lost": (
+        f"DELETE FROM billing_unusedpart WHERE {_FIRST.format('billing_unusedpart')}",
+        {"unused_given_back"},
+    ),
+    "an unused part given back for more": (
+        (
+            "UPDATE billing_unusedpart SET used_until = used_until - interval '1 day' "
+            f"WHERE {_FIRST.format('billing_unusedpart')}"
+        ),
+        {"fees_recomputed"},
+    ),
+    "an add-on of more": (
+        f"UPDATE billing_addon SET quantity = quantity + 1 WHERE {_FIRST.format('billing_addon')}",
+        {"fees_agreed"},
+    ),
+    "a fee for less than its part": (
+        (
+            "UPDATE billing_feeoccurrence SET whole_end = whole_end + interval '1 day' "
+            f"WHERE {_FIRST.format('billing_feeoccurrence WHERE whole_end IS NOT NULL')}"
+        ),
+        {"fees_recomputed"},
+    ),
+    "a change of plan at another time": (
+        (
+            "UPDATE billing_planchange SET effective_at = effective_at + interval '1 hour' "
+            f"WHERE {_FIRST.format('billing_planchange')}"
+        ),
+        {"plan_changes"},
+    ),
+    "a plan that no change led to": (
+        (
+            "UPDATE billing_subscription SET plan_version_id = (spells -> 1 ->> 0)::uuid, plan_id = ("
+            "SELECT plan_id FROM billing_planversion v WHERE v.id = (spells -> 1 ->> 0)::uuid) WHERE spells IS NOT NULL"
+        ),
+        {"plan_changes"},
     ),
     "a true-up lost": (
         f"DELETE FROM billing_trueup WHERE {_FIRST.format('billing_trueup')}",

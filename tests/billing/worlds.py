@@ -6,7 +6,8 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from billing import credit_notes, credits, manual_lines, redemptions, rerating
+from billing import add_ons, credit_notes, credits, manual_lines, plan_changes, redemptions, rerating
+from billing.add_ons import NewAddOn
 from billing.credit_notes import NewCreditNote, To
 from billing.credits import NewCredit
 from billing.manual_lines import NewLine
@@ -95,6 +96,7 @@ def world() -> World:
     _entitle(product)
     _owe(product)
     _pay(product)
+    _move()
     return made
 
 
@@ -152,6 +154,54 @@ def _give_credit(buyer: Buyer) -> None:
         lot, _ = credits.grant(merchant_id=buyer.merchant.id, wallet_id=wallet.id, new=new, actor=SYSTEM)
         if name == "void":
             credits.void(merchant_id=buyer.merchant.id, wallet_id=wallet.id, credit_id=lot.id, actor=SYSTEM)
+
+
+def _move() -> None:
+    """A customer of another merchant on trial, who then moves to another plan with an add-on, and back at its end."""
+    product = factories.product(merchant=factories.merchant())
+    metric, held = (
+        factories.metric(product=product, name=name, aggregation=way)
+        for name, way in (("Pages", "SUM"), ("Gigabytes", "TIME_WEIGHTED_SUM"))
+    )
+    small, large, stored = (
+        factories.price(metric=metric, unit_price="0.01"),
+        factories.price(metric=metric, properties={"unitPrice": "0.005", "minimumCharge": "9"}),
+        factories.price(metric=held, unit_price="0.1", term="in_arrears"),
+    )
+    basic, extra, support = (
+        factories.price(fee=factories.fee(product=product, name=name), unit_price=amount, term=term, cadence="P1M")
+        for name, amount, term in (
+            ("Basic", "7", "in_advance"),
+            ("Pro", "19", "in_advance"),
+            ("Help", "5", "in_arrears"),
+        )
+    )
+    first = factories.plan(product=product, prices=[small, stored, basic, support], currency="CHF")
+    second = factories.plan(product=product, prices=[large, stored, extra], currency="CHF")
+    mover = buyers.subscribe(product.merchant, first, at=START, subscription={"trial_days": 3})
+    of = {"merchant_id": product.merchant_id, "subscription_id": mover.subscription.id}
+    record(mover, (small, 100), (stored, 10))
+    ends = START + timedelta(days=3)
+    pass_time(mover, ends)
+    record(mover, (small, 40))
+    pass_time(mover, ends + timedelta(days=9))
+    seats = factories.price(
+        fee=factories.fee(product=product, name="Seats"), unit_price="3", term="in_advance", cadence="P1M"
+    )
+    added = add_ons.attach(**of, new=NewAddOn(price_id=seats.price_id, quantity=Decimal(4)))
+    early = record(mover, (small, 7))
+    pass_time(mover, ends + timedelta(days=10))
+    plan_changes.make(**of, plan_id=second.id, effective="now")
+    record(mover, (large, 30), (stored, 5))
+    record(mover, (small, 3), at=ends + timedelta(days=8))
+    correct(mover, early, (small, 8))
+    pass_time(mover, ends + timedelta(days=20))
+    add_ons.end(**of, add_on_id=added.id)
+    plan_changes.make(**of, plan_id=first.id, effective="period_end")
+    mover.reload()
+    rerating.rate_due()
+    pass_time(mover, mover.subscription.period_end + GRACE)
+    record(mover, (small, 2))
 
 
 def _entitle(product: Product) -> None:
