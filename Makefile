@@ -54,6 +54,10 @@ bench: $(VENV)/dev.stamp ## Measure the engine against bare PostgreSQL, on this 
 faults: $(VENV)/dev.stamp ## Kill, hang, starve and flood a running Farthing, for ten minutes
 	$(BIN)/python -m pytest tests/faults tests/faults/matrix.py $(ARGS)
 
+.PHONY: payfaults
+payfaults: $(VENV)/dev.stamp ## Drop, double, shuffle and delay what payment providers say, for some minutes
+	FARTHING_PAYMENT_FAULTS=300 $(BIN)/python -m pytest tests/billing/payments/test_faults.py $(ARGS)
+
 .PHONY: clean
 clean: ## Remove what was built and cached; the data in .farthing stays
 	rm -rf $(VENV) build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
