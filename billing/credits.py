@@ -14,7 +14,7 @@ from typing import NamedTuple
 from django.db import transaction
 from django.db.models import Exists, OuterRef, QuerySet
 
-from billing import holds, journal, ledger, lots, money, settlement, subscriptions, wallets
+from billing import holds, journal, ledger, lots, money, settlement, subscriptions, wallets, watching
 from billing.models import CreditLot, LotRemoval, Wallet
 from billing.models.wallets import PAID_PRIORITY
 from customers import books
@@ -122,6 +122,7 @@ def _record(wallet: Wallet, lot_id: uuid.UUID, new: NewCredit, fingerprint: byte
     wallet.balance += new.amount
     wallet.save(update_fields=["balance"])
     ledger.post([journal.credit_granted(lot=lot, currency=wallet.currency, now=now)])
+    watching.rose(wallet)
     return lot
 
 

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from django.db import DatabaseError, OperationalError, connection, transaction
 
-from billing import arrays, journal, ledger, lots, rollups
+from billing import arrays, journal, ledger, lots, rollups, watching
 from billing.models import UnsettledWallet, Wallet
 from billing.rollups import Slice
 from merchants import ids
@@ -259,7 +259,7 @@ SET balance = w.balance - x.gross, spent = w.spent - x.gross, settled_seq = x.la
 FROM unnest(%s::smallint[], %s::uuid[], %s::bigint[], %s::bigint[], %s::numeric[])
     AS x (bucket, wallet_id, first_seq, last_seq, gross)
 WHERE w.bucket = x.bucket AND w.id = x.wallet_id AND w.settled_seq = x.first_seq - 1
-RETURNING w.id::text
+RETURNING w.id::text, w.balance - w.spent - w.held < w.watched_below
 """
 
 _SETTLE = """
@@ -275,7 +275,7 @@ def _write(ranges: Sequence[_Range], now: datetime) -> None:
         return
     with connection.cursor() as cursor:
         cursor.execute(_ADVANCE, arrays.columns([_moved(each) for each in ranges], 5))
-        moved = {wallet_id for (wallet_id,) in cursor.fetchall()}
+        moved = dict(cursor.fetchall())
         settled = [each for each in ranges if each.wallet_id in moved]
         if not settled:
             return
@@ -283,6 +283,7 @@ def _write(ranges: Sequence[_Range], now: datetime) -> None:
             each.settlement_id = ids.new(each.bucket)
         rows = [(*_moved(each), each.settlement_id, each.customer_id) for each in settled]
         cursor.execute(_SETTLE, [now, *arrays.columns(rows, 7)])
+    watching.mark([(each.bucket, each.wallet_id, each.customer_id) for each in settled if moved[each.wallet_id]])
     prepaid = [_spending(each) for each in settled if each.wallet_kind == Wallet.Kind.PREPAID]
     promotional = lots.settle(prepaid, now=now)
     ledger.post([_entry(each, promotional.get(each.settlement_id, 0), now) for each in settled])

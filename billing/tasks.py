@@ -7,7 +7,7 @@ from celery import shared_task
 from django.conf import settings
 from django.utils import timezone
 
-from billing import credits, invoicing, rerating, settlement, subscriptions
+from billing import credits, invoicing, low_balances, rerating, settlement, subscriptions, watching
 from billing.documents import files
 from billing.payments import checkout, news, poller, simulation
 
@@ -38,6 +38,18 @@ def settle() -> int:
 def expire_credit() -> int:
     """Take out of wallets the credit whose time is up; return how many lots were looked at."""
     return credits.expire_due(now=timezone.now(), is_time_up=_after(EXPIRE_SECONDS_MAX))
+
+
+@shared_task
+def watch_wallets() -> int:
+    """Mark the watched wallets in which little is left; return how many."""
+    return watching.mark_due(now=timezone.now())
+
+
+@shared_task
+def heed_low_wallets() -> int:
+    """Tell of wallets in which little is left, and top them up; return how many were looked at."""
+    return low_balances.look_due(is_time_up=_after(PAY_SECONDS_MAX))
 
 
 @shared_task

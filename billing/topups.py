@@ -7,7 +7,7 @@ from typing import Any
 
 from django.db import transaction
 
-from billing import journal, ledger, money, subscriptions, wallets
+from billing import auto_top_ups, journal, ledger, money, subscriptions, wallets, watching
 from billing.models import Account, CreditLot, LotDraw, PaymentAttempt, TopUp, Wallet
 from billing.payments import attempts, cards, purposes
 from billing.payments.purposes import Returns
@@ -98,7 +98,14 @@ def check(wallet: Wallet, amount: int) -> None:
 
 
 def write(
-    wallet: Wallet, *, amount: int, method: str, now: datetime, key: str | None = None, fingerprint: bytes | None = None
+    wallet: Wallet,
+    *,
+    amount: int,
+    method: str,
+    now: datetime,
+    key: str | None = None,
+    fingerprint: bytes | None = None,
+    is_auto: bool = False,
 ) -> TopUp:
     """Write down a top-up that waits for its money; the caller holds the lock of the book."""
     return TopUp.objects.create(
@@ -112,6 +119,7 @@ def write(
         method=method,
         idempotency_key=key,
         fingerprint=None if key is None else fingerprint,
+        is_auto=is_auto,
         created_at=now,
     )
 
@@ -171,6 +179,8 @@ def _succeeded(attempt: PaymentAttempt, now: datetime) -> None:
     made.save(update_fields=["status"])
     _credit(Wallet.objects.get(bucket=made.bucket, id=made.wallet_id), made, now)
     _tell("topup.succeeded.v0", "succeeded", made, attempt, now)
+    if made.is_auto:
+        auto_top_ups.ended(made, now)
     subscriptions.start_covered(bucket=made.bucket, customer_id=made.customer_id, now=now)
 
 
@@ -181,6 +191,8 @@ def _failed(attempt: PaymentAttempt, now: datetime) -> None:
     made.save(update_fields=["status"])
     if not is_cancelled:
         _tell("topup.failed.v0", "failed", made, attempt, now)
+    if made.is_auto:
+        auto_top_ups.ended(made, now)
 
 
 def _tell(type: str, status: str, made: TopUp, attempt: PaymentAttempt, now: datetime) -> None:
@@ -194,7 +206,7 @@ def _tell(type: str, status: str, made: TopUp, attempt: PaymentAttempt, now: dat
         "amount": money.from_nanos(made.amount),
         "currency": made.currency,
         "status": status,
-        "isAutoTopup": False,
+        "isAutoTopup": made.is_auto,
         "createdAt": outbox.instant(made.created_at),
     }
     if attempt.failure_code:
@@ -246,6 +258,7 @@ def _credit(wallet: Wallet, made: TopUp, now: datetime) -> None:
     wallet.balance += made.amount
     wallet.save(update_fields=["balance"])
     ledger.post([journal.top_up_received(top_up=made, now=now)])
+    watching.rose(wallet)
 
 
 def find(*, merchant_id: uuid.UUID, wallet_id: uuid.UUID, top_up_id: uuid.UUID) -> TopUp:

@@ -36,6 +36,8 @@ BEAT: dict[str, dict[str, Any]] = {
     "end subscriptions": wake("billing.tasks.end_subscriptions", every_seconds=5.0, queue="invoicing"),
     "drop refusals": wake("charging.tasks.drop_refusals", every_seconds=600.0, queue="sweeps"),
     "rate": wake("billing.tasks.rate", every_seconds=60.0, queue="invoicing"),
+    "watch wallets": wake("billing.tasks.watch_wallets", every_seconds=30.0, queue="sweeps"),
+    "heed low wallets": wake("billing.tasks.heed_low_wallets", every_seconds=2.0, queue="payments"),
     "expire credit": wake("billing.tasks.expire_credit", every_seconds=5.0, queue="sweeps"),
     "bill": wake("billing.tasks.bill", every_seconds=30.0, queue="invoicing"),
     "send webhooks": wake("merchants.tasks.send_webhooks", every_seconds=1.0, queue="webhooks"),

@@ -110,6 +110,7 @@ def belongings(caller: Caller, url: str) -> Belongings:
     caller.delete(f"{changes}/planChanges/{things['plan_change']}")
     things["add_on"] = callers.made(caller.post(f"{changes}/addOns", {"priceId": flat_id}))["id"]
     made = Belongings(caller, things)
+    things["alert"] = send(url, made, SET_ALERT)["id"]
     things["lot"] = send(url, made, Request("POST", "/v0/wallets/{wallet}/credits", {"amount": "1"}))["id"]
     things["reservation"] = send(url, made, RESERVE)["id"]
     things["event"] = send(url, made, USE)["id"]
@@ -293,6 +294,11 @@ SET_BUDGET = Request(
         "billableMetricId": Id("metric"),
     },
 )
+SET_ALERT = Request(
+    "POST",
+    "/v0/alerts",
+    {"type": "wallet_low_balance", "resourceId": Id("wallet"), "config": {"threshold": "1"}, "enabled": False},
+)
 TERMS = {"invoiceDisplayName": "A", "model": "standard", "properties": {"unitPrice": "1"}, "paymentTerm": "in_arrears"}
 MANUAL_LINE = {"displayName": "A", "currency": "USD", "quantity": 1, "unitPrice": 1}
 METERED = {"type": "metered", "usagePeriod": {"interval": "P1M"}, "issueAfterReset": 1000}
@@ -402,6 +408,17 @@ REQUESTS = [
     Request("POST", "/v0/wallets/{wallet}/credits", {"amount": "1"}),
     Request("GET", "/v0/wallets/{wallet}/credits/{lot}"),
     Request("GET", "/v0/wallets/{wallet}/transactions"),
+    Request("GET", "/v0/alerts", query={"resourceId": Id("wallet")}),
+    SET_ALERT,
+    Request("GET", "/v0/alerts/{alert}"),
+    Request("PATCH", "/v0/alerts/{alert}", {"notifyPeriod": "PT1H"}),
+    Request(
+        "POST",
+        "/v0/wallets/{wallet}/autoTopupConfig",
+        {"amount": "5", "threshold": "1", "enabled": False},
+    ),
+    Request("GET", "/v0/wallets/{wallet}/autoTopupConfig"),
+    Request("PATCH", "/v0/wallets/{wallet}/autoTopupConfig", {"amount": "6"}),
     USE,
     Request("POST", "/v0/usage/batch", {"events": [USE.body]}),
     Request(
@@ -538,6 +555,7 @@ REQUESTS = [
     Request("POST", "/v0/payments/{payment}/cancel"),
     Request("DELETE", "/v0/paymentLinks/{link}", status=(204,)),
     Request("POST", "/v0/customers/authorization/{authorization}/revoke"),
+    Request("DELETE", "/v0/alerts/{alert}", status=(204,)),
     Request("DELETE", "/v0/coupons/{coupon}", status=(204,)),
     Request("DELETE", "/v0/webhooks/{webhook}", status=(204,)),
     Request("POST", "/v0/usage/{event}/amend", {"reason": "A", "metadata": {"job": "8"}}),

@@ -111,6 +111,10 @@ class Shop:
         """Where money is added."""
         return f"/v0/wallets/{self.ids['wallet']}/topups"
 
+    def alert(self, **members: Any) -> dict[str, Any]:
+        """A sound alert."""
+        return {"type": "wallet_low_balance", "resourceId": self.ids["wallet"], "config": {"threshold": "1"}, **members}
+
     @property
     def credits(self) -> str:
         """Where credit is given."""
@@ -235,6 +239,7 @@ class TestNumbers:
             with subtests.test(text=str(text)[:24]):
                 check(shop.post_with(shop.top_ups, {"amount": HOLE}, text), (400, 422))
                 check(shop.post_with(shop.credits, {"amount": HOLE}, text), (400, 422))
+                check(shop.post_with("/v0/alerts", shop.alert(config={"threshold": HOLE}), text), (400, 422))
                 if text not in ('"0"', '"0.0"'):  # a limit of nothing lets nothing through
                     check(shop.post_with("/v0/budgets", shop.budget(limit=HOLE), text), 400)
                     if text != "null":  # lifts it

@@ -3,6 +3,7 @@
 from django.urls import URLPattern
 
 from billing.api import (
+    alerts,
     authorizations,
     checkout,
     coupons,
@@ -34,6 +35,7 @@ urlpatterns: list[URLPattern] = [
     *checkout.urlpatterns,
     *payment_links.urlpatterns,
     *authorizations.urlpatterns,  # before the customers' own: theirs would take its name for an id
+    *alerts.urlpatterns,
 ]
 
 # The contract has invoices under /v2.

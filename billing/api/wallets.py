@@ -76,7 +76,7 @@ class TopUpSerializer(serializers.Serializer[TopUp]):
     currency = serializers.CharField()
     status = ChoiceField(choices=TopUp.Status.choices)
     paymentMethod = serializers.CharField(source="method")
-    isAutoTopup = ConstantField(False)
+    isAutoTopup = serializers.BooleanField(source="is_auto")
     createdAt = InstantField(source="created_at")
 
 

@@ -34,12 +34,14 @@ from billing.models.payments import (
 )
 from billing.models.subscriptions import AddOn, PlanChange, Subscription
 from billing.models.wallets import CreditLot, LotDraw, LotRemoval, TopUp, Wallet
+from billing.models.watches import AutoTopUp, LowWallet, WalletAlert
 
 __all__ = [
     "Account",
     "AddOn",
     "AttemptStep",
     "Authorization",
+    "AutoTopUp",
     "Charge",
     "Counter",
     "Coupon",
@@ -64,6 +66,7 @@ __all__ = [
     "Logo",
     "LotDraw",
     "LotRemoval",
+    "LowWallet",
     "ManualLine",
     "MerchantRollup",
     "Payment",
@@ -102,4 +105,5 @@ __all__ = [
     "UnsettledWallet",
     "UnusedPart",
     "Wallet",
+    "WalletAlert",
 ]

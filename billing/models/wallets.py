@@ -29,6 +29,7 @@ class Wallet(Owned):
     spent = NanosField(default=0)
     held = NanosField(default=0)
     credit_limit = NanosField(null=True)  # null: no limit; only for kind credit
+    watched_below = NanosField(null=True)  # with less available something is to happen; null: nothing is
     charge_seq = models.BigIntegerField(default=0)
     settled_seq = models.BigIntegerField(default=0)
     created_at = models.DateTimeField()
@@ -42,6 +43,10 @@ class Wallet(Owned):
             models.CheckConstraint(condition=Q(held__gte=0), name="held_is_never_negative"),
             models.CheckConstraint(condition=Q(settled_seq__lte=F("charge_seq")), name="settled_never_ahead"),
             never_nan("wallet_is_a_number", "balance", "spent", "held"),
+        ]
+        # No column that charges change, so that their updates stay as cheap as they were.
+        indexes = [
+            models.Index(fields=["bucket", "id"], condition=Q(watched_below__isnull=False), name="wallet_watched")
         ]
 
     @property
@@ -154,11 +159,17 @@ class TopUp(Owned):
     method = models.CharField(max_length=20)
     idempotency_key = models.CharField(max_length=255, null=True)
     fingerprint = models.BinaryField(max_length=16, null=True)
+    is_auto = models.BooleanField(default=False, db_default=False)
     created_at = models.DateTimeField()
 
     class Meta:
         constraints = [
             models.UniqueConstraint(fields=["bucket", "customer_id", "idempotency_key"], name="top_up_once_per_key"),
+            models.UniqueConstraint(
+                fields=["bucket", "wallet_id"],
+                condition=Q(is_auto=True, status="pending"),
+                name="one_automatic_top_up_at_a_time",
+            ),
             models.CheckConstraint(condition=Q(amount__gt=0), name="top_up_adds_something"),
         ]
         indexes = [models.Index(fields=["bucket", "wallet_id", "created_at"], name="top_up_by_wallet")]

@@ -165,6 +165,7 @@ CHECKS = (
         "top_up_once_per_key",
         "fee_once_per_period",
         "one_invoice_per_period",
+        "one_automatic_top_up_at_a_time",
         "invoice_paid_once_by_a_source",
         "manual_line_once_per_key",
     ),

@@ -120,6 +120,29 @@ CHECKS = (
         may_lag=True,
     ),
     rule(
+        "wallets_watched",
+        "a wallet is watched below the highest amount that an armed alert or automatic top-up waits for",
+        "acc",
+        """
+        SELECT w.id, format('watched below %s, to be watched below %s', w.watched_below, x.threshold)
+        FROM billing_wallet w
+        JOIN customers_book b ON b.bucket = w.bucket AND b.customer_id = w.customer_id AND b.closed_at IS NULL
+        LEFT JOIN (
+            SELECT bucket, wallet_id, max(threshold) AS threshold
+            FROM (
+                SELECT bucket, wallet_id, threshold FROM billing_walletalert
+                WHERE enabled AND is_armed AND due_at IS NULL
+                UNION ALL SELECT bucket, wallet_id, threshold FROM billing_autotopup a
+                WHERE enabled AND due_at IS NULL AND NOT EXISTS (
+                    SELECT FROM billing_topup t
+                    WHERE t.bucket = a.bucket AND t.wallet_id = a.wallet_id AND t.is_auto AND t.status = 'pending')
+            ) s
+            GROUP BY bucket, wallet_id
+        ) x ON x.bucket = w.bucket AND x.wallet_id = w.id
+        WHERE w.watched_below IS DISTINCT FROM x.threshold
+        """,
+    ),
+    rule(
         "prepaid_covered",
         "a prepaid wallet has never promised more than it has",
         "acc",

@@ -367,6 +367,10 @@ CONTROLS: dict[str, tuple[str, set[str]]] = {
         f"DELETE FROM billing_lotremoval WHERE lot_id = (SELECT id FROM billing_creditlot WHERE {_LOST})",
         {"credit_posted", "lots_removed"},
     ),
+    "a wallet that nobody watches any more": (
+        f"UPDATE billing_wallet SET watched_below = NULL WHERE {_PREPAID}",
+        {"wallets_watched"},
+    ),
     "credit that was paid for": (
         "UPDATE billing_creditlot SET kind = 'paid' WHERE name = 'left'",
         {"credit_posted", "promotional_is_lots"},

@@ -8,6 +8,8 @@ from typing import Any
 
 from billing import add_ons, credit_notes, credits, manual_lines, plan_changes, redemptions, rerating
 from billing.add_ons import NewAddOn
+from billing import alerts, credit_notes, credits, manual_lines, redemptions, rerating
+from billing.alerts import NewAlert
 from billing.credit_notes import NewCreditNote, To
 from billing.credits import NewCredit
 from billing.manual_lines import NewLine
@@ -92,6 +94,9 @@ def world() -> World:
         redemptions.redeem(merchant_id=product.merchant.id, subscription_id=buyer.subscription.id, code=coupon.code)
     made = World(calls, tokens, minutes, users, storage, busy, gone, abroad, unsold)
     _give_credit(busy)
+    alerts.create(
+        merchant_id=product.merchant.id, wallet_id=busy.prepaid.id, new=NewAlert(threshold=10**9), actor=SYSTEM
+    )
     _live(made)
     _entitle(product)
     _owe(product)
