@@ -5,7 +5,9 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from django import forms
+from django.core.validators import validate_email
 
+from billing.alerts import RECIPIENTS_MAX
 from dashboard.forms import NAME_LENGTH_MAX
 
 FIRST, LAST = 10, 90  # the orders that the form offers; the API takes any
@@ -41,3 +43,27 @@ class NewCredit(forms.Form):
         """Return the end of the last day in a zone."""
         day = self.cleaned_data["last_day"]
         return datetime.combine(day + timedelta(days=1), time(), tzinfo=zone) if day else None
+
+
+class NewAlert(forms.Form):
+    """Below what to tell, and whom."""
+
+    threshold = forms.DecimalField(label="When less than", min_value=0, max_digits=21, decimal_places=9)
+    recipients = forms.CharField(
+        label="Tell",
+        required=False,
+        help_text="E-mail addresses, separated by commas. The customer is always told.",
+    )
+
+    def __init__(self, data: Any = None, *, currency: str, **options: Any) -> None:
+        super().__init__(data, **options)
+        self.fields["threshold"].label = f"When less than ({currency})"
+
+    def clean_recipients(self) -> tuple[str, ...]:
+        """Read the addresses."""
+        named = [each.strip() for each in self.cleaned_data["recipients"].split(",") if each.strip()]
+        if len(named) > RECIPIENTS_MAX:
+            raise forms.ValidationError(f"At most {RECIPIENTS_MAX} addresses.")
+        for each in named:
+            validate_email(each)
+        return tuple(dict.fromkeys(named))

@@ -45,6 +45,30 @@ class ChangedLimit(forms.Form):
     amount = _amount("Limit")
 
 
+class AutoTopUp(forms.Form):
+    """What a customer agrees to be charged without being asked each time."""
+
+    threshold = _amount("When less than this is available")
+    amount = _amount("Add")
+    card = forms.ChoiceField(label="Charge", required=False)
+    limit_amount = _amount("At most")
+    limit_period = forms.ChoiceField(
+        label="In", choices=[("day", "A day"), ("week", "A week"), ("month", "A month")], required=False
+    )
+    consent = forms.BooleanField(
+        label="I agree that this card is charged automatically, as described here.",
+        error_messages={"required": "Say that you agree, or nothing is charged automatically."},
+    )
+
+    def __init__(self, data: Any = None, *, cards: list[tuple[str, str]], currency: str, **options: Any) -> None:
+        super().__init__(data, **options)
+        for name in ("threshold", "amount", "limit_amount"):
+            self.fields[name].label = f"{self.fields[name].label} ({currency})"
+        self.fields["limit_amount"].required = False
+        self.fields["limit_amount"].help_text = "Left empty: no limit."
+        self.fields["card"].choices = [("", "My default card"), *cards]  # type: ignore[attr-defined]
+
+
 # --- hosted pages ----------------------------------------------------------------------------------------
 
 

@@ -12,7 +12,8 @@ from typing import Any
 
 from django.test import Client
 
-from billing import credits, topups
+from billing import alerts, credits, topups
+from billing.alerts import NewAlert
 from billing.credits import NewCredit
 from billing.models import (
     Charge,
@@ -30,6 +31,7 @@ from billing.models import (
     Settlement,
     Subscription,
     Wallet,
+    WalletAlert,
 )
 from customers.models import Book, Customer
 from entitlements import budgets
@@ -322,3 +324,9 @@ def moved(buyer: Buyer) -> CreditLot:
     new = NewCredit(amount=25 * NANOS, name="Welcome", expires_at=NOW + timedelta(days=3_000))
     lot, _ = credits.grant(merchant_id=merchant_id, wallet_id=buyer.wallet.id, new=new, actor=SYSTEM)
     return lot
+
+
+def watched(scene: Scene, buyer: Buyer) -> WalletAlert:
+    """Set an alert of little in a buyer's wallet."""
+    new = NewAlert(threshold=5 * NANOS, recipients=("ops@judgebox.example",))
+    return alerts.create(merchant_id=scene.test.id, wallet_id=buyer.wallet.id, new=new, actor=SYSTEM)

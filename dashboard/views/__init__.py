@@ -46,6 +46,12 @@ _pages: list[URLPattern | URLResolver] = [
         wallets.credit_void,
         name="credit-void",
     ),
+    path("customers/<str:customer_id>/wallets/<str:wallet_id>/alert", wallets.alert_new, name="alert-new"),
+    path(
+        "customers/<str:customer_id>/wallets/<str:wallet_id>/alerts/<str:alert_id>/delete",
+        wallets.alert_delete,
+        name="alert-delete",
+    ),
     path("customers/<str:customer_id>/portal/<str:subscription_id>", customers.portal_link, name="portal-link"),
     path("customers/<str:customer_id>/budgets/new", budgets.new, name="budget-new"),
     path("customers/<str:customer_id>/budgets/<str:budget_id>", budgets.show, name="budget"),

@@ -9,15 +9,16 @@ from django.http import Http404, HttpResponse, StreamingHttpResponse
 from django.shortcuts import redirect
 from django.utils import timezone
 
-from billing import credits, money, wallets
+from billing import alerts, auto_top_ups, credits, money, wallets
+from billing.alerts import NewAlert
 from billing.credits import NewCredit
-from billing.models import Wallet
+from billing.models import AutoTopUp, Wallet, WalletAlert
 from customers import registry
 from customers.models import Customer
 from dashboard import forms, wallet_forms
 from dashboard.access import SeatedRequest, actor, file_name, page, public_id, to
 from merchants import ids
-from merchants.errors import ServiceError
+from merchants.errors import NotFound, ServiceError
 from ui import csv_files, fmt, movements, pages
 
 CREDITS_SHOWN = 50
@@ -32,6 +33,8 @@ def show(request: SeatedRequest, customer_id: str, wallet_id: str) -> HttpRespon
     context = {
         **_context(request, customer, wallet),
         "credits": [(ids.text("crd", lot.id), lot, credits.status(lot)) for lot in rows],
+        "alerts": _alerts(customer, wallet),
+        "auto_top_up": _auto_top_up(customer, wallet),
         "history": history,
         "spans": [(name, label, _query(request, by=name, after="")) for name, label in movements.SPANS],
         "older": _query(request, after=history.older) if history.older else "",
@@ -103,6 +106,67 @@ def credit_void(request: SeatedRequest, customer_id: str, wallet_id: str, lot_id
         "back": to(request, "wallet", customer_id, wallet_id),
     }
     return pages.answer(request, "dashboard/credit_void.html", context)
+
+
+@page("wallets:write", writes="wallets:write")
+def alert_new(request: SeatedRequest, customer_id: str, wallet_id: str) -> HttpResponse:
+    """A form that has somebody told when little is left."""
+    customer, wallet = _named(request, customer_id, wallet_id)
+    form = wallet_forms.NewAlert(request.POST if request.method == "POST" else None, currency=wallet.currency)
+    if form.is_valid():
+        new = NewAlert(
+            threshold=money.to_nanos(form.cleaned_data["threshold"]), recipients=form.cleaned_data["recipients"]
+        )
+        try:
+            alerts.create(merchant_id=customer.merchant_id, wallet_id=wallet.id, new=new, actor=actor(request))
+        except ServiceError as refusal:
+            forms.refuse(form, refusal, request_id=request.request_id)
+        else:
+            messages.success(request, "Alert set. It tells once, and again after the balance has recovered.")
+            return redirect(to(request, "wallet", customer_id, wallet_id))
+    context = {
+        **_context(request, customer, wallet),
+        "form": form,
+        "title": "New alert",
+        "lead": f"An e-mail and an event when little is left of the balance of {customer.name}.",
+        "verb": "Set alert",
+        "back": to(request, "wallet", customer_id, wallet_id),
+    }
+    return pages.answer(request, "dashboard/form.html", context)
+
+
+@page("wallets:write", writes="wallets:write")
+def alert_delete(request: SeatedRequest, customer_id: str, wallet_id: str, alert_id: str) -> HttpResponse:
+    """Ask, and then tell nobody any more."""
+    customer, wallet = _named(request, customer_id, wallet_id)
+    alert = alerts.find(merchant_id=customer.merchant_id, alert_id=public_id("alrt", alert_id))
+    if alert.wallet_id != wallet.id:
+        raise Http404
+    if request.method == "POST":
+        alerts.delete(merchant_id=customer.merchant_id, alert_id=alert.id, actor=actor(request))
+        messages.success(request, "Alert deleted.")
+        return redirect(to(request, "wallet", customer_id, wallet_id))
+    context = {
+        **_context(request, customer, wallet),
+        "title": "Delete alert",
+        "lead": f"Below {fmt.charge(alert.threshold, wallet.currency)} of {customer.name}.",
+        "text": "Nobody is told any more when the balance falls below it.",
+        "verb": "Delete alert",
+        "back": to(request, "wallet", customer_id, wallet_id),
+    }
+    return pages.answer(request, "dashboard/confirm.html", context)
+
+
+def _alerts(customer: Customer, wallet: Wallet) -> list[tuple[str, WalletAlert]]:
+    found = alerts.search(merchant_id=customer.merchant_id, wallet_id=wallet.id)
+    return [(ids.text("alrt", alert.id), alert) for alert in found]
+
+
+def _auto_top_up(customer: Customer, wallet: Wallet) -> AutoTopUp | None:
+    try:
+        return auto_top_ups.find(merchant_id=customer.merchant_id, wallet_id=wallet.id)
+    except NotFound:
+        return None
 
 
 def _named(request: SeatedRequest, customer_id: str, wallet_id: str) -> tuple[Customer, Wallet]:

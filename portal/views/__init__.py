@@ -2,7 +2,7 @@
 
 from django.urls import URLPattern, path
 
-from portal.views import authorize, home, link, methods, pay
+from portal.views import authorize, auto_top_up, home, link, methods, pay
 
 app_name = "portal"
 urlpatterns: list[URLPattern] = [
@@ -14,6 +14,7 @@ urlpatterns: list[URLPattern] = [
     path("limits/<str:budget_id>", home.change_limit, name="change-limit"),
     path("history", home.history, name="history"),
     path("history/export", home.history_export, name="history-export"),
+    path("auto-top-up", auto_top_up.show, name="auto-top-up"),
     path("leave", home.leave, name="leave"),
     path("cards", methods.listing, name="cards"),
     path("cards/add", methods.add, name="card-add"),

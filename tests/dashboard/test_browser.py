@@ -44,6 +44,7 @@ def paths(scene: "Scene") -> list[str]:
     coupon = f"/coupons/{ids.text('cpn', Coupon.objects.get(merchant=scene.test).id)}"
     wallet = f"{customer}/wallets/{ids.text('acc', buyer.wallet.id)}"
     credit = f"{wallet}/credits/{ids.text('crd', scenes.moved(buyer).id)}"
+    alert = f"{wallet}/alerts/{ids.text('alrt', scenes.watched(scene, buyer).id)}"
     key = f"/keys/{ids.text('key', ApiKey.objects.get(merchant=scene.test).id)}"
     metric = scene.metrics[0]
     metric.event_type, metric.value_property = "completion", "$.response.usage.completion_tokens_details['all of them']"
@@ -60,7 +61,8 @@ def paths(scene: "Scene") -> list[str]:
         "/customers", customer,
         "/customers/new", f"{customer}/subscribe", f"{customer}/portal/{ids.text('sub', buyer.subscription.id)}",
         f"{customer}/budgets/new", f"{customer}/budgets/{budget}", f"{customer}/budgets/{budget}/archive",
-        f"{wallet}/top-up", wallet, f"{wallet}/credit", f"{credit}/void", "/products",
+        f"{wallet}/top-up", wallet, f"{wallet}/credit", f"{credit}/void",
+        f"{wallet}/alert", f"{alert}/delete", "/products",
         f"/products/{ids.text('prod', scene.product.id)}", "/metrics",
         f"/metrics/{ids.text('bm', scene.metrics[0].id)}",
         "/metrics/new", "/plans", plan, "/plans/new", f"{plan}/prices/new", f"{plan}/prices/new?model=formula",

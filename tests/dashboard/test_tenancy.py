@@ -31,6 +31,7 @@ def ids_of(scene: scenes.Scene) -> Ids:
         "event_id": ids.text("usg", buyer.events[0].id),
         "customer_id": ids.text("cus", buyer.customer.id),
         "wallet_id": ids.text("acc", buyer.wallet.id),
+        "alert_id": ids.text("alrt", scenes.watched(scene, buyer).id),
         "lot_id": ids.text("crd", scenes.moved(buyer).id),
         "budget_id": ids.text("bgt", Budget.objects.get(customer_id=buyer.customer.id, scope="agent").id),
         "subscription_id": ids.text("sub", buyer.subscription.id),

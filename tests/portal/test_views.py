@@ -7,7 +7,7 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from billing.models import PaymentMethod, PaymentSession, Subscription, TopUp, Wallet
+from billing.models import AutoTopUp, PaymentMethod, PaymentSession, Subscription, TopUp, Wallet
 from customers import portal_links
 from customers.models import Customer
 from entitlements.models import Budget, BudgetCounter
@@ -288,3 +288,52 @@ class TestHistory:
     def test_is_open_to_nobody_without_a_link(self, scene: scenes.Scene) -> None:
         for path in ("/portal/history", "/portal/history/export"):
             assert Client().get(path).status_code == 403
+
+
+class TestAutomaticTopUp:
+    FORM = {"threshold": "5", "amount": "20", "card": "", "limit_amount": "50", "limit_period": "week", "consent": "on"}
+
+    def card(self, scene: scenes.Scene) -> None:
+        customer = scene.buyers[0].customer
+        PaymentMethod.objects.create(
+            bucket=customer.bucket,
+            id=ids.new(customer.bucket),
+            customer_id=customer.id,
+            merchant_id=scene.test.id,
+            provider="test",
+            provider_ref="test_success",
+            kind="card",
+            brand="Test card",
+            last4="4242",
+            is_default=True,
+            created_at=scene.now,
+        )
+
+    def test_needs_a_card(self, scene: scenes.Scene) -> None:
+        assert "Save a card first" in visitor(scene).get("/portal/auto-top-up").content.decode()
+
+    def test_is_agreed_to_and_switched_off(self, scene: scenes.Scene) -> None:
+        self.card(scene)
+        client = visitor(scene)
+        assert "is on" in client.post("/portal/auto-top-up", self.FORM, follow=True).content.decode()
+        made = AutoTopUp.objects.get()
+        assert (made.enabled, made.limit_amount, made.limit_period) == (True, 50 * scenes.NANOS, "week")
+        assert made.consented_by == f"customer:{ids.text('cus', scene.buyers[0].customer.id)}"
+        assert "is off" in client.post("/portal/auto-top-up", {"off": "1"}, follow=True).content.decode()
+        made.refresh_from_db()
+        assert not made.enabled
+
+    @pytest.mark.parametrize(
+        ("changes", "words"),
+        [
+            ({"consent": ""}, "Say that you agree"),
+            ({"amount": "0.001"}, "a multiple of it"),
+            ({"limit_amount": "1"}, "allows at least one"),
+            ({"card": "pm_nobody"}, "Select a valid choice"),
+        ],
+    )
+    def test_is_refused_beside_the_field(self, scene: scenes.Scene, changes: dict[str, str], words: str) -> None:
+        self.card(scene)
+        page = visitor(scene).post("/portal/auto-top-up", self.FORM | changes).content.decode()
+        assert words in page
+        assert not AutoTopUp.objects.exists()

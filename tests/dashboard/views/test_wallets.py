@@ -3,7 +3,7 @@
 import pytest
 from django.test import Client
 
-from billing.models import CreditLot, Wallet
+from billing.models import CreditLot, Wallet, WalletAlert
 from merchants import ids
 from tests import scenes
 
@@ -72,3 +72,23 @@ class TestCredit:
         assert "$15.00 of credit taken back" in owner.post(void, follow=True).content.decode()
         # What a reservation holds of it stays good.
         assert "Credit taken back" in shown(owner, path)
+
+
+class TestAlerts:
+    def test_are_set_shown_and_deleted(self, owner: Client, path: str) -> None:
+        said = owner.post(
+            f"{path}/alert", {"threshold": "5", "recipients": "a@example.com, b@example.com"}, follow=True
+        )
+        assert "a@example.com, b@example.com" in said.content.decode()
+        alert = WalletAlert.objects.get()
+        assert alert.threshold == 5 * scenes.NANOS
+        gone = owner.post(f"{path}/alerts/{ids.text('alrt', alert.id)}/delete", follow=True)
+        assert "Alert deleted" in gone.content.decode()
+
+    def test_are_refused_beside_the_field(self, owner: Client, path: str) -> None:
+        for form, words in (
+            ({"threshold": "0"}, "more than zero"),
+            ({"threshold": "1", "recipients": "nobody"}, "valid email"),
+        ):
+            assert words in owner.post(f"{path}/alert", form).content.decode()
+        assert not WalletAlert.objects.exists()
