@@ -6,9 +6,8 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from billing import add_ons, credit_notes, credits, manual_lines, plan_changes, redemptions, rerating
+from billing import add_ons, alerts, credit_notes, credits, manual_lines, plan_changes, redemptions, rerating
 from billing.add_ons import NewAddOn
-from billing import alerts, credit_notes, credits, manual_lines, redemptions, rerating
 from billing.alerts import NewAlert
 from billing.credit_notes import NewCreditNote, To
 from billing.credits import NewCredit
