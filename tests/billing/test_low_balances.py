@@ -326,7 +326,7 @@ class TestAutomaticTopUp:
         agreed(buyer)
         seen = []
         ask = attempts._ask
-        monkeypatch.setattr(attempts, "_ask", lambda attempt: seen.append(connection.in_atomic_block) or ask(attempt))
+        monkeypatch.setattr(attempts, "_ask", lambda *asked: seen.append(connection.in_atomic_block) or ask(*asked))
         spend(buyer, 6)
         assert seen == [False]
 
