@@ -18,6 +18,7 @@ from dashboard.views import (
     registration,
     team,
     wallets,
+    webhooks,
 )
 from merchants.models import Mode
 
@@ -96,6 +97,19 @@ _pages: list[URLPattern | URLResolver] = [
     path("keys/new", keys.new, name="key-new"),
     path("keys/<str:key_id>/roll", keys.roll, name="key-roll"),
     path("keys/<str:key_id>/revoke", keys.revoke, name="key-revoke"),
+    path("webhooks", webhooks.listing, name="webhooks"),
+    path("webhooks/new", webhooks.new, name="webhook-new"),
+    path("webhooks/<str:webhook_id>", webhooks.show, name="webhook"),
+    path("webhooks/<str:webhook_id>/edit", webhooks.edit, name="webhook-edit"),
+    path("webhooks/<str:webhook_id>/rotate", webhooks.rotate, name="webhook-rotate"),
+    path("webhooks/<str:webhook_id>/remove", webhooks.remove, name="webhook-remove"),
+    path("webhooks/<str:webhook_id>/test", webhooks.test, name="webhook-test"),
+    path("webhooks/<str:webhook_id>/switch", webhooks.switch, name="webhook-switch"),
+    path("webhooks/<str:webhook_id>/replay", webhooks.replay, name="webhook-replay"),
+    path("webhooks/<str:webhook_id>/deliveries/<str:delivery_id>", webhooks.delivery, name="webhook-delivery"),
+    path("webhooks/<str:webhook_id>/deliveries/<str:delivery_id>/resend", webhooks.resend, name="webhook-resend"),
+    path("event-log", webhooks.event_log, name="event-log"),
+    path("emails", webhooks.mails, name="mails"),
     path("settings", organization.show, name="organization"),
     path("settings/late-usage", organization.usage_since, name="usage-since"),
     path("settings/team", team.listing, name="team"),

@@ -149,7 +149,7 @@ TYPES: tuple[EventType, ...] = (
     ),
     EventType(
         "invoice.payment_failed.v0",
-        "An invoice could not be collected; `nextAttemptAt` is null when no more tries are planned.",
+        "An invoice could not be collected; it may be tried again.",
         {**_INVOICE, "failureCode": "card_declined", "failureReason": "The card was declined.", "nextAttemptAt": _AT},
     ),
     EventType("invoice.voided.v0", "An invoice was withdrawn.", {**_INVOICE, "status": "CANCELLED"}),
@@ -184,7 +184,7 @@ TYPES: tuple[EventType, ...] = (
     EventType("topup.failed.v0", "A top-up of a wallet was declined.", {**_TOP_UP, "status": "failed"}),
     EventType(
         "auto_topup.deactivated.v0",
-        "Automatic top-up of a wallet was switched off; `reason` says why.",
+        "Automatic top-up of a wallet was switched off.",
         {"object": "auto_topup", **_CUSTOMER, "walletId": _id("acc"), "reason": "payment_failed", "at": _AT},
     ),
     EventType(

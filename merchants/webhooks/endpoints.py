@@ -59,6 +59,11 @@ def find(*, merchant_id: UUID, endpoint_id: UUID) -> Endpoint:
     return endpoint
 
 
+def text_id(endpoint: Endpoint) -> str:
+    """Write an endpoint's public id."""
+    return ids.text(PREFIX, endpoint.id)
+
+
 def secret_of(endpoint: Endpoint) -> str:
     """Open an endpoint's secret."""
     return sealing.unseal(endpoint.secret, about=_about(endpoint))
@@ -201,7 +206,7 @@ def test(*, merchant_id: UUID, endpoint_id: UUID, now: datetime) -> UUID:
         endpoint = _locked(merchant_id, endpoint_id)
         if endpoint.disabled_at is not None:
             raise Conflict("The endpoint is disabled; enable it first.", code="WEBHOOK_DISABLED")
-        public_id = ids.text(PREFIX, endpoint.id)
+        public_id = text_id(endpoint)
         said = {"merchantId": ids.text("org", merchant_id), "webhookId": public_id, "message": "It works."}
         return outbox.record(
             merchant_id=merchant_id,
@@ -221,7 +226,7 @@ def give_up(endpoint: Endpoint, reason: Endpoint.Disabled, now: datetime) -> Non
     endpoint.save()
     _note(endpoint, "webhook.disabled", audit.SYSTEM, now, reason=reason.value, url=endpoint.url)
     organization = endpoint.merchant.organization
-    public_id = ids.text(PREFIX, endpoint.id)
+    public_id = text_id(endpoint)
     test = "test/" if endpoint.merchant.mode == Mode.TEST else ""
     people = Membership.objects.filter(
         organization=organization, state=Membership.State.ACTIVE, role__in=TOLD_ROLES
@@ -282,5 +287,5 @@ def _facts(endpoint: Endpoint) -> dict[str, object]:
 
 
 def _note(endpoint: Endpoint, action: str, actor: Actor, now: datetime, **changes: object) -> None:
-    target = ids.text(PREFIX, endpoint.id)
+    target = text_id(endpoint)
     audit.append(merchant_id=endpoint.merchant_id, actor=actor, action=action, target=target, changes=changes, now=now)

@@ -10,10 +10,13 @@ from dashboard.reads import invoices
 from entitlements.models import Budget, Grant
 from merchants import ids
 from merchants.models import ApiKey, Membership
+from merchants.webhooks import endpoints
 from tests import browsing, factories, scenes
 from tests.dashboard.reads.test_events import meter_event
 from tests.dashboard.views.test_refused import turned_down
+from tests.dashboard.views.test_webhooks import told
 from tests.entitlements import entitled
+from tests.merchants.webhooks.shops import Shop
 
 if TYPE_CHECKING:
     from tests.scenes import Scene
@@ -54,6 +57,9 @@ def paths(scene: "Scene") -> list[str]:
         "has(data.response.usage.total_tokens)&&data.response.usage.total_tokens>1000&&metadata.stage=='live'"
     )
     metric.save()
+    shop = Shop(scene.test)
+    hook = f"/webhooks/{endpoints.text_id(shop.endpoint())}"
+    sent = f"{hook}/deliveries/{ids.text('whd', told(shop).id)}"
     metered = meter_event(scene, [metric.id.hex, "4", None, {"groups": {"model": "large"}, "metered": True}])
     return [
         "/", "/events", "/events/refused",
@@ -72,6 +78,8 @@ def paths(scene: "Scene") -> list[str]:
         f"{customer}/wallets/{ids.text('acc', buyer.credit.id)}/limit", "/keys", "/keys/new",
         f"{key}/roll", f"{key}/revoke", "/settings", "/account", "/settings/team", "/settings/team/invite", member,
         "/invoices", "/invoices?status=failed", invoice, f"{invoice}/lines/{line}", f"{member}/remove",
+        "/webhooks", "/webhooks/new", hook, f"{hook}/edit", f"{hook}/rotate", f"{hook}/remove", sent,
+        "/event-log", "/emails",
         "/settings/audit-log", "/settings/leave", f"/products/{ids.text('prod', scene.product.id)}/features/new",
         f"{customer}/entitlements/new", included, f"{included}/end", f"{included}/grants/new",
         f"{included}/grants/{ids.text('grt', grant.id)}/void",
@@ -106,6 +114,9 @@ class TestEveryPage:
             "/plans",
             "/coupons",
             "/keys",
+            "/webhooks",
+            "/event-log",
+            "/emails",
             "/plans/new",
         ):
             browsing.open_page(browser_page, live + path)
