@@ -6,10 +6,11 @@ class BillingConfig(AppConfig):
 
     def ready(self) -> None:
         """Tell the register of customers what billing knows of them, and payments what they are for."""
-        from billing import dependents, followers, topups
+        from billing import assessments, dependents, followers, topups
         from billing.payments import accounts, authorizations, checkout, one_off
 
         dependents.register()
+        assessments.register()
         topups.register()
         accounts.register()
         checkout.register()

@@ -90,7 +90,7 @@ def fee_price(*, merchant_id: UUID, fee_id: UUID, subscription_id: UUID) -> FeeP
         raise NotFound("The subscription's plan does not have this fee.")
     book = Book.objects.get(bucket=bucket, customer_id=subscription.customer_id)
     rate = taxes.rate(
-        customer_rates=book.tax_rates,
+        customer_rates=taxes.known(book.assessed_rates, book.tax_rates),
         plan_id=subscription.plan_id,
         plan_rate=subscription.plan_version.default_tax_rate,
         is_exempt=subscription.tax_exempt,

@@ -38,7 +38,6 @@ from billing.models import (
     Charge,
     CreditNote,
     CreditNoteLine,
-    CreditNoteNumber,
     Invoice,
     InvoiceLine,
     Subscription,
@@ -50,7 +49,6 @@ from merchants import audit, ids
 from merchants.audit import Actor
 from merchants.errors import NotFound, Unprocessable, ValidationFailed
 
-NUMBER = "CN-{:06d}"
 Reason = CreditNote.Reason
 
 
@@ -197,7 +195,7 @@ def credit(invoice: Invoice, new: NewCreditNote, now: datetime) -> CreditNote:
         raise _too_much(invoice, available)
     _charge(note, parts, subscription, now)
     _book(note, invoice, subscription, now)
-    note.number = NUMBER.format(numbering.next_number(CreditNoteNumber, invoice.merchant_id))
+    note.number = numbering.credit_note_number(invoice.merchant_id)
     note.issued_at = now
     note.save(force_insert=True)
     documents.freeze_credit_note(note, _write_lines(note, parts), now)

@@ -107,7 +107,7 @@ def cost(model: ChargeModel, quantity: Decimal, period: Period | None = None, wh
 
 def _tax_rate(subscription: Subscription, prices: PriceBook, book: Book) -> Decimal:
     return taxes.rate(
-        customer_rates=book.tax_rates,
+        customer_rates=taxes.known(book.assessed_rates, book.tax_rates),
         plan_id=uuid.UUID(bytes=prices.plan_id),
         plan_rate=prices.default_tax_rate,
         is_exempt=subscription.tax_exempt,

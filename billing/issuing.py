@@ -18,7 +18,6 @@ from billing.models import (
     FeeOccurrence,
     Invoice,
     InvoiceLine,
-    InvoiceNumber,
     InvoiceRollup,
     ManualLine,
     PriceVersion,
@@ -30,7 +29,6 @@ from merchants import ids
 
 LINES_MAX = 10_000
 DESCRIPTION_LENGTH_MAX = 200
-NUMBER = "INV-{:06d}"
 
 
 class Unbillable(Exception):
@@ -72,7 +70,7 @@ def issue(subscription: Subscription, invoices: Sequence[Invoice], now: datetime
         _add_up(invoice, lines, pots, now)
     for invoice in invoices:
         # Last of all: who holds the merchant's number keeps every other customer's invoice waiting.
-        invoice.number = NUMBER.format(numbering.next_number(InvoiceNumber, invoice.merchant_id))
+        invoice.number = numbering.invoice_number(invoice.merchant_id)
         invoice.save(force_update=True)
         documents.freeze(invoice, now)
         notices.issued(invoice, now)

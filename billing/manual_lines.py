@@ -129,7 +129,7 @@ def _write(
 ) -> ManualLine:
     prices = plans.load_version(subscription.plan_version_id)
     tax_rate = taxes.rate(
-        customer_rates=book.tax_rates,
+        customer_rates=taxes.known(book.assessed_rates, book.tax_rates),
         plan_id=subscription.plan_id,
         plan_rate=prices.default_tax_rate,
         is_exempt=subscription.tax_exempt,

@@ -16,7 +16,7 @@ from uuid import UUID
 from django.db import transaction
 from django.db.models import Exists, OuterRef, Prefetch, QuerySet
 
-from billing import prices
+from billing import prices, sellers
 from billing.models import Fee, Plan, PlanVersion, PlanVersionPrice, Price, PriceVersion, Subscription
 from merchants import audit, ids, products
 from merchants.audit import Actor
@@ -63,7 +63,7 @@ class NewPlan:
     billing_cadence: str = "P1M"
     tax_behavior: str = "exclusive"
     default_tax_code: str = "eservice"
-    default_tax_rate: Decimal = Decimal(0)
+    default_tax_rate: Decimal | None = None  # the merchant's own
     trial_days: int = 0
     trial_usage: str = "free"
     trial_end: str = "invoice"
@@ -177,6 +177,8 @@ def create(*, merchant_id: UUID, new: NewPlan, actor: Actor, now: datetime) -> P
             **{name: getattr(new, name) for name in PLAN_CHANGES},
         )
         versioned = {name: getattr(new, name) for name in VERSION_CHANGES}
+        if new.default_tax_rate is None:
+            versioned["default_tax_rate"] = sellers.of(merchant_id).default_tax_rate
         _write_version(plan, 1, sold, currency=new.currency, now=now, **versioned)
         _record(plan, "plan.created", actor, now, version=1)
     return get(merchant_id=merchant_id, plan_id=plan.id)

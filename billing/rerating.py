@@ -266,7 +266,7 @@ def _follow(counter: Counter, subscription: Subscription, metric: BillableMetric
             **of_price,
             period_start=following.start,
             tax_rate=taxes.rate(
-                customer_rates=book.tax_rates,
+                customer_rates=taxes.known(book.assessed_rates, book.tax_rates),
                 plan_id=uuid.UUID(bytes=prices.plan_id),
                 plan_rate=prices.default_tax_rate,
                 is_exempt=subscription.tax_exempt,

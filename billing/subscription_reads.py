@@ -60,7 +60,9 @@ def search(
 def _of_merchant(merchant_id: uuid.UUID) -> QuerySet[Subscription]:
     book = Book.objects.filter(bucket=OuterRef("bucket"), customer_id=OuterRef("customer_id"))
     rows = Subscription.objects.select_related("plan_version").filter(merchant_id=merchant_id)
-    return rows.annotate(customer_rates=Subquery(book.values("tax_rates")))
+    return rows.annotate(
+        customer_rates=Subquery(book.values("tax_rates")), assessed_rates=Subquery(book.values("assessed_rates"))
+    )
 
 
 def with_customers(rows: QuerySet[Subscription]) -> QuerySet[Subscription]:
@@ -85,7 +87,7 @@ def seller(*, merchant_id: uuid.UUID) -> Seller:
 def estimated_tax_rate(subscription: Subscription) -> Decimal:
     """Return the percentage that a subscription from ``find`` or ``search`` is likely taxed at, metrics aside."""
     return taxes.rate(
-        customer_rates=subscription.customer_rates,  # type: ignore[attr-defined]
+        customer_rates=taxes.known(subscription.assessed_rates, subscription.customer_rates),  # type: ignore[attr-defined]
         plan_id=subscription.plan_id,
         plan_rate=subscription.plan_version.default_tax_rate,
         is_exempt=subscription.tax_exempt,

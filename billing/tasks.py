@@ -7,7 +7,7 @@ from celery import shared_task
 from django.conf import settings
 from django.utils import timezone
 
-from billing import credits, invoicing, low_balances, rerating, settlement, subscriptions, watching
+from billing import assessments, credits, invoicing, low_balances, rerating, settlement, subscriptions, watching
 from billing.documents import files
 from billing.payments import checkout, news, poller, simulation
 
@@ -62,6 +62,12 @@ def bill() -> int:
 def rate() -> int:
     """Rate the use that can only be rated after the fact; return how many counters were behind it."""
     return rerating.rate_due(is_time_up=_after(RATE_SECONDS_MAX))
+
+
+@shared_task
+def assess_taxes() -> int:
+    """Assess at which rates the customers of merchants that have moved are taxed; return how many were assessed."""
+    return assessments.assess_due(is_time_up=_after(RATE_SECONDS_MAX))
 
 
 @shared_task

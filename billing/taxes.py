@@ -10,10 +10,12 @@ from merchants import ids
 
 EVERYTHING = "default"
 
+Rates = Mapping[str, str]  # percent as decimal strings, by public id of a metric or plan, or ``default``
+
 
 def rate(
     *,
-    customer_rates: Mapping[str, str] | None,
+    customer_rates: Rates | None,
     plan_id: UUID,
     plan_rate: Decimal,
     is_exempt: bool,
@@ -32,6 +34,11 @@ def rate(
         if customer_rates and name in customer_rates:
             return Decimal(customer_rates[name])
     return plan_rate
+
+
+def known(assessed: Rates | None, stated: Rates | None) -> Rates:
+    """Return a customer's rates: those that the merchant stated, and where there are none, those assessed."""
+    return {**(assessed or {}), **(stated or {})}
 
 
 # --- on documents ----------------------------------------------------------------------------------------

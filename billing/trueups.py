@@ -151,7 +151,7 @@ def _rates(
         return Rates(pinned.tax_rate, pinned.fee_rate, pinned.discount)
     book = Book.objects.select_related("merchant").get(bucket=subscription.bucket, customer_id=subscription.customer_id)
     rate = taxes.rate(
-        customer_rates=book.tax_rates,
+        customer_rates=taxes.known(book.assessed_rates, book.tax_rates),
         plan_id=uuid.UUID(bytes=prices.plan_id),
         plan_rate=prices.default_tax_rate,
         is_exempt=subscription.tax_exempt,

@@ -18,7 +18,8 @@ from charging.commands import Refund as RefundUsage
 # subscription and its two pots; of who has metered entitlements, these as well.
 _BOOKS = Statement(
     """
-SELECT clock_timestamp(), uuid_send(book.customer_id), uuid_send(book.merchant_id), book.tax_rates::text,
+SELECT clock_timestamp(), uuid_send(book.customer_id), uuid_send(book.merchant_id),
+       coalesce(book.assessed_rates || book.tax_rates, book.tax_rates, book.assessed_rates)::text,
        book.test_clock, book.closed_at, book.budget_version, merchant.platform_fee_rate::text, merchant.usage_since,
        (SELECT array_agg(r.id) FROM entitlements_reservation AS r
         WHERE r.bucket = book.bucket AND r.customer_id = book.customer_id AND r.state = 'open'

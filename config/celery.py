@@ -42,6 +42,7 @@ BEAT: dict[str, dict[str, Any]] = {
     "bill": wake("billing.tasks.bill", every_seconds=30.0, queue="invoicing"),
     "send webhooks": wake("merchants.tasks.send_webhooks", every_seconds=1.0, queue="webhooks"),
     "send mail": wake("merchants.tasks.send_mail", every_seconds=5.0, queue="mail"),
+    "assess taxes": wake("billing.tasks.assess_taxes", every_seconds=60.0, queue="invoicing"),
     "make documents": wake("billing.tasks.make_documents", every_seconds=10.0, queue="documents"),
     # A provider that hangs keeps only this queue waiting.
     "hear of payments": wake("billing.tasks.hear_of_payments", every_seconds=2.0, queue="payments"),

@@ -306,6 +306,8 @@ LANE_BUCKET_GROUPS = _number("FARTHING_LANE_BUCKET_GROUPS", 1)  # transactions a
 LANE_QUEUE_MAX = _number("FARTHING_LANE_QUEUE_MAX", 4_096)  # requests waiting for a transaction before 429
 RESERVATION_TTL_SECONDS = _number("FARTHING_RESERVATION_TTL", 900)
 RESERVATION_TTL_SECONDS_MAX = 7 * 24 * 3600
+# Who says at which rates customers are taxed, where the merchant does not: see billing/tax_engines.py.
+TAX_ENGINE = os.environ.get("FARTHING_TAX_ENGINE", "billing.tax_engines.BuiltIn")
 INVOICE_GRACE_SECONDS = _number("FARTHING_INVOICE_GRACE", 3600)
 REGIONS = _words("FARTHING_REGIONS", "us-west1 europe-west1 asia-south1")
 

@@ -81,6 +81,8 @@ class Book(models.Model):
     merchant = models.ForeignKey(Merchant, on_delete=models.PROTECT, db_constraint=False)
     # {"default" | plan id | metric id: percent as a decimal string}; ids in public form.
     tax_rates = models.JSONField(null=True)
+    # What the merchant has not stated, as it was assessed from where both are; in the same form. The merchant's win.
+    assessed_rates = models.JSONField(null=True)
     # Overrides the database's clock for this customer; test mode only.
     test_clock = models.DateTimeField(null=True)
     closed_at = models.DateTimeField(null=True)

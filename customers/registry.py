@@ -41,6 +41,10 @@ FindBlocker = Callable[[int, uuid.UUID], Blocker | None]
 # (merchant id, ids) -> those of the ids that are the merchant's.
 FindKnown = Callable[[uuid.UUID, Iterable[uuid.UUID]], set[uuid.UUID]]
 
+# (merchant id, address, tax id) -> the tax rates to assume where the merchant states none.
+Assess = Callable[[uuid.UUID, dict[str, str], str], dict[str, str] | None]
+
+_assessors: list[Assess] = []
 _blockers: list[FindBlocker] = []
 _taxable: dict[str, FindKnown] = {}
 
@@ -48,6 +52,11 @@ _taxable: dict[str, FindKnown] = {}
 def register_blocker(find: FindBlocker) -> None:
     """Have a customer's deletion refused while ``find`` finds something."""
     _blockers.append(find)
+
+
+def register_assessor(assess: Assess) -> None:
+    """Have ``assess`` say at which rates customers are taxed for whom the merchant states none."""
+    _assessors.append(assess)
 
 
 def register_taxable(prefix: str, find_known: FindKnown) -> None:
@@ -179,7 +188,14 @@ def _write(
     merchant_id: uuid.UUID, customer_id: uuid.UUID, new: NewCustomer, tax_rates: dict[str, str] | None, now: datetime
 ) -> Customer:
     bucket = ids.bucket_of(customer_id)
-    Book.objects.create(bucket=bucket, customer_id=customer_id, merchant_id=merchant_id, tax_rates=tax_rates)
+    assessed = assessed_rates(merchant_id, new.address, new.tax_id)
+    Book.objects.create(
+        bucket=bucket,
+        customer_id=customer_id,
+        merchant_id=merchant_id,
+        tax_rates=tax_rates,
+        assessed_rates=assessed,
+    )
     return Customer.objects.create(
         bucket=bucket,
         id=customer_id,
@@ -236,6 +252,8 @@ def change(*, merchant_id: uuid.UUID, customer_id: uuid.UUID, changes: dict[str,
             _give_external_id(customer, changes["external_id"])
         if "tax_id" in changes:
             customer.tax_id = changes["tax_id"] or ""
+            book.assessed_rates = assessed_rates(merchant_id, customer.address, customer.tax_id)
+            book.save(update_fields=["assessed_rates"])
         if "notification_settings" in changes:
             customer.notification_settings |= changes["notification_settings"]
         if "tax_rates" in changes:
@@ -272,6 +290,14 @@ def strike_off(*, merchant_id: uuid.UUID, customer_id: uuid.UUID) -> None:
 def _lock(merchant_id: uuid.UUID, customer_id: uuid.UUID) -> tuple[Customer, Book, datetime]:
     book, now = books.lock(ids.bucket_of(customer_id), customer_id)
     return find(merchant_id=merchant_id, customer_id=customer_id), book, now
+
+
+def assessed_rates(merchant_id: uuid.UUID, address: dict[str, str], tax_id: str) -> dict[str, str] | None:
+    """Return the tax rates to assume for a customer, as those who were registered for it say; None: no word of it."""
+    found: dict[str, str] = {}
+    for assess in _assessors:
+        found |= assess(merchant_id, address, tax_id) or {}
+    return found or None
 
 
 # --- tax rates -------------------------------------------------------------------------------------------

@@ -90,11 +90,11 @@ def facts_of(invoice: Invoice) -> Facts:
 # --- who and when ----------------------------------------------------------------------------------------
 
 
-def _seller(facts: Facts) -> dict[str, Any]:
-    seller = facts.seller
-    name = seller.legal_name or facts.merchant.organization.name
+def seller_of(merchant: Merchant, seller: Seller) -> dict[str, Any]:
+    """Say who sells."""
+    name = seller.legal_name or merchant.organization.name
     return {
-        "id": ids.text("org", facts.merchant.id),
+        "id": ids.text("org", merchant.id),
         "name": name,
         "initials": "".join(word[0] for word in name.split()[:2]).upper(),
         "address": dict(seller.address),
@@ -108,7 +108,7 @@ def _seller(facts: Facts) -> dict[str, Any]:
         "logo": bytes(seller.logo_digest).hex() if seller.logo_digest else None,
         "footer": seller.footer,
         "paymentTerms": seller.payment_terms,
-        "mode": facts.merchant.mode,
+        "mode": merchant.mode,
     }
 
 
@@ -133,7 +133,7 @@ def between(invoice: Invoice, facts: Facts) -> dict[str, Any]:
         "layout": LAYOUT,
         "timezone": facts.subscription.timezone,
         "period": _period(invoice.period_start, invoice.period_end, facts.subscription.timezone),
-        "seller": _seller(facts),
+        "seller": seller_of(facts.merchant, facts.seller),
         "buyer": _buyer(facts),
         "subscription": facts.subscription.name,
     }

@@ -6,8 +6,6 @@ that PDF/A asks for, are not among the metadata it can write.
 
 import io
 
-import pikepdf
-
 SPACE = "urn:factur-x:pdfa:CrossIndustryDocument:invoice:1p0#"
 PROPERTIES = {
     "DocumentType": ("INVOICE", "The kind of document that is embedded"),
@@ -29,6 +27,8 @@ def declared(pdf: bytes) -> bytes:
     Raises:
         NoRoom: its metadata is not as typst writes it.
     """
+    import pikepdf  # here, since few processes ever need it
+
     with pikepdf.open(io.BytesIO(pdf)) as opened:
         metadata = opened.Root.Metadata.read_bytes()
         if metadata.count(_BAG) != 1 or metadata.count(_END) != 1:

@@ -10,12 +10,13 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
-from typing import Any
-
-import typst
+from typing import TYPE_CHECKING, Any
 
 from billing.documents import hybrids, printing
 from billing.documents.glyphs import FONTS
+
+if TYPE_CHECKING:
+    import typst
 
 _LAYOUTS = Path(__file__).parent / "layouts"
 _STANDARDS = ["a-3a", "ua-1"]
@@ -56,7 +57,9 @@ def _compile(
     return _compiler().compile(input=_layout(document["layout"]), sys_inputs=inputs, timestamp=issued, **options)
 
 
-def _compiler() -> typst.Compiler:
+def _compiler() -> "typst.Compiler":
+    import typst  # here, since few processes ever need it
+
     if not hasattr(_kept, "compiler"):
         _kept.compiler = typst.Compiler(root=_LAYOUTS, font_paths=[FONTS], ignore_system_fonts=True)
     compiler: typst.Compiler = _kept.compiler

@@ -25,9 +25,13 @@ class Seller(models.Model):
     footer = models.CharField(max_length=500, blank=True)
     payment_terms = models.CharField(max_length=500, blank=True)
     payment_days = models.PositiveSmallIntegerField(default=14)
+    default_tax_rate = models.DecimalField(max_digits=7, decimal_places=4, default=0)  # percent, of plans to come
     number_prefix = models.CharField(max_length=20, default="INV-")
     number_digits = models.PositiveSmallIntegerField(default=6)
     credit_note_prefix = models.CharField(max_length=20, default="CN-")
+    # While customers' taxes are assessed anew: the last one done, in the order of their ids; null before the first.
+    is_assessing = models.BooleanField(default=False)
+    assessed_to = models.UUIDField(null=True)
     updated_at = models.DateTimeField()
 
 

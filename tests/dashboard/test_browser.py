@@ -80,7 +80,8 @@ def paths(scene: "Scene") -> list[str]:
         "/invoices", "/invoices?status=failed", invoice, f"{invoice}/lines/{line}", f"{member}/remove",
         "/webhooks", "/webhooks/new", hook, f"{hook}/edit", f"{hook}/rotate", f"{hook}/remove", sent,
         "/event-log", "/emails",
-        "/settings/audit-log", "/settings/leave", f"/products/{ids.text('prod', scene.product.id)}/features/new",
+        "/settings/audit-log", "/settings/leave", "/settings/invoices",
+        f"/products/{ids.text('prod', scene.product.id)}/features/new",
         f"{customer}/entitlements/new", included, f"{included}/end", f"{included}/grants/new",
         f"{included}/grants/{ids.text('grt', grant.id)}/void",
     ]  # fmt: skip

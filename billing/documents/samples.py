@@ -1,0 +1,70 @@
+"""A sample of how a merchant's invoices look: made up, kept nowhere, and marked as what it is."""
+
+import uuid
+from datetime import datetime, timedelta
+from typing import Any
+
+from billing import sellers, taxes
+from billing.documents import gathering, rendering
+from billing.models import Seller
+from customers import addresses
+from merchants.models import Merchant
+
+_LINES = (
+    ("Requests", "Calls of the API", "264111", "request", "0.004", "1056.44"),
+    ("Compute time", "", "1988195", "second", "0.00035", "695.87"),
+    ("Platform fee", "", "1", "", "49", "49.00"),
+)
+
+
+def invoice(merchant_id: uuid.UUID, now: datetime) -> bytes:
+    """Return the PDF of a sample invoice with what is set now."""
+    merchant = Merchant.objects.select_related("organization").get(id=merchant_id)
+    seller = sellers.of(merchant_id)
+    return rendering.pdf(_sample(merchant, seller, now), logo=sellers.logo(seller))
+
+
+def _sample(merchant: Merchant, seller: Seller, now: datetime) -> dict[str, Any]:
+    day = now.date()
+    first = (day.replace(day=1) - timedelta(days=1)).replace(day=1)
+    last = day.replace(day=1) - timedelta(days=1)
+    address = {"line1": "1 Sample Street", "city": "Sampletown", "country": seller.address.get("country", "US")}
+    return {
+        "version": gathering.VERSION,
+        "layout": gathering.LAYOUT,
+        "kind": "invoice",
+        "number": f"{seller.number_prefix}SAMPLE",
+        "currency": "USD",
+        "issueDate": day.isoformat(),
+        "dueDate": (day + timedelta(days=seller.payment_days)).isoformat(),
+        "timezone": merchant.organization.timezone,
+        "period": {
+            "start": f"{first}T00:00:00+00:00",
+            "end": f"{day.replace(day=1)}T00:00:00+00:00",
+            "firstDay": first.isoformat(),
+            "lastDay": last.isoformat(),
+        },
+        "seller": gathering.seller_of(merchant, seller),
+        "buyer": {
+            "name": "Sample Customer",
+            "email": "billing@customer.example",
+            "address": address,
+            "addressLines": addresses.lines(address),
+            "taxId": "",
+            "vatId": "",
+        },
+        "lines": [
+            {
+                "name": name, "says": says, "tiers": [], "quantity": quantity, "unit": unit, "unitPrice": price,
+                "net": net, "taxRate": "0",
+            }
+            for name, says, quantity, unit, price, net in _LINES
+        ],
+        "taxes": [
+            {"category": taxes.Category.ZERO.value, "rate": "0", "net": "1801.31", "tax": "0.00", "reason": ""}
+        ],
+        "totals": {
+            "net": "1801.31", "tax": "0.00", "rounding": "0.00", "total": "1801.31", "paid": "0.00", "due": "1801.31",
+        },
+        "notes": ["This is a sample. Nothing is owed.", *filter(None, [seller.payment_terms])],
+    }  # fmt: skip
