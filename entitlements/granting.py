@@ -7,7 +7,6 @@ import uuid
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import NoReturn
 
 from django.db import transaction
 from django.db.models import QuerySet
@@ -49,8 +48,8 @@ def create(*, merchant_id: uuid.UUID, entitlement_id: uuid.UUID, new: NewGrant, 
             if bytes(made.fingerprint or b"") != new.fingerprint:
                 raise IdempotencyConflict(details={"id": ids.text("grt", made.id)})
             return made
-        allowance = _open(entitlement, now)
-        _check(new, entitlement, allowance, now)
+        allowance = open_live(entitlement, now)
+        check(new, entitlement, allowance, now)
         grant = issuing.add_grant(
             entitlement,
             allowance,
@@ -108,7 +107,7 @@ def void(
         grant = get(entitlement=entitlement, grant_id=grant_id)
         if grant.voided_at is not None:
             return grant
-        allowance = _open(entitlement, now)
+        allowance = open_live(entitlement, now)
         taken = burning.void(allowance, grant.id.hex)
         issuing.note(entitlement, allowance, Movement.Kind.VOIDED, grant.id, burning.total(taken), taken, now)
         entitlement.save(update_fields=["seq", "state"])
@@ -117,21 +116,6 @@ def void(
         said = {"grant": ids.text("grt", grant.id), "units": str(burning.total(taken))}
         issuing.record(entitlement, actor, "entitlement.grant_voided", said, now)
         return grant
-
-
-def purchase(*, merchant_id: uuid.UUID, entitlement_id: uuid.UUID) -> NoReturn:
-    """Sell a grant to the customer: not possible before there are payments.
-
-    Raises:
-        NotFound: the merchant has no such entitlement.
-        Unprocessable: always.
-    """
-    if not Entitlement.objects.filter(
-        bucket=ids.bucket_of(entitlement_id), id=entitlement_id, merchant_id=merchant_id
-    ).exists():
-        raise NotFound("There is no such entitlement.")
-    message = "Grants cannot be bought yet: no payment provider is connected. Create the grant once it is paid for."
-    raise Unprocessable(message, code="PAYMENTS_NOT_AVAILABLE")
 
 
 def search(*, entitlement: Entitlement, with_voided: bool = False) -> QuerySet[Grant]:
@@ -154,8 +138,8 @@ def _grants(entitlement: Entitlement) -> QuerySet[Grant]:
     return Grant.objects.filter(bucket=entitlement.bucket, entitlement_id=entitlement.id)
 
 
-def _open(entitlement: Entitlement, now: datetime) -> burning.Allowance:
-    """Read what a live metered entitlement has left, and bring it to the present."""
+def open_live(entitlement: Entitlement, now: datetime) -> burning.Allowance:
+    """Read what a live metered entitlement has left, and bring it to the present; raises Unprocessable, Conflict."""
     if entitlement.state is None:
         raise Unprocessable("Only a metered entitlement has grants.", code="NOT_METERED")
     if entitlement.status != Entitlement.Status.ACTIVE or (entitlement.active_to and entitlement.active_to <= now):
@@ -165,7 +149,8 @@ def _open(entitlement: Entitlement, now: datetime) -> burning.Allowance:
     return allowance
 
 
-def _check(new: NewGrant, entitlement: Entitlement, allowance: burning.Allowance, now: datetime) -> None:
+def check(new: NewGrant, entitlement: Entitlement, allowance: burning.Allowance, now: datetime) -> None:
+    """Refuse what makes no grant of an entitlement now; raises ValidationFailed, Conflict."""
     aggregation = features.aggregation_of(entitlement.feature)
     for name, number in (("amount", new.amount), ("resetMinRollover", new.reset_least)):
         templates.units(number, name, aggregation, zero=name != "amount")

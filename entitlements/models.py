@@ -302,6 +302,33 @@ class Grant(Owned):
         indexes = [models.Index(fields=["entitlement_id", "created_at", "bucket"], name="grant_by_entitlement")]
 
 
+class GrantPurchase(Owned):
+    """Units that a customer is to pay for: granted in the transaction that books the money, and not before."""
+
+    pk = models.CompositePrimaryKey("bucket", "id")
+    id = models.UUIDField()
+    merchant_id = models.UUIDField()
+    entitlement_id = models.UUIDField()
+    payment_id = models.UUIDField()
+    idempotency_key = models.CharField(max_length=255)
+    fingerprint = models.BinaryField(max_length=16)
+    amount = QuantityField()
+    effective_at = models.DateTimeField(null=True)  # null: when it is paid
+    expires_at = models.DateTimeField(null=True)
+    grant_id = models.UUIDField(null=True)
+    created_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["entitlement_id", "idempotency_key", "bucket"], name="grant_purchase_once_per_key"
+            ),
+            models.UniqueConstraint(fields=["payment_id", "bucket"], name="grant_purchase_once_per_payment"),
+            models.CheckConstraint(condition=Q(amount__gt=0), name="grant_purchase_is_positive"),
+            never_nan("grant_purchase_is_a_number", "amount"),
+        ]
+
+
 class Refusal(Owned):
     """Calls of a customer that were refused for one reason within a second: to be looked at, and never counted on.
 

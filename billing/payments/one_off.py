@@ -5,7 +5,7 @@ when its payment has expired or was cancelled is not earned: it is put into the 
 """
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -57,6 +57,7 @@ class NewPayment:
     failure_url: str | None = None
     saves_method: bool = False
     lifetime: timedelta = LIFETIME
+    least: int = AMOUNT_MIN
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,22 @@ class Asked:
     payment: Payment
     session: PaymentSession | None
     is_new: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Seller:
+    """What a room above sells through payments; both are called in the transaction that books the money."""
+
+    is_wanted: Callable[[Payment, datetime], bool]  # False: it cannot be had any more, and the money is the payer's
+    paid: Callable[[Payment, datetime], None]
+
+
+_sellers: list[Seller] = []
+
+
+def register_seller(seller: Seller) -> None:
+    """Have a room above asked and told about payments; it knows which are its own."""
+    _sellers.append(seller)
 
 
 def register() -> None:
@@ -103,8 +120,9 @@ def _check(new: NewPayment) -> None:
     if new.currency not in CURRENCIES:
         message = f"currency must be one of {', '.join(CURRENCIES)}."
         raise ValidationFailed(message, field="currency", code="CURRENCY_NOT_SUPPORTED")
-    if new.amount % money.minor_unit(new.currency) or not AMOUNT_MIN <= new.amount <= AMOUNT_MAX:
-        message = "amount must be from 1.00 to 5000.00, with at most two decimals."
+    if new.amount % money.minor_unit(new.currency) or not new.least <= new.amount <= AMOUNT_MAX:
+        least, most = money.from_nanos(new.least, 2), money.from_nanos(AMOUNT_MAX, 2)
+        message = f"amount must be from {least} to {most}, with at most two decimals."
         raise ValidationFailed(message, field="amount", code="INVALID_AMOUNT")
     if new.saves_method and new.customer_id is None:
         message = "savePaymentMethod needs a customerId: a card is saved for a customer."
@@ -313,13 +331,17 @@ def _succeeded(attempt: PaymentAttempt, now: datetime) -> None:
     payment = Payment.objects.get(bucket=attempt.bucket, id=attempt.target_id)
     if _is_wanted(payment, now):
         _earn(payment, now)
-    else:
-        _put_into_wallet(payment, attempt.id, now)
+        return
+    if payment.status in (Status.PENDING, Status.PROCESSING):  # there is nothing left to sell for it
+        _back(payment, Status.CANCELLED, now)
+    _put_into_wallet(payment, attempt.id, now)
 
 
 def _is_wanted(payment: Payment, now: datetime) -> bool:
     """Tell whether money that came in still pays for what was asked; of a link it needs one of its uses."""
     if payment.status not in (Status.PENDING, Status.PROCESSING):
+        return False
+    if not all(seller.is_wanted(payment, now) for seller in _sellers):
         return False
     if payment.link_id is not None and not payment.holds_use:  # given back when the attempt seemed to have failed
         try:
@@ -338,6 +360,8 @@ def _earn(payment: Payment, now: datetime) -> None:
     ledger.post([journal.payment_received(payment=payment, now=now)])
     if payment.link_id is not None:
         links.use(payment.merchant_id, payment.link_id)
+    for seller in _sellers:
+        seller.paid(payment, now)
     record("payment.completed.v0", payment, now)
 
 

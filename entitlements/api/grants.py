@@ -9,10 +9,14 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from entitlements import access, granting, templates
+from billing import money
+from billing.payments import sessions
+from billing.serializers import DecimalTextField
+from entitlements import access, granting, purchasing, templates
 from entitlements.api.entitlements import UnitsField
 from entitlements.granting import NewGrant
 from entitlements.models import Entitlement, Grant
+from entitlements.purchasing import NewPurchase, Purchase
 from merchants import fields, idempotency
 from merchants.serializers import (
     LIMIT_MAX,
@@ -84,33 +88,43 @@ class PurchaseGrantSerializer(BodySerializer):
     """Units that the customer is to buy."""
 
     amount = UnitsField(zero=False)
-    price = AmountField(help_text="Major units; at least 0.50.")
+    price = AmountField(help_text="Major units; at least 0.50. It is what is charged: no tax is added.")
     idempotencyKey = KeyField(source="key")
-    effectiveAt = InstantField(required=False)
-    expiresAt = InstantField(required=False, allow_null=True)
-    successUrl = TextField(length_max=URL_LENGTH_MAX, required=False)
-    cancelUrl = TextField(length_max=URL_LENGTH_MAX, required=False)
-    paymentExpiresAt = InstantField(required=False)
+    effectiveAt = InstantField(source="effective_at", required=False, help_text="When it is paid, where left out.")
+    expiresAt = InstantField(source="expires_at", required=False, allow_null=True)
+    successUrl = TextField(source="success_url", length_max=URL_LENGTH_MAX, required=False)
+    cancelUrl = TextField(source="failure_url", length_max=URL_LENGTH_MAX, required=False)
+    paymentExpiresAt = InstantField(source="payment_expires_at", required=False, help_text="In 30 days, if left out.")
 
 
 class PurchaseSessionSerializer(serializers.Serializer[Any]):
-    """Where the customer pays."""
+    """Where the customer pays; the amount in minor units of the currency."""
 
     url = TextField()
     expiresAt = InstantField(required=False, allow_null=True)
     amount = serializers.IntegerField(required=False)
 
 
-class GrantPurchaseSerializer(serializers.Serializer[Any]):
-    """An invoice that is to be paid before the grant is made."""
+class GrantPurchaseSerializer(serializers.Serializer[Purchase]):
+    """A payment that is to come in before the grant is made."""
 
     object = ConstantField("grant_purchase")
-    invoiceId = IdField("inv")
-    entitlementId = IdField("ent")
-    grantAmount = UnitsField()
-    price = AmountField()
-    currency = TextField()
-    paymentSessions = PurchaseSessionSerializer(many=True)
+    invoiceId = IdField("pay", source="payment.id", help_text="What is paid: a one-off payment, see `/v0/payments`.")
+    entitlementId = IdField("ent", source="made.entitlement_id")
+    grantAmount = UnitsField(source="made.amount")
+    grantId = IdField("grt", source="made.grant_id", allow_null=True, help_text="Null until it is paid.")
+    price = DecimalTextField(source="payment.amount")
+    currency = TextField(source="payment.currency")
+    paymentSessions = serializers.SerializerMethodField()
+
+    @extend_schema_field(PurchaseSessionSerializer(many=True))
+    def get_paymentSessions(self, purchase: Purchase) -> list[dict[str, Any]]:  # noqa: N802 - the contract's name
+        session = purchase.session
+        if session is None or session.status not in sessions.OPEN:
+            return []
+        amount, _ = money.to_minor(session.amount, session.currency)
+        where = {"url": sessions.url(session), "expiresAt": session.expires_at, "amount": amount}
+        return [dict(PurchaseSessionSerializer(where).data)]
 
 
 class GrantQuerySerializer(PageSerializer):
@@ -165,13 +179,17 @@ class GrantPurchases(TenantView):
         responses={201: GrantPurchaseSerializer},
     )
     def post(self, request: Request, id: str) -> Response:
-        """Sell units to the customer.
+        """Sell units to the customer, who pays on the page that the answer names; they are granted when it is paid.
 
-        Not possible before a payment provider is connected: 422 `PAYMENTS_NOT_AVAILABLE`.
+        The same key and request get the same purchase again; another request under the key is a 409. Money that comes
+        in when the units cannot be granted any more is put into the customer's wallet.
         """
-        entitlement_id = self.path_id("ent", id)
-        self.read_body(PurchaseGrantSerializer)
-        granting.purchase(merchant_id=self.merchant_id, entitlement_id=entitlement_id)
+        entitlement_id, body = self.path_id("ent", id), self.read_body(PurchaseGrantSerializer)
+        body["price"] = money.to_nanos(body["price"])
+        plain = {name: value.normalize() if isinstance(value, Decimal) else value for name, value in body.items()}
+        new = NewPurchase(fingerprint=idempotency.fingerprint(plain), **body)
+        bought = purchasing.purchase(merchant_id=self.merchant_id, entitlement_id=entitlement_id, new=new)
+        return self.answer(GrantPurchaseSerializer, bought, 201)
 
 
 class GrantById(TenantView):

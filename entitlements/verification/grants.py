@@ -170,6 +170,20 @@ CHECKS = (
         """,
     ),
     rule(
+        "purchases_granted",
+        "a grant that is paid for is made, as it was bought and for its customer, and none that is not paid for",
+        "grt",
+        """
+        SELECT coalesce(b.grant_id, b.id), NULL
+        FROM entitlements_grantpurchase b
+        LEFT JOIN billing_payment p ON p.bucket = b.bucket AND p.id = b.payment_id AND p.customer_id = b.customer_id
+        LEFT JOIN entitlements_grant g ON g.bucket = b.bucket AND g.id = b.grant_id
+        WHERE p.id IS NULL OR (p.status = 'completed') <> (b.grant_id IS NOT NULL)
+        OR (b.grant_id IS NOT NULL AND (g.customer_id, g.entitlement_id, g.amount)
+            IS DISTINCT FROM (b.customer_id, b.entitlement_id, b.amount))
+        """,
+    ),
+    rule(
         "entitlements_at_home",
         "an entitlement's feature, metric and subscription are its merchant's and customer's, whose book knows of it",
         "ent",

@@ -662,6 +662,10 @@ CONTROLS: dict[str, tuple[str, set[str]]] = {
         "UPDATE entitlements_grant SET voided_at = NULL WHERE voided_at IS NOT NULL",
         {"grants_granted"},
     ),
+    "a grant that was paid for": (
+        "UPDATE entitlements_grantpurchase SET grant_id = NULL",
+        {"purchases_granted"},
+    ),
     "a grant lost": (
         "DELETE FROM entitlements_grant WHERE idempotency_key = 'bought'",
         {"allowances_repeated", "grants_granted"},

@@ -13,16 +13,17 @@ from billing.credit_notes import NewCreditNote, To
 from billing.credits import NewCredit
 from billing.manual_lines import NewLine
 from billing.models import CreditNote, PriceVersion, Wallet
-from billing.payments import attempts, disputes, refunds
+from billing.payments import attempts, checkout, disputes, refunds
 from billing.payments.provider import DisputeFacts, DisputeState
 from charging import execution
 from charging.commands import Correct, Line, MeterEvent, Metering, Property, RecordUsage, Refund, Release, Reserve
 from charging.outcomes import Done
-from entitlements import budgets, features, granting, issuing
+from entitlements import budgets, features, granting, issuing, purchasing
 from entitlements.budgets import NewBudget
 from entitlements.granting import NewGrant
 from entitlements.issuing import NewEntitlement
 from entitlements.models import Entitlement, Feature
+from entitlements.purchasing import NewPurchase
 from merchants import audit, ids
 from merchants.audit import SYSTEM
 from merchants.models import Product
@@ -241,6 +242,10 @@ def _entitle(product: Product) -> None:
         granting.create(**own, new=NewGrant(amount=Decimal(50), key=name, fingerprint=b"0" * 16, priority=priority))
         for name, priority in (("bought", 1), ("lost", 0))
     )
+    sale = NewPurchase(amount=Decimal(5), price=10**9, key="sold", fingerprint=b"0" * 16)
+    session = purchasing.purchase(**own, new=sale).session
+    assert session is not None
+    checkout.pay(session, source="test_success")
     refund(entitled, record(entitled, (price, 10)))
     granting.void(**own, grant_id=lost.id)
     entitled.set_clock(FEBRUARY + timedelta(days=1))

@@ -169,9 +169,3 @@ class TestGrants:
             with subtests.test(members=str(members)[:40]):
                 assert fields(shop.seller.post(path, {"amount": 1, "idempotencyKey": "a", **members})) == [field]
         assert Movement.objects.count() == before
-
-    def test_cannot_be_bought_yet(self, shop):
-        path = f"/v1/entitlements/{shop.entitle()['id']}/grants/purchase"
-        body = {"amount": 1, "price": "5.00", "idempotencyKey": "a"}
-        assert shop.seller.post(path, body).json()["code"] == "PAYMENTS_NOT_AVAILABLE"
-        assert fields(shop.seller.post(path, body | {"price": 5})) == ["price"]
