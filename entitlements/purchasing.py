@@ -13,8 +13,9 @@ from django.db import transaction
 
 from billing import money, subscription_reads
 from billing.models import Payment, PaymentSession, Wallet
-from billing.payments import one_off
-from billing.payments.one_off import LineItem, NewPayment, Seller
+from billing.payments import one_off, selling
+from billing.payments.one_off import LineItem, NewPayment
+from billing.payments.selling import Seller
 from entitlements import granting, issuing
 from entitlements.granting import NewGrant
 from entitlements.models import Entitlement, GrantPurchase
@@ -50,7 +51,7 @@ class Purchase:
 
 def register() -> None:
     """Have one-off payments ask and tell us about those that buy grants."""
-    one_off.register_seller(Seller(is_wanted=_is_wanted, paid=_paid))
+    selling.register(Seller(is_wanted=_is_wanted, paid=_paid))
 
 
 def purchase(*, merchant_id: uuid.UUID, entitlement_id: uuid.UUID, new: NewPurchase) -> Purchase:

@@ -5,7 +5,7 @@ when its payment has expired or was cancelled is not earned: it is put into the 
 """
 
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -16,7 +16,7 @@ from django.db.models import QuerySet
 from billing import journal, ledger, money, topups, wallets
 from billing.models import Payment, PaymentAttempt, PaymentClaim, PaymentLink, PaymentSession
 from billing.money import EXACT
-from billing.payments import guests, links, purposes, sessions
+from billing.payments import guests, links, purposes, selling, sessions
 from billing.payments.sessions import Follower
 from customers import books, registry
 from merchants import idempotency, ids, outbox
@@ -67,22 +67,6 @@ class Asked:
     payment: Payment
     session: PaymentSession | None
     is_new: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Seller:
-    """What a room above sells through payments; both are called in the transaction that books the money."""
-
-    is_wanted: Callable[[Payment, datetime], bool]  # False: it cannot be had any more, and the money is the payer's
-    paid: Callable[[Payment, datetime], None]
-
-
-_sellers: list[Seller] = []
-
-
-def register_seller(seller: Seller) -> None:
-    """Have a room above asked and told about payments; it knows which are its own."""
-    _sellers.append(seller)
 
 
 def register() -> None:
@@ -341,7 +325,7 @@ def _is_wanted(payment: Payment, now: datetime) -> bool:
     """Tell whether money that came in still pays for what was asked; of a link it needs one of its uses."""
     if payment.status not in (Status.PENDING, Status.PROCESSING):
         return False
-    if not all(seller.is_wanted(payment, now) for seller in _sellers):
+    if not selling.is_wanted(payment, now):
         return False
     if payment.link_id is not None and not payment.holds_use:  # given back when the attempt seemed to have failed
         try:
@@ -360,8 +344,7 @@ def _earn(payment: Payment, now: datetime) -> None:
     ledger.post([journal.payment_received(payment=payment, now=now)])
     if payment.link_id is not None:
         links.use(payment.merchant_id, payment.link_id)
-    for seller in _sellers:
-        seller.paid(payment, now)
+    selling.paid(payment, now)
     record("payment.completed.v0", payment, now)
 
 
