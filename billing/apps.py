@@ -6,7 +6,7 @@ class BillingConfig(AppConfig):
 
     def ready(self) -> None:
         """Tell the register of customers what billing knows of them, and payments what they are for."""
-        from billing import assessments, dependents, followers, topups
+        from billing import assessments, dependents, followers, invoice_payments, invoice_sessions, topups
         from billing.payments import accounts, authorizations, checkout, one_off
 
         dependents.register()
@@ -15,4 +15,6 @@ class BillingConfig(AppConfig):
         accounts.register()
         checkout.register()
         one_off.register()
+        invoice_payments.register()
+        invoice_sessions.register()
         followers.register(started=authorizations.subscription_started, given_up=authorizations.subscription_given_up)

@@ -19,12 +19,12 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from django.db import transaction
-from django.db.models import QuerySet, Sum
 
 from billing import (
     charges,
     discounts,
     documents,
+    invoice_sessions,
     issuing,
     journal,
     ledger,
@@ -34,15 +34,19 @@ from billing import (
     receivables,
     statements,
 )
+from billing.credit_reads import Left, credited, left
 from billing.models import (
     Charge,
     CreditNote,
     CreditNoteLine,
     Invoice,
     InvoiceLine,
+    PaymentAttempt,
+    PaymentRefund,
     Subscription,
     Wallet,
 )
+from billing.payments import refunds
 from billing.rating import Totals
 from customers import books
 from merchants import audit, ids
@@ -53,11 +57,15 @@ Reason = CreditNote.Reason
 
 
 class To(StrEnum):
-    """Where what is given back goes; by itself: off the debt, and what is more than that to the balance."""
+    """Where what is given back goes; by itself: off the debt, and what is more than that to the balance.
+
+    To the card that paid it goes by way of the balance, from which the refund takes it.
+    """
 
     AUTO = "auto"
     RECEIVABLE = "receivable"
     BALANCE = "balance"
+    CARD = "card"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,79 +90,6 @@ class _Part(NamedTuple):
     totals: Totals
 
 
-class Left(NamedTuple):
-    """What a credit note may still take of an invoice, in nanos, tax included: in all, and by line."""
-
-    whole: int
-    lines: dict[uuid.UUID, Totals]
-
-
-# --- reading ---------------------------------------------------------------------------------------------
-
-
-def search(*, merchant_id: uuid.UUID, invoice_id: uuid.UUID | None = None) -> QuerySet[CreditNote]:
-    """Return a merchant's credit notes, newest first; raises NotFound where the invoice is not its own."""
-    query = CreditNote.objects.filter(merchant_id=merchant_id)
-    if invoice_id is not None:
-        statements.find(merchant_id=merchant_id, invoice_id=invoice_id)
-        query = query.filter(bucket=ids.bucket_of(invoice_id), invoice_id=invoice_id)
-    return query.order_by("-issued_at", "-id")
-
-
-def find(*, merchant_id: uuid.UUID, credit_note_id: uuid.UUID) -> CreditNote:
-    """Return a merchant's credit note; raises NotFound, also for another merchant's."""
-    query = CreditNote.objects.filter(bucket=ids.bucket_of(credit_note_id), id=credit_note_id, merchant_id=merchant_id)
-    note = query.first()
-    if note is None:
-        raise NotFound()
-    return note
-
-
-def lines_of(note: CreditNote) -> list[CreditNoteLine]:
-    """Return the lines of a credit note in their order."""
-    return list(CreditNoteLine.objects.filter(bucket=note.bucket, credit_note_id=note.id).order_by("position"))
-
-
-def left(invoice: Invoice) -> Left:
-    """Tell what may still be credited of an issued invoice: of its lines above zero, and no more than of all lines."""
-    lines = list(InvoiceLine.objects.filter(bucket=invoice.bucket, invoice_id=invoice.id).order_by("position"))
-    given = CreditNoteLine.objects.filter(bucket=invoice.bucket, invoice_line_id__in=[line.id for line in lines])
-    sums = {
-        row["invoice_line_id"]: (int(row["net"]), int(row["tax"]), int(row["fee"]))
-        for row in given.values("invoice_line_id").annotate(net=Sum("net"), tax=Sum("tax"), fee=Sum("fee"))
-    }
-    by_line: dict[uuid.UUID, Totals] = {}
-    for line in lines:
-        net, tax, fee = sums.get(line.id, (0, 0, 0))
-        rest = Totals(line.net - net, line.tax - tax, line.gross - net - tax, _fee_of(line) - fee)
-        if rest.gross > 0:
-            by_line[line.id] = rest
-    whole = sum([line.gross for line in lines]) - sum([net + tax for net, tax, _ in sums.values()])
-    if _credited(invoice) >= (invoice.grand_total or 0):
-        whole = 0  # a fraction of a cent may be left of the lines, but nothing of what was asked for them
-    return Left(max(0, min(whole, sum([rest.gross for rest in by_line.values()]))), by_line)
-
-
-def _credited(invoice: Invoice) -> int:
-    notes = CreditNote.objects.filter(bucket=invoice.bucket, invoice_id=invoice.id)
-    return int(notes.aggregate(total=Sum("total"))["total"] or 0)
-
-
-def _fee_of(line: InvoiceLine) -> int:
-    """Sum the platform's part of a line's charges."""
-    made = Charge.objects.filter(
-        bucket=line.bucket,
-        wallet_id=line.wallet_id,
-        seq__gte=line.first_seq,
-        seq__lte=line.last_seq,
-        invoice_id=line.invoice_id,
-        kind=line.kind,
-        price_version_id=line.price_version_id,
-        period_start=line.period_start,
-    )
-    return int(made.aggregate(fee=Sum("fee"))["fee"] or 0)
-
-
 # --- issuing ---------------------------------------------------------------------------------------------
 
 
@@ -171,6 +106,7 @@ def issue(*, merchant_id: uuid.UUID, new: NewCreditNote, actor: Actor) -> Credit
     with transaction.atomic():
         _, now = books.lock(seen.bucket, seen.customer_id)
         invoice = statements.find(merchant_id=merchant_id, invoice_id=new.invoice_id)
+        receivables.check_standing(invoice)
         note = credit(invoice, new, now)
         audit.append(
             merchant_id=merchant_id,
@@ -184,17 +120,22 @@ def issue(*, merchant_id: uuid.UUID, new: NewCreditNote, actor: Actor) -> Credit
 
 
 def credit(invoice: Invoice, new: NewCreditNote, now: datetime) -> CreditNote:
-    """Credit an invoice; the caller holds the lock of the book. Raises as ``issue`` does."""
-    receivables.check_standing(invoice)
+    """Credit an issued invoice; the caller holds the lock of the book. Raises as ``issue`` does."""
     shares = _shares(invoice, new)
     subscription = Subscription.objects.get(bucket=invoice.bucket, id=invoice.subscription_id)
     off_debt, parts = _ways(invoice, new, shares, subscription)
+    paid_by = _card_payment(invoice) if new.to == To.CARD else None
     note = _write(invoice, new, parts, subscription, off_debt)
-    available = (invoice.grand_total or 0) - _credited(invoice)
+    if paid_by is not None:
+        note.to_card = note.to_balance // money.minor_unit(invoice.currency) * money.minor_unit(invoice.currency)
+        note.to_balance -= note.to_card
+    available = (invoice.grand_total or 0) - credited(invoice)
     if note.total > available:
         raise _too_much(invoice, available)
     _charge(note, parts, subscription, now)
     _book(note, invoice, subscription, now)
+    if paid_by is not None and note.to_card:
+        note.refund_id = refunds.begin(paid_by, note.to_card, reason=new.memo or new.reason, now=now).id
     note.number = numbering.credit_note_number(invoice.merchant_id)
     note.issued_at = now
     note.save(force_insert=True)
@@ -264,7 +205,7 @@ def _ways(
         Unprocessable: only the debt may shrink, and it is less.
     """
     whole = sum([share.totals.gross for share in shares])
-    owed = 0 if new.to == To.BALANCE else max(0, invoice.unpaid_amount or 0)
+    owed = 0 if new.to in (To.BALANCE, To.CARD) else max(0, invoice.unpaid_amount or 0)
     rounded = money.from_minor(money.to_minor(whole, invoice.currency)[0], invoice.currency)
     if new.amounts is None and abs(whole - owed) < money.minor_unit(invoice.currency):
         rounded = owed  # all that is left: what earlier notes were rounded by is made up for
@@ -277,6 +218,26 @@ def _ways(
     if rounded <= owed:
         return rounded, [_Part(share.line, subscription.credit_wallet_id, share.totals) for share in shares]
     return owed, _split(shares, owed, subscription)
+
+
+def _card_payment(invoice: Invoice) -> PaymentAttempt:
+    """Return the newest card payment of an invoice; raises Unprocessable where there is none."""
+    paid = PaymentAttempt.objects.filter(
+        bucket=invoice.bucket,
+        purpose=PaymentAttempt.Purpose.INVOICE,
+        target_id=invoice.id,
+        state=PaymentAttempt.State.SUCCEEDED,
+    )
+    attempt = paid.order_by("-created_at", "-id").first()
+    if attempt is None:
+        raise Unprocessable("This invoice was not paid by card.", code="NOT_PAID_BY_CARD")
+    return attempt
+
+
+def send_refund(note: CreditNote) -> None:
+    """Hand the refund of a credit note to the payment provider, outside of any transaction; safe to call again."""
+    if note.refund_id is not None:
+        refunds.submit(PaymentRefund.objects.get(bucket=note.bucket, id=note.refund_id))
 
 
 def _split(shares: Sequence[_Share], owed: int, subscription: Subscription) -> list[_Part]:
@@ -347,7 +308,9 @@ def _book(note: CreditNote, invoice: Invoice, subscription: Subscription, now: d
     credit_wallet.save(update_fields=["balance"])
     ledger.post([journal.credit_note_issued(note=note, now=now)])
     invoice.credited_amount += note.to_receivable
-    receivables.lower(invoice, note.to_receivable, now)
+    if receivables.lower(invoice, note.to_receivable, now):
+        notices.paid(invoice, now)
+    invoice_sessions.refresh(invoice, now)
 
 
 def _write_lines(note: CreditNote, parts: Sequence[_Part]) -> list[CreditNoteLine]:

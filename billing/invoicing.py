@@ -158,7 +158,7 @@ def bring_up_to_date(subscription: Subscription, now: datetime) -> bool:
         Whether a step was due.
     """
     due_at = subscription.billing_due_at
-    if due_at is None or due_at > now or subscription.status != Subscription.Status.ACTIVE:
+    if due_at is None or due_at > now or subscription.status not in Subscription.RUNNING:
         return False
     if subscription.ending_at is not None and subscription.ending_at <= now:
         return False  # it is about to be ended, and closed then

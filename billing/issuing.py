@@ -7,11 +7,23 @@ rounding. An invoice without charges is issued too, as a paid one over nothing.
 
 import uuid
 from collections.abc import Collection, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import NamedTuple
 
-from billing import documents, journal, ledger, money, notices, numbering, rerating, settlement
+from billing import (
+    documents,
+    dunning,
+    invoice_sessions,
+    journal,
+    ledger,
+    money,
+    notices,
+    numbering,
+    policies,
+    rerating,
+    settlement,
+)
 from billing.models import (
     Charge,
     Counter,
@@ -25,6 +37,7 @@ from billing.models import (
     TrueUp,
     Wallet,
 )
+from billing.policies import Policy
 from merchants import ids
 
 LINES_MAX = 10_000
@@ -56,23 +69,44 @@ def _pots(subscription: Subscription) -> _Pots:
 
 
 def issue(subscription: Subscription, invoices: Sequence[Invoice], now: datetime) -> None:
-    """Freeze invoices whose charges are settled, and give them their numbers, under the same lock.
+    """Issue invoices whose charges are settled, under the same lock, or have them wait as drafts to be looked at.
 
     Raises:
         Unbillable: an invoice would be wrong.
     """
-    pots = _pots(subscription)
+    policy = policies.of(subscription.merchant_id)
+    ready = []
     for invoice in invoices:
         if rerating.unrated(subscription, invoice.period_end).exists():
             raise Unbillable("Use of its period is not rated yet.")
+        if policy.holds_drafts and has_charges(invoice):
+            _hold(invoice, policy, now)
+        else:
+            ready.append(invoice)
+    finalise(subscription, ready, now)
+
+
+def _hold(invoice: Invoice, policy: Policy, now: datetime) -> None:
+    invoice.status, invoice.failure_reason, invoice.updated_at = Invoice.Status.DRAFT, "", now
+    invoice.approve_at = None if policy.draft_hours is None else now + timedelta(hours=policy.draft_hours)
+    invoice.save(force_update=True)
+
+
+def finalise(subscription: Subscription, invoices: Sequence[Invoice], now: datetime) -> None:
+    """Freeze invoices that nothing is charged to any more, and give them their numbers; raises Unbillable."""
+    pots, policy = _pots(subscription), policies.of(subscription.merchant_id)
+    for invoice in invoices:
         lines = _lines(subscription, invoice)
         InvoiceLine.objects.bulk_create(lines)
         _add_up(invoice, lines, pots, now)
+        invoice.due_at, invoice.approve_at = policies.due_at(invoice, policy, now), None
     for invoice in invoices:
         # Last of all: who holds the merchant's number keeps every other customer's invoice waiting.
         invoice.number = numbering.invoice_number(invoice.merchant_id)
         invoice.save(force_update=True)
         documents.freeze(invoice, now)
+        dunning.begin(invoice, subscription, policy, now)
+        invoice_sessions.refresh(invoice, now)
         notices.issued(invoice, now)
 
 

@@ -22,8 +22,10 @@ from billing.models import (
     CreditLot,
     CreditNote,
     Invoice,
+    InvoicePayment,
     LotRemoval,
     Payment,
+    PaymentAttempt,
     PaymentDispute,
     PaymentRefund,
     TopUp,
@@ -275,6 +277,56 @@ def _of_dispute(dispute: PaymentDispute, what: str, movements: tuple[Movement, .
         key=f"dispute:{dispute.id.hex}:{what}",
         reference_id=dispute.id,
         movements=movements,
+        created_at=now,
+    )
+
+
+# Where the money of a payment comes from.
+_PAID_FROM = {
+    InvoicePayment.Kind.WALLET.value: Kind.CUSTOMER_CREDIT,
+    InvoicePayment.Kind.CARD.value: Kind.CLEARING,
+    InvoicePayment.Kind.OUTSIDE.value: Kind.OUTSIDE,
+}
+
+
+def invoice_paid(*, payment: InvoicePayment, promotional: int, now: datetime) -> NewEntry:
+    """What was owed on an invoice, or a part of it, was paid; ``promotional`` of it with credit given away."""
+    return NewEntry(
+        customer_id=payment.customer_id,
+        currency=payment.currency,
+        kind="invoice_paid",
+        key=f"invoice_payment:{payment.id.hex}",
+        reference_id=payment.id,
+        movements=_moved(
+            (_PAID_FROM[payment.kind], Kind.RECEIVABLE, payment.amount - promotional),
+            (Kind.PROMOTIONAL_CREDIT, Kind.RECEIVABLE, promotional),
+        ),
+        created_at=now,
+    )
+
+
+def invoice_overpaid(*, attempt: PaymentAttempt, amount: int, now: datetime) -> NewEntry:
+    """A payment brought more than was owed when it came: the rest is the customer's to spend."""
+    return NewEntry(
+        customer_id=attempt.customer_id,
+        currency=attempt.currency,
+        kind="invoice_overpaid",
+        key=f"invoice_overpaid:{attempt.id.hex}",
+        reference_id=attempt.id,
+        movements=_moved((Kind.CLEARING, Kind.CUSTOMER_CREDIT, amount)),
+        created_at=now,
+    )
+
+
+def invoice_written_off(*, invoice: Invoice, amount: int, now: datetime) -> NewEntry:
+    """Nobody expects any more that what is owed will be paid."""
+    return NewEntry(
+        customer_id=invoice.customer_id,
+        currency=invoice.currency,
+        kind="invoice_written_off",
+        key=f"write_off:{invoice.id.hex}",
+        reference_id=invoice.id,
+        movements=_moved((Kind.BAD_DEBT, Kind.RECEIVABLE, amount)),
         created_at=now,
     )
 

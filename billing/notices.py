@@ -1,17 +1,28 @@
-"""What merchants are told about invoices and credit notes, written down in the transaction of what happened."""
+"""What merchants and customers are told about invoices, written down in the transaction of what happened."""
 
 from datetime import datetime
 from typing import Any
 
-from billing import money
-from billing.models import CreditNote, Invoice
-from merchants import ids, outbox
+from billing import dunning, invoice_sessions, money
+from billing.models import CreditNote, Dunning, Invoice, PaymentAttempt
+from customers.models import Customer
+from merchants import ids, letters, mailing, outbox
 from merchants.outbox import instant
 
 
 def issued(invoice: Invoice, now: datetime) -> None:
     """An invoice was closed over its period and numbered; where nothing is owed on it, it is paid as well."""
     _tell("invoice.issued.v0", invoice, now)
+    if invoice.grand_total:
+        _write(
+            "invoice_issued",
+            invoice,
+            now,
+            key=f"invoice_issued:{invoice.id.hex}",
+            amount=_amount(invoice.grand_total, invoice.currency),
+            unpaid=_amount(invoice.unpaid_amount or 0, invoice.currency) if invoice.unpaid_amount else "",
+            period=f"{_day(invoice.period_start)} – {_day(invoice.period_end)}",
+        )
     if invoice.status == Invoice.Status.PAID:
         paid(invoice, now)
 
@@ -21,10 +32,39 @@ def paid(invoice: Invoice, now: datetime) -> None:
     _tell("invoice.paid.v0", invoice, now)
 
 
-def payment_failed(invoice: Invoice, now: datetime, *, why: str, next_attempt_at: datetime | None) -> None:
-    """An invoice could not be collected."""
-    next_at = None if next_attempt_at is None else instant(next_attempt_at)
-    _tell("invoice.payment_failed.v0", invoice, now, failureReason=why, nextAttemptAt=next_at)
+def payment_failed(invoice: Invoice, attempt: PaymentAttempt, now: datetime) -> None:
+    """An invoice could not be collected by card."""
+    row = dunning.of(invoice)
+    again = dunning.next_try(row) if row is not None and row.state == Dunning.State.RUNNING else None
+    _tell(
+        "invoice.payment_failed.v0",
+        invoice,
+        now,
+        failureCode=attempt.failure_code,
+        failureReason=attempt.failure_message,
+        nextAttemptAt=None if again is None else instant(again),
+    )
+    _write(
+        "payment_failed",
+        invoice,
+        now,
+        key=f"payment_failed:{attempt.id.hex}",
+        amount=_amount(attempt.amount, attempt.currency),
+        what="Invoice",
+        reason=attempt.failure_message,
+        next_attempt="" if again is None else _day(again),
+    )
+
+
+def reminder(invoice: Invoice, now: datetime, *, step: int) -> None:
+    """An invoice is not paid yet."""
+    _write(
+        "invoice_reminder",
+        invoice,
+        now,
+        key=f"invoice_reminder:{invoice.id.hex}:{step}",
+        unpaid=_amount(invoice.unpaid_amount or 0, invoice.currency),
+    )
 
 
 def voided(invoice: Invoice, now: datetime) -> None:
@@ -80,3 +120,29 @@ def _tell(type: str, invoice: Invoice, now: datetime, **more: Any) -> None:
     outbox.record(
         merchant_id=invoice.merchant_id, type=type, data=data, object_id=public_id, now=now, bucket=invoice.bucket
     )
+
+
+def _write(template: str, invoice: Invoice, now: datetime, *, key: str, **context: str) -> None:
+    """Queue an e-mail to the customer, unless they do not want this kind."""
+    customer = Customer.objects.get(bucket=invoice.bucket, id=invoice.customer_id)
+    setting = letters.named(template).setting
+    if customer.deleted_at is not None or (setting and not customer.notification_settings.get(setting, True)):
+        return
+    url = invoice_sessions.urls_of([invoice]).get(invoice.id, "")
+    due = _day(invoice.due_at) if invoice.due_at is not None and invoice.unpaid_amount else ""
+    mailing.queue(
+        merchant_id=invoice.merchant_id,
+        template=template,
+        to=customer.email,
+        context={"number": invoice.number or "", "due": due, "url": url, **context},
+        now=now,
+        key=key,
+    )
+
+
+def _amount(nanos: int, currency: str) -> str:
+    return f"{money.from_nanos(nanos)} {currency}"
+
+
+def _day(at: datetime) -> str:
+    return f"{at:%-d %B %Y}"

@@ -6,7 +6,6 @@ moves the other, in one transaction, under the lock of the customer's book.
 
 from datetime import datetime
 
-from billing import notices
 from billing.models import Invoice
 from merchants.errors import Conflict
 
@@ -34,10 +33,13 @@ def check_open(invoice: Invoice) -> None:
         )
 
 
-def lower(invoice: Invoice, amount: int, now: datetime) -> None:
+def lower(invoice: Invoice, amount: int, now: datetime) -> bool:
     """Take nanos off what is unpaid, and save; an invoice on which nothing is owed any more is paid.
 
     The caller has booked it, and counted it as paid, credited or written off.
+
+    Returns:
+        Whether the invoice is paid by it.
     """
     unpaid = (invoice.unpaid_amount or 0) - amount
     if amount <= 0 or unpaid < 0:
@@ -54,8 +56,9 @@ def lower(invoice: Invoice, amount: int, now: datetime) -> None:
             "written_off_amount",
             "unpaid_amount",
             "paid_at",
+            "voided_at",
+            "written_off_at",
             "updated_at",
         ]
     )
-    if is_settled:
-        notices.paid(invoice, now)
+    return is_settled

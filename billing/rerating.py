@@ -82,7 +82,7 @@ def _rate_alone(found: Counter) -> bool:
         _, now = books.lock(found.bucket, found.customer_id)
         counter = Counter.objects.filter(pk=found.pk, unrated_since__isnull=False).first()
         subscription = _subscription(found)
-        if counter is None or subscription.status != Subscription.Status.ACTIVE:
+        if counter is None or subscription.status not in Subscription.RUNNING:
             return False  # it was rated, or its last invoice closed, meanwhile
         since = Charge.objects.filter(
             bucket=counter.bucket,

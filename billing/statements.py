@@ -170,7 +170,7 @@ def _frozen(invoice: Invoice, lines: int) -> Totals:
 
 def behind_since(invoices: Collection[Invoice]) -> dict[uuid.UUID, datetime]:
     """Return since when use is recorded that open invoices do not count yet, by id; none where they count it all."""
-    open_ones = [invoice for invoice in invoices if invoice.number is None]
+    open_ones = [each for each in invoices if each.number is None and each.status != Invoice.Status.DRAFT]
     if not open_ones:
         return {}
     counters = Counter.objects.filter(

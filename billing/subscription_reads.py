@@ -97,14 +97,14 @@ def estimated_tax_rate(subscription: Subscription) -> Decimal:
 def overdue(now: datetime, limit: int) -> list[Subscription]:
     """Find subscriptions whose time is over, the longest first; not those whose customer's own clock is behind."""
     found: list[Subscription] = []
-    for status, end, more in (
-        (Subscription.Status.ACTIVE, "ending_at", {}),
-        (Subscription.Status.ACTIVE, "trial_ends_at", trials.UNDECIDED),
-        (Subscription.Status.PENDING_PAYMENT, "payment_expires_at", {}),
+    for statuses, end, more in (
+        (Subscription.RUNNING, "ending_at", {}),
+        ((Subscription.Status.ACTIVE,), "trial_ends_at", trials.UNDECIDED),
+        ((Subscription.Status.PENDING_PAYMENT,), "payment_expires_at", {}),
     ):
         behind = Book.objects.filter(
             bucket=OuterRef("bucket"), customer_id=OuterRef("customer_id"), test_clock__lt=OuterRef(end)
         )
-        due = Subscription.objects.filter(~Exists(behind), status=status, **more, **{f"{end}__lte": now}).order_by(end)
-        found += due[: limit - len(found)]
+        due = Subscription.objects.filter(~Exists(behind), status__in=statuses, **more, **{f"{end}__lte": now})
+        found += due.order_by(end)[: limit - len(found)]
     return found

@@ -48,6 +48,7 @@ SessionStatus = PaymentSession.Status
 TRANSITIONS = {
     Status.PENDING_PAYMENT: {Status.ACTIVE, Status.TERMINATED},
     Status.ACTIVE: {Status.TERMINATED},
+    Status.PAUSED: {Status.TERMINATED},
     Status.TERMINATED: set[Status](),
 }
 CHANGEABLE = {
@@ -324,8 +325,13 @@ def terminate(*, merchant_id: uuid.UUID, subscription_id: uuid.UUID, reason: str
     return subscription
 
 
+def end(subscription: Subscription, *, reason: str, now: datetime) -> None:
+    """End a subscription that runs; the caller holds the lock of the book."""
+    _end(subscription, at=now, reason=reason, by=SYSTEM, now=now)
+
+
 def _end(subscription: Subscription, *, at: datetime, reason: str, by: str, now: datetime) -> None:
-    was_active = subscription.status == Status.ACTIVE
+    was_running = subscription.status in Subscription.RUNNING
     _move(subscription, Status.TERMINATED)
     # An agreed end that nobody has noticed yet comes first: nothing could be used after it.
     subscription.terminated_at = min(at, subscription.ending_at or at)
@@ -343,7 +349,7 @@ def _end(subscription: Subscription, *, at: datetime, reason: str, by: str, now:
             "updated_at",
         ]
     )
-    if was_active:
+    if was_running:
         plan_changes.end(subscription, now)
         invoicing.close_final(subscription, now)
         followers.ended(subscription, now)

@@ -7,7 +7,18 @@ from celery import shared_task
 from django.conf import settings
 from django.utils import timezone
 
-from billing import assessments, credits, invoicing, low_balances, rerating, settlement, subscriptions, watching
+from billing import (
+    assessments,
+    collecting,
+    credits,
+    drafts,
+    invoicing,
+    low_balances,
+    rerating,
+    settlement,
+    subscriptions,
+    watching,
+)
 from billing.documents import files
 from billing.payments import checkout, news, poller, simulation
 
@@ -16,6 +27,7 @@ BILL_SECONDS_MAX = 20.0  # of every half minute
 RATE_SECONDS_MAX = 20.0  # of every minute
 PAY_SECONDS_MAX = 10.0  # before the last question to a provider, which may take as long again
 MAKE_SECONDS_MAX = 8.0  # of every ten
+COLLECT_SECONDS_MAX = 20.0  # of every half minute
 END_LIMIT = 500
 EXPIRE_SECONDS_MAX = 3.0  # of every five
 
@@ -56,6 +68,18 @@ def heed_low_wallets() -> int:
 def bill() -> int:
     """Charge fees, begin and end periods, close invoices; return how many steps were taken."""
     return invoicing.bill_due(now=timezone.now(), is_time_up=_after(BILL_SECONDS_MAX))
+
+
+@shared_task
+def issue_drafts() -> int:
+    """Issue the drafts that have waited long enough; return how many there were."""
+    return drafts.issue_due(now=timezone.now())
+
+
+@shared_task
+def collect() -> int:
+    """Collect, or remind of, what is owed on invoices; return how many steps were taken."""
+    return collecting.collect_due(now=timezone.now(), is_time_up=_after(COLLECT_SECONDS_MAX))
 
 
 @shared_task

@@ -7,7 +7,7 @@ from charging import usage
 from charging.book import Book, Catalogue, Event, Subscription
 from charging.commands import Metering, RecordUsage
 from charging.outcomes import Done
-from charging.terms import terms_in
+from charging.terms import check_running, terms_in
 from merchants.errors import Unprocessable
 
 
@@ -32,6 +32,7 @@ def record(book: Book, command: RecordUsage, metering: Metering, catalogue: Cata
             code="SEVERAL_SUBSCRIPTIONS",
         )
     [(subscription, plan)] = sold
+    check_running(subscription)
     priced = tuple([item for item in command.properties if plan.price_for_metric(item.metric_id) is not None])
     terms = terms_in(book, subscription, plan, command.timestamp)
     event = usage.charge(book, msgspec.structs.replace(command, properties=priced), terms, catalogue)

@@ -45,12 +45,20 @@ def terms_of(
 ) -> Terms:
     """Find the one subscription that sells a metric, and where in its life an instant falls."""
     subscription, plan = _subscription(book, metric_id, at, catalogue, reservation)
+    if reservation is None:  # one that was granted is good
+        check_running(subscription)
     return terms_in(book, subscription, plan, at)
+
+
+def check_running(subscription: Subscription) -> None:
+    """Refuse new use under a subscription that is paused; raises Unprocessable."""
+    if subscription.status == "paused":
+        raise Unprocessable("The subscription is paused.", code="SUBSCRIPTION_PAUSED")
 
 
 def terms_in(book: Book, subscription: Subscription, plan: PlanVersion, at: datetime) -> Terms:
     """Find where in a subscription's life an instant falls."""
-    if subscription.status != "active":
+    if subscription.status == "pending_payment":
         raise Unprocessable("The subscription waits for its first payment.", code="SUBSCRIPTION_NOT_ACTIVE")
     if at < subscription.started_at:
         raise Unprocessable("timestamp lies before the subscription starts.", code="BEFORE_SUBSCRIPTION")

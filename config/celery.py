@@ -44,6 +44,8 @@ BEAT: dict[str, dict[str, Any]] = {
     "send mail": wake("merchants.tasks.send_mail", every_seconds=5.0, queue="mail"),
     "assess taxes": wake("billing.tasks.assess_taxes", every_seconds=60.0, queue="invoicing"),
     "make documents": wake("billing.tasks.make_documents", every_seconds=10.0, queue="documents"),
+    "issue drafts": wake("billing.tasks.issue_drafts", every_seconds=60.0, queue="invoicing"),
+    "collect": wake("billing.tasks.collect", every_seconds=30.0, queue="payments"),
     # A provider that hangs keeps only this queue waiting.
     "hear of payments": wake("billing.tasks.hear_of_payments", every_seconds=2.0, queue="payments"),
     "look after payments": wake("billing.tasks.look_after_payments", every_seconds=5.0, queue="payments"),

@@ -128,6 +128,15 @@ class EntitlementExhausted(ServiceError):
     message = "What is left of this entitlement does not cover this."
 
 
+class PaymentDeclined(ServiceError):
+    """A card was charged and did not pay; ``details`` says why, in the words of whoever keeps it."""
+
+    status = 402
+    error = "payment_declined"
+    code = "PAYMENT_DECLINED"
+    message = "The payment was declined."
+
+
 class Forbidden(ServiceError):
     """Who asks is known, but may not; ``reason`` is no_permission, insufficient_scope or not_member."""
 

@@ -82,6 +82,13 @@ KINDS: dict[str, Kind] = {
         },
         action="Update payment",
     ),
+    "invoice_reminder": Kind(
+        subject="Invoice {number} from {merchant} is not paid yet",
+        heading="A reminder of your invoice",
+        opening="Of invoice {number} from {merchant}, {unpaid} is still to be paid.",
+        facts={"Invoice": "number", "Still to pay": "unpaid", "Due": "due"},
+        action="Pay invoice",
+    ),
     "low_balance": Kind(
         subject="Your balance at {merchant} is low",
         heading="Your balance is low",

@@ -11,6 +11,7 @@ from billing.api import (
     credits,
     documents,
     fees,
+    invoice_actions,
     invoices,
     line_items,
     payment_links,
@@ -30,6 +31,7 @@ urlpatterns: list[URLPattern] = [
     *subscriptions.urlpatterns,
     *subscription_changes.urlpatterns,
     *portal.urlpatterns,
+    *invoice_actions.urlpatterns,
     *wallets.urlpatterns,
     *credits.urlpatterns,
     *checkout.urlpatterns,
@@ -44,4 +46,5 @@ urlpatterns_v2: list[URLPattern] = [
     *credit_notes.urlpatterns,
     *documents.urlpatterns,
     *invoices.urlpatterns,
+    *invoice_actions.urlpatterns_v2,
 ]

@@ -8,7 +8,7 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from billing import credit_notes, money
+from billing import credit_notes, credit_reads, money
 from billing.credit_notes import NewCreditNote, Reason, To
 from billing.models import CreditNote
 from billing.serializers import DecimalTextField, FractionField
@@ -67,12 +67,13 @@ class CreditNoteSerializer(serializers.Serializer[Any]):
     receivableAmount = DecimalTextField(source="to_receivable", help_text="Off what is owed on the invoice.")
     balanceAmount = DecimalTextField(source="to_balance", help_text="To the prepaid balance.")
     cardAmount = DecimalTextField(source="to_card", help_text="Back to the card that paid.")
+    refundId = IdField("re", source="refund_id", allow_null=True, help_text="Of the payment that goes back.")
     issuedAt = InstantField(source="issued_at")
     lines = CreditNoteLineSerializer(many=True, required=False)
 
     def to_representation(self, instance: CreditNote) -> dict[str, Any]:
         shown: dict[str, Any] = super().to_representation(instance)
-        return shown | {"lines": CreditNoteLineSerializer(credit_notes.lines_of(instance), many=True).data}
+        return shown | {"lines": CreditNoteLineSerializer(credit_reads.lines_of(instance), many=True).data}
 
 
 # --- requests --------------------------------------------------------------------------------------------
@@ -118,7 +119,7 @@ class CreditNotes(TenantView):
         """List credit notes, the newest first."""
         query = self.read_query(CreditNoteQuerySerializer)
         sought = {name: query[name] for name in ("invoice_id",) if name in query}
-        return self.page(credit_notes.search(merchant_id=self.merchant_id, **sought), query, CreditNoteSerializer)
+        return self.page(credit_reads.search(merchant_id=self.merchant_id, **sought), query, CreditNoteSerializer)
 
 
 class CreditNoteById(TenantView):
@@ -127,7 +128,7 @@ class CreditNoteById(TenantView):
     @extend_schema(operation_id="getCreditNote", responses=CreditNoteSerializer)
     def get(self, request: Request, id: str) -> Response:
         """Get a credit note."""
-        note = credit_notes.find(merchant_id=self.merchant_id, credit_note_id=self.path_id("cn", id))
+        note = credit_reads.find(merchant_id=self.merchant_id, credit_note_id=self.path_id("cn", id))
         return self.answer(CreditNoteSerializer, note)
 
 
@@ -148,13 +149,16 @@ class InvoiceCreditNotes(TenantView):
             memo=body["memo"],
             to=To(body["destination"]),
         )
-        return self.answer_once(
-            lambda: (
-                201,
-                CreditNoteSerializer,
-                credit_notes.issue(merchant_id=self.merchant_id, new=new, actor=self.actor),
-            )
-        )
+        made: list[CreditNote] = []
+
+        def act() -> tuple[int, type[CreditNoteSerializer], CreditNote]:
+            made.append(credit_notes.issue(merchant_id=self.merchant_id, new=new, actor=self.actor))
+            return 201, CreditNoteSerializer, made[0]
+
+        answer = self.answer_once(act)
+        for note in made:
+            credit_notes.send_refund(note)  # after the transaction: the provider is asked
+        return answer
 
 
 def _amounts(lines: list[dict[str, Any]]) -> dict[Any, int]:

@@ -11,10 +11,10 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from billing import statements
+from billing import dunning, invoice_sessions, statements
 from billing.api import documents
 from billing.api.invoice_lines import InvoiceLineItemSerializer
-from billing.models import Charge, Invoice, Subscription
+from billing.models import Charge, Dunning, Invoice, Subscription
 from billing.serializers import DecimalTextField, QuantityField
 from billing.statements import Line, LineCharge, Totals
 from merchants import ids
@@ -65,6 +65,8 @@ class Shown:
     totals: Totals
     subscription: Subscription
     as_of: datetime | None = None  # None: all use is counted
+    dunning: Dunning | None = None
+    payment_url: str | None = None
     line_items: dict[str, Any] | None = None
 
 
@@ -103,6 +105,21 @@ class LineItemsSerializer(serializers.Serializer[Any]):
     nextPageToken = serializers.CharField(source="next_page_token", allow_null=True)
 
 
+class CollectionSerializer(serializers.Serializer[Dunning]):
+    """How an unpaid invoice is collected."""
+
+    state = serializers.ChoiceField(choices=[state.value for state in Dunning.State])
+    nextStepAt = InstantField(source="next_at", allow_null=True)
+    nextStep = serializers.SerializerMethodField("read_next_step")
+    finalAction = serializers.CharField(source="final_action")
+    lastFailure = serializers.CharField(source="last_failure")
+
+    @extend_schema_field({"type": ["string", "null"], "enum": ["collect", "remind", "final", None]})
+    def read_next_step(self, row: Dunning) -> str | None:
+        """Tell what is done next."""
+        return dunning.what(row) if row.next_at is not None else None
+
+
 class InvoiceSerializer(serializers.Serializer[Any]):
     """A document over a subscription's period. Amounts are exact while it is open, whole minor units once issued."""
 
@@ -136,7 +153,9 @@ class InvoiceSerializer(serializers.Serializer[Any]):
         allow_null=True,
         help_text="How far use is counted, where some is only rated after the fact; null when all of it is.",
     )
+    paymentUrl = serializers.CharField(allow_null=True, help_text="Where it can be paid, while it is owed.")
     pdfUrl = serializers.CharField(allow_null=True, help_text="Where its PDF is, once it is issued; with an API key.")
+    collection = CollectionSerializer(source="dunning", allow_null=True)
     failureReason = serializers.CharField(source="invoice.failure_reason", allow_null=True)
     nextActionAt = InstantField(allow_null=True)
     replacesId = IdField(
@@ -164,9 +183,15 @@ class _InvoiceFacts:
 
     def __init__(self, shown: Shown) -> None:
         self.invoice, self.totals, self.subscription = shown.invoice, shown.totals, shown.subscription
-        self.status, self.asOf = shown.invoice.status.upper(), shown.as_of
+        self.paymentUrl = shown.payment_url
         self.pdfUrl = documents.pdf_url(shown.invoice)
-        ahead = {Status.PENDING: "period_start", Status.ACTIVE: "period_end", Status.CLOSING: "grace_end"}
+        self.status, self.asOf, self.dunning = shown.invoice.status.upper(), shown.as_of, shown.dunning
+        ahead = {
+            Status.PENDING: "period_start",
+            Status.ACTIVE: "period_end",
+            Status.CLOSING: "grace_end",
+            Status.DRAFT: "approve_at",
+        }
         attribute = ahead.get(Status(shown.invoice.status))
         self.nextActionAt = getattr(shown.invoice, attribute) if attribute else None
 
@@ -262,15 +287,24 @@ class _ShownRows:
         return int(self._rows.count())
 
     def __getitem__(self, key: slice) -> list[Shown]:
-        return _shown(list(self._rows[key]))
+        return shown_of(list(self._rows[key]))
 
 
-def _shown(invoices: list[Invoice]) -> list[Shown]:
+def shown_of(invoices: list[Invoice]) -> list[Shown]:
+    """Look up what invoices are shown with."""
     totals = statements.totals_of(invoices)
     subscriptions = statements.subscriptions_of(invoices)
     behind = statements.behind_since(invoices)
+    collected, urls = dunning.of_all(invoices), invoice_sessions.urls_of(invoices)
     return [
-        Shown(invoice, totals[invoice.id], subscriptions[invoice.subscription_id], behind.get(invoice.id))
+        Shown(
+            invoice,
+            totals[invoice.id],
+            subscriptions[invoice.subscription_id],
+            behind.get(invoice.id),
+            collected.get(invoice.id),
+            urls.get(invoice.id),
+        )
         for invoice in invoices
     ]
 
@@ -289,7 +323,7 @@ class InvoiceById(TenantView):
         """Get an invoice, with its lines where asked for."""
         query = self.read_query(ExpandSerializer)
         invoice = statements.find(merchant_id=self.merchant_id, invoice_id=self.path_id("inv", id))
-        (shown,) = _shown([invoice])
+        (shown,) = shown_of([invoice])
         if "expand" in query:
             page = _line_page(invoice, query["after"], query["limit"])
             shown = replace(shown, line_items=dict(LineItemsSerializer(page).data))

@@ -13,7 +13,7 @@ from billing.models.catalogue import (
 )
 from billing.models.charges import Charge, Counter, FeeOccurrence, Refund, Rerating, TrueUp, UnusedPart
 from billing.models.checkout import Authorization, LinkOrder, Payment, PaymentClaim, PaymentLink, PaymentSession
-from billing.models.collection import InvoicePayment
+from billing.models.collection import BillingPolicy, CustomerTerms, Dunning, InvoicePayment
 from billing.models.coupons import Coupon, CouponClaim, CouponUse, Redemption
 from billing.models.credit_notes import CreditNote, CreditNoteLine, CreditNoteNumber
 from billing.models.documents import Document, DocumentFile, Logo, Seller, UnprintedDocument
@@ -42,6 +42,7 @@ __all__ = [
     "AttemptStep",
     "Authorization",
     "AutoTopUp",
+    "BillingPolicy",
     "Charge",
     "Counter",
     "Coupon",
@@ -52,8 +53,10 @@ __all__ = [
     "CreditNoteLine",
     "CreditNoteNumber",
     "CustomerRollup",
+    "CustomerTerms",
     "Document",
     "DocumentFile",
+    "Dunning",
     "Entry",
     "Fee",
     "FeeOccurrence",

@@ -41,6 +41,7 @@ class CreditNote(Owned):
     to_receivable = NanosField()
     to_balance = NanosField()
     to_card = NanosField()
+    refund_id = models.UUIDField(null=True)  # of the payment, where a part goes to the card
     issued_at = models.DateTimeField()
 
     class Meta:

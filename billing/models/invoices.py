@@ -63,9 +63,6 @@ class Invoice(Owned):
     voided_at = models.DateTimeField(null=True)
     written_off_at = models.DateTimeField(null=True)
     approve_at = models.DateTimeField(null=True)  # of a draft: when it is issued by itself
-    # The payment that is under way: while there is one, nobody else can pay.
-    paying_id = models.UUIDField(null=True)
-    paying_since = models.DateTimeField(null=True)
 
     class Meta:
         constraints = [

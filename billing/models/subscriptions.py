@@ -18,7 +18,10 @@ class Subscription(Owned):
     class Status(models.TextChoices):
         PENDING_PAYMENT = "pending_payment"
         ACTIVE = "active"
+        PAUSED = "paused"  # nothing can be used or reserved; its periods and fees go on
         TERMINATED = "terminated"
+
+    RUNNING = (Status.ACTIVE, Status.PAUSED)
 
     pk = models.CompositePrimaryKey("bucket", "id")
     id = models.UUIDField()
@@ -85,7 +88,9 @@ class Subscription(Owned):
             models.Index(
                 fields=["billing_due_at"], condition=models.Q(billing_due_at__isnull=False), name="subscription_due"
             ),
-            models.Index(fields=["ending_at"], condition=models.Q(status="active"), name="subscription_ending"),
+            models.Index(
+                fields=["ending_at"], condition=models.Q(status__in=("active", "paused")), name="subscription_ending"
+            ),
             models.Index(
                 fields=["payment_expires_at"], condition=models.Q(status="pending_payment"), name="subscription_unpaid"
             ),

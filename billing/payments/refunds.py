@@ -93,6 +93,15 @@ def refund(
     return submit(made), is_new
 
 
+def begin(attempt: PaymentAttempt, amount: int, *, reason: str, now: datetime) -> PaymentRefund:
+    """Set a part of a payment aside to be given back, in the caller's transaction, which holds the lock of the book.
+
+    The caller submits it afterwards; else the poller does. Raises as ``refund`` does.
+    """
+    locked = PaymentAttempt.objects.select_for_update().get(bucket=attempt.bucket, id=attempt.id)
+    return _begin(locked, amount, reason, None, b"", now)
+
+
 def submit(made: PaymentRefund) -> PaymentRefund:
     """Hand a refund to the provider, unless somebody has, and apply what it answers; safe to call again.
 

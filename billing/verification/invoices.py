@@ -133,14 +133,14 @@ CHECKS = (
     ),
     rule(
         "invoices_open",
-        "an active subscription has its current invoice open, and the next one",
+        "a running subscription has its current invoice open, and the next one",
         "sub",
         """
         SELECT s.id, NULL
         FROM billing_subscription s
         LEFT JOIN billing_invoice i ON i.bucket = s.bucket AND i.id = s.invoice_id
         LEFT JOIN billing_invoice n ON n.bucket = s.bucket AND n.id = s.next_invoice_id
-        WHERE s.status = 'active' AND (
+        WHERE s.status IN ('active', 'paused') AND (
             (i.subscription_id, n.subscription_id, i.number, n.number)
                 IS DISTINCT FROM (s.id, s.id, NULL::varchar, NULL::varchar)
             OR (i.period_start, i.period_end, n.period_start, n.sequence_number)

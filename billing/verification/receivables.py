@@ -101,7 +101,7 @@ CHECKS = (
                    count(*)
             FROM billing_charge WHERE kind = 'credit' GROUP BY 1, 2
         ) c ON c.bucket = n.bucket AND c.source_id = n.id
-        WHERE (n.subtotal, n.total_tax, n.to_balance, l.net, l.tax, l.fee, l.count)
+        WHERE (n.subtotal, n.total_tax, n.to_balance + n.to_card, l.net, l.tax, l.fee, l.count)
             IS DISTINCT FROM (l.net, l.tax, l.balance, c.net, c.tax, c.fee, c.count)
         """,
     ),
@@ -135,6 +135,19 @@ CHECKS = (
             ON l.bucket = n.bucket AND l.reference_id = n.id AND l.kind = 'credit_note_issued'
         WHERE n.to_receivable <> coalesce(l.amount, 0)
         """,  # noqa: S608
+    ),
+    rule(
+        "credit_notes_refunded",
+        "what a credit note gives back to a card is one refund of a payment of its invoice",
+        "cn",
+        """
+        SELECT n.id, format('to the card %s, refunded %s', n.to_card, r.amount)
+        FROM billing_creditnote n
+        LEFT JOIN billing_paymentrefund r ON r.bucket = n.bucket AND r.id = n.refund_id
+        LEFT JOIN billing_paymentattempt a ON a.bucket = r.bucket AND a.id = r.attempt_id AND a.purpose = 'invoice'
+        WHERE (n.to_card > 0) <> (n.refund_id IS NOT NULL)
+            OR (n.refund_id IS NOT NULL AND (r.amount, a.target_id) IS DISTINCT FROM (n.to_card, n.invoice_id))
+        """,
     ),
     rule(
         "credit_note_numbers",

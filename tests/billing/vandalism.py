@@ -516,7 +516,7 @@ CONTROLS: dict[str, tuple[str, set[str]]] = {
     ),
     "a credit note that goes elsewhere": (
         f"UPDATE billing_creditnote SET to_receivable = to_receivable - 1, to_card = 1 WHERE {_CREDITED}",
-        {"credit_notes_posted", "invoices_unpaid"},
+        {"credit_notes_charged", "credit_notes_posted", "credit_notes_refunded", "invoices_unpaid"},
     ),
     "a credit note lost": (
         f"DELETE FROM billing_creditnote WHERE {_CREDITED}",
@@ -528,6 +528,18 @@ CONTROLS: dict[str, tuple[str, set[str]]] = {
             f"UPDATE billing_creditnote SET total = total * 100 WHERE {_CREDITED}"
         ),
         {"credit_notes_within"},
+    ),
+    "a credit note whose refund is another": (
+        f"UPDATE billing_creditnote SET refund_id = id WHERE {_FIRST.format('billing_creditnote WHERE to_card > 0')}",
+        {"credit_notes_refunded"},
+    ),
+    "a payment that is more": (
+        f"UPDATE billing_invoicepayment SET amount = amount + 1 WHERE {_FIRST.format('billing_invoicepayment')}",
+        {"invoice_payments_posted", "invoices_unpaid"},
+    ),
+    "a write-off that nobody made": (
+        "UPDATE billing_invoice SET written_off_at = NULL WHERE written_off_amount > 0",
+        {"invoices_stand"},
     ),
     "a credit note's line": (
         f"UPDATE billing_creditnoteline SET fee = fee + 1 WHERE {_FIRST.format('billing_creditnoteline')}",

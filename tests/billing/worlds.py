@@ -6,11 +6,23 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from billing import add_ons, alerts, credit_notes, credits, manual_lines, plan_changes, redemptions, rerating
+from billing import (
+    add_ons,
+    alerts,
+    credit_notes,
+    credits,
+    invoice_payments,
+    manual_lines,
+    plan_changes,
+    redemptions,
+    rerating,
+    voiding,
+)
 from billing.add_ons import NewAddOn
 from billing.alerts import NewAlert
 from billing.credit_notes import NewCreditNote, To
 from billing.credits import NewCredit
+from billing.invoice_payments import How
 from billing.manual_lines import NewLine
 from billing.models import CreditNote, PriceVersion, Wallet
 from billing.payments import attempts, checkout, disputes, refunds
@@ -30,8 +42,9 @@ from merchants.models import Product
 from metering.models import BillableMetric
 from tests import factories
 from tests.billing import buyers
+from tests.billing import owing as owers
 from tests.billing.buyers import Buyer
-from tests.billing.invoiced import FEBRUARY, GRACE, START, invoices, lines, pass_time
+from tests.billing.invoiced import FEBRUARY, GRACE, MARCH, START, invoices, lines, pass_time
 from tests.billing.payments import paying
 
 _keys = itertools.count(1)
@@ -143,6 +156,19 @@ def _owe(product: Product) -> None:
     reason = CreditNote.Reason.GOODWILL
     credit_notes.issue(**named, new=NewCreditNote(invoice_id=first.id, reason=reason, amounts=amounts))
     credit_notes.issue(**named, new=NewCreditNote(invoice_id=first.id, reason=reason, amounts=amounts, to=To.BALANCE))
+    owers.card(owing)
+    invoice_payments.pay(
+        merchant_id=product.merchant_id, invoice_id=first.id, how=How(amount=8 * 10**9, from_balance=False)
+    )
+    back = {lines(first)[0].id: 2 * 10**9}
+    credit_notes.issue(**named, new=NewCreditNote(invoice_id=first.id, reason=reason, amounts=back, to=To.CARD))
+    record(owing, (hours, 3))
+    pass_time(owing, MARCH + GRACE)
+    second = {**named, "invoice_id": invoices(owing)[1].id}
+    voiding.void(**second, reason="A mistake")
+    third = voiding.regenerate(**second)
+    invoice_payments.pay(merchant_id=product.merchant_id, invoice_id=third.id, how=How(amount=3 * 10**9))
+    voiding.write_off(**{**named, "invoice_id": third.id}, reason="Insolvent")
 
 
 def _give_credit(buyer: Buyer) -> None:

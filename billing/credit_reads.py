@@ -1,0 +1,83 @@
+"""What credit notes say, and what of an invoice may still be credited."""
+
+import uuid
+from typing import NamedTuple
+
+from django.db.models import QuerySet, Sum
+
+from billing import statements
+from billing.models import Charge, CreditNote, CreditNoteLine, Invoice, InvoiceLine
+from billing.rating import Totals
+from merchants import ids
+from merchants.errors import NotFound
+
+
+class Left(NamedTuple):
+    """What a credit note may still take of an invoice, in nanos, tax included: in all, and by line."""
+
+    whole: int
+    lines: dict[uuid.UUID, Totals]
+
+
+def search(*, merchant_id: uuid.UUID, invoice_id: uuid.UUID | None = None) -> QuerySet[CreditNote]:
+    """Return a merchant's credit notes, newest first; raises NotFound where the invoice is not its own."""
+    query = CreditNote.objects.filter(merchant_id=merchant_id)
+    if invoice_id is not None:
+        statements.find(merchant_id=merchant_id, invoice_id=invoice_id)
+        query = query.filter(bucket=ids.bucket_of(invoice_id), invoice_id=invoice_id)
+    return query.order_by("-issued_at", "-id")
+
+
+def find(*, merchant_id: uuid.UUID, credit_note_id: uuid.UUID) -> CreditNote:
+    """Return a merchant's credit note; raises NotFound, also for another merchant's."""
+    query = CreditNote.objects.filter(bucket=ids.bucket_of(credit_note_id), id=credit_note_id, merchant_id=merchant_id)
+    note = query.first()
+    if note is None:
+        raise NotFound()
+    return note
+
+
+def lines_of(note: CreditNote) -> list[CreditNoteLine]:
+    """Return the lines of a credit note in their order."""
+    return list(CreditNoteLine.objects.filter(bucket=note.bucket, credit_note_id=note.id).order_by("position"))
+
+
+def left(invoice: Invoice) -> Left:
+    """Tell what may still be credited of an issued invoice: of its lines above zero, and no more than of all lines."""
+    lines = list(InvoiceLine.objects.filter(bucket=invoice.bucket, invoice_id=invoice.id).order_by("position"))
+    given = CreditNoteLine.objects.filter(bucket=invoice.bucket, invoice_line_id__in=[line.id for line in lines])
+    sums = {
+        row["invoice_line_id"]: (int(row["net"]), int(row["tax"]), int(row["fee"]))
+        for row in given.values("invoice_line_id").annotate(net=Sum("net"), tax=Sum("tax"), fee=Sum("fee"))
+    }
+    by_line: dict[uuid.UUID, Totals] = {}
+    for line in lines:
+        net, tax, fee = sums.get(line.id, (0, 0, 0))
+        rest = Totals(line.net - net, line.tax - tax, line.gross - net - tax, _fee_of(line) - fee)
+        if rest.gross > 0:
+            by_line[line.id] = rest
+    whole = sum([line.gross for line in lines]) - sum([net + tax for net, tax, _ in sums.values()])
+    if credited(invoice) >= (invoice.grand_total or 0):
+        whole = 0  # a fraction of a cent may be left of the lines, but nothing of what was asked for them
+    return Left(max(0, min(whole, sum([rest.gross for rest in by_line.values()]))), by_line)
+
+
+def credited(invoice: Invoice) -> int:
+    """Return what an invoice's credit notes come to, in nanos."""
+    notes = CreditNote.objects.filter(bucket=invoice.bucket, invoice_id=invoice.id)
+    return int(notes.aggregate(total=Sum("total"))["total"] or 0)
+
+
+def _fee_of(line: InvoiceLine) -> int:
+    """Sum the platform's part of a line's charges."""
+    made = Charge.objects.filter(
+        bucket=line.bucket,
+        wallet_id=line.wallet_id,
+        seq__gte=line.first_seq,
+        seq__lte=line.last_seq,
+        invoice_id=line.invoice_id,
+        kind=line.kind,
+        price_version_id=line.price_version_id,
+        period_start=line.period_start,
+    )
+    return int(made.aggregate(fee=Sum("fee"))["fee"] or 0)

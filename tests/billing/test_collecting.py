@@ -1,0 +1,178 @@
+"""Collecting: drafts, terms, tries, reminders and last steps, each once, by the customer's own clock."""
+
+from datetime import timedelta
+
+import pytest
+
+from billing import collecting, drafts, dunning, invoice_payments, pauses, policies
+from billing.models import Dunning, Invoice, PaymentMethod
+from merchants import audit
+from merchants.errors import Conflict, ValidationFailed
+from merchants.models import Mail
+from tests import factories, parallel
+from tests.billing.buyers import Buyer
+from tests.billing.invoiced import DOLLAR, MARCH, START, pass_time
+from tests.billing.owing import FEBRUARY, GRACE, broken, card, first, used
+
+pytestmark = pytest.mark.django_db
+
+ISSUED = FEBRUARY + GRACE
+
+
+def agree(buyer: Buyer, **changes) -> None:
+    policies.change(merchant_id=buyer.merchant.id, changes=changes, actor=audit.SYSTEM, now=START)
+
+
+def at(buyer: Buyer, days: float) -> int:
+    """Let days pass since the first invoice was issued, and do what is due then; returns how much that was."""
+    now = ISSUED + timedelta(days=days)
+    pass_time(buyer, now)
+    return collecting.collect_due(now=now)
+
+
+def mails(template: str) -> int:
+    return Mail.objects.filter(template=template).count()
+
+
+class TestTerms:
+    def test_are_the_merchants_or_the_customers_own(self):
+        buyer = used()
+        agree(buyer, net_days=30)
+        at(buyer, 0)
+        assert first(buyer).due_at == ISSUED + timedelta(days=30)
+        named = {"merchant_id": buyer.merchant.id, "customer_id": buyer.customer.id, "actor": audit.SYSTEM}
+        policies.set_terms(**named, net_days=7, now=ISSUED)
+        assert policies.due_at(first(buyer), policies.of(buyer.merchant.id), START) == START + timedelta(days=7)
+        policies.set_terms(**named, net_days=None, now=ISSUED)
+        assert policies.terms_of(customer_id=buyer.customer.id) is None
+
+    @pytest.mark.parametrize("days", [[3, 1], [1, 1], [0], [200], list(range(1, 14))])
+    def test_refuse_a_schedule_that_is_none(self, days):
+        with pytest.raises(ValidationFailed) as refused:
+            policies.change(
+                merchant_id=factories.merchant().id, changes={"retry_days": days}, actor=audit.SYSTEM, now=START
+            )
+        assert refused.value.code == "INVALID_SCHEDULE"
+
+
+class TestADraft:
+    def held(self, **changes) -> Buyer:
+        buyer = used()
+        agree(buyer, holds_drafts=True, **changes)
+        at(buyer, 0)
+        assert (first(buyer).status, first(buyer).number) == ("draft", None)
+        return buyer
+
+    def test_is_issued_by_hand(self):
+        buyer = self.held()
+        named = {"merchant_id": buyer.merchant.id, "invoice_id": first(buyer).id, "actor": audit.SYSTEM}
+        assert drafts.issue_due(now=MARCH) == 0
+        made = drafts.approve(**named)
+        assert (made.number, made.status, made.unpaid_amount) == ("INV-000001", "issued", 12 * DOLLAR)
+        with pytest.raises(Conflict, match="no draft"):
+            drafts.approve(**named)
+        assert broken() == set()
+
+    def test_is_issued_after_some_hours_by_the_customers_clock(self):
+        buyer = self.held(draft_hours=24)
+        assert drafts.issue_due(now=MARCH) == 0  # it is not that late for the customer
+        pass_time(buyer, ISSUED + timedelta(hours=24))
+        assert drafts.issue_due(now=MARCH) == 1
+        assert (first(buyer).status, drafts.issue_due(now=MARCH)) == ("issued", 0)
+
+    def test_does_not_keep_the_next_period_from_closing(self):
+        buyer = self.held()
+        pass_time(buyer, MARCH + GRACE)
+        drafts.approve(merchant_id=buyer.merchant.id, invoice_id=first(buyer).id, actor=audit.SYSTEM)
+        numbers = Invoice.objects.filter(number__isnull=False).order_by("sequence_number").values_list("number")
+        assert [number for (number,) in numbers] == ["INV-000002", "INV-000001"]
+        assert broken() == set()
+
+
+class TestCollecting:
+    def test_charges_the_card_as_it_is_issued(self):
+        buyer = used(balance="0", auto_charge=True)
+        card(buyer)
+        assert at(buyer, 0) == 1
+        assert (first(buyer).status, Dunning.objects.get().next_at) == ("paid", ISSUED + timedelta(days=1))
+        assert at(buyer, 1) == 1
+        assert (Dunning.objects.get().state, Dunning.objects.get().next_at) == ("paid", None)
+
+    def test_tries_again_until_it_is_paid(self):
+        buyer = used(balance="0", auto_charge=True)
+        declined = card(buyer, "test_decline")
+        assert at(buyer, 0) == 1
+        assert (first(buyer).status, mails("payment_failed"), at(buyer, 0.5)) == ("payment_failed", 1, 0)
+        assert at(buyer, 1) == 1
+        PaymentMethod.objects.filter(id=declined.id).delete()
+        card(buyer)
+        assert at(buyer, 3) == 1
+        assert (first(buyer).status, invoice_payments.attempts_of(first(buyer)).count()) == ("paid", 3)
+        assert broken() == set()
+
+    def test_reminds_who_pays_by_themselves(self):
+        buyer = used()
+        assert (at(buyer, 0), mails("invoice_issued"), mails("invoice_reminder")) == (0, 1, 0)
+        assert (at(buyer, 3), mails("invoice_reminder")) == (1, 1)
+        assert (at(buyer, 3), at(buyer, 10), mails("invoice_reminder")) == (0, 1, 2)
+        assert Dunning.objects.get().state == "exhausted"
+
+    def test_does_each_step_once_when_many_pass_at_once(self, transactional_db):
+        buyer = used(balance="0", auto_charge=True)
+        card(buyer)
+        pass_time(buyer, ISSUED)
+        assert sum(parallel.run(4, lambda _: collecting.collect_due(now=ISSUED))) == 1
+        assert invoice_payments.attempts_of(first(buyer)).count() == 1
+
+    def test_stops_for_an_invoice_that_is_void(self):
+        buyer = used()
+        at(buyer, 0)
+        dunning.stop(first(buyer), ISSUED)
+        assert (at(buyer, 3), Dunning.objects.get().state) == (0, "stopped")
+
+
+class TestTheLastStep:
+    def ran_out(self, action: str) -> Buyer:
+        buyer = used(balance="0")
+        agree(buyer, final_action=action)
+        for days in (0, 3, 10, 10.01):  # the last reminder, and then the last step
+            at(buyer, days)
+        return buyer
+
+    def test_pauses_the_subscription_until_it_is_paid(self):
+        buyer = self.ran_out("pause")
+        assert buyer.reload().status == "paused"
+        invoice_payments.record_outside(
+            merchant_id=buyer.merchant.id,
+            invoice_id=first(buyer).id,
+            amount=None,
+            reference="",
+            paid_at=None,
+            actor=audit.SYSTEM,
+        )
+        assert buyer.reload().status == "active"
+        assert broken() == set()
+
+    def test_ends_the_subscription(self):
+        assert self.ran_out("terminate").reload().status == "terminated"
+
+    def test_writes_it_off(self):
+        buyer = self.ran_out("uncollectible")
+        assert (first(buyer).status, Dunning.objects.get().state) == ("written_off", "stopped")
+
+    def test_may_be_nothing(self):
+        buyer = self.ran_out("none")
+        assert (first(buyer).status, buyer.reload().status) == ("issued", "active")
+
+
+class TestPausing:
+    def test_is_undone_by_hand(self):
+        buyer = used()
+        named = {"merchant_id": buyer.merchant.id, "subscription_id": buyer.subscription.id, "actor": audit.SYSTEM}
+        assert pauses.pause(**named).status == "paused"
+        with pytest.raises(Conflict):
+            pauses.pause(**named)
+        at(buyer, 0)
+        assert first(buyer).status == "issued"
+        assert pauses.resume(**named).status == "active"
+        assert broken() == set()
