@@ -12,9 +12,15 @@ from django.db import OperationalError
 import billing.verification
 import entitlements.verification
 import merchants.verification
+import merchants.webhooks.verification
 from merchants.verification import Result
 
-CHECKS = (*merchants.verification.CHECKS, *billing.verification.CHECKS, *entitlements.verification.CHECKS)
+CHECKS = (
+    *merchants.verification.CHECKS,
+    *merchants.webhooks.verification.CHECKS,
+    *billing.verification.CHECKS,
+    *entitlements.verification.CHECKS,
+)
 
 POLL_SECONDS = 1.0
 
