@@ -15,7 +15,7 @@ from uuid import uuid4
 import httpx
 
 from billing import documents
-from billing.models import CreditNote, Subscription, TopUp
+from billing.models import CreditNote, PaymentAttempt, PaymentMethod, PaymentRefund, Subscription, TopUp
 from merchants import ids
 from merchants.models import ApiKey, Delivery, Membership, Merchant, Mode, Role, User
 from merchants.webhooks import listing
@@ -102,7 +102,7 @@ def belongings(caller: Caller, url: str) -> Belongings:
     coupon_id = callers.made(caller.post("/v0/coupons", {"merchantId": caller.merchant_id, **coupon}))["id"]
     things["coupon"] = coupon_id
     things |= _payable(caller, plan_id)
-    things |= _webhook(caller)
+    things |= _paid(caller, things["customer"]) | _webhook(caller)
     things |= {"flat": flat_id, "other_plan": callers.plan(caller, [price_id])["id"]}
     changes = f"/v0/subscriptions/{things['subscription']}"
     wanted = {"planId": things["other_plan"], "effective": "period_end"}
@@ -158,6 +158,25 @@ def _payable(caller: Caller, plan_id: str) -> dict[str, str]:
         "session": payment["paymentSessionId"],
         "link": link["id"],
         "authorization": callers.made(caller.post("/v0/customers/authorization", invited))["id"],
+    }
+
+
+def _paid(caller: Caller, customer_id: str) -> dict[str, str]:
+    """Make a payment that came in some other way, with a refund, and a saved card."""
+    owner = ids.parse("cus", customer_id)
+    bucket = ids.bucket_of(owner)
+    of_customer = {"bucket": bucket, "customer_id": owner, "merchant_id": caller.merchant.id}
+    money = {"amount": 10**9, "currency": "USD", "state": "succeeded", "created_at": factories.NOW}
+    attempt = PaymentAttempt.objects.create(
+        **of_customer, **money, id=ids.new(bucket), purpose="topup", target_id=ids.new(bucket), provider="recorded"
+    )
+    refund = PaymentRefund.objects.create(**of_customer, **money, id=ids.new(bucket), attempt_id=attempt.id)
+    card = {"provider": "test", "provider_ref": "test_success", "kind": "card", "created_at": factories.NOW}
+    method = PaymentMethod.objects.create(**of_customer, **card, id=ids.new(bucket))
+    return {
+        "attempt": ids.text("att", attempt.id),
+        "refund": ids.text("re", refund.id),
+        "method": ids.text("pm", method.id),
     }
 
 
@@ -460,6 +479,19 @@ REQUESTS = [
         status=(201,),
     ),
     Request("GET", "/v0/payments/{payment}"),
+    Request("GET", "/v0/payments/{payment}/refunds", status=(422,)),  # it is not paid
+    Request("POST", "/v0/payments/{payment}/refunds", {"amount": "1"}, status=(422,)),
+    Request("GET", "/v0/paymentAttempts", query={**MERCHANT, "customerId": Id("customer")}),
+    Request("GET", "/v0/paymentAttempts/{attempt}"),
+    Request("GET", "/v0/paymentAttempts/{attempt}/steps"),
+    Request("GET", "/v0/paymentAttempts/{attempt}/refunds"),
+    Request("POST", "/v0/paymentAttempts/{attempt}/refunds", {"amount": "1"}, status=(422,)),  # nobody to ask for it
+    Request("GET", "/v0/paymentRefunds/{refund}"),
+    Request("GET", "/v0/customers/{customer}/paymentMethods"),
+    Request("POST", "/v0/customers/{customer}/paymentMethods", {}),
+    Request("GET", "/v0/customers/{customer}/paymentMethods/{method}"),
+    Request("PATCH", "/v0/customers/{customer}/paymentMethods/{method}", {"isDefault": True}),
+    Request("POST", "/v0/consumers/{consumer}/offSessionPaymentMethods", {}),
     Request("GET", "/v0/paymentSessions", query={**MERCHANT, "customerId": Id("customer")}),
     Request("GET", "/v0/paymentSessions/{session}"),
     Request("GET", "/v0/paymentLinks", query=MERCHANT),
@@ -564,6 +596,7 @@ REQUESTS = [
     Request("GET", "/v1/entitlements/{entitlement}/grants/{grant}"),
     # From here on things are used up.
     Request("DELETE", "/v0/wallets/{wallet}/credits/{lot}"),
+    Request("DELETE", "/v0/customers/{customer}/paymentMethods/{method}", status=(204,)),
     Request("POST", "/v0/payments/{payment}/cancel"),
     Request("DELETE", "/v0/paymentLinks/{link}", status=(204,)),
     Request("POST", "/v0/customers/authorization/{authorization}/revoke"),

@@ -15,6 +15,8 @@ from billing.api import (
     invoices,
     line_items,
     payment_links,
+    payment_methods,
+    payments,
     plans,
     portal,
     prices,
@@ -35,6 +37,8 @@ urlpatterns: list[URLPattern] = [
     *wallets.urlpatterns,
     *credits.urlpatterns,
     *checkout.urlpatterns,
+    *payments.urlpatterns,
+    *payment_methods.urlpatterns,
     *payment_links.urlpatterns,
     *authorizations.urlpatterns,  # before the customers' own: theirs would take its name for an id
     *alerts.urlpatterns,

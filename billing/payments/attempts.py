@@ -210,7 +210,9 @@ def _customer_ref(provider: Provider, attempt: PaymentAttempt) -> str:
     known = providers.customer_ref(attempt.bucket, attempt.customer_id, attempt.provider)
     if known:
         return known
-    customer = Customer.objects.get(bucket=attempt.bucket, id=attempt.customer_id)
+    customer = Customer.objects.filter(bucket=attempt.bucket, id=attempt.customer_id).first()
+    if customer is None:  # somebody who pays once, and is nobody's customer
+        return ""
     payer = Payer(customer_id=customer.id, name=customer.name, email=customer.email)
     ensure_no_transaction()
     ref = provider.ensure_customer(payer, key=f"cus-{customer.id.hex}")

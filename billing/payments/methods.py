@@ -78,6 +78,21 @@ def make_default(*, merchant_id: uuid.UUID, customer_id: uuid.UUID, method_id: u
     return method
 
 
+def set_default(
+    *, merchant_id: uuid.UUID, customer_id: uuid.UUID, method_id: uuid.UUID, is_default: bool
+) -> PaymentMethod:
+    """Have a customer charged by a saved card, or by none while they are away; raises NotFound."""
+    if is_default:
+        return make_default(merchant_id=merchant_id, customer_id=customer_id, method_id=method_id)
+    with transaction.atomic():
+        books.check_owner(merchant_id=merchant_id, customer_id=customer_id)
+        books.lock(ids.bucket_of(customer_id), customer_id)
+        method = find(merchant_id=merchant_id, customer_id=customer_id, method_id=method_id)
+        method.is_default = False
+        method.save(update_fields=["is_default"])
+    return method
+
+
 def _make_default(method: PaymentMethod) -> None:
     mine = PaymentMethod.objects.filter(bucket=method.bucket, customer_id=method.customer_id)
     mine.filter(is_default=True).exclude(id=method.id).update(is_default=False)
@@ -88,7 +103,7 @@ def _make_default(method: PaymentMethod) -> None:
 def delete(*, merchant_id: uuid.UUID, customer_id: uuid.UUID, method_id: uuid.UUID) -> PaymentMethod:
     """Forget a saved card; the newest that is left becomes the default where this was it. Raises NotFound.
 
-    Payments that are on their way with it go on; the provider is told by ``forget_at_provider``.
+    Payments that are on their way with it go on; ``setups.forget`` tells the provider.
     """
     with transaction.atomic():
         books.check_owner(merchant_id=merchant_id, customer_id=customer_id)

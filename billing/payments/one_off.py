@@ -14,9 +14,10 @@ from django.db import connection, transaction
 from django.db.models import QuerySet
 
 from billing import journal, ledger, money, topups, wallets
-from billing.models import Payment, PaymentAttempt, PaymentClaim, PaymentLink, PaymentSession
+from billing.models import Account, Payment, PaymentAttempt, PaymentClaim, PaymentLink, PaymentSession
 from billing.money import EXACT
 from billing.payments import guests, links, purposes, selling, sessions
+from billing.payments.purposes import Returns
 from billing.payments.sessions import Follower
 from customers import books, registry
 from merchants import idempotency, ids, outbox
@@ -72,7 +73,17 @@ class Asked:
 def register() -> None:
     """Say what payments do with their sessions and attempts."""
     sessions.register(Entity.PAYMENT, Follower(begun=_begun, failed=_failed, over=_over))
-    purposes.register(PaymentAttempt.Purpose.PAYMENT, succeeded=_succeeded, failed=_nothing)
+    # What came in is the merchant's: all of it can be given back, of which the platform's fee is no part.
+    returns = Returns(pot=Account.Kind.REVENUE, withhold=_all_of_it, restore=_already_there)
+    purposes.register(PaymentAttempt.Purpose.PAYMENT, succeeded=_succeeded, failed=_nothing, returns=returns)
+
+
+def _all_of_it(attempt: PaymentAttempt, amount: int, *, source_id: uuid.UUID, now: datetime) -> int:
+    return amount
+
+
+def _already_there(attempt: PaymentAttempt, amount: int, *, source_id: uuid.UUID, now: datetime) -> None:
+    """Nothing was kept apart from the ledger, and nothing has to go back."""
 
 
 # --- how one is asked for --------------------------------------------------------------------------------

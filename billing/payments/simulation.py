@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import httpx
@@ -10,6 +11,7 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.db.models.functions import Now
 
+from billing import money
 from billing.models import SimulatedDelivery, SimulatedObject
 from billing.payments import cards, simulator
 from billing.payments.provider import State
@@ -83,6 +85,45 @@ def _post(url: str, raw: bytes, headers: Mapping[str, str]) -> int:
 
 
 # --- its hosted page -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """What the hosted page shows: its step is card, confirm or done."""
+
+    merchant: str
+    amount: int  # nanos
+    currency: str
+    is_setup: bool
+    step: str
+    icon: str
+    says: str
+    return_url: str
+
+
+_ENDS = {
+    State.SUCCEEDED: ("circle-check", "Done"),
+    State.PROCESSING: ("loader-circle", "It is being processed"),
+    State.DECLINED: ("circle-off", "The card was declined"),
+    State.CANCELLED: ("circle-off", "This page has run out of time"),
+}
+
+
+def page(*, merchant_id: uuid.UUID, ref: str, secret: str) -> Page:
+    """Say what a hosted page shows; raises NotFound."""
+    made = look(merchant_id=merchant_id, ref=ref, secret=secret)
+    waits = made.state == State.REQUIRES_ACTION
+    icon, says = _ENDS.get(State(made.state), ("", ""))
+    return Page(
+        merchant=made.merchant.organization.name,
+        amount=money.from_minor(made.amount, made.currency),
+        currency=made.currency,
+        is_setup=made.kind == SimulatedObject.Kind.SETUP,
+        step="done" if not waits else "confirm" if made.card else "card",
+        icon=icon,
+        says=says,
+        return_url=made.return_url,
+    )
 
 
 def look(*, merchant_id: uuid.UUID, ref: str, secret: str) -> SimulatedObject:

@@ -66,7 +66,7 @@ class Simulator:
         card = cards.BY_TOKEN.get(order.method_ref)
         if card is None:
             raise ProviderError("There is no such test card.")
-        made, is_new = self._made(Kind.PAYMENT, order, card)
+        made, is_new = self._made(Kind.PAYMENT if order.amount else Kind.SETUP, order, card)
         if is_new and not card.is_answered:
             raise ProviderDown("The answer was lost.")
         return self._outcome(made)

@@ -125,7 +125,6 @@ class StripeAccount:
         metadata = {ATTEMPT: order.attempt_id.hex}
         params: SessionCreateParams = {
             "mode": "payment",
-            "customer": order.customer_ref,
             "line_items": [
                 {
                     "quantity": 1,
@@ -142,6 +141,8 @@ class StripeAccount:
             "metadata": metadata,
             "payment_intent_data": {"metadata": {**metadata, HOSTED: "1"}},
         }
+        if order.customer_ref:
+            params["customer"] = order.customer_ref
         if order.save_card:
             params["payment_intent_data"]["setup_future_usage"] = "off_session"
         session = self.client.checkout.sessions.create(params, {"idempotency_key": order.key})

@@ -2,7 +2,7 @@
 
 from django.urls import URLPattern, path
 
-from portal.views import authorize, auto_top_up, home, link, methods, pay
+from portal.views import authorize, auto_top_up, home, link, methods, pay, test_card
 
 app_name = "portal"
 urlpatterns: list[URLPattern] = [
@@ -25,6 +25,9 @@ urlpatterns: list[URLPattern] = [
     path("pay/<str:token>/submit", pay.submit, name="pay-submit"),
     path("pay/<str:token>/another", pay.another, name="pay-another"),
     path("pay/<str:token>/state", pay.state, name="pay-state"),
+    path("testCard/<str:merchant>/<str:ref>/<str:secret>", test_card.show, name="test-card"),
+    path("testCard/<str:merchant>/<str:ref>/<str:secret>/pay", test_card.pay, name="test-card-pay"),
+    path("testCard/<str:merchant>/<str:ref>/<str:secret>/confirm", test_card.confirm, name="test-card-confirm"),
     path("link/<str:token>", link.show, name="link"),
     path("authorize/<str:token>", authorize.show, name="authorize"),
 ]
