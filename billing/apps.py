@@ -7,7 +7,7 @@ class BillingConfig(AppConfig):
     def ready(self) -> None:
         """Tell the register of customers what billing knows of them, and payments what they are for."""
         from billing import assessments, dependents, followers, invoice_payments, invoice_sessions, topups
-        from billing.payments import accounts, authorizations, checkout, one_off
+        from billing.payments import accounts, authorizations, checkout, earnings, one_off
 
         dependents.register()
         assessments.register()
@@ -17,4 +17,5 @@ class BillingConfig(AppConfig):
         one_off.register()
         invoice_payments.register()
         invoice_sessions.register()
+        earnings.register()
         followers.register(started=authorizations.subscription_started, given_up=authorizations.subscription_given_up)

@@ -144,6 +144,19 @@ def payment_received(*, payment: Payment, now: datetime) -> NewEntry:
     )
 
 
+def late_payment_returned(*, attempt: PaymentAttempt, amount: int, source_id: uuid.UUID, now: datetime) -> NewEntry:
+    """What came in too late leaves the payer's wallet on its way back, or returns there (below zero)."""
+    return NewEntry(
+        customer_id=attempt.customer_id,
+        currency=attempt.currency,
+        kind="late_payment_returned",
+        key=f"late:{source_id.hex}:{'out' if amount > 0 else 'in'}",
+        reference_id=source_id,
+        movements=_moved((Kind.CUSTOMER_CREDIT, Kind.REVENUE, amount)),
+        created_at=now,
+    )
+
+
 def usage_settled(
     *,
     customer_id: uuid.UUID,

@@ -217,8 +217,12 @@ def _tell(type: str, status: str, made: TopUp, attempt: PaymentAttempt, now: dat
 
 
 def _withhold(attempt: PaymentAttempt, amount: int, *, source_id: uuid.UUID, now: datetime) -> int:
-    """Take back what is left of a top-up's lot and of what the wallet has available."""
-    lot = CreditLot.objects.get(bucket=attempt.bucket, id=attempt.target_id)
+    return take_back(attempt.bucket, attempt.target_id, amount, source_id)
+
+
+def take_back(bucket: int, top_up_id: uuid.UUID, amount: int, source_id: uuid.UUID) -> int:
+    """Take back what is left of a top-up's lot and of what the wallet has available, up to an amount."""
+    lot = CreditLot.objects.get(bucket=bucket, id=top_up_id)
     wallet = Wallet.objects.get(bucket=lot.bucket, id=lot.wallet_id)
     part: int = max(0, min(amount, lot.remaining, wallet.available or 0))
     if part:
@@ -227,7 +231,12 @@ def _withhold(attempt: PaymentAttempt, amount: int, *, source_id: uuid.UUID, now
 
 
 def _restore(attempt: PaymentAttempt, amount: int, *, source_id: uuid.UUID, now: datetime) -> None:
-    lot = CreditLot.objects.get(bucket=attempt.bucket, id=attempt.target_id)
+    put_back(attempt.bucket, attempt.target_id, amount, source_id)
+
+
+def put_back(bucket: int, top_up_id: uuid.UUID, amount: int, source_id: uuid.UUID) -> None:
+    """Put back what was taken out of a top-up's lot."""
+    lot = CreditLot.objects.get(bucket=bucket, id=top_up_id)
     wallet = Wallet.objects.get(bucket=lot.bucket, id=lot.wallet_id)
     _draw(lot, wallet, -amount, ids.derived(lot.bucket, "restored", source_id))
 

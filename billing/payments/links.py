@@ -14,7 +14,7 @@ from django.db import connection, transaction
 from django.db.models import F, Q, QuerySet
 
 from billing import money
-from billing.models import LinkOrder, Payment, PaymentLink, PaymentSession
+from billing.models import LinkOrder, Payment, PaymentAttempt, PaymentLink, PaymentSession
 from billing.payments import tokens
 from customers import registry
 from merchants import audit, ids, origins
@@ -272,6 +272,12 @@ def confirm(
     return Confirmed(order, payment, link)
 
 
+def _given_back(link: PaymentLink) -> QuerySet[Any]:
+    """Find what payers have got back, wholly or in part: it pays for nothing."""
+    back = PaymentAttempt.objects.filter(merchant_id=link.merchant_id, purpose="payment", refunded__gt=0)
+    return back.values("target_id")
+
+
 def _take(link: PaymentLink, order_id: str, payment_id: uuid.UUID | None, now: datetime) -> LinkOrder:
     """Use one of a link's payments for an order; of two orders that race for it, one gets another or is refused."""
     came_in = Payment.objects.filter(
@@ -287,6 +293,7 @@ def _take(link: PaymentLink, order_id: str, payment_id: uuid.UUID | None, now: d
         ).exists():
             raise NotFound("The link has no such payment.", details={"field": "paymentId"})
         came_in = came_in.filter(id=payment_id)
+    came_in = came_in.exclude(id__in=_given_back(link))
     taken = LinkOrder.objects.filter(merchant_id=link.merchant_id, link_id=link.id).values("payment_id")
     for free_id in came_in.exclude(id__in=taken).order_by("completed_at", "id").values_list("id", flat=True):
         with connection.cursor() as cursor:

@@ -1,7 +1,7 @@
 """One-off payments: money that a merchant asks for once, and earns when it comes in.
 
-The amount is what is charged; no tax is added to it. A payer who is no customer has a book of their own. What comes in
-when its payment has expired or was cancelled is not earned: it is put into the payer's wallet, where it shows.
+The amount is what is charged; no tax is added to it. A payer who is no customer has a book of their own. What becomes
+of money that comes in is for ``earnings``.
 """
 
 import uuid
@@ -13,16 +13,13 @@ from typing import Any
 from django.db import connection, transaction
 from django.db.models import QuerySet
 
-from billing import journal, ledger, money, topups, wallets
-from billing.models import Account, Payment, PaymentAttempt, PaymentClaim, PaymentLink, PaymentSession
-from billing.money import EXACT
-from billing.payments import guests, links, purposes, selling, sessions
-from billing.payments.purposes import Returns
+from billing import money
+from billing.models import Payment, PaymentClaim, PaymentLink, PaymentSession
+from billing.payments import guests, links, sessions
 from billing.payments.sessions import Follower
 from customers import books, registry
 from merchants import idempotency, ids, outbox
 from merchants.errors import Conflict, IdempotencyConflict, NotFound, ValidationFailed
-from merchants.models import Merchant
 
 AMOUNT_MIN, AMOUNT_MAX = money.NANOS, 5_000 * money.NANOS
 CURRENCIES = ("USD", "EUR", "GBP", "AUD")
@@ -30,7 +27,6 @@ LIFETIME = timedelta(days=30)
 LIFETIME_MAX = timedelta(days=31)
 LINK_LIFETIME = timedelta(hours=24)  # a payer who began one may come back so long
 LINE_ITEMS_MAX = 100
-LATE = "late_payment"  # how a wallet names money that came in when nothing waited for it any more
 
 Status, Entity = Payment.Status, PaymentSession.Entity
 
@@ -71,19 +67,8 @@ class Asked:
 
 
 def register() -> None:
-    """Say what payments do with their sessions and attempts."""
+    """Say what payments do with their sessions."""
     sessions.register(Entity.PAYMENT, Follower(begun=_begun, failed=_failed, over=_over))
-    # What came in is the merchant's: all of it can be given back, of which the platform's fee is no part.
-    returns = Returns(pot=Account.Kind.REVENUE, withhold=_all_of_it, restore=_already_there)
-    purposes.register(PaymentAttempt.Purpose.PAYMENT, succeeded=_succeeded, failed=_nothing, returns=returns)
-
-
-def _all_of_it(attempt: PaymentAttempt, amount: int, *, source_id: uuid.UUID, now: datetime) -> int:
-    return amount
-
-
-def _already_there(attempt: PaymentAttempt, amount: int, *, source_id: uuid.UUID, now: datetime) -> None:
-    """Nothing was kept apart from the ledger, and nothing has to go back."""
 
 
 # --- how one is asked for --------------------------------------------------------------------------------
@@ -301,69 +286,22 @@ def _begun(session: PaymentSession, now: datetime) -> None:
 
 def _failed(session: PaymentSession, now: datetime) -> None:
     payment = _of(session)
-    _back(payment, Status.PENDING, now)
+    back(payment, Status.PENDING, now)
     record("payment.failed.v0", payment, now, failureCode=session.failure_code, failureReason=session.failure_message)
 
 
 def _over(session: PaymentSession, now: datetime) -> None:
     status = Status.EXPIRED if session.status == PaymentSession.Status.EXPIRED else Status.CANCELLED
-    _back(_of(session), status, now)
+    back(_of(session), status, now)
 
 
-def _back(payment: Payment, status: str, now: datetime) -> None:
+def back(payment: Payment, status: str, now: datetime) -> None:
+    """Have a payment stand otherwise that is not being made any more; the use of a link that it held is free."""
     payment.status, payment.updated_at = status, now
     if payment.link_id is not None and payment.holds_use:
         links.give_use_back(payment.merchant_id, payment.link_id)
         payment.holds_use = False
     payment.save(update_fields=["status", "holds_use", "updated_at"])
-
-
-def _nothing(attempt: PaymentAttempt, now: datetime) -> None:
-    """The session of a payment says what becomes of it when an attempt failed."""
-
-
-def _succeeded(attempt: PaymentAttempt, now: datetime) -> None:
-    payment = Payment.objects.get(bucket=attempt.bucket, id=attempt.target_id)
-    if _is_wanted(payment, now):
-        _earn(payment, now)
-        return
-    if payment.status in (Status.PENDING, Status.PROCESSING):  # there is nothing left to sell for it
-        _back(payment, Status.CANCELLED, now)
-    _put_into_wallet(payment, attempt.id, now)
-
-
-def _is_wanted(payment: Payment, now: datetime) -> bool:
-    """Tell whether money that came in still pays for what was asked; of a link it needs one of its uses."""
-    if payment.status not in (Status.PENDING, Status.PROCESSING):
-        return False
-    if not selling.is_wanted(payment, now):
-        return False
-    if payment.link_id is not None and not payment.holds_use:  # given back when the attempt seemed to have failed
-        try:
-            links.take_use(payment.merchant_id, payment.link_id, now)
-        except Conflict:
-            return False
-        payment.holds_use = True
-    return True
-
-
-def _earn(payment: Payment, now: datetime) -> None:
-    rate = Merchant.objects.values_list("platform_fee_rate", flat=True).get(id=payment.merchant_id)
-    payment.fee = money.round_nanos(EXACT.multiply(money.to_decimal(payment.amount), rate))
-    payment.status, payment.completed_at, payment.updated_at = Status.COMPLETED, now, now
-    payment.save(update_fields=["status", "completed_at", "fee", "holds_use", "updated_at"])
-    ledger.post([journal.payment_received(payment=payment, now=now)])
-    if payment.link_id is not None:
-        links.use(payment.merchant_id, payment.link_id)
-    selling.paid(payment, now)
-    record("payment.completed.v0", payment, now)
-
-
-def _put_into_wallet(payment: Payment, attempt_id: uuid.UUID, now: datetime) -> None:
-    pot, _ = wallets.ensure_pots(
-        bucket=payment.bucket, customer_id=payment.customer_id, currency=payment.currency, now=now
-    )
-    topups.receive(pot, top_up_id=attempt_id, amount=payment.amount, method=LATE, now=now)
 
 
 def record(kind: str, payment: Payment, now: datetime, **more: Any) -> None:

@@ -2,6 +2,7 @@
 
 from billing.verification import (
     charges,
+    checkout,
     coupons,
     invoices,
     ledger,
@@ -21,5 +22,6 @@ CHECKS = (
     *invoices.CHECKS,
     *receivables.CHECKS,
     *coupons.CHECKS,
+    *checkout.CHECKS,
     *payments.CHECKS,
 )

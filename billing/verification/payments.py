@@ -49,14 +49,15 @@ CHECKS = (
     ),
     rule(
         "top_ups_paid",
-        "a successful top-up is one successful payment of its amount",
+        "a successful top-up is one successful payment of its amount, for itself or for what did not wait for it",
         "top",
         """
         SELECT t.id, format('%s; %s payments of %s', t.status, a.count, a.amount)
         FROM billing_topup t
         LEFT JOIN LATERAL (
             SELECT count(*), coalesce(sum(amount), 0) AS amount FROM billing_paymentattempt a
-            WHERE a.bucket = t.bucket AND a.target_id = t.id AND a.purpose = 'topup' AND a.state = 'succeeded'
+            WHERE a.bucket = t.bucket AND a.state = 'succeeded'
+                AND (a.target_id = t.id AND a.purpose = 'topup' OR a.id = t.id AND a.purpose = 'payment')
         ) a ON true
         WHERE (a.count, a.amount) IS DISTINCT FROM
             ((t.status = 'success')::int::bigint, CASE t.status WHEN 'success' THEN t.amount ELSE 0 END)

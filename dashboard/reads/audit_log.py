@@ -20,6 +20,8 @@ ACTIONS: Final = {
     "fee.": "Fees",
     "budget.": "Budgets",
     "entitlement.": "Entitlements",
+    "payment_link.": "Payment links",
+    "authorization.": "Authorization links",
     "organization.": "Organization",
 }
 ACTORS: Final = {"user:": "People", "key:": "API keys", "system": "Farthing itself"}

@@ -305,6 +305,39 @@ CONTROLS: dict[str, tuple[str, set[str]]] = {
         f"UPDATE billing_invoiceline SET gross = gross - 10^12 WHERE {_COUPON_LINE}",
         {"coupons_leave_nothing_negative", "invoice_lines", "invoice_totals"},
     ),
+    # hosted payments
+    "a session that nobody paid": (
+        "UPDATE billing_paymentsession SET status = 'completed' WHERE status = 'pending'",
+        {"payments_asked", "sessions_paid"},
+    ),
+    "a session that was paid for nothing": (
+        "UPDATE billing_paymentsession SET status = 'expired' WHERE status = 'completed'",
+        {"sessions_paid"},
+    ),
+    "a session that waits for nothing": (
+        "UPDATE billing_paymentsession SET attempt_id = id WHERE status = 'processing'",
+        {"sessions_wait"},
+    ),
+    "a payment's fee": (
+        "UPDATE billing_payment SET fee = fee + 1 WHERE status = 'completed'",
+        {"payments_earned"},
+    ),
+    "a use of a payment link": (
+        "UPDATE billing_paymentlink SET uses = 0, completed = 0",
+        {"payment_links_used"},
+    ),
+    "an order that nothing pays for": (
+        "UPDATE billing_linkorder SET payment_id = merchant_id",
+        {"link_orders_paid"},
+    ),
+    "an authorization of somebody else": (
+        "UPDATE billing_authorization SET customer_id = merchant_id",
+        {"authorizations_accepted"},
+    ),
+    "a guard of sessions dropped": (
+        "DROP INDEX one_open_session_per_entity",
+        {"checkouts_once"},
+    ),
     # wallets
     "a wallet's balance": (
         f"UPDATE billing_wallet SET balance = balance + 1 WHERE {_PREPAID}",

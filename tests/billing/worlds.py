@@ -25,7 +25,10 @@ from billing.credits import NewCredit
 from billing.invoice_payments import How
 from billing.manual_lines import NewLine
 from billing.models import CreditNote, PriceVersion, Wallet
-from billing.payments import attempts, checkout, disputes, refunds
+from billing.payments import attempts, authorizations, checkout, disputes, links, one_off, refunds
+from billing.payments.authorizations import NewAuthorization
+from billing.payments.links import NewLink
+from billing.payments.one_off import NewPayment
 from billing.payments.provider import DisputeFacts, DisputeState
 from charging import execution
 from charging.commands import Correct, Line, MeterEvent, Metering, Property, RecordUsage, Refund, Release, Reserve
@@ -114,6 +117,7 @@ def world() -> World:
     _entitle(product)
     _owe(product)
     _pay(product)
+    _check_out(product)
     _move()
     return made
 
@@ -137,6 +141,29 @@ def _pay(product: Product) -> None:
             told = DisputeFacts(state=DisputeState(each), **facts)
             disputes.apply(merchant_id=product.merchant_id, provider="test", facts=told)
     Wallet.objects.filter(id=wallet.id).update(held=0)
+
+
+def _check_out(product: Product) -> None:
+    """A link that is paid once and for one order, a payment that waits for its payer, and an invitation accepted."""
+    merchant_id, named = product.merchant_id, {"actor": audit.SYSTEM, "now": factories.NOW}
+    new = NewLink(amount=9 * paying.DOLLARS, currency="USD", description="A report", max_uses=1)
+    link = links.create(merchant_id=merchant_id, new=new, **named)
+    session = one_off.begin_by_link(link=link, payer_name="Grace", payer_email="g@example.com", now=factories.NOW)
+    checkout.pay(session, source="test_decline")
+    checkout.pay(session, source="test_success")
+    order = {"order_id": "o-1", "amount": new.amount, "currency": "USD", "payment_id": None}
+    links.confirm(merchant_id=merchant_id, link_id=link.id, **order, now=factories.NOW)
+    for card in ("test_3ds", None):
+        asked = one_off.ask(
+            merchant_id=merchant_id, new=NewPayment(amount=5 * paying.DOLLARS, currency="EUR"), key=card
+        )
+        if card:
+            checkout.pay(asked.session, source=card)
+    plan = factories.plan(product=factories.product(merchant=product.merchant))
+    invited, _ = authorizations.create(
+        merchant_id=merchant_id, new=NewAuthorization(email="ada@example.com", plan_id=plan.id), **named
+    )
+    authorizations.accept(found=invited, about={"name": "Ada", "address": {}}, now=factories.NOW)
 
 
 def _owe(product: Product) -> None:

@@ -5,13 +5,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from billing.models import Coupon, Wallet
+from billing.models import Authorization, Coupon, PaymentLink, Wallet
 from dashboard.reads import invoices
 from entitlements.models import Budget, Grant
 from merchants import ids
 from merchants.models import ApiKey, Membership
 from merchants.webhooks import endpoints
 from tests import browsing, factories, scenes
+from tests.billing.payments import hosted
 from tests.dashboard.reads.test_events import meter_event
 from tests.dashboard.views.test_refused import turned_down
 from tests.dashboard.views.test_webhooks import told
@@ -83,7 +84,17 @@ def paths(scene: "Scene") -> list[str]:
         "/settings/audit-log", "/settings/leave", "/settings/invoices",
         f"/products/{ids.text('prod', scene.product.id)}/features/new",
         f"{customer}/entitlements/new", included, f"{included}/end", f"{included}/grants/new",
-        f"{included}/grants/{ids.text('grt', grant.id)}/void",
+        f"{included}/grants/{ids.text('grt', grant.id)}/void", *links(scene),
+    ]  # fmt: skip
+
+
+def links(scene: "Scene") -> list[str]:
+    hosted.pages(scene)
+    link = ids.text("pl", PaymentLink.objects.get(completed=1).id)
+    person = ids.text("auth", Authorization.objects.get(status="pending").id)
+    return [
+        "/payment-links", "/payment-links/new", f"/payment-links/{link}", "/authorizations", "/authorizations/new",
+        f"/authorizations/{person}/revoke", "/settings/allowed-sites",
     ]  # fmt: skip
 
 

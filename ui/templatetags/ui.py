@@ -23,9 +23,10 @@ _encode = msgspec.json.Encoder(decimal_format="number", enc_hook=str).encode
 THEMES = ("light", "dark")
 TONES = {
     "active": "ok", "charged": "ok", "paid": "ok", "success": "ok", "captured": "ok", "live": "ok",
-    "delivered": "ok", "enabled": "ok", "sent": "ok", "failing": "bad",
+    "delivered": "ok", "enabled": "ok", "sent": "ok", "completed": "ok", "failing": "bad",
     "held": "info", "open": "info", "reserved": "info", "reservation": "info", "draft": "info", "calculating": "info",
     "issued": "warn", "pending": "warn", "pending_payment": "warn", "expiring": "warn", "test": "warn",
+    "processing": "warn",
     "failed": "bad", "payment_failed": "bad", "overdue": "bad", "revoked": "bad", "rejected": "bad",
 }  # fmt: skip
 """What colour a state has; states that are simply over have none."""

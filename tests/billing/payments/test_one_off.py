@@ -9,11 +9,20 @@ from django.db import connection, transaction
 from django.test import Client
 from django.utils import timezone
 
-from billing.models import Entry, Payment, PaymentAttempt, PaymentSession, TopUp, Wallet
-from billing.payments import checkout, outcomes, sessions
+from billing.models import (
+    Entry,
+    Payment,
+    PaymentAttempt,
+    PaymentRefund,
+    PaymentSession,
+    SimulatedObject,
+    TopUp,
+    Wallet,
+)
+from billing.payments import checkout, outcomes, refunds, sessions
 from billing.payments.provider import Outcome, State
 from customers import books
-from merchants import ids
+from merchants import audit, ids
 from merchants.models import Event
 from tests import callers, factories
 from tests.billing.payments import sellers
@@ -207,6 +216,34 @@ class TestExpiry:
         assert cancelled["status"] == "cancelled"
         again = seller.post(f"/v0/payments/{payment['id']}/cancel")
         assert (again.status_code, again.json()["code"]) == (409, "PAYMENT_SESSION_CANCELLED")
+
+
+class TestRefunding:
+    def refund(self, seller: Caller, attempt: PaymentAttempt, amount: int) -> PaymentRefund:
+        made, _ = refunds.refund(
+            merchant_id=seller.merchant.id, attempt_id=attempt.id, amount=amount, actor=audit.SYSTEM
+        )
+        return made
+
+    def test_takes_it_back_from_the_merchant(self, seller: Caller) -> None:
+        sellers.pay(session_of(ask(seller)))
+        refund = self.refund(seller, PaymentAttempt.objects.get(), 5 * sellers.NANOS)
+        assert refund.state == "succeeded"
+        kinds = Entry.objects.order_by("created_at", "id").values_list("kind", flat=True)
+        assert set(kinds) == {"payment_received", "refund_begun", "refund_arrived"}
+
+    def test_takes_what_came_too_late_out_of_the_wallet(self, seller: Caller) -> None:
+        session = session_of(ask(seller))
+        sellers.pay(session, sellers.CONFIRMS)
+        attempt = PaymentAttempt.objects.get()
+        PaymentSession.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
+        checkout.end_due(timezone.now(), 10)
+        made = SimulatedObject.objects.get(ref=attempt.provider_ref)
+        made.state = "succeeded"
+        made.save(update_fields=["state"])
+        outcomes.apply(attempt.id, Outcome(state=State.SUCCEEDED, ref=attempt.provider_ref))
+        assert self.refund(seller, attempt, 12_500_000_000).state == "succeeded"
+        assert Wallet.objects.get(customer_id=attempt.customer_id, kind="prepaid").balance == 0
 
 
 class TestSessions:

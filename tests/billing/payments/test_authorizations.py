@@ -1,0 +1,150 @@
+"""Authorizations: one person, one plan, once."""
+
+import threading
+from datetime import timedelta
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.utils import timezone
+
+from billing import subscriptions
+from billing.models import Authorization, PaymentSession, Plan, Subscription
+from billing.payments import checkout
+from customers.models import Customer
+from merchants import ids
+from tests import callers, factories
+from tests.billing.payments import sellers
+from tests.callers import Caller
+
+pytestmark = pytest.mark.django_db
+
+ABOUT = {"name": "Northwind Labs", "country": "us", "zipCode": "10001", "state": "NY", "accepted": "on"}
+
+
+@pytest.fixture
+def seller() -> Caller:
+    return callers.caller()
+
+
+@pytest.fixture
+def plan(seller: Caller) -> Plan:
+    return factories.plan(product=factories.product(merchant=seller.merchant))
+
+
+def invite(seller: Caller, plan: Plan, **members: Any) -> Any:
+    body = {"email": "Ada@northwind.example", "planId": ids.text("plan", plan.id), **members}
+    return seller.post("/v0/customers/authorization", body)
+
+
+def path(link: dict[str, Any]) -> str:
+    return urlsplit(link["url"]).path
+
+
+def shown(seller: Caller, link: dict[str, Any]) -> dict[str, Any]:
+    return seller.get(f"/v0/customers/authorization/{link['id']}").json()
+
+
+class TestAccepting:
+    def test_enters_and_subscribes_the_person(self, seller: Caller, plan: Plan) -> None:
+        link = callers.made(invite(seller, plan, redirectUrl="https://shop.example/welcome"))
+        assert (link["status"], link["email"], link["planName"]) == ("pending", "ada@northwind.example", plan.name)
+        page = Client().get(path(link)).content.decode()
+        assert "ada@northwind.example" in page
+        assert "$0.01 per request" in page
+        answer = Client().post(path(link), ABOUT, follow=True)
+        assert b"You are subscribed" in answer.content
+        done = shown(seller, link)
+        assert done["status"] == "completed"
+        customer = Customer.objects.get()
+        assert (customer.email, customer.name, customer.address["country"]) == (
+            "ada@northwind.example", "Northwind Labs", "US",
+        )  # fmt: skip
+        assert done["customerId"] == ids.text("cus", customer.id)
+        assert Subscription.objects.get().status == "active"
+
+    def test_is_completed_by_the_payment_where_one_is_due(self, seller: Caller) -> None:
+        link = callers.made(invite(seller, sellers.plan_with_fee(seller.merchant), minimumAccountBalance="20"))
+        answer = Client().post(path(link), ABOUT, follow=True)
+        session = PaymentSession.objects.get()
+        assert answer.redirect_chain[-1][0] == sellers.path(session)
+        assert b"Pay $30.00" in answer.content
+        assert (shown(seller, link)["status"], Subscription.objects.get().status) == ("pending", "pending_payment")
+        assert Client().get(path(link))["Location"] == sellers.path(session)
+        sellers.pay(session)
+        assert (shown(seller, link)["status"], Subscription.objects.get().status) == ("completed", "active")
+
+    def test_is_over_when_the_payment_is_not_made_in_time(self, seller: Caller) -> None:
+        link = callers.made(invite(seller, sellers.plan_with_fee(seller.merchant)))
+        Client().post(path(link), ABOUT)
+        Subscription.objects.update(payment_expires_at=timezone.now() - timedelta(seconds=1))
+        subscriptions.end_due(timezone.now(), 10)
+        assert shown(seller, link)["status"] == "expired"
+        assert PaymentSession.objects.get().status == "expired"
+        assert b"This link has expired" in Client().get(path(link)).content
+
+    def test_needs_the_persons_word(self, seller: Caller, plan: Plan) -> None:
+        link = callers.made(invite(seller, plan))
+        answer = Client().post(path(link), {**ABOUT, "accepted": ""})
+        assert b"This field is required" in answer.content
+        assert Customer.objects.count() == 0
+
+    def test_leaves_a_known_customer_as_they_are(self, seller: Caller, plan: Plan) -> None:
+        known = factories.customer(merchant=seller.merchant, email="ada@northwind.example", name="Ada")
+        link = callers.made(invite(seller, plan))
+        Client().post(path(link), {**ABOUT, "email": "evil@example.com"})
+        assert Customer.objects.get().name == "Ada"
+        assert Subscription.objects.get().customer_id == known.id
+
+    @pytest.mark.django_db(transaction=True)
+    def test_happens_once_for_two_who_race(self, seller: Caller, plan: Plan) -> None:
+        link = callers.made(invite(seller, plan))
+        barrier = threading.Barrier(2)
+
+        def race() -> None:
+            barrier.wait()
+            Client().post(path(link), ABOUT)
+            connection.close()
+
+        threads = [threading.Thread(target=race) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert (Customer.objects.count(), Subscription.objects.count()) == (1, 1)
+
+    def test_is_refused_after_its_time(self, seller: Caller, plan: Plan) -> None:
+        link = callers.made(invite(seller, plan, expiresIn="PT1M"))
+        Authorization.objects.update(expires_at=timezone.now())
+        assert b"This link has expired" in Client().get(path(link)).content
+        assert Client().post(path(link), ABOUT).status_code == 409
+        assert shown(seller, link)["status"] == "expired"
+        assert checkout.end_due(timezone.now(), 10) == 1
+
+
+class TestInviting:
+    def test_answers_with_the_open_link_that_says_the_same(self, seller: Caller, plan: Plan) -> None:
+        first, again = invite(seller, plan), invite(seller, plan)
+        assert (first.status_code, again.status_code) == (201, 200)
+        assert first.json() == again.json()
+
+    def test_replaces_an_open_link_that_says_something_else(self, seller: Caller, plan: Plan) -> None:
+        first = callers.made(invite(seller, plan))
+        second = callers.made(invite(seller, plan, minimumAccountBalance="5"))
+        assert (shown(seller, first)["status"], shown(seller, second)["status"]) == ("expired", "pending")
+        assert b"This link has expired" in Client().get(path(first)).content
+
+    def test_is_taken_back(self, seller: Caller, plan: Plan) -> None:
+        link = callers.made(invite(seller, plan))
+        assert seller.post(f"/v0/customers/authorization/{link['id']}/revoke").json()["status"] == "expired"
+        again = seller.post(f"/v0/customers/authorization/{link['id']}/revoke")
+        assert (again.status_code, again.json()["code"]) == (409, "AUTHORIZATION_NOT_OPEN")
+        assert Client().post(path(link), ABOUT).status_code == 409
+
+    def test_refuses_what_is_not_the_merchants(self, seller: Caller, plan: Plan) -> None:
+        stranger = callers.caller()
+        assert invite(stranger, plan).status_code == 404
+        link = callers.made(invite(seller, plan))
+        assert stranger.get(f"/v0/customers/authorization/{link['id']}").status_code == 404
