@@ -12,7 +12,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import NamedTuple
 
-from django.db.models import QuerySet
+from django.db.models import Min, QuerySet
 
 from billing import cycles
 from billing.models import AddOn, FeeOccurrence, Invoice, Price, Subscription
@@ -161,5 +161,6 @@ def _one_time(fee: Agreed, subscription: Subscription) -> Occurrence:
 
 def opened_at(subscription: Subscription) -> datetime:
     """Return when the first invoice was opened: fees are owed from then, not those of periods that were over."""
-    first = Invoice.objects.get(bucket=subscription.bucket, subscription_id=subscription.id, sequence_number=1)
-    return first.created_at
+    own = Invoice.objects.filter(bucket=subscription.bucket, subscription_id=subscription.id)
+    opened: datetime = own.aggregate(Min("created_at"))["created_at__min"] or subscription.created_at
+    return opened

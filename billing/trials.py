@@ -32,6 +32,11 @@ def ends_at(started_at: datetime, stated: datetime | None, days: int, now: datet
     return end if days and end > now else None
 
 
+def is_on(subscription: Subscription, now: datetime) -> bool:
+    """Tell whether a subscription is on trial."""
+    return subscription.trial_ends_at is not None and now < subscription.trial_ends_at
+
+
 def is_over(subscription: Subscription, now: datetime) -> bool:
     """Tell whether a trial has ended and it is open whether the subscription goes on."""
     return (

@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import NamedTuple, Protocol
 
 from billing import rating
-from billing.money import EXACT, round_nanos
+from billing.money import EXACT, round_nanos, to_decimal
 from billing.prices import (
     BY_EVENT,
     Adjusted,
@@ -67,11 +67,15 @@ class Example(NamedTuple):
     most: int | None
 
 
-def in_words(model: ChargeModel, voice: Voice, aggregation: Aggregation = "SUM") -> str:
-    """Say a model in a sentence without a full stop: ``$0.01 per request for the first 1,000, then $0.008``."""
+def in_words(model: ChargeModel, voice: Voice, aggregation: Aggregation = "SUM", *, for_customers: bool = False) -> str:
+    """Say a model in a sentence without a full stop: ``$0.01 per request for the first 1,000, then $0.008``.
+
+    Customers are not shown the source of a formula, but what it reads, with an example where it goes by that alone.
+    """
     if isinstance(model, Commitment):
         return f"all use comes to at least {voice.price(model.minimum)} a period"
-    said = _plain(model, voice)
+    plain = plain_of(model)
+    said = _read(plain, voice) if for_customers and isinstance(plain, Formula) else _plain(model, voice)
     if isinstance(model, Adjusted):
         if model.included:
             said = f"{voice.units(model.included)} free, then {said}"
@@ -154,6 +158,27 @@ def _formula(model: Formula, voice: Voice) -> str:
         source = source[: FORMULA_CHARS_MAX - 1] + "…"
     least = f"at least {voice.price(model.least)} and " if model.least else ""
     return f"By formula, for each use: {source}, {least}at most {voice.price(model.most)}"
+
+
+_READS = {
+    "quantity": "its quantity",
+    "price": "the price stated with it",
+    "metadata": "what is noted with it",
+    "data": "what was sent with it",
+    "timestamp": "when it happened",
+}
+
+
+def _read(model: Formula, voice: Voice) -> str:
+    reads = [words for name, words in _READS.items() if name in model.program.names]
+    by = f" by {' and '.join([', '.join(reads[:-1]), reads[-1]] if reads[1:] else reads)}" if reads else ""
+    least = f"at least {voice.price(model.least)} and " if model.least else ""
+    said = f"reckoned for each use{by}, {least}at most {voice.price(model.most)}"
+    shown = [each for each in _of_formula(model, model, (Decimal(100), _ONE)) if each.most == each.least]
+    if not shown:
+        return said
+    first = shown[0]
+    return f"{said}; {voice.units(first.quantity)} at once cost {voice.price(to_decimal(first.least))}"
 
 
 def examples(model: ChargeModel, quantities: Sequence[Decimal] = ()) -> list[Example]:

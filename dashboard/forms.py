@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from django import forms
 
-from billing import money
+from billing import money, plans
 from billing.models import PaymentTerm
 from merchants.errors import ServiceError, ValidationFailed
 from merchants.models import Product, Role
@@ -133,9 +133,21 @@ class NewMetric(forms.Form):
             (Aggregation.MIN.value, "Lowest value"),
             (Aggregation.AVG.value, "Average"),
             (Aggregation.LATEST.value, "Latest value"),
+            (Aggregation.UNIQUE_COUNT.value, "Number of different values"),
+            (Aggregation.PERCENTILE.value, "Percentile of the values"),
+            (Aggregation.TIME_WEIGHTED_SUM.value, "What is held, on average over time"),
         ],
         widget=forms.RadioSelect,
         initial=Aggregation.SUM.value,
+    )
+    percentile = forms.DecimalField(
+        label="Percentile",
+        required=False,
+        max_digits=7,
+        decimal_places=4,
+        min_value=0,
+        max_value=100,
+        help_text="Only for a percentile: 95 is the value that 95 of 100 do not exceed.",
     )
     event_type = forms.CharField(
         label="Event type",
@@ -184,6 +196,20 @@ class NewPlan(forms.Form):
         choices=[("P1M", "Month"), ("P3M", "Quarter"), ("P1Y", "Year")],
         widget=forms.RadioSelect,
         initial="P1M",
+    )
+    trial_days = forms.IntegerField(
+        label="Trial days",
+        required=False,
+        min_value=0,
+        max_value=plans.TRIAL_DAYS_MAX,
+        help_text="A first period before any fee, free of charge for use. Left empty: no trial.",
+    )
+    trial_end = forms.ChoiceField(
+        label="When a trial ends without enough balance",
+        required=False,
+        choices=[("invoice", "What is due is owed on the invoice"), ("terminate", "The subscription ends")],
+        widget=forms.RadioSelect,
+        initial="invoice",
     )
 
     def __init__(self, data: Any = None, *, merchant_id: Any, initial: dict[str, Any] | None = None) -> None:

@@ -83,7 +83,7 @@ def _price(price: PriceVersion, version: PlanVersion) -> Price:
         return Price(price.display_name, f"{said} {cadence}".strip(), "")
     metric = BillableMetric.objects.get(id=UUID(bytes=price.metric_id))
     voice = fmt.Voice(version.currency, metric.unit)
-    said = wording.in_words(price.model, voice, cast(Aggregation, metric.aggregation))
+    said = wording.in_words(price.model, voice, cast(Aggregation, metric.aggregation), for_customers=True)
     return Price(price.display_name, said, _example(price, metric, version.currency))
 
 

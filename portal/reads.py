@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final, cast
@@ -10,14 +10,16 @@ from uuid import UUID
 
 from django.db.models import Sum
 
-from billing import issuing, wording
+from billing import add_ons, issuing, plan_changes, trials, wording
 from billing.models import (
+    AddOn,
     Charge,
     Counter,
     CustomerRollup,
     Invoice,
     InvoiceRollup,
     ManualLine,
+    PlanChange,
     PriceVersion,
     Subscription,
     Wallet,
@@ -95,12 +97,16 @@ class Statement:
     daily: list[charts.Series]  # spend per day, tax included, by what was used
     events: list[Event]
     invoices: list[Bill]
+    trial_ends_at: datetime | None = None  # while it is on trial
+    next_plan: PlanChange | None = None
+    add_ons: list[AddOn] = field(default_factory=list)  # those that have not ended
 
     @property
     def stamp(self) -> str:
         """Names what is shown, so that it is only sent again when something has changed."""
         newest = self.events[0].id if self.events else ""
-        return f"{self.balance}.{self.held}.{self.owed}.{self.period.total}.{len(self.invoices)}.{newest}"
+        agreed = f"{self.trial_ends_at}.{self.next_plan and self.next_plan.id}.{len(self.add_ons)}"
+        return f"{self.balance}.{self.held}.{self.owed}.{self.period.total}.{len(self.invoices)}.{newest}.{agreed}"
 
 
 @dataclass(slots=True)
@@ -145,6 +151,9 @@ def statement(*, subscription: Subscription, span: Span) -> Statement:
             .exclude(status__in=NOT_YET_ISSUED)
             .order_by("-sequence_number")[:INVOICES_SHOWN]
         ],
+        trial_ends_at=subscription.trial_ends_at if trials.is_on(subscription, span.now) else None,
+        next_plan=plan_changes.scheduled(subscription) if subscription.spells else None,
+        add_ons=[each for each in add_ons.of(subscription) if each.ends_at is None or each.ends_at > span.now],
     )
 
 
@@ -252,7 +261,7 @@ def _rows(
 
 def _words(model: ChargeModel, metric: BillableMetric, currency: str) -> str:
     aggregation = cast(Aggregation, metric.aggregation)
-    return wording.in_words(model, fmt.Voice(currency, metric.unit), aggregation)
+    return wording.in_words(model, fmt.Voice(currency, metric.unit), aggregation, for_customers=True)
 
 
 def _line(name: str, net: int, **columns: Any) -> Line:

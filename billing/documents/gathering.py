@@ -242,7 +242,8 @@ def _says(row: InvoiceLine, version: PriceVersion, currency: str) -> str:
     model = parse_model(version.model, version.properties)
     if metric is None or row.kind in UNCOUNTED or isinstance(model, Standard):
         return metric.description if metric is not None and row.kind == Charge.Kind.USAGE else ""
-    return wording.in_words(model, words.Voice(currency, metric.unit), cast(Aggregation, metric.aggregation))
+    voice = words.Voice(currency, metric.unit)
+    return wording.in_words(model, voice, cast(Aggregation, metric.aggregation), for_customers=True)
 
 
 def _unit_price(row: InvoiceLine, version: PriceVersion) -> str | None:

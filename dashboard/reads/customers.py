@@ -67,6 +67,7 @@ class SubscriptionRow:
     started_at: datetime
     period_start: datetime
     period_end: datetime
+    trial_ends_at: datetime | None  # while it is on trial
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,6 +249,7 @@ def _subscriptions(customer: Customer) -> list[SubscriptionRow]:
             started_at=row.started_at,
             period_start=row.period_start,
             period_end=row.period_end,
+            trial_ends_at=row.trial_ends_at if row.period_start == row.started_at else None,
         )
         for row in rows
     ]

@@ -13,6 +13,7 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 from billing.models import Charge, PriceVersion, Refund, Subscription
 from customers.models import Customer
 from merchants import ids
+from metering.aggregation import OVER_ALL_USES
 from metering.models import BillableMetric, Correction, UsageEvent
 from ui import fmt
 from ui.paging import Page, page
@@ -20,6 +21,7 @@ from ui.paging import Page, page
 STATUSES: Final = {
     "charged": "Charged",
     "included": "Included",
+    "lagging": "Rated at settlement",
     "refunded": "Refunded",
     "voided": "Voided",
     "amended": "Amended",
@@ -158,7 +160,12 @@ def described(events: Sequence[UsageEvent], merchant_id: UUID, by: str = RECORDE
             status=(
                 CORRECTED[holding[event.id].kind]
                 if event.id in holding
-                else status(gross[event.id], captured[event.id], is_refunded=event.id in refunded)
+                else status(
+                    gross[event.id],
+                    captured[event.id],
+                    is_refunded=event.id in refunded,
+                    lags=any(_lags(line, metrics) for line in event.properties),
+                )
                 if event.subscription_id
                 else "metered"
             ),
@@ -169,16 +176,23 @@ def described(events: Sequence[UsageEvent], merchant_id: UUID, by: str = RECORDE
     return _aligned(rows)
 
 
-def status(gross: int, captured: int, *, is_refunded: bool) -> str:
+def _lags(line: list[Any], metrics: dict[str, BillableMetric]) -> bool:
+    """Tell whether a property is rated after the fact, with all others of its period."""
+    metric = metrics.get(line[0])
+    return metric is not None and metric.aggregation in OVER_ALL_USES
+
+
+def status(gross: int, captured: int, *, is_refunded: bool, lags: bool = False) -> str:
     """Name the fate of an event that was priced.
 
-    One that names a reservation which was closed by then drew on the free balance.
+    One that names a reservation which was closed by then drew on the free balance. One that ``lags`` is rated after the
+    fact: what it costs is known when all use of its period is.
     """
     if is_refunded:
         return "refunded"
     if captured:
         return "reservation"
-    return "charged" if gross else "included"
+    return "charged" if gross else "lagging" if lags else "included"
 
 
 def currencies_of(events: Iterable[UsageEvent]) -> dict[UUID | None, str]:
@@ -242,7 +256,11 @@ def _with_status(events: QuerySet[UsageEvent], wanted: str) -> QuerySet[UsageEve
     if wanted == "reservation":
         return events.filter(captures)
     costs = Exists(charges.exclude(gross=0))
-    return events.filter(~captures, costs if wanted == "charged" else ~costs)
+    if wanted == "charged":
+        return events.filter(~captures, costs)
+    of_such = BillableMetric.objects.filter(aggregation__in=OVER_ALL_USES)
+    lags = Exists(charges.filter(metric_id__in=of_such.values("id")))
+    return events.filter(~captures, ~costs, lags if wanted == "lagging" else ~lags)
 
 
 def _charges(sources: Sequence[UsageEvent | Correction]) -> QuerySet[Charge]:
@@ -263,10 +281,9 @@ def _refunds(events: Sequence[UsageEvent]) -> QuerySet[Refund]:
     )
 
 
-def _metrics(merchant_id: UUID, properties: Sequence[list[list[Any]]]) -> dict[str, tuple[str, str]]:
+def _metrics(merchant_id: UUID, properties: Sequence[list[list[Any]]]) -> dict[str, BillableMetric]:
     wanted = {UUID(hex=line[0]) for lines in properties for line in lines}
-    found = BillableMetric.objects.filter(merchant_id=merchant_id, id__in=wanted).values_list("id", "name", "unit")
-    return {metric_id.hex: (name, unit) for metric_id, name, unit in found}
+    return {metric.id.hex: metric for metric in BillableMetric.objects.filter(merchant_id=merchant_id, id__in=wanted)}
 
 
 def lines(event: UsageEvent) -> list[list[Any]]:
@@ -281,8 +298,9 @@ def _lines(event: UsageEvent, holding: dict[UUID, Correction]) -> list[list[Any]
     return said
 
 
-def _use(line: list[Any], metrics: dict[str, tuple[str, str]]) -> Use:
-    name, unit = metrics.get(line[0], ("Unknown metric", ""))
+def _use(line: list[Any], metrics: dict[str, BillableMetric]) -> Use:
+    metric = metrics.get(line[0])
+    name, unit = ("Unknown metric", "") if metric is None else (metric.name, metric.unit)
     return Use(name, unit, Decimal(line[1]))
 
 

@@ -134,6 +134,8 @@ def plan_new(request: SeatedRequest) -> HttpResponse:
             currency=data["currency"],
             product_id=data["product"].id,
             billing_cadence=data["billing_cadence"],
+            trial_days=data["trial_days"] or 0,
+            trial_end=data["trial_end"] or "invoice",
         )
         try:
             made = plans.create(merchant_id=merchant_id, new=wanted, actor=actor(request), now=timezone.now())

@@ -131,3 +131,22 @@ class TestExamples:
         if isinstance(model, drawn.Standard):
             assert [each.least for each in shown] == [round_nanos(each.quantity * model.unit_price) for each in shown]
             assert rating.ceiling(model, rating.Usage(shown[-1].quantity)) == shown[-1].quantity * model.unit_price
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        (
+            "quantity * 0.002",
+            "reckoned for each use by its quantity, at most $10.00; 100 requests at once cost $0.20",
+        ),
+        (
+            "quantity * (metadata.tier == 'gold' ? 1.0 : 2.0)",
+            "reckoned for each use by its quantity and what is noted with it, at most $10.00",
+        ),
+        ("0.5", "reckoned for each use, at most $10.00; 100 requests at once cost $0.50"),
+    ],
+)
+def test_tells_customers_what_a_formula_reads_and_not_its_source(source, words):
+    model = parse_model("formula", {"formula": source, "maxAmount": "10"})
+    assert wording.in_words(model, VOICE, for_customers=True) == words

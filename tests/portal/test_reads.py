@@ -14,7 +14,7 @@ from tests import scenes
 from tests.metering.test_meters import correct
 from ui import fmt, spans
 
-QUERIES_MAX = 16
+QUERIES_MAX = 17
 
 
 @pytest.fixture
