@@ -14,6 +14,7 @@ from billing import (
     drafts,
     invoicing,
     low_balances,
+    reminders,
     rerating,
     settlement,
     subscriptions,
@@ -29,6 +30,7 @@ PAY_SECONDS_MAX = 10.0  # before the last question to a provider, which may take
 MAKE_SECONDS_MAX = 8.0  # of every ten
 COLLECT_SECONDS_MAX = 20.0  # of every half minute
 END_LIMIT = 500
+REMIND_LIMIT = 500
 EXPIRE_SECONDS_MAX = 3.0  # of every five
 
 
@@ -128,3 +130,9 @@ def make_documents() -> int:
 def end_checkouts() -> int:
     """End the hosted pages whose time is over, and invitations; return how many ended."""
     return checkout.end_due(timezone.now(), END_LIMIT)
+
+
+@shared_task
+def remind_of_renewals() -> int:
+    """Remind customers of renewals that come soon; return how many were looked at."""
+    return reminders.remind_due(timezone.now(), REMIND_LIMIT)

@@ -59,6 +59,7 @@ class Subscription(Owned):
     discounts = models.JSONField(null=True)
     renewal_reminder_enabled = models.BooleanField(null=True)
     renewal_reminder_days = models.PositiveSmallIntegerField(null=True)
+    reminded_for = models.DateTimeField(null=True)  # the renewal that was last looked at, whether there was a reminder
     payment_expires_at = models.DateTimeField(null=True)
     redirect_urls = models.JSONField(null=True)  # where the checkout page leads: {"onSuccess", "onFailure"}
     created_at = models.DateTimeField()
@@ -91,6 +92,7 @@ class Subscription(Owned):
             models.Index(
                 fields=["ending_at"], condition=models.Q(status__in=("active", "paused")), name="subscription_ending"
             ),
+            models.Index(fields=["period_end"], condition=models.Q(status="active"), name="subscription_renewing"),
             models.Index(
                 fields=["payment_expires_at"], condition=models.Q(status="pending_payment"), name="subscription_unpaid"
             ),

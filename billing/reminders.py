@@ -1,0 +1,81 @@
+"""Reminders before renewals: one e-mail for each period, to whoever owes something when it begins again."""
+
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import DurationField, ExpressionWrapper, F, Q, QuerySet, Value
+from django.db.models.functions import Coalesce
+
+from billing import fees, money
+from billing.models import Subscription
+from customers import books, notices, portal_links
+from customers.models import Customer
+from merchants import ids
+
+DAYS_MAX = 30  # before a renewal; the API takes no more
+_DAY = Value(timedelta(days=1))
+
+
+def remind_due(now: datetime, limit: int) -> int:
+    """Remind of up to ``limit`` renewals that come soon, each in a transaction of its own; return how many those were.
+
+    Whether and how long before is said by the subscription, or else by its plan.
+    """
+    due = list(_due(now).values_list("bucket", "customer_id", "id")[:limit])
+    for bucket, customer_id, subscription_id in due:
+        with transaction.atomic():
+            books.lock(bucket, customer_id)
+            found = _due(now).filter(bucket=bucket, id=subscription_id).select_related("plan").first()
+            if found is not None:
+                _remind(found, now)
+    return len(due)
+
+
+def _due(now: datetime) -> QuerySet[Subscription]:
+    days = Coalesce("renewal_reminder_days", "plan__renewal_reminder_days")
+    return (
+        Subscription.objects.filter(
+            status=Subscription.Status.ACTIVE, period_end__gt=now, period_end__lte=now + timedelta(days=DAYS_MAX)
+        )
+        .filter(Q(reminded_for=None) | Q(reminded_for__lt=F("period_end")))
+        .filter(Q(ending_at=None) | Q(ending_at__gt=F("period_end")))
+        .alias(
+            is_wanted=Coalesce("renewal_reminder_enabled", "plan__renewal_reminder_enabled"),
+            before=ExpressionWrapper(days * _DAY, output_field=DurationField()),
+        )
+        .filter(is_wanted=True, period_end__lte=now + F("before"))
+        .order_by("period_end", "id")
+    )
+
+
+def _remind(subscription: Subscription, now: datetime) -> None:
+    owed = fees.due_at(subscription, subscription.period_end)
+    if owed or subscription.minimum_balance:
+        customer = Customer.objects.get(bucket=subscription.bucket, id=subscription.customer_id)
+        renews = subscription.period_end.astimezone(ZoneInfo(subscription.timezone))
+        notices.mail(
+            customer=customer,
+            template="renewal_reminder",
+            context={
+                "name": subscription.name,
+                "plan": subscription.plan.name,
+                "date": f"{renews:%-d %B %Y}",
+                "amount": f"{money.from_nanos(owed)} {subscription.currency}" if owed else "",
+                "url": _portal(subscription, now),
+            },
+            now=now,
+            key=f"renewal_reminder:{ids.text('sub', subscription.id)}:{subscription.period_end.isoformat()}",
+        )
+    subscription.reminded_for = subscription.period_end
+    subscription.save(update_fields=["reminded_for"])
+
+
+def _portal(subscription: Subscription, now: datetime) -> str:
+    return portal_links.url(
+        public_url=settings.PUBLIC_URL,
+        subscription_id=subscription.id,
+        customer_id=subscription.customer_id,
+        expires_at=now + portal_links.LIFETIME_MAX,
+    )
