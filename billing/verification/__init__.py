@@ -4,6 +4,7 @@ from billing.verification import (
     charges,
     checkout,
     coupons,
+    documents,
     invoices,
     ledger,
     payments,
@@ -23,5 +24,6 @@ CHECKS = (
     *receivables.CHECKS,
     *coupons.CHECKS,
     *checkout.CHECKS,
+    *documents.CHECKS,
     *payments.CHECKS,
 )

@@ -26,6 +26,7 @@ _POSTED = """ctid = (
 _ISSUED = "number = 'INV-000002' AND currency <> 'CHF'"
 _OWED = "currency = 'GBP' AND status = 'issued'"
 _CREDITED = "number = 'CN-000001'"
+_PAPER = "id = (SELECT min(document_id::text)::uuid FROM billing_documentfile)"
 _LINE = f"position = 0 AND invoice_id = (SELECT id FROM billing_invoice WHERE {_ISSUED})"
 _AMENDED = "id = (SELECT min(id::text)::uuid FROM metering_correction WHERE kind = 'amend')"
 _MOVED = "ctid = (SELECT min(ctid) FROM entitlements_movement WHERE kind = '{}')"
@@ -469,27 +470,27 @@ CONTROLS: dict[str, tuple[str, set[str]]] = {
     # invoices
     "an invoice's total": (
         f"UPDATE billing_invoice SET grand_total = grand_total + 1 WHERE {_ISSUED}",
-        {"invoice_totals", "invoices_unpaid"},
+        {"documents_agree", "invoice_totals", "invoices_unpaid"},
     ),
     "an invoice's rounding": (
         (
             "UPDATE billing_invoice SET rounding = rounding + 1, grand_total = grand_total + 1, "
             f"unpaid_amount = unpaid_amount + 1, owed_amount = owed_amount + 1 WHERE {_ISSUED}"
         ),
-        {"invoices_posted", "receivable_is_unpaid"},
+        {"documents_agree", "invoices_posted", "receivable_is_unpaid"},
     ),
     "an invoice's number": (
         f"UPDATE billing_invoice SET number = 'INV-000009' WHERE {_ISSUED}",
-        {"invoice_numbers"},
+        {"documents_agree", "documents_kept", "invoice_numbers"},
     ),
     "an invoice's number given twice": (
         f"UPDATE billing_invoice SET number = 'INV-000001' WHERE {_ISSUED}",
-        {"invoice_numbers"},
+        {"documents_agree", "documents_kept", "invoice_numbers"},
     ),
     "an invoice lost": (
         f"DELETE FROM billing_invoice WHERE {_ISSUED}",
         {"charges_at_home", "coupons_within_worth", "invoice_lines", "invoice_numbers", "invoices_tile"}
-        | {"receivable_is_unpaid"},
+        | {"documents_kept", "receivable_is_unpaid"},
     ),
     "an invoice's period": (
         f"UPDATE billing_invoice SET period_end = period_end - interval '1 day' WHERE {_ISSUED}",
@@ -504,7 +505,14 @@ CONTROLS: dict[str, tuple[str, set[str]]] = {
             "UPDATE billing_invoice SET number = 'INV-000004' "
             "WHERE id = (SELECT min(id::text)::uuid FROM billing_invoice WHERE status = 'active')"
         ),
-        {"invoice_numbers", "invoice_totals", "invoices_open", "invoices_posted", "true_ups_recomputed"},
+        {
+            "documents_kept",
+            "invoice_numbers",
+            "invoice_totals",
+            "invoices_open",
+            "invoices_posted",
+            "true_ups_recomputed",
+        },
     ),
     "a line": (
         f"UPDATE billing_invoiceline SET gross = gross + 1 WHERE {_LINE}",
@@ -545,7 +553,7 @@ CONTROLS: dict[str, tuple[str, set[str]]] = {
     ),
     "a credit note's total": (
         f"UPDATE billing_creditnote SET subtotal = subtotal + 1, rounding = rounding - 1 WHERE {_CREDITED}",
-        {"credit_notes_charged"},
+        {"documents_agree", "credit_notes_charged"},
     ),
     "a credit note that goes elsewhere": (
         f"UPDATE billing_creditnote SET to_receivable = to_receivable - 1, to_card = 1 WHERE {_CREDITED}",
@@ -553,14 +561,14 @@ CONTROLS: dict[str, tuple[str, set[str]]] = {
     ),
     "a credit note lost": (
         f"DELETE FROM billing_creditnote WHERE {_CREDITED}",
-        {"charges_at_home", "credit_note_numbers", "credit_notes_charged", "invoices_unpaid"},
+        {"documents_kept", "charges_at_home", "credit_note_numbers", "credit_notes_charged", "invoices_unpaid"},
     ),
     "a credit note of more than the invoice": (
         (
             "ALTER TABLE billing_creditnote DROP CONSTRAINT credit_note_adds_up; "
             f"UPDATE billing_creditnote SET total = total * 100 WHERE {_CREDITED}"
         ),
-        {"credit_notes_within"},
+        {"documents_agree", "credit_notes_within"},
     ),
     "a credit note whose refund is another": (
         f"UPDATE billing_creditnote SET refund_id = id WHERE {_FIRST.format('billing_creditnote WHERE to_card > 0')}",
@@ -730,6 +738,22 @@ CONTROLS: dict[str, tuple[str, set[str]]] = {
     "a guard of entitlements dropped": (
         "DROP INDEX entitled_once_per_feature",
         {"entitlements_once"},
+    ),
+    # documents
+    "what a document says": (
+        f"UPDATE billing_document SET content = replace(content, 'Northwind', 'Southwind') WHERE {_PAPER}",
+        {"documents_unaltered"},
+    ),
+    "what a document comes to": (
+        f"""UPDATE billing_document d SET content = c.content, digest = sha256(convert_to(c.content, 'UTF8'))
+            FROM (SELECT id, jsonb_set(content::jsonb, '{{totals,rounding}}', '"0.07"')::text AS content
+                  FROM billing_document WHERE {_PAPER}) AS c WHERE d.id = c.id""",
+        {"documents_agree"},
+    ),
+    "a document lost": (f"DELETE FROM billing_document WHERE {_PAPER}", {"documents_kept", "document_files_unaltered"}),
+    "a document's PDF": (
+        f"UPDATE billing_documentfile SET pdf = 'x' WHERE document_{_PAPER}",
+        {"document_files_unaltered"},
     ),
     # where things belong, and what keeps them unique
     "a subscription of another mode": (

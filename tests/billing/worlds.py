@@ -22,9 +22,10 @@ from billing.add_ons import NewAddOn
 from billing.alerts import NewAlert
 from billing.credit_notes import NewCreditNote, To
 from billing.credits import NewCredit
+from billing.documents import files
 from billing.invoice_payments import How
 from billing.manual_lines import NewLine
-from billing.models import CreditNote, PriceVersion, Wallet
+from billing.models import CreditNote, Document, PriceVersion, Wallet
 from billing.payments import attempts, authorizations, checkout, disputes, links, one_off, refunds
 from billing.payments.authorizations import NewAuthorization
 from billing.payments.links import NewLink
@@ -119,6 +120,8 @@ def world() -> World:
     _pay(product)
     _check_out(product)
     _move()
+    for document in Document.objects.order_by("id")[:2]:
+        files.of(document, START)
     return made
 
 
