@@ -6,7 +6,7 @@ from typing import Any
 from django import forms
 
 from dashboard.forms import NAME_LENGTH_MAX
-from dashboard.reads import audit_log, events, invoices, refusals
+from dashboard.reads import audit_log, events, invoices, payments, refusals
 from ui import refused
 
 
@@ -71,6 +71,16 @@ class InvoiceFilter(forms.Form):
         label="Status",
         required=False,
         choices=[("", "Any status"), *((key, label) for key, (label, _) in invoices.FILTERS.items())],
+    )
+
+
+class PaymentFilter(forms.Form):
+    """What the list of payments is narrowed to."""
+
+    status = forms.ChoiceField(
+        label="Status",
+        required=False,
+        choices=[("", "Any status"), *((key, label) for key, (label, _) in payments.FILTERS.items())],
     )
 
 

@@ -23,6 +23,7 @@ PAGE_OF_PREFIX = {
     "bm": "metric",
     "plan": "plan",
     "inv": "invoice",
+    "att": "payment",
 }
 
 

@@ -14,6 +14,7 @@ from merchants.webhooks import endpoints
 from tests import browsing, factories, scenes
 from tests.billing.payments import hosted
 from tests.dashboard.reads.test_events import meter_event
+from tests.dashboard.views.test_payments import paid
 from tests.dashboard.views.test_refused import turned_down
 from tests.dashboard.views.test_webhooks import told
 from tests.entitlements import entitled
@@ -60,6 +61,7 @@ def paths(scene: "Scene") -> list[str]:
     metric.save()
     shop = Shop(scene.test)
     hook = f"/webhooks/{endpoints.text_id(shop.endpoint())}"
+    payment = f"/payments/{ids.text('att', paid(buyer.wallet).id)}"
     sent = f"{hook}/deliveries/{ids.text('whd', told(shop).id)}"
     metered = meter_event(scene, [metric.id.hex, "4", None, {"groups": {"model": "large"}, "metered": True}])
     return [
@@ -77,7 +79,7 @@ def paths(scene: "Scene") -> list[str]:
         f"{coupon}/withdraw",
         f"{customer}/coupons/{ids.text('sub', buyer.subscription.id)}",
         f"{customer}/wallets/{ids.text('acc', buyer.credit.id)}/limit", "/keys", "/keys/new",
-        f"{key}/roll", f"{key}/revoke", "/settings", "/account", "/settings/team", "/settings/team/invite", member,
+        f"{key}/roll", f"{key}/revoke", "/payments", payment, f"{payment}/refund", "/settings/payments", "/settings", "/account", "/settings/team", "/settings/team/invite", member,
         "/invoices", "/invoices?status=failed", invoice, f"{invoice}/lines/{line}", f"{member}/remove",
         "/webhooks", "/webhooks/new", hook, f"{hook}/edit", f"{hook}/rotate", f"{hook}/remove", sent,
         "/event-log", "/emails",

@@ -26,7 +26,8 @@ TONES = {
     "delivered": "ok", "enabled": "ok", "sent": "ok", "completed": "ok", "failing": "bad",
     "held": "info", "open": "info", "reserved": "info", "reservation": "info", "draft": "info", "calculating": "info",
     "issued": "warn", "pending": "warn", "pending_payment": "warn", "expiring": "warn", "test": "warn",
-    "processing": "warn",
+    "succeeded": "ok", "won": "ok", "processing": "info", "requires_action": "warn", "unknown": "warn",
+    "declined": "bad", "lost": "bad",
     "failed": "bad", "payment_failed": "bad", "overdue": "bad", "revoked": "bad", "rejected": "bad",
 }  # fmt: skip
 """What colour a state has; states that are simply over have none."""
