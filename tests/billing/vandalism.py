@@ -308,19 +308,22 @@ CONTROLS: dict[str, tuple[str, set[str]]] = {
     ),
     # hosted payments
     "a session that nobody paid": (
-        "UPDATE billing_paymentsession SET status = 'completed' WHERE status = 'pending'",
+        "UPDATE billing_paymentsession SET status = 'completed' WHERE "
+        + _FIRST.format("billing_paymentsession WHERE status = 'pending' AND entity = 'payment'"),
         {"payments_asked", "sessions_paid"},
     ),
     "a session that was paid for nothing": (
-        "UPDATE billing_paymentsession SET status = 'expired' WHERE status = 'completed'",
+        "UPDATE billing_paymentsession SET status = 'expired' WHERE "
+        + _FIRST.format("billing_paymentsession WHERE status = 'completed'"),
         {"sessions_paid"},
     ),
     "a session that waits for nothing": (
-        "UPDATE billing_paymentsession SET attempt_id = id WHERE status = 'processing'",
+        "UPDATE billing_paymentsession SET attempt_id = id WHERE "
+        + _FIRST.format("billing_paymentsession WHERE status = 'processing'"),
         {"sessions_wait"},
     ),
     "a payment's fee": (
-        "UPDATE billing_payment SET fee = fee + 1 WHERE status = 'completed'",
+        "UPDATE billing_payment SET fee = fee + 1 WHERE " + _FIRST.format("billing_payment WHERE status = 'completed'"),
         {"payments_earned"},
     ),
     "a use of a payment link": (

@@ -162,7 +162,7 @@ def _check_out(product: Product) -> None:
         )
         if card:
             checkout.pay(asked.session, source=card)
-    plan = factories.plan(product=factories.product(merchant=product.merchant))
+    plan = factories.plan(product=factories.product(merchant=product.merchant), currency="AUD")
     invited, _ = authorizations.create(
         merchant_id=merchant_id, new=NewAuthorization(email="ada@example.com", plan_id=plan.id), **named
     )
