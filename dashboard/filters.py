@@ -6,7 +6,7 @@ from typing import Any
 from django import forms
 
 from dashboard.forms import NAME_LENGTH_MAX
-from dashboard.reads import audit_log, events, invoices, payments, refusals
+from dashboard.reads import audit_log, disputes, events, invoices, payments, refusals
 from ui import refused
 
 
@@ -93,3 +93,9 @@ class CustomerFilter(forms.Form):
         max_length=NAME_LENGTH_MAX,
         widget=forms.TextInput(attrs={"autocomplete": "off", "type": "search"}),
     )
+
+
+class DisputeFilter(forms.Form):
+    """What the inbox of disputes is narrowed to."""
+
+    status = forms.ChoiceField(label="Status", required=False, choices=[("", "Any status"), *disputes.STATUSES.items()])

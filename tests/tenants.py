@@ -114,6 +114,7 @@ def belongings(caller: Caller, url: str) -> Belongings:
     things["lot"] = send(url, made, Request("POST", "/v0/wallets/{wallet}/credits", {"amount": "1"}))["id"]
     things["reservation"] = send(url, made, RESERVE)["id"]
     things["event"] = send(url, made, USE)["id"]
+    things["dispute"] = send(url, made, DISPUTE)["id"]
     things["budget"] = send(url, made, SET_BUDGET)["id"]
     things["key"] = ids.text("key", ApiKey.objects.filter(merchant=caller.merchant)[0].id)
     user = User.objects.create_user(f"{uuid4().hex}@example.com")
@@ -290,6 +291,12 @@ USE = Request(
         "entitlementId": Id("reservation"),
     },
 )
+DISPUTE = Request(
+    "POST",
+    "/v0/disputes",
+    {"usageEventId": Id("event"), "message": "Charged twice for one call."},
+    status=(201, 409),
+)
 RESERVE = Request(
     "POST",
     "/v0/entitlements",
@@ -439,6 +446,10 @@ REQUESTS = [
     Request("GET", "/v0/wallets/{wallet}/autoTopupConfig"),
     Request("PATCH", "/v0/wallets/{wallet}/autoTopupConfig", {"amount": "6"}),
     USE,
+    DISPUTE,
+    Request("GET", "/v0/disputes", query={**MERCHANT, "customerId": Id("customer")}),
+    Request("GET", "/v0/disputes", query={"consumerId": Id("consumer")}),
+    Request("GET", "/v0/disputes/{dispute}"),
     Request("POST", "/v0/usage/batch", {"events": [USE.body]}),
     Request(
         "POST",
@@ -529,7 +540,7 @@ REQUESTS = [
     Request("POST", "/v2/invoices/{invoice}/writeOff", {"reason": "A"}, status=(409,)),
     Request("PATCH", "/v2/customers/{customer}/billingTerms", {"netDays": 14}),
     Request("GET", "/v2/billingPolicy"),
-    Request("PATCH", "/v2/billingPolicy", {"netDays": 14}),
+    Request("PATCH", "/v2/billingPolicy", {**MERCHANT, "netDays": 14}),
     Request("POST", "/v0/subscriptions/{subscription}/pause", {}),
     Request("POST", "/v0/subscriptions/{subscription}/resume", {}),
     Request("GET", "/v2/creditNotes", query={**MERCHANT, "invoiceId": Id("invoice")}),
@@ -595,6 +606,8 @@ REQUESTS = [
     ),
     Request("GET", "/v1/entitlements/{entitlement}/grants/{grant}"),
     # From here on things are used up.
+    Request("POST", "/v0/disputes/{dispute}/decline", {"message": "A"}),
+    Request("POST", "/v0/disputes/{dispute}/accept", {"message": "A"}, status=(409,)),
     Request("DELETE", "/v0/wallets/{wallet}/credits/{lot}"),
     Request("DELETE", "/v0/customers/{customer}/paymentMethods/{method}", status=(204,)),
     Request("POST", "/v0/payments/{payment}/cancel"),

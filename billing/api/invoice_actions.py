@@ -24,6 +24,7 @@ from merchants.serializers import (
     FlagField,
     IdField,
     InstantField,
+    OwnMerchantField,
     PageSerializer,
     TextField,
     WholeField,
@@ -113,6 +114,7 @@ class NothingSerializer(BodySerializer):
 class ChangePolicySerializer(BodySerializer):
     """What to change."""
 
+    merchantId = OwnMerchantField(source="merchant_id", required=False)
     netDays = WholeField(source="net_days", least=0, most=policies.NET_DAYS_MAX, required=False)
     holdsDrafts = FlagField(source="holds_drafts", required=False)
     draftHours = WholeField(
@@ -256,6 +258,7 @@ class BillingPolicy(TenantView):
     def patch(self, request: Request) -> Response:
         """Change it, for invoices that are issued from now on."""
         changes = self.read_body(ChangePolicySerializer)
+        changes.pop("merchant_id", None)  # the caller's own
         policy = policies.change(merchant_id=self.merchant_id, changes=changes, actor=self.actor, now=self.now)
         return self.answer(PolicySerializer, asdict(policy))
 

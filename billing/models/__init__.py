@@ -16,6 +16,7 @@ from billing.models.checkout import Authorization, LinkOrder, Payment, PaymentCl
 from billing.models.collection import BillingPolicy, CustomerTerms, Dunning, InvoicePayment
 from billing.models.coupons import Coupon, CouponClaim, CouponUse, Redemption
 from billing.models.credit_notes import CreditNote, CreditNoteLine, CreditNoteNumber
+from billing.models.disputes import UsageDispute
 from billing.models.documents import Document, DocumentFile, Logo, Seller, UnprintedDocument
 from billing.models.invoices import Invoice, InvoiceLine, InvoiceNumber, InvoiceRollup, ManualLine
 from billing.models.ledger import Account, CustomerRollup, Entry, MerchantRollup, Posting, Settlement, UnsettledWallet
@@ -107,6 +108,7 @@ __all__ = [
     "UnprintedDocument",
     "UnsettledWallet",
     "UnusedPart",
+    "UsageDispute",
     "Wallet",
     "WalletAlert",
 ]

@@ -2,6 +2,6 @@
 
 from django.urls import URLPattern
 
-from charging.api import entitlements, usage
+from charging.api import disputes, entitlements, usage
 
-urlpatterns: list[URLPattern] = [*usage.urlpatterns, *entitlements.urlpatterns]
+urlpatterns: list[URLPattern] = [*usage.urlpatterns, *entitlements.urlpatterns, *disputes.urlpatterns]

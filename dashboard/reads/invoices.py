@@ -6,8 +6,8 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from billing import statements
-from billing.models import Charge, Invoice, Subscription, Wallet
+from billing import credit_reads, dunning, invoice_payments, invoice_sessions, receivables, statements
+from billing.models import Charge, Dunning, Invoice, InvoicePayment, PaymentAttempt, Subscription, Wallet
 from billing.statements import Line, LineCharge, Totals
 from customers.models import Customer
 from merchants import ids
@@ -36,6 +36,7 @@ STATUSES: Final = {
     Status.WRITTEN_OFF.value: "Written off",
     Status.FAILED.value: "Needs attention",
 }
+STEPS: Final = {dunning.COLLECT: "Card charged", dunning.REMIND: "Reminder", dunning.FINAL: "Last step"}
 FILTERS: Final = {
     "open": ("Open", [Status.ACTIVE, Status.CLOSING, Status.CLOSED, Status.CALCULATING]),
     "issued": ("Issued", [Status.ISSUED, Status.DRAFT]),
@@ -84,6 +85,25 @@ class LineRow:
 
 
 @dataclass(frozen=True, slots=True)
+class Action:
+    """Something that can be done with an invoice now."""
+
+    page: str
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class NoteRow:
+    """A credit note of an invoice."""
+
+    id: str
+    number: str
+    at: datetime
+    reason: str
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
 class Document:
     """Everything an invoice's page shows."""
 
@@ -92,6 +112,17 @@ class Document:
     lines: list[LineRow]
     subscription_id: str
     as_of: datetime | None  # how far use is counted that is rated after the fact; None: all of it is
+    actions: list[Action]
+    payments: list[InvoicePayment]
+    attempts: list[PaymentAttempt]  # those that brought nothing, or not yet
+    notes: list[NoteRow]
+    dunning: Dunning | None
+    payment_url: str
+    replaced_by: str
+
+    @property
+    def next_step(self) -> str:
+        return STEPS[dunning.what(self.dunning)] if self.dunning is not None else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +182,50 @@ def document(invoice: Invoice) -> Document:
         ],
         subscription_id=ids.text("sub", invoice.subscription_id),
         as_of=statements.behind_since([invoice]).get(invoice.id),
+        actions=_actions(invoice),
+        payments=list(invoice_payments.of_invoice(invoice)),
+        attempts=[
+            each for each in invoice_payments.attempts_of(invoice) if each.state != PaymentAttempt.State.SUCCEEDED
+        ],
+        notes=_notes(invoice),
+        dunning=dunning.of(invoice),
+        payment_url=invoice_sessions.urls_of([invoice]).get(invoice.id, ""),
+        replaced_by=_replaced_by(invoice),
     )
+
+
+def _actions(invoice: Invoice) -> list[Action]:
+    """Say what can be done with an invoice as it stands."""
+    owed = invoice.status in receivables.OPEN and (invoice.unpaid_amount or 0) > 0
+    is_void, is_issued = invoice.voided_at is not None, invoice.number is not None
+    offered = {
+        "issue": ("Issue", invoice.status == Status.DRAFT),
+        "add-line": ("Add line", invoice.status in (Status.ACTIVE, Status.CLOSING)),
+        "pay": ("Collect", owed),
+        "mark-paid": ("Mark as paid", owed),
+        "credit": ("Credit", is_issued and not is_void and bool(invoice.grand_total)),
+        "void": ("Void", owed and not invoice.paid_amount),
+        "write-off": ("Write off", owed),
+        "regenerate": ("Bill anew", is_void and not _replaced_by(invoice)),
+    }
+    return [Action(f"dashboard:invoice-{name}", words) for name, (words, is_offered) in offered.items() if is_offered]
+
+
+def _notes(invoice: Invoice) -> list[NoteRow]:
+    rows = credit_reads.search(merchant_id=invoice.merchant_id, invoice_id=invoice.id)
+    return [
+        NoteRow(
+            ids.text("cn", note.id), note.number, note.issued_at, note.memo or note.get_reason_display(), note.total
+        )
+        for note in rows
+    ]
+
+
+def _replaced_by(invoice: Invoice) -> str:
+    if invoice.voided_at is None:
+        return ""
+    other = Invoice.objects.filter(bucket=invoice.bucket, replaces_id=invoice.id).values_list("id", flat=True).first()
+    return "" if other is None else ids.text("inv", other)
 
 
 def sources(*, invoice: Invoice, line_id: UUID, after: int) -> list[Source]:

@@ -105,10 +105,13 @@ _DISPUTE = {
     "id": _id("disp"),
     "object": "dispute",
     **_CUSTOMER,
+    "usageEventId": _id("usg"),
     "amount": "1.20",
     "currency": "USD",
-    "status": "open",
-    "reason": "Charged twice.",
+    "status": "pending",
+    "reason": "Charged twice for the same call.",
+    "createdAt": _AT,
+    "resolvedAt": None,
 }
 
 TYPES: tuple[EventType, ...] = (

@@ -5,6 +5,7 @@ from decimal import Decimal
 from billing.models import Invoice, PaymentMethod
 from config.management.commands.verify import CHECKS
 from merchants import ids
+from merchants.models import Merchant
 from tests import factories
 from tests.billing.buyers import Buyer
 from tests.billing.invoiced import FEBRUARY, GRACE, START, invoices, pass_time, subscribe
@@ -17,9 +18,15 @@ def broken() -> set[str]:
     return {check.name for check in CHECKS if not check.may_lag and check.find().count}
 
 
-def used(minutes: str = "10000", balance: str = "100", fee_rate: str = "0.1", **subscription) -> Buyer:
+def used(
+    minutes: str = "10000",
+    balance: str = "100",
+    fee_rate: str = "0.1",
+    merchant: Merchant | None = None,
+    **subscription,
+) -> Buyer:
     """A buyer who has used minutes of a tenth of a cent, a fifth of tax on top, on credit; 12.00 by default."""
-    product = factories.product(merchant=factories.merchant(fee_rate=fee_rate))
+    product = factories.product(merchant=merchant or factories.merchant(fee_rate=fee_rate), name="Minutes")
     minute = factories.price(
         metric=factories.metric(product=product, name="Minutes"), unit_price="0.001", term="in_arrears"
     )
