@@ -81,7 +81,7 @@ _PAYMENT = {
 }
 _SESSION = {
     "id": _id("ps"),
-    "object": "payment_session",
+    "object": "paymentSession",
     **_CUSTOMER,
     "mode": "payment",
     "entity": "invoice",
