@@ -41,15 +41,21 @@ def collect_due(
     due = Dunning.objects.filter(~Exists(early), next_at__lte=now).order_by("next_at")
     taken = 0
     for bucket, invoice_id in list(due.values_list("bucket", "invoice_id")[:limit]):
-        try:
-            taken += _take_step(bucket, invoice_id)
-        except OperationalError:
-            raise  # a lost connection or a deadlock: the next pass finds everything as it was
-        except Exception:  # whatever is wrong with one must not keep the others from being collected
-            logger.exception("invoice %s cannot be collected", ids.text("inv", invoice_id))
+        taken += collect(bucket, invoice_id)
         if is_time_up():
             break
     return taken
+
+
+def collect(bucket: int, invoice_id: uuid.UUID) -> bool:
+    """Take the step that is due about an invoice by its customer's time; tell whether one was taken."""
+    try:
+        return _take_step(bucket, invoice_id)
+    except OperationalError:
+        raise  # a lost connection or a deadlock: the next pass finds everything as it was
+    except Exception:  # whatever is wrong with one must not keep the others from being collected
+        logger.exception("invoice %s cannot be collected", ids.text("inv", invoice_id))
+        return False
 
 
 def _take_step(bucket: int, invoice_id: uuid.UUID) -> bool:

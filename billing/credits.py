@@ -159,7 +159,7 @@ def expire_due(*, now: datetime, is_time_up: Callable[[], bool] = lambda: False)
     done, after = 0, None
     while due := _due(now, after):
         for bucket, customer_id, wallet_id in dict.fromkeys(each[2:] for each in due):
-            _expire_wallet(bucket, customer_id, wallet_id)
+            expire_wallet(bucket, customer_id, wallet_id)
         done, after = done + len(due), due[-1]
         if len(due) < EXPIRE_BATCH or is_time_up():
             break
@@ -176,7 +176,8 @@ def _due(now: datetime, after: _Due | None) -> list[_Due]:
     return [_Due(*row) for row in rows.order_by("expires_at", "id").values_list(*_Due._fields)[:EXPIRE_BATCH]]
 
 
-def _expire_wallet(bucket: int, customer_id: uuid.UUID, wallet_id: uuid.UUID) -> None:
+def expire_wallet(bucket: int, customer_id: uuid.UUID, wallet_id: uuid.UUID) -> None:
+    """Write down what has expired in a wallet by its customer's time."""
     with transaction.atomic():
         _, now = books.lock(bucket, customer_id)
         expire(_settled(bucket, wallet_id, now), now=now)

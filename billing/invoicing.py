@@ -94,16 +94,22 @@ def bill_due(
     due = Subscription.objects.filter(~Exists(early), billing_due_at__lte=now).order_by("billing_due_at")
     steps = 0
     for bucket, customer_id, subscription_id in list(due.values_list("bucket", "customer_id", "id")[:limit]):
-        try:
-            steps += _catch_up(bucket, customer_id, subscription_id)
-        except OperationalError:
-            raise  # a lost connection or a deadlock: the next pass finds everything as it was
-        except Exception as error:  # whatever is wrong with one must not keep the others from being billed
-            logger.exception("subscription %s cannot be billed; it is parked", ids.text("sub", subscription_id))
-            _park(bucket, customer_id, subscription_id, error)
+        steps += bill(bucket, customer_id, subscription_id)
         if is_time_up():
             break
     return steps
+
+
+def bill(bucket: int, customer_id: uuid.UUID, subscription_id: uuid.UUID) -> int:
+    """Bring one subscription up to date by its customer's time, or park it; return how many steps were taken."""
+    try:
+        return _catch_up(bucket, customer_id, subscription_id)
+    except OperationalError:
+        raise  # a lost connection or a deadlock: the next pass finds everything as it was
+    except Exception as error:  # whatever is wrong with one must not keep the others from being billed
+        logger.exception("subscription %s cannot be billed; it is parked", ids.text("sub", subscription_id))
+        _park(bucket, customer_id, subscription_id, error)
+        return 0
 
 
 def _catch_up(bucket: int, customer_id: uuid.UUID, subscription_id: uuid.UUID) -> int:

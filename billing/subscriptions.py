@@ -374,26 +374,12 @@ def _end_if_due(subscription: Subscription, now: datetime) -> bool:
     return False
 
 
-def end_due(now: datetime, limit: int) -> int:
-    """End up to ``limit`` subscriptions whose end has come or whose payment has not, each in a transaction of its own.
-
-    One that cannot be ended does not keep the others from ending.
-
-    Returns:
-        How many were ended.
+def end_if_due(*, merchant_id: uuid.UUID, subscription_id: uuid.UUID) -> bool:
+    """End a subscription whose end has come, or whose payment has not, by its customer's time; tell whether it did.
 
     Raises:
-        ExceptionGroup: why some could not be ended.
+        NotFound: the merchant has no such subscription.
     """
-    ended, errors = 0, []
-    for overdue in subscription_reads.overdue(now, limit):
-        try:
-            with transaction.atomic():
-                subscription, customers_now = _lock(overdue.merchant_id, overdue.id)
-                ended += subscription.status != Status.TERMINATED and _end_if_due(subscription, customers_now)
-        except Exception as error:
-            error.add_note(f"while ending {ids.text('sub', overdue.id)}")
-            errors.append(error)
-    if errors:
-        raise ExceptionGroup("subscriptions could not be ended", errors)
-    return ended
+    with transaction.atomic():
+        subscription, now = _lock(merchant_id, subscription_id)
+        return subscription.status != Status.TERMINATED and _end_if_due(subscription, now)

@@ -12,12 +12,12 @@ from billing import (
     collecting,
     credits,
     drafts,
+    endings,
     invoicing,
     low_balances,
     reminders,
     rerating,
     settlement,
-    subscriptions,
     watching,
 )
 from billing.documents import files
@@ -99,7 +99,7 @@ def assess_taxes() -> int:
 @shared_task
 def end_subscriptions() -> int:
     """End the subscriptions whose end has come or whose payment has not; return how many ended."""
-    return subscriptions.end_due(timezone.now(), END_LIMIT)
+    return endings.end_due(timezone.now(), END_LIMIT)
 
 
 @shared_task

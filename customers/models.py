@@ -67,6 +67,25 @@ class CustomerClaim(models.Model):
     customer_id = models.UUIDField()
 
 
+class TestClock(models.Model):
+    """A time of their own for some of a merchant's customers, to see what becomes of them; test mode only."""
+
+    __test__ = False  # for pytest
+
+    table_class = TableClass.MERCHANT
+
+    pk = models.CompositePrimaryKey("merchant_id", "id")
+    merchant = models.ForeignKey(Merchant, on_delete=models.PROTECT)
+    id = models.UUIDField(default=ids.new)
+    name = models.CharField(max_length=200, blank=True)
+    description = models.CharField(max_length=2000, blank=True)
+    current_time = models.DateTimeField()
+    advancing_to = models.DateTimeField(null=True)  # where it is on its way to; its customers may be ahead of it
+    created_at = models.DateTimeField()
+    updated_at = models.DateTimeField()
+    deleted_at = models.DateTimeField(null=True)
+
+
 class Book(models.Model):
     """A customer's mutex: locked, in id order, before any of the customer's money state is read or changed.
 
@@ -83,11 +102,19 @@ class Book(models.Model):
     tax_rates = models.JSONField(null=True)
     # What the merchant has not stated, as it was assessed from where both are; in the same form. The merchant's win.
     assessed_rates = models.JSONField(null=True)
-    # Overrides the database's clock for this customer; test mode only.
+    # Overrides the database's clock for this customer; test mode only. Moved by the test clock that it belongs to.
     test_clock = models.DateTimeField(null=True)
+    test_clock_id = models.UUIDField(null=True)
     closed_at = models.DateTimeField(null=True)
     # 0 until the customer gets a budget, and another number with every change of one: whoever decides reads it with the
     # book, and asks for nothing more while it is 0 or known.
     budget_version = models.PositiveIntegerField(default=0)
     # Whether the customer has metered entitlements: whoever decides reads them with the book, and nothing while not.
     is_entitled = models.BooleanField(default=False)
+
+    class Meta:
+        indexes = [
+            models.Index(
+                fields=["test_clock_id"], condition=models.Q(test_clock_id__isnull=False), name="book_by_test_clock"
+            )
+        ]

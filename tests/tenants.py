@@ -110,6 +110,10 @@ def belongings(caller: Caller, url: str) -> Belongings:
     caller.delete(f"{changes}/planChanges/{things['plan_change']}")
     things["add_on"] = callers.made(caller.post(f"{changes}/addOns", {"priceId": flat_id}))["id"]
     made = Belongings(caller, things)
+    clock = TestClock.objects.create(
+        merchant=caller.merchant, current_time=factories.NOW, created_at=factories.NOW, updated_at=factories.NOW
+    )
+    things["clock"] = ids.text("tc", clock.id)
     things["alert"] = send(url, made, SET_ALERT)["id"]
     things["lot"] = send(url, made, Request("POST", "/v0/wallets/{wallet}/credits", {"amount": "1"}))["id"]
     things["reservation"] = send(url, made, RESERVE)["id"]
@@ -411,6 +415,21 @@ REQUESTS = [
         "/v0/subscriptions",
         {"name": "A", "planId": Id("plan"), "customerId": Id("customer"), "startedAt": _now},
     ),
+    Request("GET", "/v0/testClocks", query=MERCHANT),
+    Request("POST", "/v0/testClocks", MERCHANT),
+    Request("GET", "/v0/testClocks/{clock}"),
+    Request("PATCH", "/v0/testClocks/{clock}", {"advanceBy": "PT1S"}),
+    Request(
+        "POST",
+        "/v0/subscriptions",
+        {
+            "name": "A",
+            "planId": Id("plan"),
+            "customer": {"name": "A", "email": _email, "address": {"country": "US"}},
+            "startedAt": _soon,
+            "testClockId": Id("later_clock"),
+        },
+    ),
     Request("GET", "/v0/subscriptions/{subscription}"),
     Request("PATCH", "/v0/subscriptions/{subscription}", {"taxExempt": False}),
     Request("POST", "/v0/subscriptions/{subscription}/portal", {}),
@@ -612,6 +631,7 @@ REQUESTS = [
     Request("DELETE", "/v0/customers/{customer}/paymentMethods/{method}", status=(204,)),
     Request("POST", "/v0/payments/{payment}/cancel"),
     Request("DELETE", "/v0/paymentLinks/{link}", status=(204,)),
+    Request("DELETE", "/v0/testClocks/{clock}", status=(204,)),
     Request("POST", "/v0/customers/authorization/{authorization}/revoke"),
     Request("DELETE", "/v0/alerts/{alert}", status=(204,)),
     Request("DELETE", "/v0/coupons/{coupon}", status=(204,)),

@@ -22,6 +22,7 @@ from billing.api import (
     prices,
     subscription_changes,
     subscriptions,
+    test_clocks,
     wallets,
 )
 
@@ -33,6 +34,7 @@ urlpatterns: list[URLPattern] = [
     *subscriptions.urlpatterns,
     *subscription_changes.urlpatterns,
     *portal.urlpatterns,
+    *test_clocks.urlpatterns,
     *invoice_actions.urlpatterns,
     *wallets.urlpatterns,
     *credits.urlpatterns,

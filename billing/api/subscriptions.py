@@ -8,7 +8,7 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from billing import money, plans, subscription_reads, subscriptions
+from billing import money, plans, subscription_reads, subscriptions, test_clocks
 from billing.models import Subscription, TrialEnd, TrialUsage
 from billing.payments import sessions
 from billing.serializers import MinutesField, NanosTextField, RedirectUrlField
@@ -17,7 +17,6 @@ from billing.subscriptions import Agreement, NewSubscription
 from customers.registry import NewCustomer
 from customers.serializers import ConsumerSerializer, TaxRatesField
 from merchants import ids
-from merchants.errors import Unprocessable
 from merchants.serializers import (
     AmountField,
     BodySerializer,
@@ -227,15 +226,15 @@ class CreateSubscriptionSerializer(_MinimumBalance):
     trialEndsAt = InstantField(source="trial_ends_at", required=False, help_text="Instead of trialDays.")
     trialUsage = ChoiceField(source="trial_usage", choices=TrialUsage.choices, required=False)
     trialEndBehavior = ChoiceField(source="trial_end", choices=TrialEnd.choices, required=False)
-    testClockId = TextField(source="test_clock_id", required=False, allow_null=True)
+    testClockId = IdField(
+        "tc", source="test_clock_id", required=False, allow_null=True, help_text="Of the customer's first subscription."
+    )
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         if "trial_days" in attrs and "trial_ends_at" in attrs:
             refuse({"trialDays": "Give either trialDays or trialEndsAt."}, "CONTRADICTION")
         if ("customer" in attrs) == ("customer_id" in attrs):
             refuse({"customerId": "Give either customerId or customer."}, "CUSTOMER_REQUIRED")
-        if attrs.pop("test_clock_id", None) is not None:
-            raise Unprocessable("There are no test clocks yet.", code="TEST_CLOCKS_NOT_AVAILABLE")
         return super().validate(attrs)
 
 
@@ -306,11 +305,13 @@ class Subscriptions(TenantView):
         """Subscribe a customer to a plan, or find the subscription to it that they have."""
         body = self.read_body(CreateSubscriptionSerializer)
         known, given = body.pop("customer_id", None), body.pop("customer", None)
+        clock_id = body.pop("test_clock_id", None)
 
         def act() -> tuple[int, type[SubscriptionSerializer], Agreement]:
-            agreement = subscriptions.create(
+            agreement = test_clocks.subscribe(
                 merchant_id=self.merchant_id,
                 customer=known or NewCustomer(**given),
+                clock_id=clock_id,
                 new=NewSubscription(**body),
                 now=self.now,
             )

@@ -9,7 +9,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from billing import invoicing, money, subscription_reads, subscriptions, topups
+from billing import endings, invoicing, money, subscription_reads, subscriptions, topups
 from billing.models import Charge, Invoice, Plan, Subscription, Wallet
 from billing.subscriptions import Agreement, NewSubscription
 from customers import registry
@@ -385,9 +385,9 @@ class TestEndDue:
     def test_ends_those_whose_end_has_come_at_their_end(self, plan: Plan, customer: Customer) -> None:
         ending = timezone.now() + timedelta(days=2)
         subscription = agree(plan, customer, ending_at=ending).subscription
-        assert subscriptions.end_due(ending - timedelta(seconds=1), 10) == 0
+        assert endings.end_due(ending - timedelta(seconds=1), 10) == 0
         move_clock(customer, ending + timedelta(hours=1))
-        assert subscriptions.end_due(ending + timedelta(hours=1), 10) == 1
+        assert endings.end_due(ending + timedelta(hours=1), 10) == 1
         ended = reread(subscription)
         assert (ended.status, ended.terminated_at) == ("terminated", ending)
         assert (ended.termination_reason, ended.terminated_by) == ("ending_at_reached", "system")
@@ -397,15 +397,15 @@ class TestEndDue:
         expires_at = subscription.payment_expires_at
         assert expires_at is not None
         move_clock(customer, expires_at)
-        assert subscriptions.end_due(expires_at, 10) == 1
+        assert endings.end_due(expires_at, 10) == 1
         assert reread(subscription).termination_reason == "payment_session_expired"
-        assert subscriptions.end_due(expires_at, 10) == 0
+        assert endings.end_due(expires_at, 10) == 0
 
     def test_leaves_a_customer_alone_whose_own_clock_is_behind(self, plan: Plan, customer: Customer) -> None:
         ending = timezone.now() + timedelta(days=2)
         subscription = agree(plan, customer, ending_at=ending).subscription
         move_clock(customer, ending - timedelta(days=1))
-        assert subscriptions.end_due(ending, 10) == 0
+        assert endings.end_due(ending, 10) == 0
         assert reread(subscription).status == "active"
 
     def test_is_not_held_up_by_customers_whose_clock_is_behind(self, plan: Plan, merchant: Merchant) -> None:
@@ -414,7 +414,7 @@ class TestEndDue:
         for customer, clock in ((behind, ending - timedelta(days=1)), (due, ending)):
             agree(plan, customer, ending_at=ending)
             move_clock(customer, clock)
-        assert subscriptions.end_due(ending, 1) == 1
+        assert endings.end_due(ending, 1) == 1
         assert Subscription.objects.get(status="terminated").customer_id == due.id
 
     def test_ends_no_more_than_it_is_told(self, plan: Plan, merchant: Merchant) -> None:
@@ -423,7 +423,7 @@ class TestEndDue:
             customer = factories.customer(merchant=merchant)
             agree(plan, customer, ending_at=ending)
             move_clock(customer, ending)
-        assert [subscriptions.end_due(ending, 2) for _ in range(3)] == [2, 1, 0]
+        assert [endings.end_due(ending, 2) for _ in range(3)] == [2, 1, 0]
 
     def test_goes_on_after_one_that_cannot_be_ended(
         self, plan: Plan, merchant: Merchant, monkeypatch: pytest.MonkeyPatch
@@ -443,7 +443,7 @@ class TestEndDue:
 
         monkeypatch.setattr(subscriptions.invoicing, "close_final", break_for_one)
         with pytest.raises(ExceptionGroup) as failed:
-            subscriptions.end_due(ending, 10)
+            endings.end_due(ending, 10)
         assert ids.text("sub", made[1].id) in failed.value.exceptions[0].__notes__[0]
         assert [reread(each).status for each in made] == ["terminated", "active", "terminated"]
 
@@ -462,7 +462,7 @@ class TestEndAtTheEndOfAPeriod:
         subscription = agree(plan, customer, started_at=start, ending_at=ending).subscription
         move_clock(customer, ending + timedelta(hours=2))
         invoicing.bill_due(now=ending + timedelta(hours=2))
-        subscriptions.end_due(ending + timedelta(hours=2), 10)
+        endings.end_due(ending + timedelta(hours=2), 10)
         assert reread(subscription).terminated_at == ending
         charged = Charge.objects.filter(subscription_id=subscription.id, kind="fee")
         assert [charge.period_start for charge in charged] == [start]

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from billing import redemptions, subscriptions
+from billing import endings, redemptions
 from billing.models import Charge, Counter, PriceVersion
 from tests import factories
 from tests.billing import buyers
@@ -107,7 +107,7 @@ class TestItsEndWithoutFunds:
     def test_ends_the_subscription_where_that_is_agreed(self, seat):
         buyer = subscribe(seat, balance="9", trial_end="terminate")
         pass_time(buyer, ENDS)
-        assert subscriptions.end_due(ENDS, 10) == 1
+        assert endings.end_due(ENDS, 10) == 1
         assert (buyer.reload().status, buyer.subscription.termination_reason) == (
             "terminated",
             "trial_ended_without_funds",
@@ -118,12 +118,12 @@ class TestItsEndWithoutFunds:
         buyer = subscribe(seat, balance="10", trial_end="terminate")
         pass_time(buyer, ENDS)
         assert charged(buyer) == []
-        assert subscriptions.end_due(ENDS, 10) == 0
+        assert endings.end_due(ENDS, 10) == 0
         pass_time(buyer, ENDS)
         assert (buyer.reload().status, charged(buyer)) == ("active", [("fee", ENDS, 10)])
-        assert subscriptions.end_due(ENDS, 10) == 0
+        assert endings.end_due(ENDS, 10) == 0
 
     def test_counts_the_minimum_balance(self, seat):
         buyer = subscribe(seat, balance="12", trial_end="terminate", minimum_balance=5 * DOLLAR)
         pass_time(buyer, ENDS)
-        assert subscriptions.end_due(ENDS, 10) == 1
+        assert endings.end_due(ENDS, 10) == 1
