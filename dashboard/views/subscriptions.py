@@ -15,7 +15,7 @@ from dashboard import forms, subscription_forms
 from dashboard.access import SeatedRequest, page, public_id, to
 from dashboard.reads import subscriptions
 from merchants import ids
-from merchants.errors import ServiceError
+from merchants.errors import NotFound, ServiceError
 from ui import pages
 
 _FIELDS = {"planId": "plan", "priceId": "price"}
@@ -78,6 +78,8 @@ def call_off(request: SeatedRequest, customer_id: str, subscription_id: str, cha
             change_id=public_id("pch", change_id),
         )
         messages.success(request, "The plan stays as it is.")
+    except NotFound:
+        raise
     except ServiceError as refusal:
         messages.error(request, f"Nothing was changed: {refusal.message}")
     return redirect(to(request, "subscription", customer_id, subscription_id))
@@ -127,6 +129,8 @@ def add_on_end(request: SeatedRequest, customer_id: str, subscription_id: str, a
             add_on_id=public_id("add", add_on_id),
         )
         messages.success(request, "Fee ended. What was paid for the rest of the period is given back.")
+    except NotFound:
+        raise
     except ServiceError as refusal:
         messages.error(request, f"Nothing was changed: {refusal.message}")
     return redirect(to(request, "subscription", customer_id, subscription_id))
