@@ -227,33 +227,38 @@ def credit_note_issued(*, note: CreditNote, now: datetime) -> NewEntry:
 
 
 def refund_begun(*, refund: PaymentRefund, pot: Kind, now: datetime) -> NewEntry:
-    """A part of a payment was taken out of what it was paid for, and is on its way back to its payer."""
-    return _of_refund(refund, "begun", Movement(pot, Kind.IN_TRANSIT, refund.amount), now)
+    """A part of a payment was taken out of what it was paid for, and is on its way back to its payer.
+
+    What the customer had spent of it, where the provider did not ask us first, is a loss.
+    """
+    unspent = (pot, Kind.IN_TRANSIT, refund.amount - refund.spent)
+    return _of_refund(refund, "begun", _moved(unspent, (Kind.LOSSES, Kind.IN_TRANSIT, refund.spent)), now)
 
 
 def refund_arrived(*, refund: PaymentRefund, now: datetime) -> NewEntry:
     """The provider gave it back."""
-    return _of_refund(refund, "arrived", Movement(Kind.IN_TRANSIT, Kind.CLEARING, refund.amount), now)
+    return _of_refund(refund, "arrived", _moved((Kind.IN_TRANSIT, Kind.CLEARING, refund.amount)), now)
 
 
 def refund_returned(*, refund: PaymentRefund, now: datetime) -> NewEntry:
     """It had been given back, and came back from there after all."""
-    return _of_refund(refund, "returned", Movement(Kind.CLEARING, Kind.IN_TRANSIT, refund.amount), now)
+    return _of_refund(refund, "returned", _moved((Kind.CLEARING, Kind.IN_TRANSIT, refund.amount)), now)
 
 
 def refund_failed(*, refund: PaymentRefund, pot: Kind, now: datetime) -> NewEntry:
     """It could not be given back, and is what it was paid for again."""
-    return _of_refund(refund, "failed", Movement(Kind.IN_TRANSIT, pot, refund.amount), now)
+    unspent = (Kind.IN_TRANSIT, pot, refund.amount - refund.spent)
+    return _of_refund(refund, "failed", _moved(unspent, (Kind.IN_TRANSIT, Kind.LOSSES, refund.spent)), now)
 
 
-def _of_refund(refund: PaymentRefund, what: str, movement: Movement, now: datetime) -> NewEntry:
+def _of_refund(refund: PaymentRefund, what: str, movements: tuple[Movement, ...], now: datetime) -> NewEntry:
     return NewEntry(
         customer_id=refund.customer_id,
         currency=refund.currency,
         kind=f"refund_{what}",
         key=f"refund:{refund.id.hex}:{what}",
         reference_id=refund.id,
-        movements=(movement,),
+        movements=movements,
         created_at=now,
     )
 

@@ -171,6 +171,8 @@ class PaymentRefund(Owned):
     merchant_id = models.UUIDField()
     attempt_id = models.UUIDField()
     amount = NanosField()  # whole minor units
+    # The part of it that the customer had spent: only of what was given back at the provider, without us.
+    spent = NanosField(default=0)
     currency = models.CharField(max_length=3)
     state = models.CharField(max_length=12, choices=State)
     reason = models.CharField(max_length=500, blank=True)
@@ -189,6 +191,9 @@ class PaymentRefund(Owned):
         constraints = [
             models.UniqueConstraint(fields=["bucket", "customer_id", "idempotency_key"], name="refund_once_per_key"),
             models.CheckConstraint(condition=Q(amount__gt=0), name="payment_refund_gives_something"),
+            models.CheckConstraint(
+                condition=Q(spent__gte=0) & Q(spent__lte=F("amount")), name="payment_refund_spent_within_amount"
+            ),
             never_nan("payment_refund_is_a_number", "amount"),
         ]
         indexes = [

@@ -13,7 +13,7 @@ from django.db.models import F, QuerySet
 from django.db.models.functions import Now
 
 from billing.models import PaymentAttempt, PaymentRefund, ProviderEvent
-from billing.payments import attempts, claims, disputes, outcomes, providers, refunds
+from billing.payments import attempts, claims, disputes, foreign_refunds, outcomes, providers, refunds
 from billing.payments.outcomes import News
 from billing.payments.provider import Subject
 from merchants import ids
@@ -84,6 +84,8 @@ def _apply(event: ProviderEvent) -> None:
             disputes.apply(merchant_id=event.merchant_id, provider=event.provider, facts=facts)
     elif event.subject == Subject.REFUND:
         outcome = provider.fetch_refund(event.ref)
+        if outcome.attempt_id is None:
+            foreign_refunds.apply(merchant_id=event.merchant_id, provider=event.provider, outcome=outcome)
         for made in _mine(PaymentRefund, event, outcome.attempt_id):
             refunds.apply(made, outcome)
     else:

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from django.db.models import Q
 
 from billing.models import PaymentAttempt, PaymentDispute, PaymentRefund, ProviderAccount, ProviderCode
-from billing.payments import attempts, disputes, outcomes, providers, refunds
+from billing.payments import attempts, disputes, foreign_refunds, outcomes, providers, refunds
 from billing.payments.outcomes import News
 from billing.payments.provider import DisputeFacts, Outcome, Provider, State
 from merchants import ids
@@ -90,6 +90,8 @@ def catch_up(*, merchant_id: uuid.UUID, provider: str, since: datetime) -> None:
     for outcome in list(opened.refunds_since(since - CLOCKS_APART)):
         if _ours(PaymentRefund, merchant_id, outcome.attempt_id):
             refunds.apply(outcome.attempt_id, outcome)  # type: ignore[arg-type]
+        elif outcome.attempt_id is None:
+            foreign_refunds.apply(merchant_id=merchant_id, provider=provider, outcome=outcome)
     for facts in list(opened.disputes_since(since - CLOCKS_APART)):
         disputes.apply(merchant_id=merchant_id, provider=provider, facts=facts)
 
@@ -168,19 +170,23 @@ class _Side:
             if made is None or (made.state != PaymentRefund.State.SUCCEEDED and made.created_at <= self.until):
                 state = made.state if made else "not known"
                 yield self._differ("refund_not_booked", subject, f"given back as {given[0].ref}, and {state} here")
-        foreign = [each for each in listed if each.attempt_id is None and self._is_of_ours(each.payment_ref)]
-        for each in foreign:
-            subject = each.ref
-            yield self._differ("refunded_elsewhere", subject, f"{each.payment_ref} was given back there, not by us")
-        at_provider = set(
-            PaymentAttempt.objects.filter(merchant_id=self.merchant_id, provider=self.provider).values_list(
-                "id", flat=True
-            )
-        )
+        yield from self._of_foreign(listed)
+        refs = {each.ref for each in listed}
+        mine = PaymentAttempt.objects.filter(merchant_id=self.merchant_id, provider=self.provider)
+        at_provider = set(mine.values_list("id", flat=True))
         for made in ours.values():
             is_booked = made.state == PaymentRefund.State.SUCCEEDED and made.attempt_id in at_provider
-            if is_booked and made.id not in theirs and self._is_due(made):
+            is_listed = made.id in theirs or made.provider_ref in refs
+            if is_booked and not is_listed and self._is_due(made):
                 yield self._differ("not_refunded", ids.text("re", made.id), "booked, and not given back")
+
+    def _of_foreign(self, listed: list[Outcome]) -> Iterator[Difference]:
+        for each in listed:
+            if each.attempt_id is not None or each.state != State.SUCCEEDED or not self._is_of_ours(each.payment_ref):
+                continue
+            booked = PaymentRefund.objects.filter(merchant_id=self.merchant_id, provider_ref=each.ref)
+            if not booked.filter(state=PaymentRefund.State.SUCCEEDED).exists():
+                yield self._differ("refund_not_booked", each.ref, f"{each.payment_ref} was given back there, not by us")
 
     def of_disputes(self, listed: list[DisputeFacts]) -> Iterator[Difference]:
         ours = {each.provider_ref: each for each in PaymentDispute.objects.filter(merchant_id=self.merchant_id)}

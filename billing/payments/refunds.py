@@ -276,7 +276,8 @@ def _give_up(made: PaymentRefund, was: str, now: datetime) -> None:
         raise NotRefundable()
     attempt.refunded -= made.amount
     attempt.save(update_fields=["refunded"])
-    returns.restore(attempt, made.amount, source_id=made.id, now=now)
+    if made.amount > made.spent:
+        returns.restore(attempt, made.amount - made.spent, source_id=made.id, now=now)
     entries = [journal.refund_failed(refund=made, pot=returns.pot, now=now)]
     if was == _STATE.SUCCEEDED:
         entries.insert(0, journal.refund_returned(refund=made, now=now))
