@@ -511,8 +511,8 @@ REQUESTS = [
         status=(201,),
     ),
     Request("GET", "/v0/payments/{payment}"),
-    Request("GET", "/v0/payments/{payment}/refunds", status=(422,)),  # it is not paid
-    Request("POST", "/v0/payments/{payment}/refunds", {"amount": "1"}, status=(422,)),
+    Request("GET", "/v0/payments/{payment}/refunds"),
+    Request("POST", "/v0/payments/{payment}/refunds", {"amount": "1"}, status=(422,)),  # it is not paid
     Request("GET", "/v0/paymentAttempts", query={**MERCHANT, "customerId": Id("customer")}),
     Request("GET", "/v0/paymentAttempts/{attempt}"),
     Request("GET", "/v0/paymentAttempts/{attempt}/steps"),

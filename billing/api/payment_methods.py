@@ -41,7 +41,7 @@ class PaymentMethodSerializer(serializers.Serializer[PaymentMethod]):
     createdAt = InstantField(source="created_at")
 
 
-class SetupSerializer(serializers.Serializer[PaymentMethod]):
+class PaymentMethodSetupSerializer(serializers.Serializer[PaymentMethod]):
     """The page on which the customer saves a card, or the test card that was saved at once."""
 
     object = ConstantField("paymentMethodSetup")
@@ -74,12 +74,16 @@ class PaymentMethods(TenantView):
         return self.page(rows, query, PaymentMethodSerializer)
 
     @extend_schema(
-        operation_id="createPaymentMethod", request=CreatePaymentMethodSerializer, responses={201: SetupSerializer}
+        operation_id="createPaymentMethod",
+        request=CreatePaymentMethodSerializer,
+        responses={201: PaymentMethodSetupSerializer},
     )
     def post(self, request: Request, id: str) -> Response:
         """Have a customer save a card, on a hosted page whose address this answers."""
         body = self.read_body(CreatePaymentMethodSerializer)
-        return self.answer(SetupSerializer, _set_up(self, self.path_id("cus", id), body.get("token")), status=201)
+        return self.answer(
+            PaymentMethodSetupSerializer, _set_up(self, self.path_id("cus", id), body.get("token")), status=201
+        )
 
 
 class OffSessionPaymentMethods(TenantView):
@@ -88,13 +92,13 @@ class OffSessionPaymentMethods(TenantView):
     @extend_schema(
         operation_id="createOffSessionPaymentMethod",
         request=CreatePaymentMethodSerializer,
-        responses={201: SetupSerializer},
+        responses={201: PaymentMethodSetupSerializer},
     )
     def post(self, request: Request, id: str) -> Response:
         """Have a consumer save a card to be charged by while they are away."""
         body = self.read_body(CreatePaymentMethodSerializer)
         customer = setups.customer_of_consumer(merchant_id=self.merchant_id, consumer_id=self.path_id("org", id))
-        return self.answer(SetupSerializer, _set_up(self, customer.id, body.get("token")), status=201)
+        return self.answer(PaymentMethodSetupSerializer, _set_up(self, customer.id, body.get("token")), status=201)
 
 
 class PaymentMethodById(TenantView):

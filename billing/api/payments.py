@@ -32,7 +32,7 @@ REASON_LENGTH_MAX = 500
 TARGETS = {"topup": "top", "invoice": "inv", "subscription": "sub", "payment": "pay", "setup": "cus"}
 
 
-class AttemptSerializer(serializers.Serializer[PaymentAttempt]):
+class PaymentAttemptSerializer(serializers.Serializer[PaymentAttempt]):
     """One try to get one amount paid. ``unknown``: the provider was asked and has not answered; it will be asked after.
 
     ``targetId`` is the top-up, invoice, subscription or payment it pays; the customer where it saves a card.
@@ -60,7 +60,7 @@ class AttemptSerializer(serializers.Serializer[PaymentAttempt]):
         return ids.text(TARGETS[attempt.purpose], attempt.target_id)
 
 
-class StepSerializer(serializers.Serializer[AttemptStep]):
+class PaymentStepSerializer(serializers.Serializer[AttemptStep]):
     """One thing that happened to a payment, and who brought the news."""
 
     status = ChoiceField(choices=PaymentAttempt.State.choices, source="state")
@@ -80,7 +80,7 @@ class AttemptQuerySerializer(PageSerializer):
     status = ChoiceField(choices=PaymentAttempt.State.choices, source="state", required=False)
 
 
-class RefundSerializer(serializers.Serializer[PaymentRefund]):
+class PaymentRefundSerializer(serializers.Serializer[PaymentRefund]):
     """A payment, or a part of it, on its way back to who paid it."""
 
     id = IdField("re")
@@ -98,7 +98,7 @@ class RefundSerializer(serializers.Serializer[PaymentRefund]):
     resolvedAt = InstantField(source="resolved_at", allow_null=True)
 
 
-class CreateRefundSerializer(BodySerializer):
+class CreatePaymentRefundSerializer(BodySerializer):
     """How much to give back, in major units, and why; all that is left where no amount is stated."""
 
     amount = AmountField(required=False)
@@ -110,36 +110,38 @@ class Attempts(TenantView):
     scope = "payments"
 
     @extend_schema(
-        operation_id="listPaymentAttempts", parameters=[AttemptQuerySerializer], responses=page_of(AttemptSerializer)
+        operation_id="listPaymentAttempts",
+        parameters=[AttemptQuerySerializer],
+        responses=page_of(PaymentAttemptSerializer),
     )
     def get(self, request: Request) -> Response:
         """List the payments of your customers, or of one of them, the newest first."""
         query = self.read_query(AttemptQuerySerializer)
         asked = {name: query[name] for name in ("customer_id", "purpose", "state") if name in query}
-        return self.page(payment_reads.search(merchant_id=self.merchant_id, **asked), query, AttemptSerializer)
+        return self.page(payment_reads.search(merchant_id=self.merchant_id, **asked), query, PaymentAttemptSerializer)
 
 
 class AttemptById(TenantView):
     scope = "payments"
 
-    @extend_schema(operation_id="getPaymentAttempt", responses=AttemptSerializer)
+    @extend_schema(operation_id="getPaymentAttempt", responses=PaymentAttemptSerializer)
     def get(self, request: Request, id: str) -> Response:
         """Get a payment."""
         found = attempts.find(merchant_id=self.merchant_id, attempt_id=self.path_id("att", id))
-        return self.answer(AttemptSerializer, found)
+        return self.answer(PaymentAttemptSerializer, found)
 
 
 class AttemptSteps(TenantView):
     scope = "payments"
 
     @extend_schema(
-        operation_id="listPaymentAttemptSteps", parameters=[PageSerializer], responses=page_of(StepSerializer)
+        operation_id="listPaymentAttemptSteps", parameters=[PageSerializer], responses=page_of(PaymentStepSerializer)
     )
     def get(self, request: Request, id: str) -> Response:
         """List what happened to a payment, in order."""
         query = self.read_query(PageSerializer)
         found = attempts.find(merchant_id=self.merchant_id, attempt_id=self.path_id("att", id))
-        return self.page(attempts.steps_of(found), query, StepSerializer)
+        return self.page(attempts.steps_of(found), query, PaymentStepSerializer)
 
 
 class Refunds(TenantView):
@@ -148,18 +150,14 @@ class Refunds(TenantView):
     def _attempt(self, id: str) -> PaymentAttempt:
         return attempts.find(merchant_id=self.merchant_id, attempt_id=self.path_id("att", id))
 
-    def _list(self, id: str) -> Response:
-        query = self.read_query(PageSerializer)
-        return self.page(refunds.of_attempt(self._attempt(id)), query, RefundSerializer)
-
     def _refund(self, id: str) -> Response:
-        body: dict[str, Any] = self.read_body(CreateRefundSerializer)
+        body: dict[str, Any] = self.read_body(CreatePaymentRefundSerializer)
         if "amount" in body:
             body["amount"] = money.to_nanos(body["amount"])
         body["key"] = stated(self.request, body.get("key"))
         attempt = self._attempt(id)
         made, is_new = refunds.refund(merchant_id=self.merchant_id, attempt_id=attempt.id, actor=self.actor, **body)
-        response = self.answer(RefundSerializer, made, status=201)
+        response = self.answer(PaymentRefundSerializer, made, status=201)
         if not is_new:
             response[REPLAYED_HEADER] = "true"
         return response
@@ -167,14 +165,19 @@ class Refunds(TenantView):
 
 class AttemptRefunds(Refunds):
     @extend_schema(
-        operation_id="listPaymentAttemptRefunds", parameters=[PageSerializer], responses=page_of(RefundSerializer)
+        operation_id="listPaymentAttemptRefunds",
+        parameters=[PageSerializer],
+        responses=page_of(PaymentRefundSerializer),
     )
     def get(self, request: Request, id: str) -> Response:
         """List the refunds of a payment, the newest first."""
-        return self._list(id)
+        query = self.read_query(PageSerializer)
+        return self.page(refunds.of_attempt(self._attempt(id)), query, PaymentRefundSerializer)
 
     @extend_schema(
-        operation_id="refundPaymentAttempt", request=CreateRefundSerializer, responses={201: RefundSerializer}
+        operation_id="refundPaymentAttempt",
+        request=CreatePaymentRefundSerializer,
+        responses={201: PaymentRefundSerializer},
     )
     def post(self, request: Request, id: str) -> Response:
         """Give a payment back to who paid it, or a part of it; never more than came in, and once under one key."""
@@ -185,12 +188,18 @@ class PaymentRefunds(Refunds):
     def _attempt(self, id: str) -> PaymentAttempt:
         return payment_reads.paid_by(merchant_id=self.merchant_id, payment_id=self.path_id("pay", id))
 
-    @extend_schema(operation_id="listPaymentRefunds", parameters=[PageSerializer], responses=page_of(RefundSerializer))
+    @extend_schema(
+        operation_id="listPaymentRefunds", parameters=[PageSerializer], responses=page_of(PaymentRefundSerializer)
+    )
     def get(self, request: Request, id: str) -> Response:
         """List the refunds of a one-off payment, the newest first."""
-        return self._list(id)
+        query = self.read_query(PageSerializer)
+        rows = payment_reads.refunds_of(merchant_id=self.merchant_id, payment_id=self.path_id("pay", id))
+        return self.page(rows, query, PaymentRefundSerializer)
 
-    @extend_schema(operation_id="refundPayment", request=CreateRefundSerializer, responses={201: RefundSerializer})
+    @extend_schema(
+        operation_id="refundPayment", request=CreatePaymentRefundSerializer, responses={201: PaymentRefundSerializer}
+    )
     def post(self, request: Request, id: str) -> Response:
         """Give a one-off payment back to who paid it, or a part of it."""
         return self._refund(id)
@@ -199,11 +208,11 @@ class PaymentRefunds(Refunds):
 class RefundById(TenantView):
     scope = "payments"
 
-    @extend_schema(operation_id="getPaymentRefund", responses=RefundSerializer)
+    @extend_schema(operation_id="getPaymentRefund", responses=PaymentRefundSerializer)
     def get(self, request: Request, id: str) -> Response:
         """Get a refund."""
         found = refunds.find(merchant_id=self.merchant_id, refund_id=self.path_id("re", id))
-        return self.answer(RefundSerializer, found)
+        return self.answer(PaymentRefundSerializer, found)
 
 
 urlpatterns = [

@@ -4,7 +4,7 @@ import uuid
 
 from django.db.models import QuerySet
 
-from billing.models import Payment, PaymentAttempt
+from billing.models import Payment, PaymentAttempt, PaymentRefund
 from billing.payments.refunds import NotRefundable
 from customers import books
 from merchants import ids
@@ -41,15 +41,23 @@ def paid_by(*, merchant_id: uuid.UUID, payment_id: uuid.UUID) -> PaymentAttempt:
         NotFound: the merchant has no such payment.
         NotRefundable: it is not paid.
     """
-    bucket = ids.bucket_of(payment_id)
-    if not Payment.objects.filter(bucket=bucket, id=payment_id, merchant_id=merchant_id).exists():
-        raise NotFound()
-    attempt = PaymentAttempt.objects.filter(
-        bucket=bucket,
-        target_id=payment_id,
-        purpose=PaymentAttempt.Purpose.PAYMENT,
-        state=PaymentAttempt.State.SUCCEEDED,
-    ).first()
+    attempt = _of_payment(merchant_id, payment_id).filter(state=PaymentAttempt.State.SUCCEEDED).first()
     if attempt is None:
         raise NotRefundable("This payment is not paid.")
     return attempt
+
+
+def refunds_of(*, merchant_id: uuid.UUID, payment_id: uuid.UUID) -> QuerySet[PaymentRefund]:
+    """Return the refunds of a one-off payment, the newest first; raises NotFound."""
+    tried = _of_payment(merchant_id, payment_id).values("id")
+    query = PaymentRefund.objects.filter(bucket=ids.bucket_of(payment_id), attempt_id__in=tried)
+    return query.order_by("-created_at", "-id")
+
+
+def _of_payment(merchant_id: uuid.UUID, payment_id: uuid.UUID) -> QuerySet[PaymentAttempt]:
+    bucket = ids.bucket_of(payment_id)
+    if not Payment.objects.filter(bucket=bucket, id=payment_id, merchant_id=merchant_id).exists():
+        raise NotFound()
+    return PaymentAttempt.objects.filter(
+        bucket=bucket, target_id=payment_id, purpose=PaymentAttempt.Purpose.PAYMENT
+    )

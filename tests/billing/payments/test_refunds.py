@@ -6,7 +6,7 @@ import pytest
 
 from billing import ledger
 from billing.models import PaymentAttempt, PaymentRefund, SimulatedObject, Wallet
-from billing.payments import attempts, refunds
+from billing.payments import attempts, foreign_refunds, refunds
 from billing.payments.provider import Outcome, State
 from billing.payments.refunds import NotRefundable, TooMuch
 from merchants import audit
@@ -137,3 +137,43 @@ class TestOutcome:
         paying.settle(1, with_webhooks=False)
         assert refunds.reload(made).state == "succeeded"
         assert accounts(wallet) == {}
+
+
+class TestElsewhere:
+    def told(self, attempt: PaymentAttempt, state: str = "succeeded", amount: int = 400) -> PaymentRefund | None:
+        outcome = Outcome(
+            state=State(state), ref="re_1", payment_ref=attempt.provider_ref, amount=amount, currency="USD"
+        )
+        return foreign_refunds.apply(merchant_id=attempt.merchant_id, provider="test", outcome=outcome)
+
+    def test_is_booked_once_however_often_it_is_told(self, wallet: Wallet) -> None:
+        attempt = paid(wallet)
+        for _ in range(3):
+            made = self.told(attempt)
+        assert made is not None
+        assert (made.state, made.amount, made.spent) == ("succeeded", 4 * DOLLARS, 0)
+        assert attempts.reload(attempt).refunded == 4 * DOLLARS
+        assert accounts(wallet) == {"clearing": -6 * DOLLARS, "customer_credit": 6 * DOLLARS}
+
+    def test_is_a_loss_where_it_was_spent_and_none_when_it_comes_back(self, wallet: Wallet) -> None:
+        attempt = paid(wallet)
+        Wallet.objects.filter(id=wallet.id).update(held=9 * DOLLARS)
+        self.told(attempt)
+        assert accounts(wallet) == {
+            "clearing": -6 * DOLLARS,
+            "customer_credit": 9 * DOLLARS,
+            "losses": -3 * DOLLARS,
+        }
+        self.told(attempt, "declined")
+        assert accounts(wallet) == {"clearing": -10 * DOLLARS, "customer_credit": 10 * DOLLARS}
+
+    def test_that_never_came_about_or_is_not_ours_is_left_alone(self, wallet: Wallet) -> None:
+        attempt = paid(wallet)
+        assert self.told(attempt, "declined") is None
+        attempt.provider_ref = "pi_other"
+        assert self.told(attempt) is None
+
+    def test_of_more_than_came_in_is_not_booked(self, wallet: Wallet) -> None:
+        with pytest.raises(TooMuch):
+            self.told(paid(wallet), amount=1001)
+        assert not PaymentRefund.objects.exists()
