@@ -7,7 +7,7 @@ import billing.models.fields
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("billing", "0029_reminders"),
+        ("billing", "0030_usage_disputes"),
     ]
 
     operations = [
