@@ -58,6 +58,4 @@ def _of_payment(merchant_id: uuid.UUID, payment_id: uuid.UUID) -> QuerySet[Payme
     bucket = ids.bucket_of(payment_id)
     if not Payment.objects.filter(bucket=bucket, id=payment_id, merchant_id=merchant_id).exists():
         raise NotFound()
-    return PaymentAttempt.objects.filter(
-        bucket=bucket, target_id=payment_id, purpose=PaymentAttempt.Purpose.PAYMENT
-    )
+    return PaymentAttempt.objects.filter(bucket=bucket, target_id=payment_id, purpose=PaymentAttempt.Purpose.PAYMENT)
