@@ -166,3 +166,15 @@ class AddMoney(forms.Form):
         decimal_places=2,
         widget=forms.NumberInput(attrs={"placeholder": "25.00", "inputmode": "decimal", "step": "any"}),
     )
+
+
+class Dispute(forms.Form):
+    """What a customer says is wrong with a charge."""
+
+    message = forms.CharField(
+        label="What is wrong with it?",
+        min_length=10,
+        max_length=1_000,
+        widget=forms.Textarea(attrs={"rows": 4}),
+        help_text="10 to 1,000 characters.",
+    )

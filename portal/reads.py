@@ -10,7 +10,7 @@ from uuid import UUID
 
 from django.db.models import Sum
 
-from billing import add_ons, issuing, plan_changes, trials, wording
+from billing import add_ons, invoice_sessions, issuing, plan_changes, trials, wording
 from billing.models import (
     AddOn,
     Charge,
@@ -81,6 +81,7 @@ class Bill:
 
     id: str
     invoice: Invoice
+    pay_url: str = ""  # while something is owed on it
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +107,8 @@ class Statement:
         """Names what is shown, so that it is only sent again when something has changed."""
         newest = self.events[0].id if self.events else ""
         agreed = f"{self.trial_ends_at}.{self.next_plan and self.next_plan.id}.{len(self.add_ons)}"
-        return f"{self.balance}.{self.held}.{self.owed}.{self.period.total}.{len(self.invoices)}.{newest}.{agreed}"
+        bills = "-".join([f"{bill.invoice.status}{bill.invoice.unpaid_amount}" for bill in self.invoices])
+        return f"{self.balance}.{self.held}.{self.owed}.{self.period.total}.{bills}.{newest}.{agreed}"
 
 
 @dataclass(slots=True)
@@ -135,6 +137,12 @@ def statement(*, subscription: Subscription, span: Span) -> Statement:
     metrics = _metrics(subscription)
     daily = charts.rank(_daily(subscription, span, metrics))
     available = prepaid.available or 0
+    invoices = list(
+        Invoice.objects.filter(bucket=bucket, subscription_id=subscription.id)
+        .exclude(status__in=NOT_YET_ISSUED)
+        .order_by("-sequence_number", "-revision")[:INVOICES_SHOWN]
+    )
+    urls = invoice_sessions.urls_of(invoices)
     return Statement(
         currency=subscription.currency,
         available=available,
@@ -145,12 +153,7 @@ def statement(*, subscription: Subscription, span: Span) -> Statement:
         period=_period(subscription, list(pots.values()), metrics, {series.name: series.tone for series in daily}),
         daily=daily,
         events=_events(subscription, metrics),
-        invoices=[
-            Bill(ids.text("inv", invoice.id), invoice)
-            for invoice in Invoice.objects.filter(bucket=bucket, subscription_id=subscription.id)
-            .exclude(status__in=NOT_YET_ISSUED)
-            .order_by("-sequence_number")[:INVOICES_SHOWN]
-        ],
+        invoices=[Bill(ids.text("inv", invoice.id), invoice, urls.get(invoice.id, "")) for invoice in invoices],
         trial_ends_at=subscription.trial_ends_at if trials.is_on(subscription, span.now) else None,
         next_plan=plan_changes.scheduled(subscription) if subscription.spells else None,
         add_ons=[each for each in add_ons.of(subscription) if each.ends_at is None or each.ends_at > span.now],

@@ -2,13 +2,14 @@
 
 from django.urls import URLPattern, path
 
-from portal.views import authorize, auto_top_up, home, link, methods, pay, test_card
+from portal.views import authorize, auto_top_up, disputes, home, link, methods, pay, test_card
 
 app_name = "portal"
 urlpatterns: list[URLPattern] = [
     path("", home.home, name="home"),
     path("live", home.live, name="live"),
     path("invoices/<str:invoice_id>/pdf", home.invoice_pdf, name="invoice-pdf"),
+    path("events/<str:event_id>/dispute", disputes.show, name="dispute"),
     path("top-up", home.top_up, name="top-up"),
     path("limits", home.set_limit, name="set-limit"),
     path("limits/<str:budget_id>", home.change_limit, name="change-limit"),

@@ -9,7 +9,7 @@ import pytest
 from django.test import Client
 from django.urls import URLPattern
 
-from billing.models import Plan
+from billing.models import CreditNote, Plan, UsageDispute
 from dashboard.reads import invoices
 from dashboard.views import _pages
 from entitlements import features, issuing
@@ -44,7 +44,38 @@ def ids_of(scene: scenes.Scene) -> Ids:
         "line_id": invoices.document(buyer.invoice).lines[0].id,
         "member_id": ids.text("mem", Membership.objects.get(user=scene.user).id),
         **entitlement(scene),
+        **documents(scene),
     }
+
+
+def documents(scene: scenes.Scene) -> Ids:
+    """A credit note, and a dispute."""
+    buyer = scene.buyers[0]
+    mine = {"bucket": buyer.customer.bucket, "customer_id": buyer.customer.id, "merchant_id": scene.test.id}
+    amounts = ("subtotal", "total_tax", "rounding", "total", "to_receivable", "to_balance", "to_card")
+    note = CreditNote.objects.filter(**mine).first() or CreditNote.objects.create(
+        **mine,
+        **dict.fromkeys(amounts, 0),
+        id=ids.new(buyer.customer.bucket),
+        subscription_id=buyer.subscription.id,
+        invoice_id=buyer.invoice.id,
+        number="CN-000001",
+        reason="other",
+        currency="USD",
+        issued_at=scene.now,
+    )
+    dispute = UsageDispute.objects.filter(**mine).first() or UsageDispute.objects.create(
+        **mine,
+        id=ids.new(buyer.customer.bucket),
+        usage_event_id=buyer.events[0].id,
+        amount=1,
+        currency="USD",
+        status="pending",
+        customer_message="Charged twice.",
+        created_at=scene.now,
+        updated_at=scene.now,
+    )
+    return {"credit_note_id": ids.text("cn", note.id), "dispute_id": ids.text("disp", dispute.id)}
 
 
 def entitlement(scene: scenes.Scene) -> Ids:

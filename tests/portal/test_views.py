@@ -7,11 +7,12 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from billing.models import AutoTopUp, PaymentMethod, PaymentSession, Subscription, TopUp, Wallet
+from billing.models import AutoTopUp, PaymentMethod, PaymentSession, Subscription, TopUp, UsageDispute, Wallet
 from customers import portal_links
 from customers.models import Customer
 from entitlements.models import Budget, BudgetCounter
 from merchants import ids
+from metering.models import UsageEvent
 from portal import sessions
 from tests import scenes
 from tests.billing.payments import sellers
@@ -337,3 +338,19 @@ class TestAutomaticTopUp:
         page = visitor(scene).post("/portal/auto-top-up", self.FORM | changes).content.decode()
         assert words in page
         assert not AutoTopUp.objects.exists()
+
+
+class TestDisputes:
+    def test_are_raised_from_a_charge_and_answered(self, scene: scenes.Scene) -> None:
+        client = visitor(scene)
+        event = UsageEvent.objects.filter(customer_id=scene.buyers[0].customer.id).order_by("-timestamp", "-id")[0]
+        page = f"/portal/events/{ids.text('usg', event.id)}/dispute"
+        assert "Dispute</a>" in client.get("/portal/").content.decode()
+        assert "at least 10 characters" in client.post(page, {"message": "No"}).content.decode()
+        shown = client.post(page, {"message": "We never made this call."}, follow=True).content.decode()
+        assert "The charge is disputed." in shown
+        assert UsageDispute.objects.get().usage_event_id == event.id
+
+    def test_are_about_the_customers_own_use(self, scene: scenes.Scene) -> None:
+        theirs = ids.text("usg", scene.buyers[1].events[0].id)
+        assert visitor(scene).get(f"/portal/events/{theirs}/dispute").status_code == 404
