@@ -280,9 +280,11 @@ def _terms(new: NewPrice, metric: BillableMetric | None) -> dict[str, Any]:
         _check_fee_model(model)
     else:
         check_fit(model, metric, new.payment_term)
-    allowed = (PaymentTerm.IN_ARREARS,) if is_commitment else FEE_TERMS if is_fee else METRIC_TERMS
+    # A rebate is known to be one when its invoice closes: it may not take that below zero.
+    is_late = is_commitment or prices.is_rebate(model)
+    allowed = (PaymentTerm.IN_ARREARS,) if is_late else FEE_TERMS if is_fee else METRIC_TERMS
     if new.payment_term not in allowed:
-        what = "commitment" if is_commitment else "fee" if is_fee else "metric"
+        what = "commitment" if is_commitment else "rebate" if is_late else "fee" if is_fee else "metric"
         message = f"paymentTerm of a {what} must be {' or '.join(allowed)}."
         raise ValidationFailed(message, field="paymentTerm", code="INVALID_PAYMENT_TERM")
     follows = not is_fee or is_commitment  # what is counted by the periods of the plan

@@ -17,7 +17,7 @@ from django.conf import settings
 from django.db import OperationalError, transaction
 from django.db.models import Exists, OuterRef
 
-from billing import cycles, fees, issuing, plan_changes, redemptions, rerating, trials, trueups
+from billing import cycles, fees, issuing, plan_changes, rebates, redemptions, rerating, trials, trueups
 from billing.models import Invoice, Subscription
 from customers import books
 from customers.models import Book
@@ -218,7 +218,11 @@ def _settle_all(subscription: Subscription, closing: Sequence[Invoice], now: dat
     """Settle every charge of invoices that are about to be closed, and those that closing them brings about."""
     issuing.settle(subscription, now)
     for invoice in closing:
-        for finish in (trueups.charge_due, redemptions.take_off):  # a coupon takes something off true-ups as well
+        for finish in (
+            trueups.charge_due,
+            redemptions.take_off,
+            rebates.hold_at_zero,
+        ):  # a coupon takes something off true-ups as well
             if finish(subscription, invoice, now):
                 issuing.settle(subscription, now)
 
@@ -237,7 +241,9 @@ def close_final(subscription: Subscription, now: datetime) -> None:
     rerating.rate_ended(subscription, now)
     current = _invoice(subscription, subscription.invoice_id)
     following = _invoice(subscription, subscription.next_invoice_id)
-    begun = [following] if following.period_start < ended_at else []
+    issuing.settle(subscription, now)
+    has_begun = following.period_start < ended_at or issuing.has_charges(following)  # use may be dated a little ahead
+    begun = [following] if has_begun else []
     _settle_all(subscription, [current, *begun], now)
     closing = [current]
     if issuing.has_charges(following):

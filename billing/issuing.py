@@ -148,10 +148,12 @@ _KINDS = [
     Charge.Kind.TRUE_UP,
     Charge.Kind.MANUAL,
     Charge.Kind.COUPON,
+    Charge.Kind.REBATE,
     Charge.Kind.REFUND,
     Charge.Kind.CREDIT,
 ]
 _WORDS = {
+    Charge.Kind.REBATE: "Not given, beyond the invoice: ",
     Charge.Kind.UNUSED: "Unused part: ",
     Charge.Kind.RERATE: "For the period: ",
     Charge.Kind.REFUND: "Refund: ",

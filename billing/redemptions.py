@@ -78,11 +78,13 @@ def redeem(*, merchant_id: uuid.UUID, subscription_id: uuid.UUID, code: str) -> 
 def apply(subscription: Subscription, code: str, now: datetime) -> Redeemed:
     """Redeem a coupon for a subscription; the caller holds the lock of the book. Raises as ``redeem`` does."""
     coupon = Coupon.objects.filter(merchant_id=subscription.merchant_id, code=code, deleted_at=None).first()
-    if coupon is None:
-        raise NotFound("There is no coupon with this code.", details={"field": "couponCode"})
-    known = _of(subscription).filter(coupon=coupon).first()
+    # The first answer is given again, also once the coupon is withdrawn; its code may be another one's by then.
+    same = {"coupon__code": code} if coupon is None else {"coupon": coupon}
+    known = _of(subscription).filter(**same).last()
     if known is not None:
         return _redeemed(known)
+    if coupon is None:
+        raise NotFound("There is no coupon with this code.", details={"field": "couponCode"})
     _check(coupon, subscription, now)
     span = _span(coupon, subscription, now)
     made = Redemption(

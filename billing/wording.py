@@ -95,7 +95,7 @@ def _plain(model: ChargeModel, voice: Voice) -> str:
     per = f"per {voice.unit}"
     match plain_of(model):
         case Standard(unit_price=unit_price):
-            return f"{voice.price(unit_price)} {per}"
+            return f"{voice.price(-unit_price)} back {per}" if unit_price < 0 else f"{voice.price(unit_price)} {per}"
         case Package(size=size, price=price):
             return f"{voice.price(price)} for each {voice.units(size)} begun"
         case Graduated(tiers=tiers):

@@ -11,10 +11,11 @@ from billing import rating
 from billing.money import to_nanos
 from billing.prices import PriceVersion
 from charging import limits, units
-from charging.book import Book, Catalogue, Reservation
+from charging.book import Book, Catalogue, Reservation, Subscription
 from charging.commands import Extend, Release, Reserve, Resolve, plain
 from charging.outcomes import Done
 from charging.terms import (
+    AHEAD_SECONDS_MAX,
     Terms,
     afford,
     discount_at,
@@ -128,7 +129,7 @@ def _hold(
             terms.plan.tax_behavior,
             uses,
             price.aggregation,
-            _lowest_discount(book, terms, price),
+            _lowest_discount(book, terms, price, command.ttl_seconds),
         )
     except rating.Unratable as refusal:
         raise unratable(refusal, f"entitlementData.{index}", index) from None
@@ -156,11 +157,23 @@ def _highest_tax_rate(book: Book, terms: Terms, price: PriceVersion) -> Decimal:
     return rate if counter is None else max(rate, counter.tax_rate)
 
 
-def _lowest_discount(book: Book, terms: Terms, price: PriceVersion) -> Decimal:
-    """Percent; of this period, where it may be pinned, or of the next one."""
+def _lowest_discount(book: Book, terms: Terms, price: PriceVersion, ttl_seconds: int) -> Decimal:
+    """Percent; of this period, where it may be pinned, and of all in which the reservation may be used."""
     counter = book.counters.get((terms.subscription.id, price.id, terms.period_end))
-    now = discount_at(terms.subscription, terms.period_start) if counter is None else counter.discount
-    return min(now, discount_at(terms.subscription, terms.period_end)) if now else now
+    lowest = _lowest_until(terms.subscription, book.now, book.now + timedelta(seconds=ttl_seconds))
+    return lowest if counter is None else min(lowest, counter.discount)
+
+
+def _lowest_until(subscription: Subscription, start: datetime, end: datetime) -> Decimal:
+    """The least percentage off of what is used from an instant until another; use may be dated a little ahead.
+
+    Discounts begin and end with periods, so that the one of a period holds at every instant in it.
+    """
+    turns = {start, *([subscription.trial_ends_at] if subscription.trial_ends_at else [])}
+    for _, *times in subscription.discounts or ():
+        turns |= {datetime.fromisoformat(at) for at in times if at is not None}
+    last = end + timedelta(seconds=AHEAD_SECONDS_MAX)
+    return min([discount_at(subscription, at) for at in turns if start <= at <= last])
 
 
 def use(book: Book, reservation: Reservation, captured: int, *, final: bool) -> None:
@@ -221,6 +234,22 @@ def extend(book: Book, command: Extend) -> Done:
             code="RESERVATION_CLOSED",
             details={"state": reservation.state},
         )
-    reservation.expires_at = max(reservation.expires_at, book.now + timedelta(seconds=command.ttl_seconds))
+    expires_at = max(reservation.expires_at, book.now + timedelta(seconds=command.ttl_seconds))
+    _check_covered(book, reservation, expires_at)
+    reservation.expires_at = expires_at
     reservation.changed = True
     return Done(replace(reservation))
+
+
+def _check_covered(book: Book, reservation: Reservation, expires_at: datetime) -> None:
+    """Refuse to let a reservation live on into a period in which what it holds for costs more than it holds."""
+    for subscription in book.subscriptions:
+        if subscription.id != reservation.subscription_id:
+            continue
+        reserved = _lowest_until(subscription, reservation.created_at, reservation.expires_at)
+        if _lowest_until(subscription, reservation.created_at, expires_at) < reserved:
+            raise Conflict(
+                "A discount or trial ends before that, and the reservation does not hold what use costs then: "
+                "release it, and reserve again.",
+                code="DISCOUNT_ENDS",
+            )

@@ -15,6 +15,8 @@ from merchants import ids
 from merchants.errors import InsufficientFunds, NotFound, Unprocessable
 from metering import periods
 
+AHEAD_SECONDS_MAX = 300  # that use may be dated into the future: clocks differ
+
 _NOTHING = Accumulator()
 _UNCHARGED = Totals()
 

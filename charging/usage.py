@@ -14,12 +14,12 @@ from charging import holds, limits, units
 from charging.book import Book, Catalogue, Charge, Counter, CounterKey, Event, Reservation, Wallet
 from charging.commands import Property, RecordUsage, plain
 from charging.outcomes import Done
-from charging.terms import Terms, afford, new_counter, post, pot, price_in, terms_of, unratable
+from charging.terms import AHEAD_SECONDS_MAX, Terms, afford, new_counter, post, pot, price_in, terms_of, unratable
 from merchants import ids
 from merchants.errors import IdempotencyConflict, InsufficientFunds, Unprocessable
 from metering.aggregation import OVER_ALL_USES
 
-FUTURE_SECONDS_MAX = 300
+FUTURE_SECONDS_MAX = AHEAD_SECONDS_MAX
 
 _FUTURE = timedelta(seconds=FUTURE_SECONDS_MAX)
 

@@ -238,7 +238,13 @@ def _rows(
         if kind == Charge.Kind.REFUND:
             continue
         metric = metrics.get(metric_id) if metric_id else None
-        if kind in (Charge.Kind.TRUE_UP, Charge.Kind.COUPON, Charge.Kind.UNUSED, Charge.Kind.MANUAL):
+        if kind in (
+            Charge.Kind.TRUE_UP,
+            Charge.Kind.COUPON,
+            Charge.Kind.UNUSED,
+            Charge.Kind.REBATE,
+            Charge.Kind.MANUAL,
+        ):
             lines.append(_line(issuing.description(kind, names[version_id]), entry.net))
             continue
         version = versions[version_id]

@@ -46,6 +46,7 @@ SOURCES = {
     Charge.Kind.UNUSED: "unp",
     Charge.Kind.TRUE_UP: "tru",
     Charge.Kind.COUPON: "cpu",
+    Charge.Kind.REBATE: "frb",
     Charge.Kind.REFUND: "rfd",
     Charge.Kind.VOID: "cor",
     Charge.Kind.AMEND: "cor",

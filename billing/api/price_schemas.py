@@ -7,6 +7,7 @@ from billing.prices import reading
 from metering.expressions import limits
 
 _PRICE = {"type": "string", "pattern": r"^[0-9]{1,12}(\.[0-9]{1,9})?$", "example": "0.0025"}
+_SIGNED_PRICE = {**_PRICE, "pattern": r"^-?[0-9]{1,12}(\.[0-9]{1,9})?$"}
 _QUANTITY = {
     "oneOf": [{"type": "string", "pattern": r"^[0-9]{1,14}(\.[0-9]{1,9})?$"}, {"type": "number", "minimum": 0}],
     "example": "1000",
@@ -74,7 +75,11 @@ def _properties(title: str, says: str, required: dict[str, Any], **optional: Any
 PROPERTIES: dict[str, Any] = {
     "description": "The numbers of the model, in major units.",
     "oneOf": [
-        _properties("standard", "Every unit costs the same.", {"unitPrice": _PRICE}),
+        _properties(
+            "standard",
+            "Every unit costs the same. Below zero it is a rebate: in arrears, and never more than its invoice.",
+            {"unitPrice": _SIGNED_PRICE},
+        ),
         _properties(
             "package",
             "Units come in packages; one that is begun is paid in full.",

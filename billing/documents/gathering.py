@@ -29,7 +29,8 @@ ROUNDING_STATED = (
 )
 VERSION = 1
 LAYOUT = 1
-UNCOUNTED = {Charge.Kind.TRUE_UP, Charge.Kind.COUPON}  # each is one amount
+# Each is one amount.
+UNCOUNTED = {Charge.Kind.TRUE_UP, Charge.Kind.COUPON, Charge.Kind.UNUSED, Charge.Kind.REBATE}
 _ZERO = Decimal(0)
 
 

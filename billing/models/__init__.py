@@ -11,7 +11,16 @@ from billing.models.catalogue import (
     TrialEnd,
     TrialUsage,
 )
-from billing.models.charges import Charge, Counter, FeeOccurrence, Refund, Rerating, TrueUp, UnusedPart
+from billing.models.charges import (
+    Charge,
+    Counter,
+    FeeOccurrence,
+    ForgoneRebate,
+    Refund,
+    Rerating,
+    TrueUp,
+    UnusedPart,
+)
 from billing.models.checkout import Authorization, LinkOrder, Payment, PaymentClaim, PaymentLink, PaymentSession
 from billing.models.collection import BillingPolicy, CustomerTerms, Dunning, InvoicePayment
 from billing.models.coupons import Coupon, CouponClaim, CouponUse, Redemption
@@ -61,6 +70,7 @@ __all__ = [
     "Entry",
     "Fee",
     "FeeOccurrence",
+    "ForgoneRebate",
     "Invoice",
     "InvoiceLine",
     "InvoiceNumber",

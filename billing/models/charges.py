@@ -31,6 +31,7 @@ class Charge(Owned):
         RERATE = "rerate"
         MANUAL = "manual"
         CREDIT = "credit"  # given back by a credit note
+        REBATE = "rebate"  # what a rebate gave beyond its invoice, taken back
         REBILL = "rebill"  # what a voided invoice said, on the one that takes its place
 
     pk = models.CompositePrimaryKey("bucket", "source_id", "position")
@@ -218,4 +219,24 @@ class TrueUp(Owned):
                 name="true_up_once_per_closing",
             ),
             never_nan("true_up_is_a_number", "minimum", "used"),
+        ]
+
+
+class ForgoneRebate(Owned):
+    """What rebates gave beyond what an invoice came to, taken back as it closed: the source of charges. Append-only.
+
+    At most one for each invoice, whose id its own follows from. ``amount`` is positive, tax included.
+    """
+
+    pk = models.CompositePrimaryKey("bucket", "id")
+    id = models.UUIDField()
+    subscription_id = models.UUIDField()
+    invoice_id = models.UUIDField()
+    amount = NanosField()
+    created_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(condition=Q(amount__gt=0), name="forgone_rebate_is_something"),
+            never_nan("forgone_rebate_is_a_number", "amount"),
         ]

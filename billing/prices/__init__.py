@@ -23,6 +23,7 @@ from billing.prices.shapes import (
     Standard,
     Tier,
     Volume,
+    is_rebate,
     minimum_of,
     plain_of,
 )
@@ -50,6 +51,7 @@ __all__ = [
     "Tier",
     "Volume",
     "describe",
+    "is_rebate",
     "minimum_of",
     "model_name",
     "parse_model",

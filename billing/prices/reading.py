@@ -22,6 +22,7 @@ from billing.prices.shapes import (
     Standard,
     Tier,
     Volume,
+    is_rebate,
 )
 from merchants import fields
 from merchants.errors import ValidationFailed
@@ -123,7 +124,7 @@ def _describe_tier(tier: Tier) -> dict[str, str | None]:
 
 def _read_standard(given: Properties, field: str) -> Standard:
     _refuse_unknown(given, {"unitPrice"}, field, *_COMMON)
-    return Standard(_unit_price(given.get("unitPrice"), f"{field}.unitPrice"))
+    return Standard(_signed_price(given.get("unitPrice"), f"{field}.unitPrice"))
 
 
 def _read_package(given: Properties, field: str) -> Package:
@@ -263,6 +264,9 @@ def _adjusted(plain: Plain, given: Properties, field: str) -> ChargeModel:
             "Units of different prices cannot be included: which of them were free would depend on their order.",
             f"{field}.includedUnits",
         )
+    if is_rebate(plain):
+        names = ", ".join(_COMMON)
+        raise _refused(f"A rebate, which is a unitPrice below zero, has no {names}.", f"{field}.unitPrice")
     least, most = _optional_price(given, "minimumCharge", field), _optional_price(given, "maximumCharge", field)
     _bounds(least or _ZERO, most, f"{field}.maximumCharge")
     if not free and least is None and most is None:
@@ -282,6 +286,13 @@ def _unit_price(value: object, field: str) -> Decimal:
         f"and {UNIT_PRICE_DECIMALS_MAX} after the point.",
         field,
     )
+
+
+def _signed_price(value: object, field: str) -> Decimal:
+    """Read a unit price that may be below zero: a rebate."""
+    if isinstance(value, str) and value.startswith("-") and _is_gradient(value) and Decimal(value):
+        return Decimal(value)
+    return _unit_price(value, field)
 
 
 def _optional_price(given: Properties, name: str, field: str) -> Decimal | None:

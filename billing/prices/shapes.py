@@ -17,7 +17,7 @@ _ZERO = Decimal(0)
 
 
 class Standard(msgspec.Struct, frozen=True, tag="standard", tag_field="model"):
-    """Every unit costs the same; ``unit_price`` is in major units."""
+    """Every unit costs the same; ``unit_price`` is in major units. Below zero it is a rebate."""
 
     unit_price: Decimal
 
@@ -184,3 +184,8 @@ def plain_of(model: ChargeModel) -> Plain:
 def minimum_of(model: ChargeModel) -> Decimal | None:
     """Return what use of one whole period costs at least, in major units; None where nothing is agreed."""
     return model.minimum if isinstance(model, Adjusted | Commitment) and model.minimum else None
+
+
+def is_rebate(model: ChargeModel) -> bool:
+    """Tell whether a model gives back for use, instead of charging it."""
+    return isinstance(model, Standard) and model.unit_price < 0

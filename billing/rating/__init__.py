@@ -31,6 +31,7 @@ from billing.prices.shapes import (
     Plain,
     Standard,
     Volume,
+    is_rebate,
     plain_of,
 )
 from billing.rating import ceilings, costs, formulas
@@ -180,6 +181,8 @@ def shortfall(minimum: Decimal, used: Decimal) -> Decimal:
 def misfit(model: ChargeModel, aggregation: Aggregation) -> str | None:
     """Say why a model cannot price a metric of this aggregation; None where it can."""
     plain = plain_of(model)
+    if is_rebate(plain) and aggregation not in ("SUM", "COUNT"):
+        return f"A rebate needs a metric that adds up, a SUM or COUNT: it cannot be for one of {aggregation}."
     if isinstance(plain, Commitment):
         return "A commitment is to all use of a plan, not to that of one metric: it is the price of a fee."
     if isinstance(plain, Percentage) and aggregation != "SUM":

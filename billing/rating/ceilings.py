@@ -88,7 +88,7 @@ def _times(amount: Decimal | None, times: int) -> Decimal | None:
 def _of_sum(model: Plain, quantity: Decimal, stated_price: Decimal | None, uses: int) -> Decimal | None:
     match model:
         case Standard():
-            return EXACT.multiply(quantity, model.unit_price)
+            return max(_ZERO, EXACT.multiply(quantity, model.unit_price))  # a rebate costs nothing
         case Package():
             # Each further part may begin one more package.
             return EXACT.multiply(Decimal(packages(quantity, model.size) + uses - 1), model.price)

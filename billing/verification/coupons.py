@@ -104,4 +104,27 @@ CHECKS = (
         HAVING bool_or(kind = 'coupon') AND (sum(net) < 0 OR sum(gross) < 0)
         """,
     ),
+    rule(
+        "rebates_hold_at_zero",
+        "rebates take no invoice below zero, and what they gave beyond it is taken back once",
+        "inv",
+        """
+        SELECT i.id, format('total %s, of which rebates %s', total, given)
+        FROM billing_invoice i
+        CROSS JOIN LATERAL (
+            SELECT sum(l.gross) AS total, sum(l.gross) FILTER (WHERE v.properties ->> 'unitPrice' LIKE '-%') AS given
+            FROM billing_invoiceline l LEFT JOIN billing_priceversion v ON v.id = l.price_version_id
+            WHERE l.bucket = i.bucket AND l.invoice_id = i.id
+        ) AS l
+        WHERE i.number IS NOT NULL AND total < 0 AND given < 0
+        UNION ALL
+        SELECT coalesce(f.invoice_id, c.invoice_id), format('taken back %s, charged %s', f.amount, c.gross)
+        FROM billing_forgonerebate f
+        FULL JOIN (
+            SELECT bucket, source_id, invoice_id, sum(gross) AS gross FROM billing_charge
+            WHERE kind = 'rebate' GROUP BY bucket, source_id, invoice_id
+        ) c ON c.bucket = f.bucket AND c.source_id = f.id
+        WHERE (f.invoice_id, f.amount) IS DISTINCT FROM (c.invoice_id, c.gross)
+        """,
+    ),
 )

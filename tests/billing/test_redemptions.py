@@ -102,6 +102,7 @@ class TestTheEngine:
 
     def test_counts_on_no_percentage_that_ends_with_the_period(self, product, calls):
         buyer = subscribe(calls, code=percentage(product, "25"), balance="100")
+        buyer.set_clock(FEBRUARY - timedelta(minutes=10))  # a reservation lives for a quarter of an hour
         worlds.reserve(buyer, calls, 40)
         assert buyer.prepaid.held == 40 * DOLLAR + 4
 
@@ -306,3 +307,19 @@ class TestTheLastRedemption:
         buyer.reload()
         assert redeem(buyer, code)
         assert Coupon.objects.get().code == code
+
+
+class TestWhatIsEasilyLost:
+    def test_a_coupon_that_was_withdrawn_is_answered_as_before(self, product, calls):
+        buyer = subscribe(calls)
+        code = amount(product, "5")
+        first = redeem(buyer, code)
+        Coupon.objects.filter(code=code).update(deleted_at=START)
+        assert redeem(buyer, code) == first
+
+    def test_a_final_invoice_of_the_next_period_has_its_coupon_as_well(self, product, minutes):
+        buyer = subscribe(minutes, code=amount(product, "5", duration="forever"))
+        buyer.set_clock(FEBRUARY - timedelta(seconds=30))
+        buyer.use(minutes, 20, at=FEBRUARY + timedelta(seconds=60))
+        buyer.terminate()
+        assert (2, -5, 0) in off(buyer)

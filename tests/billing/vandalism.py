@@ -342,6 +342,10 @@ CONTROLS: dict[str, tuple[str, set[str]]] = {
         "DROP INDEX one_open_session_per_entity",
         {"checkouts_once"},
     ),
+    "a rebate beyond its invoice lost": (
+        f"DELETE FROM billing_forgonerebate WHERE {_FIRST.format('billing_forgonerebate')}",
+        {"rebates_hold_at_zero"},
+    ),
     # wallets
     "a wallet's balance": (
         f"UPDATE billing_wallet SET balance = balance + 1 WHERE {_PREPAID}",

@@ -217,6 +217,20 @@ def _give_credit(buyer: Buyer) -> None:
             credits.void(merchant_id=buyer.merchant.id, wallet_id=wallet.id, credit_id=lot.id, actor=SYSTEM)
 
 
+def _give_back(product: Product) -> None:
+    """A month of a customer whose rebates come to more than what is charged."""
+    returned = factories.price(
+        metric=factories.metric(product=product, name="Returned"),
+        properties={"unitPrice": "-0.333"},
+        term="in_arrears",
+    )
+    kept = factories.price(metric=factories.metric(product=product, name="Kept"), unit_price="1", term="in_arrears")
+    plan = factories.plan(product=product, prices=[returned, kept], currency="CHF", default_tax_rate=Decimal("8.1"))
+    giving = buyers.subscribe(product.merchant, plan, at=START)
+    record(giving, (returned, 10), (kept, 2))
+    pass_time(giving, FEBRUARY + GRACE)
+
+
 def _move() -> None:
     """A customer of another merchant on trial, who then moves to another plan with an add-on, and back at its end."""
     product = factories.product(merchant=factories.merchant())
@@ -263,6 +277,7 @@ def _move() -> None:
     rerating.rate_due()
     pass_time(mover, mover.subscription.period_end + GRACE)
     record(mover, (small, 2))
+    _give_back(product)
 
 
 def _entitle(product: Product) -> None:

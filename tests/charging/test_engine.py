@@ -2,11 +2,16 @@
 
 from datetime import timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
-from charging.book import Event, Reservation
-from charging.commands import Extend, Line, Refund, Release, Reserve
+from billing import spells
+from billing.prices import Standard
+from billing.spells import Spell
+from charging.book import Book, Event, Reservation
+from charging.commands import Correct, Extend, Line, Refund, Release, Reserve
 from charging.engine import decide
 from charging.outcomes import Done, Refused
 from merchants import ids
@@ -22,6 +27,7 @@ from tests.charging.books import (
     MERCHANT,
     NEXT_INVOICE,
     NOW,
+    PLAN_VERSION,
     PREPAID,
     TOKENS,
     Catalogue,
@@ -313,6 +319,81 @@ class TestExtend:
         customer.now += timedelta(seconds=60)
         outcome = decide(customer, Extend(CUSTOMER, MERCHANT, held.id, 600), CATALOGUE)
         assert refused(outcome) == "RESERVATION_CLOSED"
+
+    def test_is_refused_into_a_period_that_has_less_off(self) -> None:
+        customer = book()
+        ends = NOW + timedelta(seconds=500)
+        customer.subscriptions[0].discounts = [["50", (NOW - timedelta(days=10)).isoformat(), ends.isoformat()]]
+        held = granted(decide(customer, reserve("r", (CALLS, "100"), ttl=60), CATALOGUE))
+        assert held.held == DOLLAR // 2
+        done(decide(customer, Extend(CUSTOMER, MERCHANT, held.id, 120), CATALOGUE))
+        outcome = decide(customer, Extend(CUSTOMER, MERCHANT, held.id, 250), CATALOGUE)
+        assert refused(outcome) == "DISCOUNT_ENDS"
+        assert held.expires_at == NOW + timedelta(seconds=120)
+
+    def test_holds_what_use_costs_after_a_discount_that_may_end_before_it(self) -> None:
+        customer = book()
+        ends = NOW + timedelta(seconds=500)
+        customer.subscriptions[0].discounts = [["50", (NOW - timedelta(days=10)).isoformat(), ends.isoformat()]]
+        assert granted(decide(customer, reserve("r", (CALLS, "100"), ttl=600), CATALOGUE)).held == DOLLAR
+
+
+class TestSpells:
+    """A subscription whose plan was changed, or that is on trial."""
+
+    NEW_PLAN = key(6)
+
+    def customer(self, **columns: Any) -> tuple[Book, Catalogue]:
+        """One who has had a plan with calls at two cents for an hour."""
+        catalogue = Catalogue()
+        old = catalogue.plans[PLAN_VERSION]
+        dearer = replace(old.prices[0], id=key(90), model=Standard(Decimal("0.02")))
+        catalogue.plans[self.NEW_PLAN] = replace(old, id=self.NEW_PLAN, prices=(dearer, *old.prices[1:]))
+        customer = book(**columns)
+        subscription = customer.subscriptions[0]
+        start, changed = subscription.started_at, NOW - timedelta(hours=1)
+        subscription.spells = spells.write(
+            [Spell(PLAN_VERSION, start, start, "P1M"), Spell(self.NEW_PLAN, changed, start, "P1M")]
+        )
+        subscription.plan_version_id = self.NEW_PLAN
+        return customer, catalogue
+
+    def test_charge_each_use_by_the_plan_of_its_time(self) -> None:
+        customer, catalogue = self.customer()
+        now, late = (
+            event(decide(customer, usage(name, (CALLS, "10"), at=at), catalogue))
+            for name, at in (("now", NOW), ("late", NOW - timedelta(hours=2)))
+        )
+        assert (now.net, late.net) == (DOLLAR // 5, DOLLAR // 10)
+        assert len(customer.counters) == 2
+
+    def test_go_on_counting_by_a_price_that_both_have(self) -> None:
+        customer, catalogue = self.customer()
+        for name, at in (("now", NOW), ("late", NOW - timedelta(hours=2))):
+            decide(customer, usage(name, (TOKENS, "10"), at=at), catalogue)
+        [counter] = customer.counters.values()
+        assert counter.accumulator.quantity == 20
+
+    def test_have_a_correction_move_use_from_one_plan_to_the_other(self) -> None:
+        customer, catalogue = self.customer()
+        late = event(decide(customer, usage("late", (CALLS, "10"), at=NOW - timedelta(hours=2)), catalogue))
+        customer.events[late.id] = late
+        customer.charges_of[late.id] = list(customer.writes.charges)
+        command = Correct(key(71), CUSTOMER, MERCHANT, None, b"c" * 16, late.id, "moved", False, timestamp=NOW)
+        done(decide(customer, command, catalogue))
+        assert sum(charge.gross for charge in customer.writes.charges) == DOLLAR // 5
+        assert {counter.accumulator.quantity for counter in customer.counters.values()} == {0, 10}
+
+    def test_that_are_free_trials_charge_and_hold_nothing(self) -> None:
+        customer = book(balance=0)
+        subscription = customer.subscriptions[0]
+        subscription.trial_ends_at, subscription.trial_is_free = subscription.period_end, True
+        assert event(decide(customer, usage("a", (CALLS, "10")), CATALOGUE)).gross == 0
+        assert granted(decide(customer, reserve("r", (CALLS, "10")), CATALOGUE)).held == 0
+        after = subscription.period_end + timedelta(seconds=1)
+        customer.now = after
+        outcome = decide(customer, usage("b", (CALLS, "10"), at=after), CATALOGUE)
+        assert refused(outcome) == "INSUFFICIENT_FUNDS"
 
 
 class TestRefund:
