@@ -9,7 +9,7 @@ from merchants.tables import append_only, belongs_to_book
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("billing", "0030_usage_disputes"),
+        ("billing", "0031_foreign_refunds"),
     ]
 
     operations = [
