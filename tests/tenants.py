@@ -14,14 +14,14 @@ from uuid import uuid4
 
 import httpx
 
-from billing import documents
-from billing.models import CreditNote, PaymentAttempt, PaymentMethod, PaymentRefund, Subscription, TopUp
+from billing.models import Invoice, PaymentAttempt, PaymentMethod, PaymentRefund, Subscription, TopUp
 from customers.models import TestClock
 from merchants import ids
 from merchants.models import ApiKey, Delivery, Membership, Merchant, Mode, Role, User
 from merchants.webhooks import listing
 from merchants.webhooks.catalogue import TEST
 from tests import callers, factories
+from tests.billing import papers
 from tests.callers import Caller
 
 _place = re.compile(r"\{(\w+)\}")
@@ -111,6 +111,8 @@ def belongings(caller: Caller, url: str) -> Belongings:
     caller.delete(f"{changes}/planChanges/{things['plan_change']}")
     things["change"] = things["plan_change"]  # as the dashboard's addresses call it
     things["add_on"] = callers.made(caller.post(f"{changes}/addOns", {"priceId": flat_id}))["id"]
+    invoice = Invoice.objects.get(id=ids.parse("inv", things["invoice"]))
+    things["credit_note"] = ids.text("cn", papers.credited(invoice).id)
     made = Belongings(caller, things)
     for kind in ("clock", "running_clock"):
         at = datetime.now(UTC)
@@ -207,21 +209,6 @@ def buyer(caller: Caller, plan_id: str) -> dict[str, str]:
         created_at=factories.NOW,
     )
     assert row.invoice_id is not None
-    nothing = dict.fromkeys(("subtotal", "total_tax", "rounding", "total", "to_receivable", "to_balance", "to_card"), 0)
-    credit_note = CreditNote.objects.create(
-        bucket=row.bucket,
-        id=ids.new(row.bucket),
-        customer_id=row.customer_id,
-        merchant_id=row.merchant_id,
-        subscription_id=row.id,
-        invoice_id=row.invoice_id,
-        number=uuid4().hex,
-        reason="other",
-        currency="USD",
-        issued_at=factories.NOW,
-        **nothing,
-    )
-    documents.freeze_credit_note(credit_note, [], factories.NOW)
     return {
         "customer": customer_id,
         "consumer": caller.get(f"/v0/customers/{customer_id}").json()["consumerId"],
@@ -229,7 +216,6 @@ def buyer(caller: Caller, plan_id: str) -> dict[str, str]:
         "wallet": subscription["walletId"],
         "credit": subscription["creditWalletId"],
         "top_up": ids.text("top", top_up.id),
-        "credit_note": ids.text("cn", credit_note.id),
         "invoice": ids.text("inv", row.invoice_id),
     }
 

@@ -92,6 +92,8 @@ _pages: list[URLPattern | URLResolver] = [
     path("credit-notes", credit_notes.listing, name="credit-notes"),
     path("credit-notes/<str:credit_note_id>", credit_notes.show, name="credit-note"),
     path("invoices/<str:invoice_id>/pdf", invoices.pdf, name="invoice-pdf"),
+    path("invoices/<str:invoice_id>/xml", invoices.xml, name="invoice-xml"),
+    path("credit-notes/<str:credit_note_id>/pdf", invoices.credit_note_pdf, name="credit-note-pdf"),
     path("invoices/<str:invoice_id>/lines/<str:line_id>", invoices.line, name="invoice-line"),
     path("customers/<str:customer_id>/subscriptions/<str:subscription_id>", subscriptions.show, name="subscription"),
     path(

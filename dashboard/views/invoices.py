@@ -1,5 +1,7 @@
 """Invoices, one of them, and the events behind one of its lines. They are read here and written by billing."""
 
+from collections.abc import Callable
+
 from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import redirect
@@ -7,11 +9,11 @@ from django.utils import timezone
 
 from billing import documents, statements
 from billing.documents import files
-from billing.models import Invoice
+from billing.models import Document, Invoice
 from dashboard.access import SeatedRequest, page, public_id, to
 from dashboard.filters import InvoiceFilter
-from dashboard.reads import invoices
-from merchants.errors import Conflict
+from dashboard.reads import invoice_papers, invoices
+from merchants.errors import Conflict, Unavailable
 from ui import downloads, pages
 
 NUMBER_DIGITS_MAX = 18
@@ -37,6 +39,7 @@ def show(request: SeatedRequest, invoice_id: str) -> HttpResponse:
         "zone": request.seat.organization.timezone,
         "document": document,
         "row": document.row,
+        "papers": invoice_papers.of(document.invoice),
     }
     return pages.answer(request, "dashboard/invoice.html", context)
 
@@ -65,13 +68,35 @@ def line(request: SeatedRequest, invoice_id: str, line_id: str) -> HttpResponse:
 @page("invoices:read")
 def pdf(request: SeatedRequest, invoice_id: str) -> HttpResponse:
     """An issued invoice as a file."""
+    return _file(request, invoice_id, lambda document: bytes(files.of(document, timezone.now()).pdf), "pdf")
+
+
+@page("invoices:read")
+def xml(request: SeatedRequest, invoice_id: str) -> HttpResponse:
+    """An issued invoice as e-invoice."""
+    return _file(request, invoice_id, lambda document: files.xml_of(document, timezone.now()).encode(), "xml")
+
+
+@page("invoices:read")
+def credit_note_pdf(request: SeatedRequest, credit_note_id: str) -> HttpResponse:
+    """A credit note as a file."""
+    note_id = public_id("cn", credit_note_id)
+    document = documents.of_credit_note(merchant_id=request.seat.merchant.id, credit_note_id=note_id)
+    content = bytes(files.of(document, timezone.now()).pdf)
+    return downloads.attached(content, files.name_of(document, request.seat.slug, "pdf"))
+
+
+def _file(
+    request: SeatedRequest, invoice_id: str, content_of: Callable[[Document], bytes], extension: str
+) -> HttpResponse:
+    """Hand out a file of an invoice's; back to its page, with the reason, where there is none."""
     try:
         document = documents.of_invoice(merchant_id=request.seat.merchant.id, invoice_id=public_id("inv", invoice_id))
-    except Conflict as refusal:
+        content = content_of(document)
+    except (Conflict, Unavailable) as refusal:
         messages.error(request, refusal.message)
         return redirect(to(request, "invoice", invoice_id))
-    file = files.of(document, timezone.now())
-    return downloads.attached(bytes(file.pdf), files.name_of(document, request.seat.slug, "pdf"))
+    return downloads.attached(content, files.name_of(document, request.seat.slug, extension))
 
 
 def _invoice(request: SeatedRequest, invoice_id: str) -> Invoice:

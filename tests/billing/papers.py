@@ -3,7 +3,10 @@
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
+from billing import documents
+from billing.models import CreditNote, Invoice
 from billing.taxes import REASONS, Category
+from merchants import ids
 
 LINE: dict[str, Any] = {
     "id": "line_1",
@@ -104,3 +107,23 @@ def balanced(*lines: dict[str, Any], paid: str = "0.00", rounding: str = "0.00",
     totals = {"net": net, "tax": tax, "rounding": rounding, "total": total, "paid": paid, "due": total - Decimal(paid)}
     made = paper(lines=whole, taxes=summary, totals={name: f"{Decimal(value):.2f}" for name, value in totals.items()})
     return made | changed
+
+
+def credited(invoice: Invoice) -> CreditNote:
+    """A credit note over nothing, with its document."""
+    nothing = dict.fromkeys(("subtotal", "total_tax", "rounding", "total", "to_receivable", "to_balance", "to_card"), 0)
+    note = CreditNote.objects.create(
+        bucket=invoice.bucket,
+        id=ids.new(invoice.bucket),
+        customer_id=invoice.customer_id,
+        merchant_id=invoice.merchant_id,
+        subscription_id=invoice.subscription_id,
+        invoice_id=invoice.id,
+        number="CN-000001",
+        reason="other",
+        currency=invoice.currency,
+        issued_at=invoice.created_at,
+        **nothing,
+    )
+    documents.freeze_credit_note(note, [], invoice.created_at)
+    return note

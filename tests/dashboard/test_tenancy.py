@@ -18,6 +18,7 @@ from entitlements.models import Budget, Entitlement, Feature, Grant
 from merchants import ids
 from merchants.models import ApiKey, Membership
 from tests import factories, scenes
+from tests.billing import papers
 
 Ids = dict[str, str]
 METHODS = ("get", "post")
@@ -40,6 +41,7 @@ def ids_of(scene: scenes.Scene) -> Ids:
         "coupon_id": ids.text("cpn", factories.coupon(merchant=scene.test, percent_off=5).id),
         "plan_id": ids.text("plan", Plan.objects.get(merchant=scene.test).id),
         "key_id": ids.text("key", ApiKey.objects.get(merchant=scene.test).id),
+        "credit_note_id": ids.text("cn", papers.credited(buyer.invoice).id),
         "invoice_id": ids.text("inv", buyer.invoice.id),
         "line_id": invoices.document(buyer.invoice).lines[0].id,
         "member_id": ids.text("mem", Membership.objects.get(user=scene.user).id),
