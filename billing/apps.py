@@ -7,7 +7,7 @@ class BillingConfig(AppConfig):
     def ready(self) -> None:
         """Tell the register of customers what billing knows of them, and payments what they are for."""
         from billing import assessments, dependents, followers, invoice_payments, invoice_sessions, test_clocks, topups
-        from billing.payments import accounts, authorizations, checkout, earnings, one_off
+        from billing.payments import accounts, authorizations, checkout, earnings, one_off, refills
 
         dependents.register()
         assessments.register()
@@ -19,4 +19,8 @@ class BillingConfig(AppConfig):
         invoice_sessions.register()
         earnings.register()
         test_clocks.register_billing()
-        followers.register(started=authorizations.subscription_started, given_up=authorizations.subscription_given_up)
+        followers.register(
+            started=authorizations.subscription_started,
+            given_up=authorizations.subscription_given_up,
+            renewed=refills.renewed,
+        )

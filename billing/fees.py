@@ -28,13 +28,14 @@ _ONE = rating.Usage(Decimal(1))
 _NOTHING = rating.Accumulator()
 
 
-def upfront(*, subscription: Subscription, version: PlanVersion) -> int:
-    """Return what the fees that a subscription starts with come to, tax included, in nanos; nothing with a trial."""
+def upfront(*, subscription: Subscription, version: PlanVersion) -> tuple[int, int]:
+    """Return what the fees that a subscription starts with come to in nanos, and the tax in it; zero with a trial."""
     if subscription.trial_ends_at is not None:
-        return 0
+        return 0, 0
     book = _book(subscription)
     due = [occurrences.first(fee, subscription) for fee in occurrences.agreed(subscription) if fee.in_advance]
-    return sum([_amounts(occurrence, subscription, book).gross for occurrence in due])
+    amounts = [_amounts(occurrence, subscription, book) for occurrence in due]
+    return sum([each.gross for each in amounts]), sum([each.tax for each in amounts])
 
 
 def due_at(subscription: Subscription, at: datetime) -> int:

@@ -28,6 +28,7 @@ _started: list[Follow] = []
 _changed: list[Follow] = []
 _ended: list[Follow] = []
 _given_up: list[Follow] = []
+_renewed: list[Follow] = []
 _include: list[Include] = []
 
 
@@ -36,13 +37,19 @@ def _nothing(subscription: Subscription, now: datetime) -> None:
 
 
 def register(
-    *, started: Follow, changed: Follow = _nothing, ended: Follow = _nothing, given_up: Follow = _nothing
+    *,
+    started: Follow = _nothing,
+    changed: Follow = _nothing,
+    ended: Follow = _nothing,
+    given_up: Follow = _nothing,
+    renewed: Follow = _nothing,
 ) -> None:
-    """Have something done when a subscription starts, changes its plan, ends, or ends without having started."""
+    """Have something done when a subscription starts, changes its plan, ends with or without a start, or renews."""
     _started.append(started)
     _changed.append(changed)
     _ended.append(ended)
     _given_up.append(given_up)
+    _renewed.append(renewed)
 
 
 def register_features(include: Include) -> None:
@@ -71,6 +78,12 @@ def ended(subscription: Subscription, now: datetime) -> None:
 def given_up(subscription: Subscription, now: datetime) -> None:
     """Tell that a subscription has ended that had not started."""
     for follow in _given_up:
+        follow(subscription, now)
+
+
+def renewed(subscription: Subscription, now: datetime) -> None:
+    """Tell that a subscription's next period has begun, whose fees in advance are charged; told again meanwhile."""
+    for follow in _renewed:
         follow(subscription, now)
 
 

@@ -17,7 +17,7 @@ from django.conf import settings
 from django.db import OperationalError, transaction
 from django.db.models import Exists, OuterRef
 
-from billing import cycles, fees, issuing, plan_changes, rebates, redemptions, rerating, trials, trueups
+from billing import cycles, fees, followers, issuing, plan_changes, rebates, redemptions, rerating, trials, trueups
 from billing.models import Invoice, Subscription
 from customers import books
 from customers.models import Book
@@ -175,6 +175,8 @@ def bring_up_to_date(subscription: Subscription, now: datetime) -> bool:
     current = _invoice(subscription, subscription.invoice_id)
     # Not beyond the grace of the current period: fees that fall due later belong to invoices not opened yet.
     fee_due = fees.charge_due(subscription, min(now, current.grace_end))
+    if now >= current.period_end:
+        followers.renewed(subscription, now)
     if now >= current.grace_end:
         current = _roll(subscription, current, now)
     for invoice in (current, _invoice(subscription, subscription.next_invoice_id)):

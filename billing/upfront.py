@@ -18,6 +18,7 @@ class Due(NamedTuple):
 
     fees: int
     wallet: int
+    tax: int = 0  # the part of the fees that is tax, where the wallet pays nothing of them
 
     @property
     def total(self) -> int:
@@ -36,14 +37,19 @@ def due(subscription: Subscription) -> Due:
         return NOTHING_DUE
     wallet = Wallet.objects.get(bucket=subscription.bucket, id=subscription.prepaid_wallet_id)
     free = wallet.available or 0
-    charged = fees.upfront(subscription=subscription, version=subscription.plan_version)
+    charged, tax = fees.upfront(subscription=subscription, version=subscription.plan_version)
     lacking = charged + subscription.minimum_balance - free
     if lacking <= 0:
         return NOTHING_DUE
-    unit = money.minor_unit(subscription.currency)
-    payment = max(PAYMENT_MIN, -(-lacking // unit) * unit)
+    payment = payable(lacking, subscription.currency)
     for_fees = max(0, charged - free)
-    return Due(fees=for_fees, wallet=payment - for_fees)
+    return Due(fees=for_fees, wallet=payment - for_fees, tax=tax if for_fees == charged else 0)
+
+
+def payable(lacking: int, currency: str) -> int:
+    """Return the least payment that covers so many nanos: whole minor units, and no less than a card is charged."""
+    unit = money.minor_unit(currency)
+    return max(PAYMENT_MIN, -(-lacking // unit) * unit)
 
 
 def ask(subscription: Subscription, due: Due, now: datetime) -> PaymentSession:
@@ -55,7 +61,8 @@ def ask(subscription: Subscription, due: Due, now: datetime) -> PaymentSession:
         ValidationFailed: an address is not on a site that the merchant trusts.
     """
     urls = subscription.redirect_urls or {}
-    parts = [("Fees, tax included", due.fees), ("Into your balance", due.wallet)]
+    of_fees = [("Fees", due.fees - due.tax), ("Tax", due.tax)] if due.tax else [("Fees, tax included", due.fees)]
+    parts = [*of_fees, ("Into your balance", due.wallet)]
     return sessions.open(
         bucket=subscription.bucket,
         customer_id=subscription.customer_id,

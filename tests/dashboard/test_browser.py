@@ -61,8 +61,8 @@ def paths(scene: "Scene") -> list[str]:
     metric.save()
     shop = Shop(scene.test)
     hook = f"/webhooks/{endpoints.text_id(shop.endpoint())}"
-    payment = f"/payments/{ids.text('att', paid(buyer.wallet).id)}"
     sent = f"{hook}/deliveries/{ids.text('whd', told(shop).id)}"
+    payment = f"/payments/{ids.text('att', paid(buyer.wallet).id)}"
     metered = meter_event(scene, [metric.id.hex, "4", None, {"groups": {"model": "large"}, "metered": True}])
     return [
         "/", "/events", "/events/refused",

@@ -140,6 +140,14 @@ class TestPost:
         assert wallet["amounts"]["available"] == "200.00"
         assert sellers.fresh(session).status == "completed"
 
+    def test_says_on_the_page_what_of_it_is_tax(self, seller: Caller) -> None:
+        plan = plan_with_fee(seller)
+        customer = {"name": "Ada", "email": "ada@example.com", "address": {}, "taxRates": {"default": 20}}
+        shown = subscribe(seller, plan, customer=customer, minimumAccountBalance="5.00").json()
+        session = sessions.opened(urlsplit(shown["payment"]["checkoutUrl"]).path.rpartition("/")[2])
+        lines = [(words, int(nanos) // sellers.NANOS) for words, nanos in session.breakdown]
+        assert lines == [("Fees", 50), ("Tax", 10), ("Into your balance", 5)]
+
     def test_asks_for_the_gap_alone_as_money_comes_in_otherwise(self, seller: Caller) -> None:
         shown = subscribe(seller, plan_with_fee(seller), minimumAccountBalance="200.00").json()
         seller.post(f"/v0/wallets/{shown['walletId']}/topups", {"amount": "100.00"})
