@@ -127,9 +127,7 @@ def cancel(attempt: PaymentAttempt) -> PaymentAttempt:
     Raises:
         RuntimeError: a transaction is open.
     """
-    attempt = reload(attempt)
-    if attempt.state == PaymentAttempt.State.CREATED:
-        return outcomes.apply(attempt.id, Outcome(state=State.CANCELLED), news=News.CALLER)
+    attempt = outcomes.give_up_unasked(attempt.id)
     if attempt.state != PaymentAttempt.State.REQUIRES_ACTION:
         return attempt
     ensure_no_transaction()

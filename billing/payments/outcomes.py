@@ -74,6 +74,23 @@ def apply(attempt_id: uuid.UUID, outcome: Outcome, *, news: str = News.ANSWER) -
     return attempt
 
 
+def give_up_unasked(attempt_id: uuid.UUID) -> PaymentAttempt:
+    """Give an attempt up that nobody has handed to a provider yet; any other stays as it is. Returns it.
+
+    Raises:
+        PaymentAttempt.DoesNotExist: there is no such attempt.
+    """
+    bucket = ids.bucket_of(attempt_id)
+    owner = PaymentAttempt.objects.values_list("customer_id", flat=True).get(bucket=bucket, id=attempt_id)
+    with transaction.atomic():
+        _, now = books.lock(bucket, owner)
+        # Whoever takes it in hand to submit it updates this row: one of us comes first.
+        attempt = PaymentAttempt.objects.select_for_update().get(bucket=bucket, id=attempt_id)
+        if attempt.state == _STATE.CREATED:
+            _advance(attempt, Outcome(state=State.CANCELLED), News.CALLER, now)
+    return attempt
+
+
 def note(attempt: PaymentAttempt, news: str, now: datetime, text: str = "") -> None:
     """Write down what an attempt has become, and who said so."""
     place = {"bucket": attempt.bucket, "attempt_id": attempt.id}

@@ -139,6 +139,17 @@ class TestCancel:
         assert attempts.cancel(attempt).state == "cancelled"
         assert TopUp.objects.get().status == "cancelled"
 
+    def test_gives_up_what_nobody_was_asked_for(self, wallet: Wallet) -> None:
+        attempt = begun(wallet)
+        assert attempts.cancel(attempt).state == "cancelled"
+        assert attempts.submit(attempt).state == "cancelled"
+        assert not SimulatedObject.objects.exists()
+
+    def test_leaves_what_somebody_has_in_hand(self, wallet: Wallet) -> None:
+        attempt = begun(wallet)
+        PaymentAttempt.objects.filter(id=attempt.id).update(state="submitting")
+        assert attempts.cancel(attempt).state == "submitting"
+
     def test_leaves_what_was_paid(self, wallet: Wallet) -> None:
         assert attempts.cancel(attempts.submit(begun(wallet))).state == "succeeded"
 
@@ -215,4 +226,4 @@ class TestSetup:
         assert not Entry.objects.exists()
 
     def test_is_registered(self) -> None:
-        assert purposes.of("setup").withhold is None
+        assert purposes.of("setup").returns is None
