@@ -190,6 +190,13 @@ def expire(wallet: Wallet, *, now: datetime) -> None:
             _retire(wallet, lot, lot.expires_at, now)
 
 
+def brought_up_to_date(bucket: int, wallet_id: uuid.UUID, now: datetime) -> Wallet:
+    """Return a wallet with everything charged settled, and without what has expired; the book is locked."""
+    wallet = _settled(bucket, wallet_id, now)
+    expire(wallet, now=now)
+    return wallet
+
+
 def _settled(bucket: int, wallet_id: uuid.UUID, now: datetime) -> Wallet:
     """Return a wallet with everything charged settled; the book is locked."""
     wallet = Wallet.objects.get(bucket=bucket, id=wallet_id)
@@ -210,11 +217,9 @@ def _retire(wallet: Wallet, lot: CreditLot, ended_at: datetime, now: datetime) -
     amount = min(lot.remaining - kept, wallet.available or 0)
     if amount <= 0:
         return
-    is_voided = lot.voided_at is not None
-    reason = LotRemoval.Reason.VOIDED if is_voided else LotRemoval.Reason.EXPIRED
+    reason = LotRemoval.Reason.EXPIRED if lot.voided_at is None else LotRemoval.Reason.VOIDED
     removal = lots.remove(wallet, lot, amount, reason=reason, cause_id=ids.new(wallet.bucket), now=now)
-    entry = journal.credit_voided if is_voided else journal.credit_expired
-    ledger.post([entry(lot=lot, removal=removal, currency=wallet.currency, now=now)])
+    ledger.post([journal.credit_removed(lot=lot, removal=removal, currency=wallet.currency, now=now)])
 
 
 # --- finding ---------------------------------------------------------------------------------------------

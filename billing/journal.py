@@ -28,8 +28,10 @@ from billing.models import (
     PaymentAttempt,
     PaymentDispute,
     PaymentRefund,
+    Payout,
     TopUp,
     Wallet,
+    Withdrawal,
 )
 
 Kind = Account.Kind
@@ -42,10 +44,8 @@ WALLET_ACCOUNTS = {
     Wallet.Kind.CREDIT.value: (Kind.UNBILLED, Kind.RECEIVABLE),
 }
 # Where the credit of a kind of lot lies until it is used.
-LOT_ACCOUNTS = {
-    CreditLot.Kind.PAID.value: Kind.CUSTOMER_CREDIT,
-    CreditLot.Kind.PROMOTIONAL.value: Kind.PROMOTIONAL_CREDIT,
-}
+LOT_ACCOUNTS = {"paid": Kind.CUSTOMER_CREDIT, "promotional": Kind.PROMOTIONAL_CREDIT}
+_REMOVED = {"expired": ("credit_expired", Kind.BREAKAGE), "voided": ("credit_voided", Kind.PROMOTIONS)}
 
 
 class Movement(NamedTuple):
@@ -107,17 +107,9 @@ def credit_granted(*, lot: CreditLot, currency: str, now: datetime) -> NewEntry:
     )
 
 
-def credit_expired(*, lot: CreditLot, removal: LotRemoval, currency: str, now: datetime) -> NewEntry:
-    """Nobody used it in time."""
-    return _credit_removed("credit_expired", Kind.BREAKAGE, lot, removal, currency, now)
-
-
-def credit_voided(*, lot: CreditLot, removal: LotRemoval, currency: str, now: datetime) -> NewEntry:
-    """A merchant took back what was left of credit that was given away."""
-    return _credit_removed("credit_voided", Kind.PROMOTIONS, lot, removal, currency, now)
-
-
-def _credit_removed(kind: str, to: Kind, lot: CreditLot, removal: LotRemoval, currency: str, now: datetime) -> NewEntry:
+def credit_removed(*, lot: CreditLot, removal: LotRemoval, currency: str, now: datetime) -> NewEntry:
+    """Nobody used it in time, or a merchant took back what was left of credit that was given away."""
+    kind, to = _REMOVED[removal.reason]
     return NewEntry(
         customer_id=lot.customer_id,
         currency=currency,
@@ -153,6 +145,45 @@ def late_payment_returned(*, attempt: PaymentAttempt, amount: int, source_id: uu
         key=f"late:{source_id.hex}:{'out' if amount > 0 else 'in'}",
         reference_id=source_id,
         movements=_moved((Kind.CUSTOMER_CREDIT, Kind.REVENUE, amount)),
+        created_at=now,
+    )
+
+
+# A customer's own money is on its way back to them, is theirs to spend again, or has reached them.
+_WITHDRAWAL = {
+    "requested": (Kind.CUSTOMER_CREDIT, Kind.IN_TRANSIT),
+    "returned": (Kind.IN_TRANSIT, Kind.CUSTOMER_CREDIT),
+    "paid": (Kind.IN_TRANSIT, Kind.CLEARING),
+}
+# A part of a merchant's balance is on its way to them, has left what providers hold for us, or came back.
+_PAYOUT = {
+    "begun": (Kind.PAYABLE, Kind.IN_TRANSIT),
+    "arrived": (Kind.IN_TRANSIT, Kind.CLEARING),
+    "failed": (Kind.IN_TRANSIT, Kind.PAYABLE),
+}
+
+
+def withdrawal_moved(what: str, *, withdrawal: Withdrawal, now: datetime) -> NewEntry:
+    """What a customer takes back was requested, returned or paid."""
+    movements = _moved((*_WITHDRAWAL[what], withdrawal.amount))
+    return _on_its_way(f"withdrawal_{what}", withdrawal.customer_id, withdrawal, movements, now)
+
+
+def payout_moved(what: str, *, payout: Payout, book_id: uuid.UUID, now: datetime) -> NewEntry:
+    """A payout has begun, arrived or failed, in the merchant's own book."""
+    return _on_its_way(f"payout_{what}", book_id, payout, _moved((*_PAYOUT[what], payout.amount)), now)
+
+
+def _on_its_way(
+    kind: str, book_id: uuid.UUID, what: Withdrawal | Payout, movements: tuple[Movement, ...], now: datetime
+) -> NewEntry:
+    return NewEntry(
+        customer_id=book_id,
+        currency=what.currency,
+        kind=kind,
+        key=f"{kind}:{what.id.hex}",
+        reference_id=what.id,
+        movements=movements,
         created_at=now,
     )
 

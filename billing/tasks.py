@@ -15,6 +15,7 @@ from billing import (
     endings,
     invoicing,
     low_balances,
+    payouts,
     reminders,
     rerating,
     settlement,
@@ -64,6 +65,13 @@ def watch_wallets() -> int:
 def heed_low_wallets() -> int:
     """Tell of wallets in which little is left, and top them up; return how many were looked at."""
     return low_balances.look_due(is_time_up=_after(PAY_SECONDS_MAX))
+
+
+@shared_task
+def pay_out() -> int:
+    """Pay merchants what is scheduled, and let the test provider's payouts arrive; return how many moved."""
+    now = timezone.now()
+    return payouts.run_schedules(now=now) + payouts.carry_out_due(now=now, is_time_up=_after(PAY_SECONDS_MAX))
 
 
 @shared_task

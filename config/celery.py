@@ -38,6 +38,7 @@ BEAT: dict[str, dict[str, Any]] = {
     "rate": wake("billing.tasks.rate", every_seconds=60.0, queue="invoicing"),
     "watch wallets": wake("billing.tasks.watch_wallets", every_seconds=30.0, queue="sweeps"),
     "heed low wallets": wake("billing.tasks.heed_low_wallets", every_seconds=2.0, queue="payments"),
+    "pay out": wake("billing.tasks.pay_out", every_seconds=5.0, queue="sweeps"),
     "expire credit": wake("billing.tasks.expire_credit", every_seconds=5.0, queue="sweeps"),
     "bill": wake("billing.tasks.bill", every_seconds=30.0, queue="invoicing"),
     "remind of renewals": wake("billing.tasks.remind_of_renewals", every_seconds=300.0, queue="invoicing"),

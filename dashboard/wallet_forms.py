@@ -67,3 +67,70 @@ class NewAlert(forms.Form):
         for each in named:
             validate_email(each)
         return tuple(dict.fromkeys(named))
+
+
+class NewPayout(forms.Form):
+    """How much of which balance to pay out."""
+
+    currency = forms.ChoiceField(label="Balance", widget=forms.RadioSelect)
+    amount = forms.DecimalField(
+        label="Amount",
+        required=False,
+        min_value=0,
+        max_digits=21,
+        decimal_places=3,
+        help_text="Left empty: all there is.",
+    )
+    key = forms.CharField(max_length=64, widget=forms.HiddenInput)  # a form sent twice pays once
+
+    def __init__(self, data: Any = None, *, currencies: list[tuple[str, str]], **options: Any) -> None:
+        super().__init__(data, **options)
+        self.fields["currency"].choices = currencies  # type: ignore[attr-defined]
+        if currencies:
+            self.fields["currency"].initial = currencies[0][0]
+
+
+class EndPayout(forms.Form):
+    """How a payout ended."""
+
+    outcome = forms.ChoiceField(
+        label="It was", choices=[("paid", "Paid"), ("failed", "Not paid")], widget=forms.RadioSelect, initial="paid"
+    )
+    text = forms.CharField(
+        label="Reference or reason", required=False, max_length=255, help_text="Of the transfer, or why it failed."
+    )
+
+
+class Schedule(forms.Form):
+    """When a balance is paid out by itself."""
+
+    interval = forms.ChoiceField(
+        label="Paid out",
+        required=False,
+        choices=[("", "When I ask for it"), ("day", "Every day"), ("week", "Every week"), ("month", "Every month")],
+        widget=forms.RadioSelect,
+    )
+    minimum = forms.DecimalField(label="From", required=False, min_value=0, max_digits=18, decimal_places=3)
+
+    def __init__(self, data: Any = None, *, currency: str, **options: Any) -> None:
+        super().__init__(data, **options)
+        self.fields["minimum"].label = f"From this much on ({currency})"
+        self.fields["minimum"].help_text = "With less, it waits for the next time. Left empty: any amount."
+
+
+class MoveWithdrawal(forms.Form):
+    """What becomes of a withdrawal."""
+
+    outcome = forms.ChoiceField(label="Decision", widget=forms.RadioSelect)
+    text = forms.CharField(label="Reason", required=False, max_length=255)
+
+    def __init__(self, data: Any = None, *, state: str, **options: Any) -> None:
+        super().__init__(data, **options)
+        if state == "requested":
+            choices = [("approved", "Approve: I will pay it"), ("rejected", "Reject: it goes back to the balance")]
+            self.fields["text"].help_text = "Why it is rejected; the customer reads it."
+        else:
+            choices = [("paid", "I have paid it"), ("failed", "It could not be paid: it goes back to the balance")]
+            self.fields["text"].label = "Reference or reason"
+        self.fields["outcome"].choices = choices  # type: ignore[attr-defined]
+        self.fields["outcome"].initial = choices[0][0]

@@ -21,6 +21,7 @@ RESOURCES = (
     "wallets",
     "budgets",
     "invoices",
+    "payouts",
     "payments",
     "paymentLinks",
     "webhooks",

@@ -5,11 +5,14 @@ from zoneinfo import ZoneInfo
 
 from django.http import HttpRequest, StreamingHttpResponse
 
-from billing import credits, wallets
+from billing import credits, wallets, withdrawals
 from billing.models import CreditLot, Subscription, Wallet
 from customers.models import Customer
+from merchants import ids
 from merchants.models import Mode
 from ui import csv_files, movements
+
+WITHDRAWALS_SHOWN = 5
 
 
 def context(subscription: Subscription, customer: Customer) -> dict[str, Any]:
@@ -33,6 +36,11 @@ def history(subscription: Subscription, customer: Customer, query: dict[str, str
         **context(subscription, customer),
         "wallet": wallet,
         "credits": lots,
+        "withdrawals": [
+            (ids.text("wd", made.id), made)
+            for made in withdrawals.search(merchant_id=customer.merchant_id, wallet_id=wallet.id)[:WITHDRAWALS_SHOWN]
+        ],
+        "withdrawable": withdrawals.withdrawable(wallet),
         "history": movements.history(wallet, query=query, zone=zone),
         "spans": movements.SPANS,
     }

@@ -45,6 +45,14 @@ class ChangedLimit(forms.Form):
     amount = _amount("Limit")
 
 
+class Withdrawal(forms.Form):
+    """What a customer takes back of their balance."""
+
+    amount = _amount("Amount")
+    note = forms.CharField(label="Where to", required=False, max_length=255)
+    key = forms.CharField(max_length=64, widget=forms.HiddenInput)  # a form sent twice takes once
+
+
 class AutoTopUp(forms.Form):
     """What a customer agrees to be charged without being asked each time."""
 

@@ -24,6 +24,7 @@ from billing.models import (
     Invoice,
     InvoiceRollup,
     MerchantRollup,
+    Payout,
     Plan,
     PlanVersion,
     PriceVersion,
@@ -32,6 +33,7 @@ from billing.models import (
     Subscription,
     Wallet,
     WalletAlert,
+    Withdrawal,
 )
 from customers.models import Book, Customer
 from entitlements import budgets
@@ -330,3 +332,20 @@ def watched(scene: Scene, buyer: Buyer) -> WalletAlert:
     """Set an alert of little in a buyer's wallet."""
     new = NewAlert(threshold=5 * NANOS, recipients=("ops@judgebox.example",))
     return alerts.create(merchant_id=scene.test.id, wallet_id=buyer.wallet.id, new=new, actor=SYSTEM)
+
+
+def payout(scene: Scene) -> Payout:
+    """A payout that is carried out past us."""
+    return Payout.objects.create(
+        merchant=scene.test, id=ids.new(), number=1, amount=120 * NANOS, currency="USD", state="pending",
+        provider="manual", created_at=scene.now,
+    )  # fmt: skip
+
+
+def withdrawal(scene: Scene, buyer: Buyer) -> Withdrawal:
+    """What a buyer wants back, and nobody has decided about."""
+    bucket = buyer.customer.bucket
+    return Withdrawal.objects.create(
+        bucket=bucket, id=ids.new(bucket), customer_id=buyer.customer.id, merchant_id=scene.test.id,
+        wallet_id=buyer.wallet.id, amount=7 * NANOS, currency="USD", state="requested", created_at=scene.now,
+    )  # fmt: skip

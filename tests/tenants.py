@@ -14,7 +14,17 @@ from uuid import uuid4
 
 import httpx
 
-from billing.models import Invoice, PaymentAttempt, PaymentMethod, PaymentRefund, Subscription, TopUp
+from billing.models import (
+    Invoice,
+    PaymentAttempt,
+    PaymentMethod,
+    PaymentRefund,
+    Payout,
+    Subscription,
+    TopUp,
+    Wallet,
+    Withdrawal,
+)
 from customers.models import TestClock
 from merchants import ids
 from merchants.models import ApiKey, Delivery, Membership, Merchant, Mode, Role, User
@@ -118,12 +128,11 @@ def belongings(caller: Caller, url: str) -> Belongings:
         at = datetime.now(UTC)
         made_clock = TestClock.objects.create(merchant=caller.merchant, current_time=at, created_at=at, updated_at=at)
         things[kind] = ids.text("tc", made_clock.id)
-    things["alert"] = send(url, made, SET_ALERT)["id"]
-    things["lot"] = send(url, made, Request("POST", "/v0/wallets/{wallet}/credits", {"amount": "1"}))["id"]
-    things["reservation"] = send(url, made, RESERVE)["id"]
-    things["event"] = send(url, made, USE)["id"]
-    things["dispute"] = send(url, made, DISPUTE)["id"]
-    things["budget"] = send(url, made, SET_BUDGET)["id"]
+    things |= _on_its_way(caller, things["wallet"])
+    given = Request("POST", "/v0/wallets/{wallet}/credits", {"amount": "1"})
+    kinds = {"alert": SET_ALERT, "lot": given, "reservation": RESERVE, "event": USE, "dispute": DISPUTE}
+    for kind, request in (kinds | {"budget": SET_BUDGET}).items():
+        things[kind] = send(url, made, request)["id"]
     things["key"] = ids.text("key", ApiKey.objects.filter(merchant=caller.merchant)[0].id)
     user = User.objects.create_user(f"{uuid4().hex}@example.com")
     member = Membership.objects.create(organization=caller.merchant.organization, user=user, role=Role.ANALYST)
@@ -140,6 +149,23 @@ def _webhook(caller: Caller) -> dict[str, str]:
     listing.list_events(merchant_id=caller.merchant.id, now=factories.NOW)
     delivery = Delivery.objects.get(endpoint_id=ids.parse("we", made["id"]), event_type=TEST)
     return {"webhook": made["id"], "delivery": ids.text("whd", delivery.id)}
+
+
+def _on_its_way(caller: Caller, wallet: str) -> dict[str, str]:
+    """Write down a withdrawal and a payout; no money is behind either."""
+    pot = Wallet.objects.get(id=ids.parse("acc", wallet))
+    named = {"id": ids.new(pot.bucket), "amount": 1, "currency": "USD", "created_at": factories.NOW}
+    withdrawal = Withdrawal.objects.create(
+        bucket=pot.bucket,
+        customer_id=pot.customer_id,
+        merchant_id=caller.merchant.id,
+        wallet_id=pot.id,
+        state="approved",
+        **named,
+    )
+    provider = "test" if caller.merchant.mode == Mode.TEST else "manual"
+    payout = Payout.objects.create(merchant=caller.merchant, number=1, state="pending", provider=provider, **named)
+    return {"withdrawal": ids.text("wd", withdrawal.id), "payout": ids.text("po", payout.id)}
 
 
 def _entitled(caller: Caller, product_id: str, customer_id: str) -> dict[str, str]:
@@ -442,6 +468,17 @@ REQUESTS = [
     Request("GET", "/v0/wallets/{wallet}/credits/{lot}"),
     Request("GET", "/v0/wallets/{wallet}/transactions"),
     Request("GET", "/v0/alerts", query={"resourceId": Id("wallet")}),
+    Request("GET", "/v0/balance"),
+    Request(
+        "GET", "/v0/revenue", query={"startTime": _ago, "endTime": _soon, **MERCHANT, "customerId": Id("customer")}
+    ),
+    Request("GET", "/v0/payouts"),
+    Request("POST", "/v0/payouts", {"currency": "USD", "amount": "1000000"}, status=(422,)),
+    Request("GET", "/v0/payouts/{payout}"),
+    Request("PATCH", "/v0/payouts/{payout}", {"status": "paid"}, status=(200, 409)),  # the test provider's is its own
+    Request("GET", "/v0/withdrawals", query={"walletId": Id("wallet")}),
+    Request("POST", "/v0/wallets/{wallet}/withdrawals", {"amount": "1000000"}, status=(422,)),
+    Request("GET", "/v0/withdrawals/{withdrawal}"),
     SET_ALERT,
     Request("GET", "/v0/alerts/{alert}"),
     Request("PATCH", "/v0/alerts/{alert}", {"notifyPeriod": "PT1H"}),
@@ -621,6 +658,7 @@ REQUESTS = [
     Request("DELETE", "/v0/testClocks/{clock}", status=(204,)),
     Request("POST", "/v0/customers/authorization/{authorization}/revoke"),
     Request("DELETE", "/v0/alerts/{alert}", status=(204,)),
+    Request("PATCH", "/v0/withdrawals/{withdrawal}", {"status": "paid", "reference": "A"}),
     Request("DELETE", "/v0/coupons/{coupon}", status=(204,)),
     Request("DELETE", "/v0/webhooks/{webhook}", status=(204,)),
     Request("POST", "/v0/usage/{event}/amend", {"reason": "A", "metadata": {"job": "8"}}),

@@ -19,6 +19,12 @@ WORDS: Final = {
     "credit_granted": "Credit",
     "credit_expired": "Credit expired",
     "credit_voided": "Credit taken back",
+    "withdrawal_requested": "Withdrawal",
+    "withdrawal_returned": "Withdrawal returned",
+    "refund_begun": "Refund",
+    "refund_failed": "Refund returned",
+    "dispute_opened": "Chargeback",
+    "dispute_won": "Chargeback returned",
     "invoice_issued": "Invoice issued",
 }
 HEADER: Final = ("at", "what", "amount", "balance", "currency", "charges", "first_charge_at", "last_charge_at")

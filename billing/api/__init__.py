@@ -17,6 +17,7 @@ from billing.api import (
     payment_links,
     payment_methods,
     payments,
+    payouts,
     plans,
     portal,
     prices,
@@ -44,6 +45,7 @@ urlpatterns: list[URLPattern] = [
     *payment_links.urlpatterns,
     *authorizations.urlpatterns,  # before the customers' own: theirs would take its name for an id
     *alerts.urlpatterns,
+    *payouts.urlpatterns,
 ]
 
 # The contract has invoices under /v2.

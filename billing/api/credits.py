@@ -45,6 +45,10 @@ TYPES = {
     "credit_granted": ("credit", "crd"),
     "credit_expired": ("expiry", "crd"),
     "credit_voided": ("void", "crd"),
+    "withdrawal_requested": ("withdrawal", "wd"),
+    "withdrawal_returned": ("withdrawalReturn", "wd"),
+    "refund_begun": ("refund", "re"),
+    "refund_failed": ("refundReturn", "re"),
     "invoice_issued": ("invoice", "inv"),
 }
 

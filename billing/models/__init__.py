@@ -27,6 +27,7 @@ from billing.models.coupons import Coupon, CouponClaim, CouponUse, Redemption
 from billing.models.credit_notes import CreditNote, CreditNoteLine, CreditNoteNumber
 from billing.models.disputes import UsageDispute
 from billing.models.documents import Document, DocumentFile, Logo, Seller, UnprintedDocument
+from billing.models.imports import ImportedObject
 from billing.models.invoices import Invoice, InvoiceLine, InvoiceNumber, InvoiceRollup, ManualLine
 from billing.models.ledger import Account, CustomerRollup, Entry, MerchantRollup, Posting, Settlement, UnsettledWallet
 from billing.models.payments import (
@@ -42,6 +43,7 @@ from billing.models.payments import (
     SimulatedDelivery,
     SimulatedObject,
 )
+from billing.models.payouts import Payout, PayoutSchedule, Withdrawal
 from billing.models.subscriptions import AddOn, PlanChange, Subscription
 from billing.models.wallets import CreditLot, LotDraw, LotRemoval, TopUp, Wallet
 from billing.models.watches import AutoTopUp, LowWallet, WalletAlert
@@ -71,6 +73,7 @@ __all__ = [
     "Fee",
     "FeeOccurrence",
     "ForgoneRebate",
+    "ImportedObject",
     "Invoice",
     "InvoiceLine",
     "InvoiceNumber",
@@ -92,6 +95,8 @@ __all__ = [
     "PaymentRefund",
     "PaymentSession",
     "PaymentTerm",
+    "Payout",
+    "PayoutSchedule",
     "Plan",
     "PlanChange",
     "PlanVersion",
@@ -121,4 +126,5 @@ __all__ = [
     "UsageDispute",
     "Wallet",
     "WalletAlert",
+    "Withdrawal",
 ]

@@ -8,6 +8,7 @@ from billing.verification import (
     invoices,
     ledger,
     payments,
+    payouts,
     receivables,
     recomputation,
     rerating,
@@ -26,4 +27,5 @@ CHECKS = (
     *checkout.CHECKS,
     *documents.CHECKS,
     *payments.CHECKS,
+    *payouts.CHECKS,
 )

@@ -2,7 +2,7 @@
 
 from django.urls import URLPattern, path
 
-from portal.views import authorize, auto_top_up, disputes, home, link, methods, pay, test_card
+from portal.views import authorize, auto_top_up, disputes, home, link, methods, pay, test_card, withdrawals
 
 app_name = "portal"
 urlpatterns: list[URLPattern] = [
@@ -15,6 +15,8 @@ urlpatterns: list[URLPattern] = [
     path("limits/<str:budget_id>", home.change_limit, name="change-limit"),
     path("history", home.history, name="history"),
     path("history/export", home.history_export, name="history-export"),
+    path("withdrawals", withdrawals.ask, name="withdraw"),
+    path("withdrawals/<str:withdrawal_id>/cancel", withdrawals.cancel, name="withdrawal-cancel"),
     path("auto-top-up", auto_top_up.show, name="auto-top-up"),
     path("leave", home.leave, name="leave"),
     path("cards", methods.listing, name="cards"),

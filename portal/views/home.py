@@ -1,5 +1,6 @@
 """The portal's own page: balance, use, limits and invoices of one subscription."""
 
+import secrets
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -134,6 +135,7 @@ def history(request: HttpRequest) -> HttpResponse:
     """Every movement of the balance, and the balance after it."""
     subscription, customer = sessions.opened(request, now=timezone.now())
     context = balance.history(subscription, customer, request.GET.dict())
+    context["withdrawal"] = forms.Withdrawal(initial={"key": secrets.token_hex(16)}, auto_id="withdrawal_%s")
     with timezone.override(ZoneInfo(subscription.timezone)):
         return pages.answer(request, "portal/history.html", context)
 

@@ -408,6 +408,22 @@ CONTROLS: dict[str, tuple[str, set[str]]] = {
         f"DELETE FROM billing_lotremoval WHERE lot_id = (SELECT id FROM billing_creditlot WHERE {_LOST})",
         {"credit_posted", "lots_removed"},
     ),
+    "a withdrawal that was not paid": (
+        "UPDATE billing_withdrawal SET state = 'paid' WHERE state = 'approved'",
+        {"withdrawals_posted"},
+    ),
+    "a payout's amount": (
+        "UPDATE billing_payout SET amount = amount + 1 WHERE state = 'paid'",
+        {"payouts_posted"},
+    ),
+    "a payout lost": (
+        "DELETE FROM billing_payout WHERE state = 'failed'",
+        {"payouts_posted"},
+    ),
+    "a key of payouts": (
+        "ALTER TABLE billing_payout DROP CONSTRAINT payout_once_per_key",
+        {"paid_out_once"},
+    ),
     "a wallet that nobody watches any more": (
         f"UPDATE billing_wallet SET watched_below = NULL WHERE {_PREPAID}",
         {"wallets_watched"},

@@ -2,7 +2,7 @@
 
 import itertools
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -13,10 +13,12 @@ from billing import (
     credits,
     invoice_payments,
     manual_lines,
+    payouts,
     plan_changes,
     redemptions,
     rerating,
     voiding,
+    withdrawals,
 )
 from billing.add_ons import NewAddOn
 from billing.alerts import NewAlert
@@ -31,6 +33,7 @@ from billing.payments.authorizations import NewAuthorization
 from billing.payments.links import NewLink
 from billing.payments.one_off import NewPayment
 from billing.payments.provider import DisputeFacts, DisputeState
+from billing.payouts import NewPayout
 from charging import execution
 from charging.commands import Correct, Line, MeterEvent, Metering, Property, RecordUsage, Refund, Release, Reserve
 from charging.outcomes import Done
@@ -115,6 +118,7 @@ def world() -> World:
         merchant_id=product.merchant.id, wallet_id=busy.prepaid.id, new=NewAlert(threshold=10**9), actor=SYSTEM
     )
     _live(made)
+    _pay_back(gone)
     _entitle(product)
     _owe(product)
     _pay(product)
@@ -199,6 +203,18 @@ def _owe(product: Product) -> None:
     third = voiding.regenerate(**second)
     invoice_payments.pay(merchant_id=product.merchant_id, invoice_id=third.id, how=How(amount=3 * 10**9))
     voiding.write_off(**{**named, "invoice_id": third.id}, reason="Insolvent")
+
+
+def _pay_back(buyer: Buyer) -> None:
+    """Pay money back to a customer, put some back that was not paid, and pay the merchant."""
+    named = {"merchant_id": buyer.merchant.id, "actor": SYSTEM}
+    for states in (("approved", "paid"), ("rejected",), ("approved",)):
+        made, _ = withdrawals.request(**named, wallet_id=buyer.prepaid.id, amount=10**9)
+        for state in states:
+            withdrawals.move(**named, withdrawal_id=made.id, to=state)
+    for amount in (10**9, 10**9 + 13 * 10**7):
+        payouts.create(**named, new=NewPayout(currency="USD", amount=amount))
+    payouts.carry_out_due(now=datetime.now(UTC) + timedelta(minutes=1))
 
 
 def _give_credit(buyer: Buyer) -> None:

@@ -22,7 +22,7 @@ from tests.billing import papers
 
 Ids = dict[str, str]
 METHODS = ("get", "post")
-OF_BOTH_MODES = {"member_id"}  # the team is the same in test and live
+OF_BOTH_MODES = {"member_id", "currency"}  # the team is the same in test and live
 
 
 def ids_of(scene: scenes.Scene) -> Ids:
@@ -33,6 +33,9 @@ def ids_of(scene: scenes.Scene) -> Ids:
         "customer_id": ids.text("cus", buyer.customer.id),
         "wallet_id": ids.text("acc", buyer.wallet.id),
         "alert_id": ids.text("alrt", scenes.watched(scene, buyer).id),
+        "payout_id": ids.text("po", scenes.payout(scene).id),
+        "withdrawal_id": ids.text("wd", scenes.withdrawal(scene, buyer).id),
+        "currency": "USD",
         "lot_id": ids.text("crd", scenes.moved(buyer).id),
         "budget_id": ids.text("bgt", Budget.objects.get(customer_id=buyer.customer.id, scope="agent").id),
         "subscription_id": ids.text("sub", buyer.subscription.id),

@@ -7,7 +7,16 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from billing.models import AutoTopUp, PaymentMethod, PaymentSession, Subscription, TopUp, UsageDispute, Wallet
+from billing.models import (
+    AutoTopUp,
+    PaymentMethod,
+    PaymentSession,
+    Subscription,
+    TopUp,
+    UsageDispute,
+    Wallet,
+    Withdrawal,
+)
 from customers import portal_links
 from customers.models import Customer
 from entitlements.models import Budget, BudgetCounter
@@ -354,3 +363,25 @@ class TestDisputes:
     def test_are_about_the_customers_own_use(self, scene: scenes.Scene) -> None:
         theirs = ids.text("usg", scene.buyers[1].events[0].id)
         assert visitor(scene).get(f"/portal/events/{theirs}/dispute").status_code == 404
+
+
+class TestWithdrawal:
+    def test_is_asked_for_and_cancelled(self, scene: scenes.Scene) -> None:
+        buyer = scene.buyers[0]
+        Wallet.objects.filter(id=buyer.wallet.id).update(balance=0, spent=0, held=0, settled_seq=0, charge_seq=0)
+        scenes.moved(buyer)
+        client = visitor(scene)
+        page = client.get("/portal/history").content.decode()
+        assert "neither used nor held: $80.00" in page
+        form = {"amount": "30", "note": "My old card", "key": "k"}
+        for _ in range(2):
+            page = client.post("/portal/withdrawals", form, follow=True).content.decode()
+        assert "$30.00 is set aside for you" in page
+        assert "neither used nor held: $50.00" in page
+        made = Withdrawal.objects.get()
+        assert "can be taken back" in client.post("/portal/withdrawals", {"amount": "51", "key": "l"}, follow=True).text
+        cancel = f"/portal/withdrawals/{ids.text('wd', made.id)}/cancel"
+        other = visitor(scene, buyer=1).post(cancel, follow=True).content.decode()
+        assert "Nothing was changed" in other
+        assert "in your balance again" in client.post(cancel, follow=True).content.decode()
+        assert Wallet.objects.get(id=buyer.wallet.id).balance == 105 * scenes.NANOS

@@ -1,0 +1,148 @@
+"""A merchant's balance: what was collected for them and is theirs, by currency, from the ledger and its sums.
+
+All accounts of a merchant's customers, and of the merchant's own book, sum to zero. So what is the merchant's is what
+providers hold (``clearing``, the other way round) less what belongs to others: what customers have paid in and not
+used, the platform's fee, and what is on its way out. Use on credit counts once it is paid; credit that was given away
+never does.
+
+Use is read from the sums that settlement keeps, and the rest from entries besides use, which are few.
+"""
+
+import uuid
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import connection
+
+from customers import books
+from customers.models import Book
+from merchants import ids
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """One currency of a merchant's, in nanos. ``available`` may be below zero: later revenue makes up for it."""
+
+    currency: str
+    available: int
+    on_the_way: int  # payouts that have not ended
+    paid_out: int
+    platform_fees: int
+
+
+# Entries of use touch none of these accounts but the platform's fee, which the sums have.
+_BALANCES = """
+WITH book AS (SELECT bucket, customer_id FROM customers_book WHERE merchant_id = %(merchant)s),
+entered AS (
+    SELECT a.currency, a.kind, sum(side.amount) AS amount
+    FROM book
+    JOIN billing_entry e ON e.bucket = book.bucket AND e.customer_id = book.customer_id AND e.kind <> 'usage_settled'
+    JOIN billing_posting p ON p.bucket = e.bucket AND p.entry_id = e.id
+    CROSS JOIN LATERAL (VALUES (p.credit_account_id, p.amount), (p.debit_account_id, -p.amount))
+        AS side (account_id, amount)
+    JOIN billing_account a ON a.bucket = p.bucket AND a.id = side.account_id
+        AND a.kind IN ('clearing', 'in_transit', 'platform_fee')
+    GROUP BY 1, 2
+),
+others AS (
+    SELECT currency, amount FROM entered
+    UNION ALL
+    SELECT w.currency, w.balance FROM book
+    JOIN billing_wallet w ON w.bucket = book.bucket AND w.customer_id = book.customer_id AND w.kind = 'prepaid'
+    UNION ALL
+    SELECT w.currency, -l.remaining FROM book
+    JOIN billing_wallet w ON w.bucket = book.bucket AND w.customer_id = book.customer_id AND w.kind = 'prepaid'
+    JOIN billing_creditlot l ON l.bucket = w.bucket AND l.wallet_id = w.id
+        AND l.kind = 'promotional' AND l.remaining > 0
+    UNION ALL
+    SELECT currency, fee FROM billing_merchantrollup WHERE merchant_id = %(merchant)s
+),
+fees AS (
+    SELECT currency, sum(amount) AS amount
+    FROM (
+        SELECT currency, fee AS amount FROM billing_merchantrollup WHERE merchant_id = %(merchant)s
+        UNION ALL SELECT currency, amount FROM entered WHERE kind = 'platform_fee'
+    ) f GROUP BY 1
+),
+payouts AS (
+    SELECT currency, coalesce(sum(amount) FILTER (WHERE state = 'pending'), 0) AS on_the_way,
+           coalesce(sum(amount) FILTER (WHERE state = 'paid'), 0) AS paid
+    FROM billing_payout WHERE merchant_id = %(merchant)s GROUP BY 1
+)
+SELECT o.currency, (-sum(o.amount))::text, coalesce(max(p.on_the_way), 0)::text, coalesce(max(p.paid), 0)::text,
+       coalesce(max(f.amount), 0)::text
+FROM others o
+LEFT JOIN payouts p ON p.currency = o.currency
+LEFT JOIN fees f ON f.currency = o.currency
+GROUP BY o.currency ORDER BY o.currency
+"""
+
+
+def balances(merchant_id: uuid.UUID) -> list[Balance]:
+    """Return a merchant's balance in every currency that anything has moved in."""
+    with connection.cursor() as cursor:
+        cursor.execute(_BALANCES, {"merchant": merchant_id})
+        return [Balance(currency, *map(int, amounts)) for currency, *amounts in cursor.fetchall()]
+
+
+def available(merchant_id: uuid.UUID, currency: str) -> int:
+    """Return what could be paid out now in one currency, in nanos; it may be below zero."""
+    return next((each.available for each in balances(merchant_id) if each.currency == currency), 0)
+
+
+def lock_own_book(merchant_id: uuid.UUID) -> tuple[uuid.UUID, datetime]:
+    """Lock the book that a merchant's own entries are in, opened by the first; returns its id and the time."""
+    bucket = ids.bucket_of(merchant_id)
+    book_id = ids.derived(bucket, "own book", merchant_id)
+    Book.objects.bulk_create([Book(bucket=bucket, customer_id=book_id, merchant_id=merchant_id)], ignore_conflicts=True)
+    _, now = books.lock(bucket, book_id)
+    return book_id, now
+
+
+# --- revenue over time -----------------------------------------------------------------------------------
+
+WIDTHS = {"hour": timedelta(hours=1), "day": timedelta(days=1), "week": timedelta(days=7)}
+
+
+@dataclass(frozen=True, slots=True)
+class Revenue:
+    """What was charged in one bucket of time, in one currency: nanos, returns taken off."""
+
+    start: datetime
+    currency: str
+    net: int
+    tax: int
+    gross: int
+    fee: int
+
+
+# Weeks begin on Mondays; everything is in UTC.
+_REVENUE = """
+SELECT date_bin(%(width)s, hour, '2001-01-01 00:00Z'), currency, sum(net)::text, sum(tax)::text, sum(gross)::text,
+       sum(fee)::text
+FROM {table}
+WHERE merchant_id = %(merchant)s AND hour >= %(start)s AND hour < %(end)s {scope}
+GROUP BY 1, 2 ORDER BY 1, 2
+"""
+_OF_MERCHANT = _REVENUE.format(table="billing_merchantrollup", scope="")
+_OF_CUSTOMER = _REVENUE.format(
+    table="billing_customerrollup", scope="AND bucket = %(bucket)s AND customer_id = %(customer)s"
+)
+
+
+def revenue(
+    *, merchant_id: uuid.UUID, start: datetime, end: datetime, width: str, customer_id: uuid.UUID | None = None
+) -> list[Revenue]:
+    """Return what was charged in a span of time, by whole hours of UTC; buckets without any are left out.
+
+    Raises:
+        NotFound: the merchant has no such customer.
+    """
+    named: dict[str, Any] = {"merchant": merchant_id, "start": start, "end": end, "width": WIDTHS[width]}
+    if customer_id is not None:
+        books.check_owner(merchant_id=merchant_id, customer_id=customer_id)
+        named |= {"bucket": ids.bucket_of(customer_id), "customer": customer_id}
+    with connection.cursor() as cursor:
+        cursor.execute(_OF_MERCHANT if customer_id is None else _OF_CUSTOMER, named)
+        return [Revenue(at, currency, *map(int, sums)) for at, currency, *sums in cursor.fetchall()]

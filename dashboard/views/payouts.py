@@ -1,0 +1,167 @@
+"""A merchant's balance and payouts, and what their customers take back."""
+
+import secrets
+from typing import Any
+
+from django.contrib import messages
+from django.http import HttpResponse, StreamingHttpResponse
+from django.shortcuts import redirect
+from django.utils import timezone
+
+from billing import money, payouts, withdrawals
+from billing.payouts import NewPayout
+from dashboard import forms, wallet_forms
+from dashboard.access import SeatedRequest, actor, file_name, page, public_id, to
+from dashboard.reads import payouts as reads
+from merchants.errors import ServiceError
+from ui import csv_files, fmt, pages
+
+
+@page("payouts:read")
+def listing(request: SeatedRequest) -> HttpResponse:
+    """The balance in each currency, and the payouts."""
+    merchant_id = request.seat.merchant.id
+    waiting = reads.open_withdrawals(merchant_id) if request.seat.may("wallets:read") else []
+    context = {
+        "nav": "payouts",
+        "seat": request.seat,
+        "pots": reads.pots(merchant_id),
+        "page": reads.listing(merchant_id=merchant_id, cursor=request.GET.get("cursor", "")),
+        "withdrawals": waiting,
+    }
+    return pages.answer(request, "dashboard/payouts.html", context)
+
+
+@page("payouts:read")
+def export(request: SeatedRequest) -> StreamingHttpResponse:
+    """All payouts, as a file."""
+    lines = reads.lines(request.seat.merchant.id)
+    return csv_files.answer(request, file_name(request, "payouts", timezone.now()), reads.HEADER, lines)
+
+
+@page("payouts:write", writes="payouts:write")
+def new(request: SeatedRequest) -> HttpResponse:
+    """A form that has the balance, or a part of it, paid out."""
+    pots = [pot for pot in reads.pots(request.seat.merchant.id) if pot.balance.available > 0]
+    form = wallet_forms.NewPayout(
+        request.POST if request.method == "POST" else None,
+        currencies=[(pot.balance.currency, _said(pot)) for pot in pots],
+        initial={"key": secrets.token_hex(16)},
+    )
+    if form.is_valid():
+        amount = form.cleaned_data["amount"]
+        wanted = NewPayout(
+            currency=form.cleaned_data["currency"], amount=None if amount is None else money.to_nanos(amount)
+        )
+        try:
+            made, _ = payouts.create(
+                merchant_id=request.seat.merchant.id, new=wanted, key=form.cleaned_data["key"], actor=actor(request)
+            )
+        except ServiceError as refusal:
+            forms.refuse(form, refusal, request_id=request.request_id)
+        else:
+            messages.success(request, f"{fmt.money(made.amount, made.currency)} is on its way to you.")
+            return redirect(to(request, "payouts"))
+    context = {
+        **_form(request, form),
+        "title": "Pay out",
+        "lead": "Your balance, or a part of it, goes to your bank account.",
+        "verb": "Pay out",
+        "has_choices": bool(pots),
+        "none": "There is nothing to pay out yet. What customers use of what they have paid in is added here.",
+        "none_path": to(request, "payouts"),
+        "none_verb": "Back to payouts",
+    }
+    return pages.answer(request, "dashboard/form.html", context)
+
+
+@page("payouts:write", writes="payouts:write")
+def end(request: SeatedRequest, payout_id: str) -> HttpResponse:
+    """A form that says how a payout ended that is carried out past us."""
+    merchant_id, key = request.seat.merchant.id, public_id("po", payout_id)
+    made = payouts.find(merchant_id=merchant_id, payout_id=key)
+    form = wallet_forms.EndPayout(request.POST if request.method == "POST" else None)
+    if form.is_valid():
+        is_paid = form.cleaned_data["outcome"] == "paid"
+        said = {"reference" if is_paid else "failure": form.cleaned_data["text"]}
+        try:
+            payouts.end(merchant_id=merchant_id, payout_id=key, is_paid=is_paid, **said, actor=actor(request))
+        except ServiceError as refusal:
+            forms.refuse(form, refusal, request_id=request.request_id)
+        else:
+            messages.success(request, "Payout paid." if is_paid else "Payout failed; it is in your balance again.")
+            return redirect(to(request, "payouts"))
+    context = {
+        **_form(request, form),
+        "title": f"Payout {made.number}",
+        "lead": f"{fmt.money(made.amount, made.currency)}: say how it ended.",
+        "verb": "Save",
+    }
+    return pages.answer(request, "dashboard/form.html", context)
+
+
+@page("payouts:write", writes="payouts:write")
+def schedule(request: SeatedRequest, currency: str) -> HttpResponse:
+    """A form that says when a balance is paid out by itself."""
+    merchant_id = request.seat.merchant.id
+    known = payouts.schedules(merchant_id).filter(currency=currency[:3]).first()
+    initial = {"interval": known.interval, "minimum": money.from_nanos(known.minimum)} if known else {}
+    form = wallet_forms.Schedule(
+        request.POST if request.method == "POST" else None, currency=currency[:3], initial=initial
+    )
+    if form.is_valid():
+        try:
+            payouts.schedule(
+                merchant_id=merchant_id,
+                currency=money.currency(currency),
+                interval=form.cleaned_data["interval"] or None,
+                minimum=money.to_nanos(form.cleaned_data["minimum"] or "0"),
+                actor=actor(request),
+                now=timezone.now(),
+            )
+        except ServiceError as refusal:
+            forms.refuse(form, refusal, request_id=request.request_id)
+        else:
+            messages.success(request, "Schedule saved.")
+            return redirect(to(request, "payouts"))
+    context = {
+        **_form(request, form),
+        "title": "Payout schedule",
+        "lead": f"When your balance in {currency[:3]} is paid out by itself.",
+        "verb": "Save schedule",
+    }
+    return pages.answer(request, "dashboard/form.html", context)
+
+
+@page("wallets:write", writes="wallets:write")
+def withdrawal(request: SeatedRequest, withdrawal_id: str) -> HttpResponse:
+    """A form that approves a withdrawal or rejects it, or says how it ended."""
+    merchant_id, key = request.seat.merchant.id, public_id("wd", withdrawal_id)
+    made = withdrawals.find(merchant_id=merchant_id, withdrawal_id=key)
+    form = wallet_forms.MoveWithdrawal(request.POST if request.method == "POST" else None, state=made.state)
+    if form.is_valid():
+        state, text = form.cleaned_data["outcome"], form.cleaned_data["text"]
+        said = {"reference" if state == "paid" else "reason": text}
+        try:
+            withdrawals.move(merchant_id=merchant_id, withdrawal_id=key, to=state, **said, actor=actor(request))
+        except ServiceError as refusal:
+            forms.refuse(form, refusal, request_id=request.request_id)
+        else:
+            messages.success(request, f"Withdrawal {state}.")
+            return redirect(to(request, "payouts"))
+    note = f" They write: {made.note}" if made.note else ""
+    context = {
+        **_form(request, form),
+        "title": "Withdrawal",
+        "lead": f"{fmt.money(made.amount, made.currency)} of a customer’s money, already out of their balance.{note}",
+        "verb": "Save",
+    }
+    return pages.answer(request, "dashboard/form.html", context)
+
+
+def _said(pot: reads.Pot) -> str:
+    return f"{pot.balance.currency}: {fmt.money(pot.balance.available, pot.balance.currency)}"
+
+
+def _form(request: SeatedRequest, form: Any) -> dict[str, Any]:
+    return {"nav": "payouts", "seat": request.seat, "form": form, "back": to(request, "payouts")}

@@ -1,0 +1,71 @@
+"""Balance, payouts and withdrawals in the dashboard."""
+
+import pytest
+from django.test import Client
+
+from billing import merchant_balances
+from billing.merchant_balances import Balance
+from billing.models import Payout, PayoutSchedule, Withdrawal
+from merchants import ids
+from tests import scenes
+
+
+@pytest.fixture
+def path(scene: scenes.Scene, monkeypatch: pytest.MonkeyPatch) -> str:
+    there = Balance("USD", 1_240 * scenes.NANOS, 0, 300 * scenes.NANOS, 62 * scenes.NANOS)
+    monkeypatch.setattr(merchant_balances, "balances", lambda merchant_id: [there])
+    return f"/{scene.slug}/test/payouts"
+
+
+def shown(client: Client, path: str) -> str:
+    return client.get(path).content.decode()
+
+
+class TestPayouts:
+    def test_say_that_there_are_none(self, owner: Client, path: str) -> None:
+        page = shown(owner, path)
+        for text in ("$1,240.00", "$300.00", "$62.00", "No payouts yet", "Paid out when you ask for it"):
+            assert text in page
+
+    def test_are_made_once_and_exported(self, owner: Client, path: str) -> None:
+        form = {"currency": "USD", "amount": "40", "key": "k"}
+        for _ in range(2):
+            page = owner.post(f"{path}/new", form, follow=True).content.decode()
+        assert "$40.00 is on its way to you" in page
+        assert "No. 1" in page
+        assert Payout.objects.count() == 1
+        (line,) = b"".join(owner.get(f"{path}/export")).decode().splitlines()[1:]
+        assert line.split(",")[3:6] == ["40.00", "USD", "pending"]
+
+    def test_are_refused_beside_the_field(self, owner: Client, path: str) -> None:
+        for amount, words in (("0.001", "a multiple of it"), ("9999", "can be paid out")):
+            page = owner.post(f"{path}/new", {"currency": "USD", "amount": amount, "key": "k"}).content.decode()
+            assert words in page
+
+    def test_that_are_carried_out_past_us_end_as_one_says(self, owner: Client, path: str, scene: scenes.Scene) -> None:
+        made = scenes.payout(scene)
+        one = f"{path}/{ids.text('po', made.id)}"
+        assert "$120.00" in shown(owner, one)
+        assert "Payout paid" in owner.post(one, {"outcome": "paid", "text": "SEPA-1"}, follow=True).content.decode()
+        made.refresh_from_db()
+        assert (made.state, made.reference) == ("paid", "SEPA-1")
+        assert "This payout is paid" in owner.post(one, {"outcome": "failed"}).content.decode()
+
+    def test_are_scheduled(self, owner: Client, path: str) -> None:
+        owner.post(f"{path}/schedule/USD", {"interval": "week", "minimum": "25"})
+        assert PayoutSchedule.objects.get().minimum == 25 * scenes.NANOS
+        assert "end of each week, from $25.00 on" in shown(owner, path)
+        owner.post(f"{path}/schedule/USD", {"interval": ""})
+        assert not PayoutSchedule.objects.exists()
+
+
+class TestWithdrawals:
+    def test_are_decided_and_settled(self, owner: Client, path: str, scene: scenes.Scene) -> None:
+        made = scenes.withdrawal(scene, scene.buyers[0])
+        assert "Northwind Labs" in shown(owner, path)
+        one = f"/{scene.slug}/test/withdrawals/{ids.text('wd', made.id)}"
+        assert "Withdrawal approved" in owner.post(one, {"outcome": "approved"}, follow=True).content.decode()
+        assert "Withdrawal paid" in owner.post(one, {"outcome": "paid", "text": "SEPA-2"}, follow=True).content.decode()
+        made.refresh_from_db()
+        assert (made.state, made.reference) == (Withdrawal.State.PAID, "SEPA-2")
+        assert "Select a valid choice" in owner.post(one, {"outcome": "approved"}).content.decode()
