@@ -89,8 +89,8 @@ def find(*, merchant_id: uuid.UUID, clock_id: uuid.UUID) -> TestClock:
     return found
 
 
-def delete(*, merchant_id: uuid.UUID, clock_id: uuid.UUID, now: datetime) -> None:
-    """Take a clock away; time stands still for its customers from then on.
+def delete(*, merchant_id: uuid.UUID, clock_id: uuid.UUID, now: datetime) -> TestClock:
+    """Take a clock away, and return it as it was; time stands still for its customers from then on.
 
     Raises:
         NotFound: there is no such clock.
@@ -110,6 +110,7 @@ def delete(*, merchant_id: uuid.UUID, clock_id: uuid.UUID, now: datetime) -> Non
             raise Conflict(message, code="TEST_CLOCK_IN_USE", details={"blockers": [blocker]})
         clock.deleted_at = clock.updated_at = now
         clock.save(update_fields=["deleted_at", "updated_at"])
+    return clock
 
 
 def _lock(merchant_id: uuid.UUID, clock_id: uuid.UUID) -> TestClock:

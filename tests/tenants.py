@@ -655,7 +655,7 @@ REQUESTS = [
     Request("DELETE", "/v0/customers/{customer}/paymentMethods/{method}", status=(204,)),
     Request("POST", "/v0/payments/{payment}/cancel"),
     Request("DELETE", "/v0/paymentLinks/{link}", status=(204,)),
-    Request("DELETE", "/v0/testClocks/{clock}", status=(204,)),
+    Request("DELETE", "/v0/testClocks/{clock}"),
     Request("POST", "/v0/customers/authorization/{authorization}/revoke"),
     Request("DELETE", "/v0/alerts/{alert}", status=(204,)),
     Request("PATCH", "/v0/withdrawals/{withdrawal}", {"status": "paid", "reference": "A"}),

@@ -181,5 +181,5 @@ class TestMakingAndDeleting:
         assert refused.json()["details"]["blockers"][0]["items"][0]["id"] == agreed["id"]
 
         seller.post(f"/v0/subscriptions/{agreed['id']}/termination", {"reason": "Done"})
-        assert seller.delete(f"/v0/testClocks/{made['id']}").status_code == 204
+        assert seller.delete(f"/v0/testClocks/{made['id']}").json()["deletedAt"]
         assert seller.get(f"/v0/testClocks/{made['id']}").status_code == 404

@@ -380,6 +380,35 @@ class TestInvoices:
         assert client.invoices_v2.get_line_items(id=invoice.id).total_count == 1
 
 
+class TestTestClocks:
+    def test_have_a_month_pass(self, shop):
+        client = shop.client
+        clock = client.test_clocks.create(name="A month")
+        customer = client.customers.create(
+            merchant_id=shop.merchant_id,
+            consumer={"name": "Carl", "email": f"{uuid4().hex}@example.com", "address": {"country": "US"}},
+        )
+        subscription = client.subscriptions.create(
+            name="By clock",
+            plan_id=shop.plan.id,
+            started_at=datetime.now(UTC),
+            customer_id=customer.customer_id,
+            test_clock_id=clock.id,
+        )
+
+        moved = client.test_clocks.advance(id=clock.id, request_body={"advance_by": "P1M2D"})
+
+        assert moved.current_time > clock.current_time
+        assert client.test_clocks.get(id=clock.id) == moved
+        statuses = [each.status for each in client.invoices_v2.list(request={"subscription_id": subscription.id}).data]
+        assert "PAID" in statuses
+        with pytest.raises(errors.PaygenticError) as refused:
+            client.test_clocks.delete(id=clock.id)
+        assert refused.value.status_code == 409
+        client.subscriptions.terminate(id=subscription.id, reason="Done")
+        client.test_clocks.delete(id=clock.id)
+
+
 class TestRefusals:
     def test_are_understood(self, shop):
         client = shop.client
