@@ -18,7 +18,7 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from billing.models import Coupon, Plan, Redemption, TopUp
+from billing.models import Coupon, Payment, PaymentLink, Plan, Redemption, TopUp
 from entitlements.models import Budget, Reservation
 from merchants.models import Product
 from metering.models import BillableMetric, UsageEvent
@@ -106,6 +106,10 @@ class Shop:
         """A sound coupon."""
         return {"merchantId": self.ids["merchant"], "code": uuid4().hex, "name": "A", "duration": "once", **members}
 
+    def payment_link(self, **members: Any) -> dict[str, Any]:
+        """A sound payment link."""
+        return {"amount": "5.00", "currency": "USD", "description": "A", **members}
+
     @property
     def top_ups(self) -> str:
         """Where money is added."""
@@ -143,7 +147,19 @@ def effects() -> dict[str, int]:
     """How much of everything there is."""
     return {
         model.__name__: model.objects.count()
-        for model in (UsageEvent, Reservation, Budget, TopUp, Product, Plan, BillableMetric, Coupon, Redemption)
+        for model in (
+            UsageEvent,
+            Reservation,
+            Budget,
+            TopUp,
+            Product,
+            Plan,
+            BillableMetric,
+            Coupon,
+            Redemption,
+            Payment,
+            PaymentLink,
+        )
     }
 
 
@@ -246,6 +262,8 @@ class TestNumbers:
                         wallet = f"/v0/wallets/{shop.ids['credit']}"
                         check(raw(shop, "PATCH", wallet, b'{"creditLimit": %b}' % str(text).encode()), 400)
                 check(shop.post_with("/v0/coupons", shop.coupon(amountOff=HOLE, currency="USD"), text), 400)
+                check(shop.post_with("/v0/payments", {"amount": HOLE, "currency": "USD"}, text), 400)
+                check(shop.post_with("/v0/paymentLinks", shop.payment_link(amount=HOLE), text), 400)
 
     def test_as_a_rate_are_plain_and_at_most_a_hundred(self, subtests, shop):
         for text in [*NO_NUMBERS, "-1", '"-1"', *LOOSELY_WRITTEN, *TOO_LONG, "100.1", "1.23456"]:
@@ -258,6 +276,7 @@ class TestNumbers:
             with subtests.test(text=str(text)[:24]):
                 check(shop.post_with("/v0/plans", shop.plan(renewalReminderDays=HOLE), text), 400)
                 if text != "null":  # leaves the default
+                    check(shop.post_with("/v0/paymentLinks", shop.payment_link(maxUses=HOLE), text), 400)
                     check(shop.post_with("/v0/entitlements", shop.reservation(maxUses=HOLE), text), 400)
 
     @pytest.mark.changes

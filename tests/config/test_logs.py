@@ -11,7 +11,12 @@ class TestRedact:
     def test_keeps_the_kind_of_a_key_and_nothing_else(self):
         assert redact(f"Bearer {KEY}, fth_rk_live_abc.") == "Bearer fth_sk_test_[redacted], fth_rk_live_[redacted]."
 
+    def test_leaves_no_token_in_an_address(self):
+        said = "Conflict: /portal/pay/AaIk-n3xeNqldqtE1Kz4.oRRguK2TprOD_rn/submit, /portal/c/AB.CD"
+        assert redact(said) == "Conflict: /portal/pay/[redacted]/submit, /portal/c/[redacted]"
+
     def test_leaves_other_text_alone(self):
+        assert redact("/portal/invoices/inv_01jd/pdf") == "/portal/invoices/inv_01jd/pdf"
         assert redact("fth_sk_test_ and com_01jd") == "fth_sk_test_ and com_01jd"
 
 
