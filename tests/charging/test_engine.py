@@ -143,6 +143,14 @@ class TestRecordUsage:
         customer.subscriptions[0].status = "pending_payment"
         assert refused(decide(customer, usage("a"), CATALOGUE)) == "SUBSCRIPTION_NOT_ACTIVE"
 
+    def test_refuses_use_and_reservations_of_a_subscription_that_is_paused(self) -> None:
+        customer = book()
+        held = granted(decide(customer, reserve(), CATALOGUE))
+        customer.subscriptions[0].status = "paused"
+        assert refused(decide(customer, usage("a"), CATALOGUE)) == "SUBSCRIPTION_PAUSED"
+        assert refused(decide(customer, reserve(), CATALOGUE)) == "SUBSCRIPTION_PAUSED"
+        assert isinstance(decide(customer, usage("b", reservation_id=held.id), CATALOGUE), Done)
+
     def test_refuses_a_customer_without_subscription(self) -> None:
         customer = book()
         customer.subscriptions.clear()
