@@ -9,6 +9,7 @@ from billing import journal, ledger
 from billing.models import (
     CreditLot,
     Invoice,
+    PaymentAttempt,
     Plan,
     PlanVersion,
     PlanVersionPrice,
@@ -79,7 +80,7 @@ def seed(*, customers: int, funds_nanos: int = FUNDS_NANOS, is_rich: bool = Fals
         customer_ids.append(ids.text("cus", customer_id))
         for row in _customer(number, customer_id, merchant, plan_version, now, funds_nanos):
             rows.setdefault(type(row), []).append(row)
-    for model in (Customer, Book, Wallet, TopUp, CreditLot, Subscription, Invoice):
+    for model in (Customer, Book, Wallet, TopUp, PaymentAttempt, CreditLot, Subscription, Invoice):
         model.objects.bulk_create(rows[model], batch_size=1000)
     ledger.post([journal.top_up_received(top_up=top_up, now=now) for top_up in rows[TopUp]])
     for customer in rows[Customer] if is_rich else ():
@@ -118,6 +119,19 @@ def _customer(
             status=TopUp.Status.SUCCESS,
             method="test_success",
             created_at=now,
+        ),
+        PaymentAttempt(
+            **own,
+            id=ids.new(bucket),
+            merchant_id=merchant.id,
+            purpose=PaymentAttempt.Purpose.TOPUP,
+            target_id=top_up,
+            amount=funds_nanos,
+            currency="USD",
+            provider="recorded",
+            state=PaymentAttempt.State.SUCCEEDED,
+            created_at=now,
+            resolved_at=now,
         ),
         CreditLot(
             **own,

@@ -1,5 +1,6 @@
 """Build books from the rows that reading's statements select, column by column in their order."""
 
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import lru_cache
 from typing import Any
@@ -30,6 +31,9 @@ Row = Any  # a tuple of what the statement selects
 
 EVENT_COLUMNS = 13  # of reading.EVENT
 RATES_KNOWN_MAX = 4096
+INSTANTS_KNOWN_MAX = 65_536
+
+_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 
 _json = msgspec.json.Decoder().decode
 
@@ -38,6 +42,12 @@ _json = msgspec.json.Decoder().decode
 def _rate(text: str) -> Decimal:
     """Read a rate, of which there are few."""
     return Decimal(text)
+
+
+@lru_cache(maxsize=INSTANTS_KNOWN_MAX)
+def _instant(stored: bytes) -> datetime:
+    """Read an instant that many rows share, like the end of a period: one object, hashed and compared but once."""
+    return _EPOCH + timedelta(microseconds=int.from_bytes(stored, "big", signed=True))
 
 
 def add_subscription(books: Books, row: Row, writes: Writes) -> None:
@@ -101,10 +111,10 @@ def add_subscription(books: Books, row: Row, writes: Writes) -> None:
             plan_version_id,
             status,
             timezone,
-            started_at,
+            _instant(started_at),
             ending_at,
-            period_start,
-            period_end,
+            _instant(period_start),
+            _instant(period_end),
             invoice_id,
             next_invoice_id,
             prepaid_id,
@@ -150,13 +160,13 @@ def add_counter(books: Books, row: Row, writes: Writes) -> None:
     """Put a counter into its book."""
     customer_id, subscription_id, version_id, start, end, tax_rate, fee_rate, *totals, state, since, discount = row
     quantity, amount, *charged = totals
-    net, gross, fee = map(int, charged)
+    (net, gross, fee), end = map(int, charged), _instant(end)
     books[customer_id].counters.setdefault(
         (subscription_id, version_id, end),
         Counter(
             subscription_id,
             version_id,
-            start,
+            _instant(start),
             end,
             _rate(tax_rate),
             _rate(fee_rate),
@@ -173,7 +183,7 @@ def add_tally(books: Books, row: Row, writes: Writes) -> None:
     """Put a tally into its book, unless that is not there."""
     customer_id, budget_id, value, start, end, spent, held, crossed_at = row
     if (book := books.get(customer_id)) is not None:
-        tally = Tally(budget_id, value, start, end, int(spent), int(held), crossed_at, stored=True)
+        tally = Tally(budget_id, value, _instant(start), _instant(end), int(spent), int(held), crossed_at, stored=True)
         book.tallies.setdefault((budget_id, value), tally)
 
 

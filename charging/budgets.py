@@ -37,8 +37,8 @@ CROSS JOIN LATERAL (
 )
 _TALLIES = Statement(
     """
-SELECT uuid_send(c.customer_id), uuid_send(c.budget_id), c.value, c.window_start, c.window_end, c.spent::text,
-       c.held::text, c.crossed_at
+SELECT uuid_send(c.customer_id), uuid_send(c.budget_id), c.value, timestamptz_send(c.window_start),
+       timestamptz_send(c.window_end), c.spent::text, c.held::text, c.crossed_at
 FROM unnest(?, ?, ?) AS wanted (bucket, budget_id, value)
 JOIN entitlements_budgetcounter AS c
     ON c.bucket = wanted.bucket AND c.budget_id = wanted.budget_id AND c.value = wanted.value""",

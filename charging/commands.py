@@ -256,7 +256,9 @@ def _id(prefix: str, value: str, field: str) -> bytes:
 
 def plain(number: Decimal | None) -> str | None:
     """Write a number in the one form that equal numbers share, without exponent."""
-    return None if number is None else format(number.normalize(), "f")
+    if number is None:
+        return None
+    return text if (text := str(number)).isdigit() and text[0] != "0" else format(number.normalize(), "f")
 
 
 def fingerprint_of(*parts: Any) -> bytes:
@@ -267,16 +269,7 @@ def fingerprint_of(*parts: Any) -> bytes:
 def _usage_command(wire: _WireUsage, merchant_id: bytes) -> RecordUsage:
     customer_id = _id("cus", wire.customer_id, "customerId")
     own_merchant(wire.merchant_id, merchant_id)
-    properties = tuple(
-        [
-            Property(
-                _id("bm", item.billable_metric_id, f"properties.{index}.billableMetricId"),
-                fields.quantity(item.quantity, f"properties.{index}.quantity"),
-                None if item.price is None else fields.amount(item.price, f"properties.{index}.price"),
-            )
-            for index, item in enumerate(wire.properties)
-        ]
-    )
+    properties = tuple([_property(item, f"properties.{index}") for index, item in enumerate(wire.properties)])
     reservation_id = None
     if wire.entitlement_id is not None:
         reservation_id = _id("com", wire.entitlement_id, "entitlementId")
@@ -307,6 +300,14 @@ def _usage_command(wire: _WireUsage, merchant_id: bytes) -> RecordUsage:
     )
 
 
+def _property(wire: _WireProperty, at: str) -> Property:
+    return Property(
+        _id("bm", wire.billable_metric_id, f"{at}.billableMetricId"),
+        fields.quantity(wire.quantity, f"{at}.quantity"),
+        None if wire.price is None else fields.amount(wire.price, f"{at}.price"),
+    )
+
+
 def own_merchant(value: str, merchant_id: bytes, field: str = "merchantId") -> None:
     """Refuse what is said of another merchant, as if that did not exist; raises NotFound."""
     if _id("org", value, field) != merchant_id:
@@ -315,6 +316,7 @@ def own_merchant(value: str, merchant_id: bytes, field: str = "merchantId") -> N
 
 _decode_usage = strict_json.decoder(_WireUsage)
 _decode_batch = strict_json.decoder(_WireSoundBatch)
+_decode_reserve = strict_json.decoder(_WireReserve)
 
 
 def parse_usage(body: bytes, merchant_id: bytes) -> RecordUsage:
@@ -347,16 +349,22 @@ def parse_reserve(
     body: bytes, merchant_id: bytes, *, key: str | None, is_regional: bool, ttl_default: int, ttl_max: int
 ) -> Reserve:
     """Read the body of ``POST /v0/entitlements``; a request for a region has another default of maxUses."""
-    wire = _read(body, _WireReserve)
+    uses_default = USES_DEFAULT_REGIONAL if is_regional else USES_DEFAULT
+    if len(body) <= BODY_BYTES_MAX and (wire := strict_json.decode_shaped(body, _decode_reserve)) is not None:
+        with suppress(ServiceError):  # the strict way says what is wrong
+            return _reserve_command(wire, merchant_id, key, uses_default, ttl_default, ttl_max)
+    return _reserve_command(_read(body, _WireReserve), merchant_id, key, uses_default, ttl_default, ttl_max)
+
+
+def _reserve_command(
+    wire: _WireReserve, merchant_id: bytes, key: str | None, uses_default: int, ttl_default: int, ttl_max: int
+) -> Reserve:
     own_merchant(wire.merchant_id, merchant_id)
     customer_id = _id("cus", wire.customer_id, "customerId")
     lines = tuple([_line(item, f"entitlementData.{index}") for index, item in enumerate(wire.entitlement_data)])
-    max_uses = wire.max_uses
-    if max_uses is None:
-        max_uses = USES_DEFAULT_REGIONAL if is_regional else USES_DEFAULT
-    fields.integer(max_uses, "maxUses", least=1, most=USES_MAX)
-    ttl = ttl_default if wire.expires_in is None else wire.expires_in
-    fields.integer(ttl, "expiresIn", least=TTL_SECONDS_MIN, most=ttl_max)
+    stated, seconds = wire.max_uses, wire.expires_in
+    max_uses = fields.integer(uses_default if stated is None else stated, "maxUses", least=1, most=USES_MAX)
+    ttl = fields.integer(ttl_default if seconds is None else seconds, "expiresIn", least=TTL_SECONDS_MIN, most=ttl_max)
     metadata = fields.metadata(wire.metadata) if wire.metadata else None
     fingerprint = fingerprint_of(
         wire.customer_id,
@@ -365,8 +373,9 @@ def parse_reserve(
         wire.expires_in,
         *([metadata] if metadata else []),  # requests without metadata keep the fingerprints they always had
     )
-    new_id = ids.new_raw(customer_id[15])
-    return Reserve(new_id, customer_id, merchant_id, key, fingerprint, lines, max_uses, ttl, metadata)
+    return Reserve(
+        ids.new_raw(customer_id[15]), customer_id, merchant_id, key, fingerprint, lines, max_uses, ttl, metadata
+    )
 
 
 def _line(wire: _WireLine, at: str) -> Line:

@@ -14,6 +14,7 @@ from charging.commands import Refund as RefundUsage
 
 # uuid_send gives the same 16 bytes as a bytea, which psycopg reads without calling back into Python. Numbers and JSON
 # come as text: making a Decimal of a binary numeric takes psycopg five times as long as Python needs for the text.
+# Instants that many rows share come as they are stored, so that each is made once.
 # One row for each live subscription, or one with nulls: the clock, the book, the open reservations that are due, the
 # subscription and its two pots; of who has metered entitlements, these as well.
 _BOOKS = Statement(
@@ -32,9 +33,10 @@ SELECT clock_timestamp(), uuid_send(book.customer_id), uuid_send(book.merchant_i
             WHERE e.bucket = book.bucket AND e.customer_id = book.customer_id AND e.status = 'active'
             AND e.metric_id IS NOT NULL)
        END,
-       uuid_send(s.id), uuid_send(s.plan_version_id), s.status, s.timezone, s.started_at, s.ending_at,
-       s.period_start, s.period_end, uuid_send(s.invoice_id), uuid_send(s.next_invoice_id), s.tax_exempt,
-       s.discounts::text, s.trial_ends_at, s.trial_usage = 'free', s.spells::text,
+       uuid_send(s.id), uuid_send(s.plan_version_id), s.status, s.timezone, timestamptz_send(s.started_at),
+       s.ending_at, timestamptz_send(s.period_start), timestamptz_send(s.period_end),
+       uuid_send(s.invoice_id), uuid_send(s.next_invoice_id), s.tax_exempt, s.discounts::text, s.trial_ends_at,
+       s.trial_usage = 'free', s.spells::text,
        uuid_send(p.id), p.currency, p.balance::text, p.spent::text, p.held::text, p.charge_seq, p.settled_seq,
        uuid_send(c.id), c.balance::text, c.spent::text, c.held::text, c.credit_limit::text, c.charge_seq, c.settled_seq
 FROM unnest(?, ?) AS wanted (bucket, customer_id)
@@ -50,7 +52,8 @@ LEFT JOIN billing_wallet AS c ON c.bucket = s.bucket AND c.id = s.credit_wallet_
 
 _COUNTER = """
        uuid_send(counter.customer_id), uuid_send(counter.subscription_id), uuid_send(counter.price_version_id),
-       counter.period_start, counter.period_end, counter.tax_rate::text, counter.fee_rate::text,
+       timestamptz_send(counter.period_start), timestamptz_send(counter.period_end), counter.tax_rate::text,
+       counter.fee_rate::text,
        counter.quantity::text, counter.amount::text, counter.net::text, counter.gross::text, counter.fee::text,
        counter.state, counter.unrated_since, counter.discount::text"""
 # Every counter of a period that ends after the customer's earliest timestamp of the batch.
@@ -263,7 +266,10 @@ def metrics(commands: Sequence[Command]) -> set[bytes]:
     """Name the metrics that commands speak of."""
     named: set[bytes] = set()
     for command in commands:
-        if isinstance(command, RecordUsage | Correct):
+        if isinstance(command, RecordUsage):
+            for item in command.properties:
+                named.add(item.metric_id)
+        elif isinstance(command, Correct):
             named.update(item.metric_id for item in command.properties or ())
         elif isinstance(command, Reserve):
             named.update(line.metric_id for line in command.lines)

@@ -56,7 +56,7 @@ def recorded_before(book: Book, command: RecordUsage) -> Done | None:
 
 def check_time(book: Book, at: datetime) -> None:
     """Refuse what is said to happen later than clocks can differ, or before usage is taken; raises Unprocessable."""
-    if at > book.now + _FUTURE:
+    if at > book.now and at > book.now + _FUTURE:
         raise Unprocessable(
             f"timestamp lies more than {FUTURE_SECONDS_MAX} seconds in the future.", code="TIMESTAMP_IN_FUTURE"
         )
@@ -71,7 +71,7 @@ def charge(
     book: Book, command: RecordUsage, terms: Terms, catalogue: Catalogue, reservation: Reservation | None = None
 ) -> Event:
     """Rate and charge every property, or none; raises ServiceError."""
-    if reservation is None and len(command.properties) == 1 and not book.entitlements:
+    if _is_plain(book, command, reservation):
         return _charge_one(book, command, terms, catalogue)
     draft = units.draft_of(book, reservation)
     rated = _rate(book, command, terms, catalogue, reservation, draft)
@@ -83,6 +83,10 @@ def charge(
     if draft is not None:
         draft.carry_out(command.id)
     return _apply(book, command, terms, rated, reservation, captured)
+
+
+def _is_plain(book: Book, command: RecordUsage, reservation: Reservation | None) -> bool:
+    return reservation is None and len(command.properties) == 1 and not book.entitlements
 
 
 def _charge_one(book: Book, command: RecordUsage, terms: Terms, catalogue: Catalogue) -> Event:

@@ -124,7 +124,7 @@ class DeliverySerializer(serializers.Serializer[Delivery]):
         return InstantField().to_representation(delivery.next_at) if pending else None
 
 
-class AttemptSerializer(serializers.Serializer[Any]):
+class DeliveryAttemptSerializer(serializers.Serializer[Any]):
     """What one attempt came to."""
 
     number = serializers.IntegerField()
@@ -139,10 +139,10 @@ class DeliveryDetailSerializer(DeliverySerializer):
     """A delivery with what is sent, and every attempt that came to an end, the newest first."""
 
     body = serializers.CharField(read_only=True, help_text="What is sent, to the byte.")
-    attemptLog = serializers.ListField(child=AttemptSerializer(), read_only=True)
+    attemptLog = serializers.ListField(child=DeliveryAttemptSerializer(), read_only=True)
 
     def to_representation(self, instance: Delivery) -> dict[str, Any]:
-        log = AttemptSerializer(deliveries.attempts_of(instance), many=True).data
+        log = DeliveryAttemptSerializer(deliveries.attempts_of(instance), many=True).data
         shown = DeliverySerializer(instance).data
         return {**shown, "body": deliveries.body_of(instance), "attemptLog": log}
 

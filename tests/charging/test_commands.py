@@ -59,7 +59,9 @@ def said(parse: Callable[[bytes, bytes], Any], body: bytes) -> Any:
     return [_known(each) for each in (parsed if isinstance(parsed, list) else [parsed])]
 
 
-def _known(each: commands.RecordUsage | commands.RefusedEvent) -> Any:
+def _known(each: commands.RecordUsage | commands.Reserve | commands.RefusedEvent) -> Any:
+    if isinstance(each, commands.Reserve):
+        return each.fingerprint, each.lines, each.max_uses, each.ttl_seconds, each.metadata
     if isinstance(each, commands.RefusedEvent):
         return type(each.refusal), each.refusal.code, each.refusal.message, each.refusal.details, each.key
     return each.key, each.fingerprint, each.timestamp, each.properties, each.reservation_id, each.final, each.metadata
@@ -102,10 +104,33 @@ class TestParseReserve:
         "merchantId": EVENT["merchantId"],
         "entitlementData": EVENT["properties"],
     }
+    MEMBERS = st.sampled_from([*BODY, "maxUses", "expiresIn", "metadata", "surprise"])
+    LINES = st.dictionaries(st.sampled_from(["quantity", "amount", "price", "x"]), anything, max_size=2).map(
+        lambda changes: {"entitlementData": [EVENT["properties"][0] | changes]}  # type: ignore[operator,index]
+    )
+    RESERVES = st.builds(
+        lambda body, changes, line: body | changes | line,
+        st.just(BODY),
+        st.dictionaries(MEMBERS, anything, max_size=2),
+        st.just({}) | LINES,
+    )
 
     def parse(self, **members: Any) -> commands.Reserve:
-        body = json.dumps(self.BODY | members).encode()
-        return commands.parse_reserve(body, MERCHANT, key=None, is_regional=False, ttl_default=900, ttl_max=900)
+        return self.parse_body(json.dumps(self.BODY | members).encode())
+
+    @staticmethod
+    def parse_body(body: bytes, merchant_id: bytes = MERCHANT) -> commands.Reserve:
+        return commands.parse_reserve(body, merchant_id, key=None, is_regional=False, ttl_default=900, ttl_max=900)
+
+    @given(bodies(RESERVES))
+    @example(json.dumps(BODY | {"entitlementData": [{**EVENT["properties"][0], "amount": None}]}).encode())
+    @example(json.dumps(BODY | {"maxUses": None, "metadata": {"a": "b"}}).encode())
+    def test_says_the_same_swiftly_and_strictly(self, body: bytes) -> None:
+        assert said(self.parse_body, body) == strictly(self.parse_body, body)
+
+    def test_goes_the_swift_way_for_an_ordinary_body(self) -> None:
+        with patch.object(strict_json, "decode", side_effect=AssertionError("the strict way")):
+            assert self.parse(maxUses=3, expiresIn=60, metadata={"agent": "x"}).max_uses == 3
 
     def test_fingerprints_metadata_where_there_is_some(self) -> None:
         without, none, some = (self.parse(**each) for each in ({}, {"metadata": {}}, {"metadata": {"agent": "x"}}))
