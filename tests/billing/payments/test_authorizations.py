@@ -10,7 +10,7 @@ from django.db import connection
 from django.test import Client
 from django.utils import timezone
 
-from billing import subscriptions
+from billing import endings
 from billing.models import Authorization, PaymentSession, Plan, Subscription
 from billing.payments import checkout
 from customers.models import Customer
@@ -80,7 +80,7 @@ class TestAccepting:
         link = callers.made(invite(seller, sellers.plan_with_fee(seller.merchant)))
         Client().post(path(link), ABOUT)
         Subscription.objects.update(payment_expires_at=timezone.now() - timedelta(seconds=1))
-        subscriptions.end_due(timezone.now(), 10)
+        endings.end_due(timezone.now(), 10)
         assert shown(seller, link)["status"] == "expired"
         assert PaymentSession.objects.get().status == "expired"
         assert b"This link has expired" in Client().get(path(link)).content
