@@ -17,7 +17,7 @@ from billing.documents import tiers, words
 from billing.models import Charge, Invoice, InvoiceLine, ManualLine, PriceVersion, Seller, Subscription
 from billing.prices import Standard, parse_model, plain_of
 from billing.taxes import Category
-from customers import addresses, tax_ids
+from customers import addresses, countries, tax_ids
 from customers.models import Customer
 from merchants import ids
 from merchants.models import Merchant
@@ -100,6 +100,7 @@ def seller_of(merchant: Merchant, seller: Seller) -> dict[str, Any]:
         "initials": "".join(word[0] for word in name.split()[:2]).upper(),
         "address": dict(seller.address),
         "addressLines": addresses.lines(seller.address),
+        "countryName": countries.NAMES.get(seller.address.get("country", ""), ""),
         "email": seller.email,
         "website": seller.website,
         "vatId": seller.vat_id,
@@ -121,6 +122,7 @@ def _buyer(facts: Facts) -> dict[str, Any]:
         "email": customer.email,
         "address": dict(customer.address),
         "addressLines": addresses.lines(customer.address),
+        "countryName": countries.NAMES.get(customer.address.get("country", ""), ""),
         "taxId": customer.tax_id,
         "vatId": tax_ids.eu_vat_id(customer.tax_id) or "",
         "externalId": customer.external_id or "",

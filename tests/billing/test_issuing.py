@@ -3,10 +3,10 @@
 from decimal import Decimal
 
 import pytest
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, OperationalError, connection, transaction
 
 from billing import invoicing, ledger
-from billing.models import Invoice, PriceVersion
+from billing.models import Document, Invoice, PriceVersion
 from tests import factories, parallel
 from tests.billing import buyers
 from tests.billing.buyers import Buyer
@@ -178,3 +178,28 @@ class TestNumbers:
         numbers = sorted(Invoice.objects.filter(number__isnull=False).values_list("number", flat=True))
         assert numbers == [f"INV-{number:06d}" for number in range(1, len(numbers) + 1)]
         assert len(numbers) >= 6
+
+    @pytest.mark.django_db(transaction=True)
+    def test_have_no_gap_when_finalisers_are_killed(self, price):
+        plan = subscribe(price).plan
+        several = [buyers.subscribe(plan.merchant, plan, at=START) for _ in range(8)]
+        for buyer in several:
+            buyer.set_clock(FEBRUARY + GRACE)
+
+        def close_and_die(buyer: Buyer) -> None:
+            with transaction.atomic():  # the number is taken and the document written when the connection dies
+                invoicing._catch_up(buyer.bucket, buyer.customer.id, buyer.subscription.id)
+                connection.cursor().execute("SELECT pg_terminate_backend(pg_backend_pid())")
+
+        def close(number: int) -> None:
+            if number % 2:
+                with pytest.raises(OperationalError):
+                    close_and_die(several[number])
+                connection.close()
+            invoicing.bill_due(now=FEBRUARY + GRACE)
+
+        assert not any(parallel.run(8, close))
+        numbers = sorted(Invoice.objects.filter(number__isnull=False).values_list("number", flat=True))
+        assert numbers == [f"INV-{number:06d}" for number in range(1, len(numbers) + 1)]
+        assert len(numbers) >= 8
+        assert Document.objects.count() == len(numbers)

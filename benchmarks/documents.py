@@ -1,0 +1,132 @@
+"""How fast invoices are finalised and their PDFs made, on this machine: ``python -m benchmarks.documents``.
+
+Everything runs in one process after another, as one worker process does it: subscriptions of one merchant whose period
+is over are billed (settled, numbered, frozen), then the files of what was issued are made. The baseline is what cannot
+be avoided of a document: an INSERT of its row by itself, and typst setting a page of one word under the same standards.
+"""
+
+import os
+import signal
+import sys
+import time
+from dataclasses import dataclass
+from datetime import timedelta
+
+from benchmarks.stack import connect_django, running
+
+INVOICES = 300
+GOAL_PER_MINUTE = 1_000
+LINES = ("Requests", "Tokens", "Compute", "Storage", "Seats")
+WORD = b'#set document(title: "x", date: datetime(year: 2026, month: 1, day: 1))\n= x\n#sys.inputs.word'
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Seconds for each invoice."""
+
+    finalised: float
+    made: float
+    inserted: float
+    set_alone: float
+
+    @property
+    def per_minute(self) -> float:
+        """Invoices with PDFs a minute by one process."""
+        return 60 / (self.finalised + self.made)
+
+    @property
+    def ratio(self) -> float:
+        """How many times the baseline one takes."""
+        return (self.finalised + self.made) / (self.inserted + self.set_alone)
+
+
+def measure(invoices: int) -> Measured:
+    """Measure on the database that Django is connected to."""
+    from django.utils import timezone
+
+    from billing import invoicing
+    from billing.documents import files
+
+    now = timezone.now()
+    _seed(invoices, now)
+    started = time.perf_counter()
+    invoicing.bill_due(now=now)
+    finalised = time.perf_counter() - started
+    started = time.perf_counter()
+    made = files.make_due(now=now)
+    took = time.perf_counter() - started
+    if made < invoices:
+        raise RuntimeError(f"only {made} of {invoices} documents were made")
+    return Measured(finalised / made, took / made, _inserted(made), _set_alone(made))
+
+
+def _seed(invoices: int, now: "object") -> None:
+    from tests import factories
+    from tests.billing import buyers
+
+    merchant = factories.merchant()
+    product = factories.product(merchant=merchant)
+    prices = [
+        factories.price(metric=factories.metric(product=product, name=name), unit_price="0.0123", term="in_arrears")
+        for name in LINES
+    ]
+    plan = factories.plan(product=product, prices=prices)
+    at = now - timedelta(days=40)  # type: ignore[operator]
+    for _ in range(invoices):
+        buyer = buyers.subscribe(merchant, plan, at=at, balance="0")
+        for price in prices:
+            buyer.use(price, 321, at=at)
+        buyer.set_clock(now)  # type: ignore[arg-type]
+
+
+def _inserted(rows: int) -> float:
+    """Seconds for a row of a document by itself, each in a transaction of its own."""
+    from django.db import connection
+
+    from billing.models import Document
+
+    content = Document.objects.values_list("content", flat=True)[0]
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE TEMPORARY TABLE bare (id bigint PRIMARY KEY, content text, digest bytea)")
+        started = time.perf_counter()
+        for number in range(rows):
+            cursor.execute("INSERT INTO bare VALUES (%s, %s, %s)", [number, content, b"x" * 32])
+    return (time.perf_counter() - started) / rows
+
+
+def _set_alone(pages: int) -> float:
+    """Seconds for typst to set one word on a page."""
+    from billing.documents import rendering
+
+    compiler = rendering._compiler()
+    started = time.perf_counter()
+    for number in range(pages):
+        compiler.compile(input=WORD, sys_inputs={"word": str(number)}, pdf_standards=rendering._STANDARDS)
+    return (time.perf_counter() - started) / pages
+
+
+def main() -> int:
+    """Measure, print, and exit with 1 below the goal."""
+    invoices = int(os.environ.get("INVOICES", INVOICES))
+    with running() as stack:
+        workers = [pid for name, pid in stack.pids().items() if name not in ("postgres", "redis", "runner")]
+        for pid in workers:
+            os.kill(pid, signal.SIGSTOP)  # this process is the worker
+        try:
+            connect_django(stack)
+            found = measure(invoices)
+        finally:
+            for pid in workers:
+                os.kill(pid, signal.SIGCONT)
+    print(
+        f"{invoices} invoices of {len(LINES)} lines by one process:\n"
+        f"  finalised  {found.finalised * 1000:7.2f} ms each\n"
+        f"  files made {found.made * 1000:7.2f} ms each\n"
+        f"  baseline   {(found.inserted + found.set_alone) * 1000:7.2f} ms each (a row and a page by themselves)\n"
+        f"  {found.per_minute:,.0f} a minute (the goal is {GOAL_PER_MINUTE:,}), {found.ratio:.1f} times the baseline"
+    )
+    return 0 if found.per_minute >= GOAL_PER_MINUTE else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
