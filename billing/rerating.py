@@ -33,6 +33,8 @@ from metering.models import Aggregation, BillableMetric
 logger = logging.getLogger(__name__)
 
 COUNTERS_PER_PASS = 1_000
+PARKED_PER_PASS = 20
+REASON_LENGTH_MAX = 200
 READ_SECONDS_MAX = 15  # of the uses of one counter: those who have more wait for their invoice to be closed
 
 
@@ -53,11 +55,12 @@ def rate_due(*, limit: int = COUNTERS_PER_PASS, is_time_up: Callable[[], bool] =
 
     Uses are read before the lock is taken, so that a customer with millions of them is not kept waiting. What comes
     meanwhile leaves the counter behind, and goes to the back of the queue. One that cannot be rated, or not in time,
-    does not keep the others from being rated.
+    does not keep the others from being rated: it is parked, and of those that are only a few are tried at each pass.
     """
-    behind = Counter.objects.filter(unrated_since__isnull=False).order_by("unrated_since")
-    counters = list(behind[:limit])
+    behind = Counter.objects.filter(unrated_since__isnull=False)
+    counters = list(behind.filter(parked_at=None).order_by("unrated_since")[:limit])
     random.shuffle(counters)
+    counters += behind.filter(parked_at__isnull=False).order_by("parked_at")[:PARKED_PER_PASS]
     rated = 0
     for counter in counters:
         try:
@@ -66,11 +69,21 @@ def rate_due(*, limit: int = COUNTERS_PER_PASS, is_time_up: Callable[[], bool] =
             if not isinstance(error.__cause__, QueryCanceled):
                 raise  # a lost connection or a deadlock: the next pass finds everything as it was
             logger.warning("a counter of %s takes too long to rate", ids.text("sub", counter.subscription_id))
-        except Exception:  # whatever is wrong with one must not keep the others from being rated
+            _park(counter, "Its uses take too long to read.")
+        except Exception as error:  # whatever is wrong with one must not keep the others from being rated
             logger.exception("a counter of %s cannot be rated", ids.text("sub", counter.subscription_id))
+            _park(counter, str(error))
         if is_time_up():
             break
     return rated
+
+
+def _park(found: Counter, reason: str) -> None:
+    """Put a counter behind those that can be rated, and write down why."""
+    with transaction.atomic():
+        _, now = books.lock(found.bucket, found.customer_id)
+        behind = Counter.objects.filter(pk=found.pk, unrated_since__isnull=False)
+        behind.update(parked_at=now, parked_reason=reason[:REASON_LENGTH_MAX])
 
 
 def _rate_alone(found: Counter) -> bool:
@@ -189,7 +202,9 @@ def _rate(
     moved, counter.state = state != counter.state, state
     counter.quantity, counter.unrated_since = fold.quantity, behind
     counter.net, counter.gross, counter.fee = totals.net, totals.gross, totals.fee
-    counter.save(update_fields=["quantity", "net", "gross", "fee", "state", "unrated_since"])
+    counter.parked_at = counter.parked_reason = None
+    columns = ["quantity", "net", "gross", "fee", "state", "unrated_since", "parked_at", "parked_reason"]
+    counter.save(update_fields=columns)
     if moved:
         _follow(counter, subscription, sold.metric, now)
 

@@ -18,6 +18,7 @@ from charging.terms import AHEAD_SECONDS_MAX, Terms, afford, new_counter, post, 
 from merchants import ids
 from merchants.errors import IdempotencyConflict, InsufficientFunds, Unprocessable
 from metering.aggregation import OVER_ALL_USES
+from metering.expressions.limits import STEPS_PER_EVENT_MAX
 
 FUTURE_SECONDS_MAX = AHEAD_SECONDS_MAX
 
@@ -119,10 +120,11 @@ def _accumulated(
     item: Property,
     index: int,
     covered: Decimal | None = None,
+    steps: list[int] | None = None,
 ) -> rating.Accumulator:
     """Count a property on top of what a counter has counted; raises Unprocessable where it has no price."""
     data = None if command.metering is None else command.metering.event.data
-    use = use_of(item, command.timestamp, command.key, command.metadata, data, covered)
+    use = use_of(item, command.timestamp, command.key, command.metadata, data, covered, steps)
     try:
         return rating.accumulate(price.model, accumulator, use, price.aggregation)
     except rating.Unratable as refusal:
@@ -181,6 +183,7 @@ def _rate(
     reserved = None if reservation is None else reservation.metric_ids()
     latest: dict[CounterKey, Rated] = {}
     rated: list[Rated] = []
+    steps = [STEPS_PER_EVENT_MAX]  # of all formulas together: everybody else waits while they are worked out
     for index, item in enumerate(command.properties):
         price = price_in(book, terms.plan, item.metric_id, index, catalogue)
         if reserved is not None and item.metric_id not in reserved:
@@ -194,7 +197,7 @@ def _rate(
         if draft is not None:
             covered = draft.use(item.metric_id, item.quantity, command.timestamp, index, price.aggregation)
         if not is_given(item, covered):
-            accumulator = _accumulated(command, price, accumulator, item, index, covered)
+            accumulator = _accumulated(command, price, accumulator, item, index, covered, steps)
         latest[key] = moved(book, terms, price, counter, accumulator, charged, covered)
         rated.append(latest[key])
     return rated
@@ -212,6 +215,7 @@ def use_of(
     metadata: dict[str, str] | None,
     data: Any = None,
     covered: Decimal | None = None,
+    steps: list[int] | None = None,
 ) -> rating.Usage:
     """Write a property as what is rated, without what grants cover of it.
 
@@ -219,7 +223,7 @@ def use_of(
     """
     said = metadata if item.groups is None else {**(metadata or {}), **item.groups}
     quantity = item.quantity if covered is None else item.quantity - covered
-    return rating.Usage(quantity, item.price, at, key, said, data)
+    return rating.Usage(quantity, item.price, at, key, said, data, steps)
 
 
 def stand(

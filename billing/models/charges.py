@@ -69,7 +69,8 @@ class Counter(Owned):
     ``discount`` are pinned when the counter opens: a change of them starts with the next period.
 
     A counter whose metric needs all uses at once is behind them: ``unrated_since`` is when the first use or correction
-    was recorded that its quantity does not have yet, null where there is none (``billing.rerating``).
+    was recorded that its quantity does not have yet, null where there is none (``billing.rerating``). One that cannot
+    be rated is parked, with the reason: it is tried again after those that can.
     """
 
     pk = models.CompositePrimaryKey("bucket", "customer_id", "period_end", "subscription_id", "price_version_id")
@@ -87,6 +88,8 @@ class Counter(Owned):
     gross = NanosField(default=0)
     fee = NanosField(default=0)
     unrated_since = models.DateTimeField(null=True)
+    parked_at = models.DateTimeField(null=True)
+    parked_reason = models.CharField(max_length=200, null=True)
 
     class Meta:
         constraints = [never_nan("counter_is_a_number", "quantity", "amount", "net", "gross", "fee")]

@@ -71,6 +71,7 @@ class Usage(msgspec.Struct, frozen=True, gc=False):
 
     That is the unit price stated with it; when it was used, and under which key; the event's own notes, in which
     a matrix finds its dimensions; and the data of a meter event, JSON or what it means, which only a formula looks at.
+    ``steps`` are those that are left to the formulas of one event together, as its one item; None: each has its own.
     """
 
     quantity: Decimal
@@ -79,6 +80,7 @@ class Usage(msgspec.Struct, frozen=True, gc=False):
     key: str = ""
     dimensions: Mapping[str, str] | None = None
     data: Any = None
+    steps: list[int] | None = None
 
 
 class Accumulator(msgspec.Struct, frozen=True, gc=False):
@@ -148,7 +150,9 @@ def _of_event(model: ChargeModel, usage: Usage, aggregation: Aggregation) -> Dec
     plain = plain_of(model)
     quantity = _EVENT if aggregation == "COUNT" else usage.quantity
     if type(plain) is Formula:
-        return formulas.of_event(plain, quantity, usage.stated_price, usage.dimensions, usage.data, usage.at)
+        return formulas.of_event(
+            plain, quantity, usage.stated_price, usage.dimensions, usage.data, usage.at, usage.steps
+        )
     if not isinstance(plain, BY_EVENT):
         return _ZERO
     return costs.of_event(plain, quantity, usage.stated_price, usage.dimensions)

@@ -28,12 +28,14 @@ def of_event(
     said: Mapping[str, str] | None,
     data: Any,
     at: datetime | None,
+    steps: list[int] | None = None,
 ) -> Decimal:
     """Return what one use costs, rounded to the decimals of an exact amount, half away from zero.
 
     Args:
         said: the event's metadata, with the groups of a meter event.
         data: what came with a meter event: JSON, or what that means with exact numbers; None for any other event.
+        steps: what is left to the formulas of one event together, as its one item, which goes down.
     Raises:
         Unratable: the formula has no value for it, or one that is not within the price's bounds.
     """
@@ -44,7 +46,7 @@ def of_event(
     if "data" in program.names:
         bindings["data"] = _decode(data) if isinstance(data, bytes | str) else data or {}
     try:
-        amount = program(bindings)
+        amount = program(bindings, steps)
     except EvaluationError as failure:
         message = f"The price formula has no value here. {failure.message}"
         raise Unratable(message, code=FAILED, member=MEMBER, details=failure.details) from None

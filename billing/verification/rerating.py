@@ -168,13 +168,13 @@ CHECKS = (
     ),
     rule(
         "rated_in_time",
-        "no use waits for more than ten minutes to be rated after the fact",
+        "no use waits for more than ten minutes to be rated after the fact, and no counter is parked",
         "sub",
         """
-        SELECT k.subscription_id, format('behind since %s', k.unrated_since)
+        SELECT k.subscription_id, format('behind since %s', k.unrated_since) || coalesce(': ' || k.parked_reason, '')
         FROM billing_counter k
         JOIN customers_book b ON b.bucket = k.bucket AND b.customer_id = k.customer_id
-        WHERE k.unrated_since < coalesce(b.test_clock, now()) - interval '10 minutes'
+        WHERE k.unrated_since < coalesce(b.test_clock, now()) - interval '10 minutes' OR k.parked_at IS NOT NULL
         """,
         may_lag=True,
     ),

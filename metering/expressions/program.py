@@ -11,7 +11,7 @@ from metering.expressions.arithmetic import NUMBERS
 from metering.expressions.compiling import Compiler
 from metering.expressions.errors import FAULTS, EvaluationError, Place, Source
 from metering.expressions.kinds import Type, named
-from metering.expressions.limits import STEPS_MAX
+from metering.expressions.limits import SOURCE_CHARS_PER_STEP, STEPS_MAX
 from metering.expressions.running import Run, misfit
 from metering.expressions.values import ENTER
 from metering.expressions.variables import EVENT
@@ -60,13 +60,18 @@ class Program(msgspec.Struct, Generic[ResultT], frozen=True, eq=False):
         below zero.
 
         Args:
-            shared: the steps that are left to several evaluations together, as its one item, which goes down.
+            shared: the steps that are left to several evaluations together, as its one item, which goes down. A source
+                takes some of them by its length, whatever it does.
 
         Raises:
             EvaluationError: it has no value for them.
         """
         frame = list(self._blank)
         if shared is not None:
+            shared[0] -= len(self.source) // SOURCE_CHARS_PER_STEP
+            if shared[0] < 0:
+                message = "together with the other expressions of this event it takes too many steps."
+                raise EvaluationError(message, place=Place(1, 1), is_final=True)
             frame[0] = min(frame[0], shared[0])
         steps = frame[0]
         for slot, enter in self._inputs:

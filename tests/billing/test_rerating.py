@@ -322,6 +322,11 @@ class TestTheSweep:
         assert rate() == 1
         assert charged(second) == [1]
         assert "cannot be rated" in caplog.text
+        [parked] = Counter.objects.filter(parked_at__isnull=False)
+        assert (parked.parked_reason, parked.unrated_since is not None) == ("The amount is too large.", True)
+        monkeypatch.undo()
+        rerating.rate_due(limit=0)  # those that are parked are tried as well, a few at each pass
+        assert not Counter.objects.filter(parked_at__isnull=False).exists()
 
 
 class TestPercentile:

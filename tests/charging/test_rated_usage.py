@@ -234,3 +234,14 @@ class TestReservations:
     def test_ask_for_an_amount_where_the_price_has_no_bound(self):
         refused = decide(book(), reserve("r", (CALLS, "10")), Catalogue(Dynamic(Decimal(1))))
         assert refused.error.code == "AMOUNT_REQUIRED"
+
+
+class TestStepsOfOneEvent:
+    def test_are_shared_by_the_formulas_of_its_properties(self):
+        long = Formula("0.0" + " + 0.0" * 60 + " " * 9_500 + "+ quantity", Decimal(9))
+        catalogue = Catalogue(long)
+        assert isinstance(decide(book(), usage("two", *[(CALLS, "1")] * 2), catalogue), Done)
+        outcome = decide(book(), usage("many", *[(CALLS, "1")] * 3), catalogue)
+        assert isinstance(outcome, Refused)
+        assert outcome.error.code == "FORMULA_FAILED"
+        assert "too many steps" in outcome.error.message
