@@ -72,7 +72,7 @@ class TestCreate:
     def test_starts_at_once_where_nothing_has_to_be_paid(self, plan: Plan, customer: Customer) -> None:
         agreement = agree(plan, customer)
         subscription = agreement.subscription
-        assert (agreement.is_new, agreement.due, subscription.status) == (True, (0, 0), "active")
+        assert (agreement.is_new, agreement.due[:2], subscription.status) == (True, (0, 0), "active")
         assert subscription.bucket == ids.bucket_of(subscription.id) == customer.bucket
         assert subscription.payment_expires_at is None
 
@@ -212,7 +212,7 @@ class TestPeriod:
 class TestPayment:
     def test_is_asked_for_upfront_fees(self, merchant: Merchant, customer: Customer) -> None:
         agreement = agree(plan_with_fee(merchant), customer)
-        assert (agreement.subscription.status, agreement.due) == ("pending_payment", (50 * DOLLARS, 0))
+        assert (agreement.subscription.status, agreement.due[:2]) == ("pending_payment", (50 * DOLLARS, 0))
         expires_at = agreement.subscription.payment_expires_at
         assert expires_at == agreement.subscription.created_at + timedelta(minutes=240)
         assert not Charge.objects.exists()
@@ -220,21 +220,21 @@ class TestPayment:
 
     def test_includes_tax(self, merchant: Merchant, customer: Customer) -> None:
         plan = plan_with_fee(merchant, default_tax_rate=10)
-        assert agree(plan, customer).due == (55 * DOLLARS, 0)
+        assert agree(plan, customer).due[:2] == (55 * DOLLARS, 0)
         other = factories.customer(merchant=merchant)
-        assert agree(plan, other, tax_exempt=True).due == (50 * DOLLARS, 0)
+        assert agree(plan, other, tax_exempt=True).due[:2] == (50 * DOLLARS, 0)
 
     def test_is_asked_for_a_minimum_balance(self, plan: Plan, customer: Customer) -> None:
-        assert agree(plan, customer, minimum_balance=200 * DOLLARS).due == (0, 200 * DOLLARS)
+        assert agree(plan, customer, minimum_balance=200 * DOLLARS).due[:2] == (0, 200 * DOLLARS)
 
     def test_is_only_what_the_wallet_lacks(self, merchant: Merchant, plan: Plan, customer: Customer) -> None:
         agree(plan, customer)
         fund(customer, 60 * DOLLARS)
         agreement = agree(plan_with_fee(merchant), customer, minimum_balance=100 * DOLLARS)
-        assert agreement.due == (0, 90 * DOLLARS)
+        assert agreement.due[:2] == (0, 90 * DOLLARS)
 
     def test_is_lifted_to_what_a_card_can_pay(self, plan: Plan, customer: Customer) -> None:
-        assert agree(plan, customer, minimum_balance=DOLLARS // 4).due == (0, DOLLARS)
+        assert agree(plan, customer, minimum_balance=DOLLARS // 4).due[:2] == (0, DOLLARS)
 
     def test_is_rounded_up_to_whole_cents(self, merchant: Merchant, customer: Customer) -> None:
         due = agree(plan_with_fee(merchant, "1.234"), customer).due
@@ -247,7 +247,7 @@ class TestPayment:
         agree(plan, customer)
         fund(customer, 150 * DOLLARS)
         agreement = agree(plan_with_fee(merchant), customer, minimum_balance=100 * DOLLARS)
-        assert (agreement.subscription.status, agreement.due) == ("active", (0, 0))
+        assert (agreement.subscription.status, agreement.due[:2]) == ("active", (0, 0))
         assert Charge.objects.get().gross == 50 * DOLLARS
 
 
