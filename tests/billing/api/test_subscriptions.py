@@ -229,9 +229,9 @@ class TestPost:
         assert field in [error["field"] for error in answer.json()["errors"]]
         assert not Subscription.objects.exists()
 
-    def test_refuses_test_clocks_clearly(self, seller: Caller, plan: Plan) -> None:
+    def test_refuses_test_clocks_that_do_not_exist(self, seller: Caller, plan: Plan) -> None:
         answer = subscribe(seller, plan, testClockId="tc_abc")
-        assert (answer.status_code, answer.json()["code"]) == (422, "TEST_CLOCKS_NOT_AVAILABLE")
+        assert (answer.status_code, answer.json()["code"]) == (404, "NOT_FOUND")
 
     def test_hides_plans_and_customers_of_other_merchants(self, seller: Caller, plan: Plan) -> None:
         stranger = caller()
