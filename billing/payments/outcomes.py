@@ -14,7 +14,7 @@ from django.db.models import F, QuerySet
 from django.db.models.functions import Now
 
 from billing.models import AttemptStep, PaymentAttempt
-from billing.payments import methods, providers, purposes, sessions
+from billing.payments import methods, providers, purposes, receipts, sessions
 from billing.payments.provider import Outcome, State
 from customers import books
 from merchants import ids
@@ -147,6 +147,7 @@ def _advance(attempt: PaymentAttempt, outcome: Outcome, news: str, now: datetime
         if outcome.card is not None and (attempt.save_card or attempt.purpose == PaymentAttempt.Purpose.SETUP):
             methods.remember(attempt, outcome.card, now)
         purposes.of(attempt.purpose).succeeded(attempt, now)
+        receipts.send(attempt, now)
     elif is_final:
         purposes.of(attempt.purpose).failed(attempt, now)
     if is_final:

@@ -20,11 +20,17 @@ class UnknownEventType(LookupError):
 
 @dataclass(frozen=True, slots=True)
 class EventType:
-    """One type: its name with its version, what it says, and its data once as an example."""
+    """One type: its name with its version, what it says, and its data as an example; ``object`` tells which it is."""
 
     name: str
     says: str
     example: dict[str, Any]
+    also: tuple[dict[str, Any], ...] = ()  # of other objects that it tells of
+
+    @property
+    def examples(self) -> tuple[dict[str, Any], ...]:
+        """One of each object that it tells of."""
+        return (self.example, *self.also)
 
     @property
     def resource(self) -> str:
@@ -70,14 +76,17 @@ _INVOICE = {
     "issuedAt": _AT,
     "paidAt": None,
 }
-_PAYMENT = {
+_PAYMENT: dict[str, Any] = {
     "id": _id("pay"),
     "object": "payment",
     **_CUSTOMER,
+    "paymentLinkId": None,
+    "ordererId": None,
     "amount": "48.00",
     "currency": "USD",
     "status": "completed",
     "reference": "order-1742",
+    "metadata": {},
 }
 _SESSION = {
     "id": _id("ps"),
@@ -89,6 +98,7 @@ _SESSION = {
     "amount": "48.00",
     "currency": "USD",
     "status": "completed",
+    "expiresAt": _AT,
 }
 _TOP_UP = {
     "id": _id("top"),
@@ -112,6 +122,17 @@ _DISPUTE = {
     "reason": "Charged twice for the same call.",
     "createdAt": _AT,
     "resolvedAt": None,
+}
+
+_PAYMENT_DISPUTE = {
+    "id": _id("disp"),
+    "object": "payment_dispute",
+    **_CUSTOMER,
+    "paymentAttemptId": _id("att"),
+    "amount": "48.00",
+    "currency": "USD",
+    "status": "open",
+    "reason": "fraudulent",
 }
 
 TYPES: tuple[EventType, ...] = (
@@ -184,7 +205,11 @@ TYPES: tuple[EventType, ...] = (
         {**_SESSION, "status": "expired"},
     ),
     EventType("topup.succeeded.v0", "Money came into a wallet.", _TOP_UP),
-    EventType("topup.failed.v0", "A top-up of a wallet was declined.", {**_TOP_UP, "status": "failed"}),
+    EventType(
+        "topup.failed.v0",
+        "A top-up of a wallet was declined.",
+        {**_TOP_UP, "status": "failed", "failureCode": "card_declined", "failureReason": "The card was declined."},
+    ),
     EventType(
         "auto_topup.deactivated.v0",
         "Automatic top-up of a wallet was switched off.",
@@ -209,14 +234,25 @@ TYPES: tuple[EventType, ...] = (
             "id": _id("re"),
             "object": "refund",
             **_CUSTOMER,
+            "paymentAttemptId": _id("att"),
             "amount": "12.00",
             "currency": "USD",
             "status": "succeeded",
             "reason": "Service was interrupted.",
         },
     ),
-    EventType("dispute.created.v0", "A customer disputes a charge.", _DISPUTE),
-    EventType("dispute.resolved.v0", "A dispute was decided.", {**_DISPUTE, "status": "accepted"}),
+    EventType(
+        "dispute.created.v0",
+        "A customer disputes a usage event, or a card holder a payment.",
+        _DISPUTE,
+        also=(_PAYMENT_DISPUTE,),
+    ),
+    EventType(
+        "dispute.resolved.v0",
+        "A dispute was decided.",
+        {**_DISPUTE, "status": "accepted", "resolvedAt": _AT},
+        also=({**_PAYMENT_DISPUTE, "status": "lost"},),
+    ),
     EventType(
         "payout.paid.v0",
         "Your balance, or a part of it, was paid out to you.",

@@ -27,7 +27,7 @@ def subscribed(fee: bool = True, **subscription: Any) -> Buyer:
 
 def remind(at: datetime) -> list[Mail]:
     reminders.remind_due(at, 100)
-    return list(Mail.objects.order_by("created_at"))
+    return list(Mail.objects.filter(template="renewal_reminder"))
 
 
 class TestRemind:

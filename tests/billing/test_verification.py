@@ -3,6 +3,7 @@
 One world is made once; each control puts one thing wrong in a transaction of the superuser's, looks, and rolls back.
 """
 
+import json
 from collections.abc import Iterator
 
 import pytest
@@ -13,6 +14,8 @@ from django.test import TransactionTestCase
 from charging import execution
 from config.management.commands.verify import CHECKS
 from merchants import verification
+from merchants.models import Event
+from merchants.webhooks import catalogue
 from tests.billing import worlds
 from tests.billing.vandalism import CONTROLS
 from tests.merchants.webhooks.test_verification import CONTROLS as OF_WEBHOOKS
@@ -74,3 +77,12 @@ def test_notices(name, vandal):
 def test_notices_a_broken_audit_log(vandal, monkeypatch):
     monkeypatch.setattr(verification.audit, "first_break", lambda *, merchant_id: 3)
     assert red() == {"audit_chain"}
+
+
+def test_everything_is_told_as_the_catalogue_shows_it(world):
+    told = list(Event.objects.all())
+    for event in told:
+        data = json.loads(event.body)["data"]
+        shapes = [(example["object"], sorted(example)) for example in catalogue.named(event.type).examples]
+        assert (data["object"], sorted(data)) in shapes, event.type
+    assert len({event.type for event in told}) >= 17

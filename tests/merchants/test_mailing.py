@@ -1,6 +1,6 @@
 """E-mail: queued with what it tells of, sent once per key, tried again when the server does not take it."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from smtplib import SMTPServerDisconnected
 
 import pytest
@@ -10,10 +10,10 @@ from django.core.mail.backends.locmem import EmailBackend
 from merchants import letters, mailing
 from merchants.models import Mail
 from tests import factories
-from tests.factories import NOW
 
 pytestmark = pytest.mark.django_db
 
+NOW = datetime.now(UTC) + timedelta(minutes=1)  # when what was queued in these tests is due, by the database's clock
 CONTEXT = {"amount": "$48.00", "what": "Invoice", "number": "INV-000042", "method": "Visa ·· 4242"}
 
 
