@@ -89,12 +89,8 @@ def finish(result: dict[str, Any], **context: Any) -> dict[str, Any]:
 
 def _webhook(each: EventType) -> dict[str, Any]:
     """Describe an event that is posted to whoever listens for it."""
-    example = {
-        "eventType": each.name,
-        "eventId": example_id("evt"),
-        "timestamp": "2026-11-15T12:00:00Z",
-        "data": each.example,
-    }
+    said = {"eventType": each.name, "eventId": example_id("evt"), "timestamp": "2026-11-15T12:00:00Z"}
+    examples = {data["object"]: {"value": {**said, "data": data}} for data in each.examples}
     body = {**ENVELOPE, "properties": {**ENVELOPE["properties"], "eventType": {**_STRING, "enum": [each.name]}}}
     headers = [
         {"name": name, "in": "header", "required": True, "description": text, "schema": _STRING}
@@ -106,7 +102,7 @@ def _webhook(each: EventType) -> dict[str, Any]:
             "tags": ["events"],
             "summary": each.says,
             "parameters": headers,
-            "requestBody": {"required": True, "content": {"application/json": {"schema": body, "example": example}}},
+            "requestBody": {"required": True, "content": {"application/json": {"schema": body, "examples": examples}}},
             "responses": {
                 "2XX": {"description": "It was taken; anything else is tried again, up to eight times in all."},
                 "410": {"description": "The endpoint is gone: it is disabled."},
