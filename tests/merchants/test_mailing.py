@@ -13,7 +13,7 @@ from tests import factories
 
 pytestmark = pytest.mark.django_db
 
-NOW = datetime.now(UTC) + timedelta(minutes=1)  # when what was queued in these tests is due, by the database's clock
+NOW = datetime.now(UTC) + timedelta(hours=1)  # when what was queued in these tests is due, by the database's clock
 CONTEXT = {"amount": "$48.00", "what": "Invoice", "number": "INV-000042", "method": "Visa ·· 4242"}
 
 
