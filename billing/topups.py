@@ -7,7 +7,7 @@ from typing import Any
 
 from django.db import transaction
 
-from billing import auto_top_ups, journal, ledger, money, subscriptions, wallets, watching
+from billing import auto_top_ups, journal, ledger, money, settlement, subscriptions, wallets, watching
 from billing.models import Account, CreditLot, LotDraw, PaymentAttempt, TopUp, Wallet
 from billing.payments import attempts, cards, purposes
 from billing.payments.purposes import Returns
@@ -217,6 +217,9 @@ def _tell(type: str, status: str, made: TopUp, attempt: PaymentAttempt, now: dat
 
 
 def _withhold(attempt: PaymentAttempt, amount: int, *, source_id: uuid.UUID, now: datetime) -> int:
+    # What was used is paid for first: or it would come out of credit, and the money of the lot go back.
+    wallets_of = Wallet.objects.filter(bucket=attempt.bucket, customer_id=attempt.customer_id, kind=Wallet.Kind.PREPAID)
+    settlement.settle_wallets(wallets=list(wallets_of.filter(currency=attempt.currency)), now=now)
     return take_back(attempt.bucket, attempt.target_id, amount, source_id)
 
 
