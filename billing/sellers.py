@@ -17,7 +17,6 @@ from merchants.audit import Actor
 from merchants.errors import ValidationFailed
 
 DIGITS_MAX = 12
-PAYMENT_DAYS_MAX = 365
 TAX_RATE_MAX = 100
 _TEXTS = {
     "legal_name": 200, "website": 200, "tax_number": 40, "registration": 80, "footer": 500, "payment_terms": 500,
@@ -25,7 +24,6 @@ _TEXTS = {
 }  # fmt: skip
 _RANGES = {
     "number_digits": (1, DIGITS_MAX),
-    "payment_days": (0, PAYMENT_DAYS_MAX),
     "default_tax_rate": (0, TAX_RATE_MAX),
 }
 _PREFIXES = ("number_prefix", "credit_note_prefix")

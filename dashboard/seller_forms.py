@@ -71,7 +71,6 @@ class SellerForm(forms.Form):
     number_digits = forms.IntegerField(
         label="Digits of numbers", min_value=1, max_value=12, help_text="Numbers have no gaps, whatever they look like."
     )
-    payment_days = forms.IntegerField(label="Days to pay", min_value=0, max_value=365)
     payment_terms = forms.CharField(
         label="Payment terms", required=False, max_length=500, widget=forms.Textarea(attrs={"rows": 2})
     )

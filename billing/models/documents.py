@@ -24,7 +24,7 @@ class Seller(models.Model):
     logo_digest = models.BinaryField(max_length=32, null=True)
     footer = models.CharField(max_length=500, blank=True)
     payment_terms = models.CharField(max_length=500, blank=True)
-    payment_days = models.PositiveSmallIntegerField(default=14)
+    payment_days = models.PositiveSmallIntegerField(default=14)  # for invoices without a due date of their own
     default_tax_rate = models.DecimalField(max_digits=7, decimal_places=4, default=0)  # percent, of plans to come
     number_prefix = models.CharField(max_length=20, default="INV-")
     number_digits = models.PositiveSmallIntegerField(default=6)

@@ -63,7 +63,6 @@ class TestSave:
             {"number_prefix": "A B-"},
             {"number_prefix": '"><img>'},
             {"number_digits": 13},
-            {"payment_days": -1},
             {"default_tax_rate": Decimal(101)},
             {"address": {"country": "Germany"}},
             {"legal_name": "x" * 201},

@@ -11,7 +11,7 @@ from billing.models import Seller
 from tests import scenes
 
 USUAL = {
-    "accent": "#4b4acf", "default_tax_rate": "0", "number_digits": "6", "payment_days": "14", "number_prefix": "INV-",
+    "accent": "#4b4acf", "default_tax_rate": "0", "number_digits": "6", "number_prefix": "INV-",
     "credit_note_prefix": "CN-",
 }  # fmt: skip
 
