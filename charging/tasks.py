@@ -4,7 +4,7 @@ from celery import shared_task
 from django.utils import timezone
 
 from charging import sweeps
-from entitlements import refusals
+from entitlements import crossings, refusals
 
 
 @shared_task
@@ -17,3 +17,9 @@ def free_reservations() -> int:
 def drop_refusals() -> int:
     """Forget refused calls that are older than is kept; return how many rows."""
     return refusals.drop_old(timezone.now())
+
+
+@shared_task
+def tell_of_crossings() -> int:
+    """Tell merchants of budgets that were spent beyond their limits; return how many there were."""
+    return crossings.tell_due()

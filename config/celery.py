@@ -34,6 +34,7 @@ BEAT: dict[str, dict[str, Any]] = {
     "free reservations": wake("charging.tasks.free_reservations", every_seconds=5.0, queue="sweeps"),
     "end checkouts": wake("billing.tasks.end_checkouts", every_seconds=5.0, queue="invoicing"),
     "end subscriptions": wake("billing.tasks.end_subscriptions", every_seconds=5.0, queue="invoicing"),
+    "tell of crossings": wake("charging.tasks.tell_of_crossings", every_seconds=10.0, queue="sweeps"),
     "drop refusals": wake("charging.tasks.drop_refusals", every_seconds=600.0, queue="sweeps"),
     "rate": wake("billing.tasks.rate", every_seconds=60.0, queue="invoicing"),
     "watch wallets": wake("billing.tasks.watch_wallets", every_seconds=30.0, queue="sweeps"),

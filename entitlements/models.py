@@ -164,8 +164,16 @@ class BudgetCounter(Owned):
     spent = NanosField(default=0)
     held = NanosField(default=0)
     crossed_at = models.DateTimeField(null=True)  # when it was last spent beyond the limit
+    told_at = models.DateTimeField(null=True)  # the crossing that the merchant was last told of
 
     class Meta:
+        indexes = [
+            models.Index(
+                fields=["crossed_at"],
+                condition=Q(crossed_at__isnull=False) & (Q(told_at=None) | Q(told_at__lt=F("crossed_at"))),
+                name="budget_crossed_untold",
+            )
+        ]
         constraints = [
             models.CheckConstraint(condition=Q(held__gte=0), name="budget_held_is_never_negative"),
             never_nan("budget_counter_is_a_number", "spent", "held"),
