@@ -1,4 +1,4 @@
 """Taking over from another billing system: each reader turns an export into what ``applying`` can enter.
 
-docs/migrating.md says what is taken over, and what is not.
+docs/MIGRATING.md says what is taken over, and what is not.
 """

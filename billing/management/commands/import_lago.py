@@ -5,7 +5,7 @@ from billing.management.importing import ImportCommand
 
 
 class Command(ImportCommand):
-    """Enter what an export of Lago's says, once (docs/migrating.md)."""
+    """Enter what an export of Lago's says, once (docs/MIGRATING.md)."""
 
-    help = "Take customers, plans, subscriptions and balances over from Lago; see docs/migrating.md."
+    help = "Take customers, plans, subscriptions and balances over from Lago; see docs/MIGRATING.md."
     read = staticmethod(lago.read)
