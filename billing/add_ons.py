@@ -12,7 +12,7 @@ from decimal import Decimal
 from django.db import transaction
 from django.db.models import QuerySet
 
-from billing import catalogue, fees, plans, prices, subscription_reads
+from billing import catalogue, fees, plans, prices, subscription_reads, trials
 from billing.models import AddOn, PriceVersion, Subscription
 from billing.prices import Standard
 from customers import books
@@ -92,7 +92,7 @@ def end(
         found = of(subscription).filter(id=add_on_id).first()
         if found is None:
             raise NotFound("There is no such add-on.")
-        _check_active(subscription)
+        _check_active(subscription, now)
         if found.ends_at is not None and found.ends_at <= now:
             raise Conflict("The add-on has ended.", code="ADD_ON_ENDED")
         wanted = max(ends_at or now, found.starts_at)
@@ -110,17 +110,20 @@ def _lock(merchant_id: uuid.UUID, subscription_id: uuid.UUID) -> tuple[Subscript
     return subscription_reads.find(merchant_id=merchant_id, subscription_id=subscription_id), now
 
 
-def _check_active(subscription: Subscription) -> None:
+def _check_active(subscription: Subscription, now: datetime) -> None:
     if subscription.status == Subscription.Status.TERMINATED:
         raise Conflict("The subscription has ended.", code="ALREADY_TERMINATED")
+    if subscription.status == Subscription.Status.PAUSED:
+        raise Conflict("The subscription is paused; resume it first.", code="SUBSCRIPTION_NOT_ACTIVE")
     if subscription.status != Subscription.Status.ACTIVE:
         raise Conflict("The subscription waits for its first payment.", code="SUBSCRIPTION_NOT_ACTIVE")
+    trials.check_decided(subscription, now)
 
 
 def _check(
     subscription: Subscription, price: PriceVersion, starts_at: datetime, ends_at: datetime | None, now: datetime
 ) -> None:
-    _check_active(subscription)
+    _check_active(subscription, now)
     _check_price(subscription, price)
     if not max(now, subscription.started_at) <= starts_at <= now + plans.AHEAD_MAX:
         message = f"startsAt may not lie in the past, nor more than {plans.AHEAD_MAX.days} days in the future."

@@ -100,8 +100,11 @@ def of_add_on(subscription: Subscription, row: AddOn) -> Agreed:
 def upcoming(fee: Agreed, subscription: Subscription) -> Iterator[Occurrence]:
     """Yield the occurrences of a fee that were not charged yet, in order; the caller stops."""
     cadence = periods.parse_cadence(fee.cadence)
+    # Nothing of a period that an agreed end leaves out, even where it is billed before the end is noticed.
+    ended_at = subscription.terminated_at or subscription.ending_at
     if cadence.is_once:
-        if not _charged_once(fee, subscription):
+        is_left_out = any(end is not None and end <= fee.start for end in (fee.end, ended_at))
+        if not is_left_out and not _charged_once(fee, subscription):
             yield _one_time(fee, subscription)
         return
     charged = _charged(fee, subscription).filter(period_start__gte=fee.start).order_by("-period_start")
@@ -109,8 +112,6 @@ def upcoming(fee: Agreed, subscription: Subscription) -> Iterator[Occurrence]:
         charged = charged.filter(period_start__lt=fee.end)
     last = charged.first()
     at = max(fee.start, opened_at(subscription)) if last is None else last.period_end or fee.start
-    # Nothing of a period that an agreed end leaves out, even where it is billed before the end is noticed.
-    ended_at = subscription.terminated_at or subscription.ending_at
     whole = periods.period_of(fee.anchor, cadence, subscription.timezone, at)
     start = max(whole.start, fee.start if last is None else at)
     while (ended_at is None or start < ended_at) and (fee.end is None or start < fee.end):

@@ -20,7 +20,7 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import QuerySet
 
-from billing import charges, cycles, fees, followers, plans, spells, subscription_reads, told
+from billing import charges, cycles, fees, followers, plans, spells, subscription_reads, told, trials
 from billing.models import Charge, Counter, Invoice, PlanChange, PlanVersion, PriceVersion, Subscription
 from billing.prices import PlanVersion as PriceBook
 from billing.spells import Spell
@@ -247,8 +247,11 @@ def _check(
 ) -> None:
     if subscription.status == Subscription.Status.TERMINATED:
         raise Conflict("The subscription has ended.", code="ALREADY_TERMINATED")
+    if subscription.status == Subscription.Status.PAUSED:
+        raise Conflict("The subscription is paused; resume it first.", code="SUBSCRIPTION_NOT_ACTIVE")
     if subscription.status != Subscription.Status.ACTIVE or now < subscription.started_at:
         raise Conflict("The subscription has not started.", code="SUBSCRIPTION_NOT_ACTIVE")
+    trials.check_decided(subscription, now)
     if (waiting := scheduled(subscription)) is not None:
         details = {"planChangeId": ids.text("pch", waiting.id)}
         raise Conflict("A change of plan is to come; call it off first.", code="PLAN_CHANGE_SCHEDULED", details=details)

@@ -332,6 +332,8 @@ def end(subscription: Subscription, *, reason: str, now: datetime) -> None:
 
 def _end(subscription: Subscription, *, at: datetime, reason: str, by: str, now: datetime) -> None:
     was_running = subscription.status in Subscription.RUNNING
+    if trials.is_over(subscription, now):  # nothing after it was agreed on, however late that is noticed
+        at = min(at, subscription.trial_ends_at or at)
     _move(subscription, Status.TERMINATED)
     # An agreed end that nobody has noticed yet comes first: nothing could be used after it.
     subscription.terminated_at = min(at, subscription.ending_at or at)

@@ -9,7 +9,7 @@ from typing import Any
 
 from billing import fees, plans
 from billing.models import Subscription, TrialEnd, Wallet
-from merchants.errors import ValidationFailed
+from merchants.errors import Conflict, ValidationFailed
 
 LONGEST = timedelta(days=plans.TRIAL_DAYS_MAX)
 
@@ -46,6 +46,12 @@ def is_over(subscription: Subscription, now: datetime) -> bool:
         and subscription.trial_end == TrialEnd.TERMINATE
         and subscription.trial_decided_at is None
     )
+
+
+def check_decided(subscription: Subscription, now: datetime) -> None:
+    """Refuse to agree on anything before it is known whether a subscription goes on; raises Conflict."""
+    if is_over(subscription, now):
+        raise Conflict("The trial has ended, and is about to be decided on; try again.", code="TRIAL_UNDECIDED")
 
 
 def decide(subscription: Subscription, now: datetime) -> bool:

@@ -108,6 +108,22 @@ class TestAnAddOn:
         pass_time(buyer, JULY)
         assert charged(buyer) == []
 
+    def test_of_one_time_called_off_before_it_starts_costs_nothing(self, buyer):
+        made = attach(buyer, seat(buyer, "30", cadence="P0D"), starts_at=utc(2026, 6, 26))
+        end(buyer, made)
+        pass_time(buyer, JULY)
+        assert charged(buyer) == []
+
+    def test_of_one_time_that_ends_within_a_trial_costs_nothing(self, db):
+        product = factories.product(merchant=factories.merchant())
+        calls = factories.price(metric=factories.metric(product=product))
+        buyer = buyers.buyer(calls, at=JUNE, subscription={"trial_days": 14})
+        made = attach(buyer, seat(buyer, "30", cadence="P0D"))
+        buyer.set_clock(utc(2026, 6, 2))
+        end(buyer, made)
+        pass_time(buyer, MIDDLE)
+        assert charged(buyer) == []
+
     def test_that_ends_as_it_begins_is_given_back_in_full(self, buyer):
         end(buyer, attach(buyer, seat(buyer, "30")))
         assert charged(buyer) == [("addon", 15), ("unused", -15)]

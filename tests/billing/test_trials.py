@@ -4,8 +4,10 @@ from datetime import timedelta
 
 import pytest
 
-from billing import endings, redemptions
+from billing import add_ons, endings, plan_changes, redemptions
+from billing.add_ons import NewAddOn
 from billing.models import Charge, Counter, PriceVersion
+from merchants.errors import Conflict
 from tests import factories
 from tests.billing import buyers
 from tests.billing.buyers import Buyer, utc
@@ -112,6 +114,37 @@ class TestItsEndWithoutFunds:
             "terminated",
             "trial_ended_without_funds",
         )
+        assert charged(buyer) == []
+
+    def test_costs_nothing_however_late_it_is_noticed(self, product, seat):
+        setup = factories.price(fee=factories.fee(product=product), unit_price="3", term="in_advance", cadence="P0D")
+        buyer = subscribe(seat, setup, balance="9", trial_end="terminate")
+        noticed = ENDS + timedelta(seconds=3)
+        pass_time(buyer, noticed)
+        assert endings.end_due(noticed, 10) == 1
+        assert (buyer.reload().status, buyer.subscription.terminated_at) == ("terminated", ENDS)
+        assert charged(buyer) == []
+
+    def test_costs_nothing_where_it_is_ended_by_hand_before_that(self, seat):
+        buyer = subscribe(seat, balance="9", trial_end="terminate")
+        buyer.set_clock(ENDS + timedelta(seconds=3))
+        buyer.terminate()
+        assert (buyer.reload().terminated_at, charged(buyer)) == (ENDS, [])
+
+    def test_lets_nothing_be_agreed_before_it_is_decided(self, product, seat):
+        buyer = subscribe(seat, balance="9", trial_end="terminate")
+        of = {"merchant_id": buyer.merchant.id, "subscription_id": buyer.subscription.id}
+        made = add_ons.attach(**of, new=NewAddOn(price_id=seat.price_id))
+        buyer.set_clock(ENDS + timedelta(seconds=3))
+        other = factories.plan(product=product, prices=[seat], name="Another")
+        for agree in (
+            lambda: add_ons.attach(**of, new=NewAddOn(price_id=seat.price_id)),
+            lambda: add_ons.end(**of, add_on_id=made.id),
+            lambda: plan_changes.make(**of, plan_id=other.id, effective="now"),
+        ):
+            with pytest.raises(Conflict) as refused:
+                agree()
+            assert refused.value.code == "TRIAL_UNDECIDED"
         assert charged(buyer) == []
 
     def test_goes_on_where_the_wallet_covers_it(self, seat):
