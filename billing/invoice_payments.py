@@ -19,7 +19,7 @@ from billing.models import (
     CreditLot,
     Invoice,
     InvoicePayment,
-    LotDraw,
+    LotRemoval,
     PaymentAttempt,
     PaymentMethod,
     Subscription,
@@ -339,14 +339,8 @@ def _withhold(attempt: PaymentAttempt, amount: int, *, source_id: uuid.UUID, now
     for lot in lots.in_order(wallet):
         part = min(left - taken, lot.remaining) if lot.kind == CreditLot.Kind.PAID else 0
         if part:
-            lot.remaining -= part
-            lot.save(update_fields=["remaining"])
-            LotDraw.objects.create(
-                bucket=lot.bucket, settlement_id=source_id, lot_id=lot.id, customer_id=lot.customer_id, amount=part
-            )
+            lots.remove(wallet, lot, part, reason=LotRemoval.Reason.REFUNDED, cause_id=source_id, now=now)
             taken += part
-    if taken:
-        _move(wallet.id, wallet.bucket, -taken)
     return taken
 
 

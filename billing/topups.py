@@ -7,8 +7,8 @@ from typing import Any
 
 from django.db import transaction
 
-from billing import auto_top_ups, journal, ledger, money, settlement, subscriptions, wallets, watching
-from billing.models import Account, CreditLot, LotDraw, PaymentAttempt, TopUp, Wallet
+from billing import auto_top_ups, journal, ledger, lots, money, settlement, subscriptions, wallets, watching
+from billing.models import Account, CreditLot, LotRemoval, PaymentAttempt, TopUp, Wallet
 from billing.payments import attempts, cards, purposes
 from billing.payments.purposes import Returns
 from customers import books
@@ -217,41 +217,34 @@ def _tell(type: str, status: str, made: TopUp, attempt: PaymentAttempt, now: dat
 
 
 def _withhold(attempt: PaymentAttempt, amount: int, *, source_id: uuid.UUID, now: datetime) -> int:
-    # What was used is paid for first: or it would come out of credit, and the money of the lot go back.
-    wallets_of = Wallet.objects.filter(bucket=attempt.bucket, customer_id=attempt.customer_id, kind=Wallet.Kind.PREPAID)
-    settlement.settle_wallets(wallets=list(wallets_of.filter(currency=attempt.currency)), now=now)
-    return take_back(attempt.bucket, attempt.target_id, amount, source_id)
+    return take_back(attempt.bucket, attempt.target_id, amount, source_id, now)
 
 
-def take_back(bucket: int, top_up_id: uuid.UUID, amount: int, source_id: uuid.UUID) -> int:
-    """Take back what is left of a top-up's lot and of what the wallet has available, up to an amount."""
+def take_back(bucket: int, top_up_id: uuid.UUID, amount: int, source_id: uuid.UUID, now: datetime) -> int:
+    """Take back what is left of a top-up's lot and of what the wallet has available, up to an amount.
+
+    What was used is paid for first: or it would come out of credit, and the money of the lot go back.
+    """
+    wallet_id = CreditLot.objects.values_list("wallet_id", flat=True).get(bucket=bucket, id=top_up_id)
+    settlement.settle_wallets(wallets=list(Wallet.objects.filter(bucket=bucket, id=wallet_id)), now=now)
     lot = CreditLot.objects.get(bucket=bucket, id=top_up_id)
-    wallet = Wallet.objects.get(bucket=lot.bucket, id=lot.wallet_id)
+    wallet = Wallet.objects.get(bucket=bucket, id=wallet_id)
     part: int = max(0, min(amount, lot.remaining, wallet.available or 0))
     if part:
-        _draw(lot, wallet, part, source_id)
+        lots.remove(wallet, lot, part, reason=LotRemoval.Reason.REFUNDED, cause_id=source_id, now=now)
     return part
 
 
 def _restore(attempt: PaymentAttempt, amount: int, *, source_id: uuid.UUID, now: datetime) -> None:
-    put_back(attempt.bucket, attempt.target_id, amount, source_id)
+    put_back(attempt.bucket, attempt.target_id, amount, source_id, now)
 
 
-def put_back(bucket: int, top_up_id: uuid.UUID, amount: int, source_id: uuid.UUID) -> None:
+def put_back(bucket: int, top_up_id: uuid.UUID, amount: int, source_id: uuid.UUID, now: datetime) -> None:
     """Put back what was taken out of a top-up's lot."""
     lot = CreditLot.objects.get(bucket=bucket, id=top_up_id)
-    wallet = Wallet.objects.get(bucket=lot.bucket, id=lot.wallet_id)
-    _draw(lot, wallet, -amount, ids.derived(lot.bucket, "restored", source_id))
-
-
-def _draw(lot: CreditLot, wallet: Wallet, amount: int, source_id: uuid.UUID) -> None:
-    lot.remaining -= amount
-    lot.save(update_fields=["remaining"])
-    wallet.balance -= amount
-    wallet.save(update_fields=["balance"])
-    LotDraw.objects.create(
-        bucket=lot.bucket, settlement_id=source_id, lot_id=lot.id, customer_id=lot.customer_id, amount=amount
-    )
+    wallet = Wallet.objects.get(bucket=bucket, id=lot.wallet_id)
+    cause_id = ids.derived(bucket, "restored", source_id)
+    lots.remove(wallet, lot, -amount, reason=LotRemoval.Reason.REFUNDED, cause_id=cause_id, now=now)
 
 
 def _credit(wallet: Wallet, made: TopUp, now: datetime) -> None:

@@ -106,10 +106,10 @@ class CreditLot(Owned):
 
 
 class LotDraw(Owned):
-    """How much of one lot one settlement, refund or dispute of its payment drew (negative: gave back)."""
+    """How much of one lot one settlement drew (negative: gave back)."""
 
     pk = models.CompositePrimaryKey("bucket", "settlement_id", "lot_id")
-    settlement_id = models.UUIDField()  # or the refund's or dispute's
+    settlement_id = models.UUIDField()  # or the payment's of an invoice
     lot_id = models.UUIDField()
     amount = NanosField()
 
@@ -120,7 +120,8 @@ class LotDraw(Owned):
 class LotRemoval(Owned):
     """What left one lot other than by use, and why (negative: what was put back). Append-only.
 
-    Several lots may lose something by one ``cause``: an expiry, a claw-back, a withdrawal.
+    Several lots may lose something by one ``cause``: an expiry, a claw-back, a withdrawal, a refund or
+    dispute of the payment that filled it.
     """
 
     class Reason(models.TextChoices):

@@ -81,14 +81,14 @@ def _withhold(attempt: PaymentAttempt, amount: int, *, source_id: uuid.UUID, now
     """
     if not _is_in_wallet(attempt):
         return amount
-    part = topups.take_back(attempt.bucket, attempt.id, amount, source_id)
+    part = topups.take_back(attempt.bucket, attempt.id, amount, source_id, now)
     ledger.post([journal.late_payment_returned(attempt=attempt, amount=part, source_id=source_id, now=now)])
     return part
 
 
 def _restore(attempt: PaymentAttempt, amount: int, *, source_id: uuid.UUID, now: datetime) -> None:
     if _is_in_wallet(attempt):
-        topups.put_back(attempt.bucket, attempt.id, amount, source_id)
+        topups.put_back(attempt.bucket, attempt.id, amount, source_id, now)
         ledger.post([journal.late_payment_returned(attempt=attempt, amount=-amount, source_id=source_id, now=now)])
 
 

@@ -3,13 +3,15 @@
 from typing import Any
 
 import pytest
+from django.utils import timezone
 
-from billing import ledger
-from billing.models import PaymentAttempt, PaymentRefund, SimulatedObject, Wallet
+from billing import ledger, lots
+from billing.models import CreditLot, PaymentAttempt, PaymentRefund, SimulatedObject, Wallet
 from billing.payments import attempts, foreign_refunds, refunds
 from billing.payments.provider import Outcome, State
 from billing.payments.refunds import NotRefundable, TooMuch
-from merchants import audit
+from billing.verification import wallets as wallet_rules
+from merchants import audit, ids
 from merchants.errors import IdempotencyConflict, NotFound, ValidationFailed
 from merchants.models import AuditEntry, Event
 from tests import factories, parallel
@@ -137,6 +139,20 @@ class TestOutcome:
         paying.settle(1, with_webhooks=False)
         assert refunds.reload(made).state == "succeeded"
         assert accounts(wallet) == {}
+
+
+class TestLot:
+    def test_that_was_given_back_is_not_filled_again(self, wallet: Wallet) -> None:
+        made = give_back(paid(wallet), 6 * DOLLARS)
+        named = (wallet.bucket, str(wallet.customer_id), str(wallet.id))
+        lots.settle([lots.Spending(*named, ids.new(wallet.bucket), 3 * DOLLARS)], now=timezone.now())
+        lots.settle([lots.Spending(*named, ids.new(wallet.bucket), -5 * DOLLARS)], now=timezone.now())
+        lot = CreditLot.objects.get(wallet_id=wallet.id, amount=10 * DOLLARS)
+        assert (lot.remaining, lot.removed) == (4 * DOLLARS, 6 * DOLLARS)
+        refunds.apply(made.id, Outcome(state=State.DECLINED))
+        lot.refresh_from_db()
+        assert (lot.remaining, lot.removed) == (10 * DOLLARS, 0)
+        assert not [each.name for each in wallet_rules.CHECKS if each.name.startswith("lots_") and each.find().count]
 
 
 class TestElsewhere:
