@@ -5,6 +5,7 @@ built-in test provider pays by itself after a few seconds, or fails where the am
 in live mode payouts are carried out past us, and whoever does it says how they ended.
 """
 
+import logging
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,10 +19,12 @@ from billing import journal, ledger, merchant_balances, money
 from billing.models import Payout, PayoutSchedule
 from merchants import audit, idempotency, ids, outbox
 from merchants.audit import SYSTEM, Actor
-from merchants.errors import Conflict, IdempotencyConflict, NotFound, Unprocessable, ValidationFailed
+from merchants.errors import Conflict, IdempotencyConflict, NotFound, ServiceError, Unprocessable, ValidationFailed
 from merchants.models import Merchant, Mode
 from metering import periods
 from metering.periods import Cadence
+
+logger = logging.getLogger(__name__)
 
 TEST, MANUAL = "test", "manual"
 TAKES = timedelta(seconds=5)  # the test provider's bank
@@ -217,20 +220,32 @@ def schedules(merchant_id: uuid.UUID) -> QuerySet[PayoutSchedule]:
 
 
 def run_schedules(*, now: datetime) -> int:
-    """Pay out what is scheduled; return how many payouts were made."""
+    """Pay out what is scheduled; return how many payouts were made.
+
+    One that cannot be made keeps nobody else's back: it is logged, and its schedule moves on to the next period.
+    """
     made = 0
     for due in list(PayoutSchedule.objects.filter(next_at__lte=now).order_by("next_at")[:DUE_AT_ONCE]):
-        # Its key is its time: whoever dies before the schedule is moved on pays nothing twice.
-        key = f"schedule:{due.currency}:{due.next_at.astimezone(UTC).isoformat()}"
-        if merchant_balances.available(due.merchant_id, due.currency) >= max(
-            due.minimum, money.minor_unit(due.currency)
-        ):
-            new = NewPayout(currency=due.currency, is_scheduled=True)
-            made += create(merchant_id=due.merchant_id, new=new, key=key, actor=SYSTEM)[1]
+        try:
+            made += _pay_scheduled(due)
+        except ServiceError:
+            logger.exception("A scheduled payout in %s of %s was not made", due.currency, due.merchant_id)
         PayoutSchedule.objects.filter(pk=due.pk, next_at=due.next_at).update(
             next_at=_next(due.merchant_id, due.interval, now)
         )
     return made
+
+
+def _pay_scheduled(due: PayoutSchedule) -> bool:
+    """Pay out what a schedule says, if it is worth it and was not; tell whether a payout was made."""
+    least = max(due.minimum, money.minor_unit(due.currency))
+    if merchant_balances.available(due.merchant_id, due.currency) < least:
+        return False
+    # Its key is its time: whoever dies before the schedule is moved on pays nothing twice. It has a space in it, which
+    # no key of a client's has.
+    key = f"schedule {due.currency} {due.next_at.astimezone(UTC).isoformat()}"
+    new = NewPayout(currency=due.currency, is_scheduled=True)
+    return create(merchant_id=due.merchant_id, new=new, key=key, actor=SYSTEM)[1]
 
 
 def _next(merchant_id: uuid.UUID, interval: str, now: datetime) -> datetime:

@@ -183,6 +183,27 @@ class TestSchedule:
         payouts.run_schedules(now=NOW + timedelta(hours=12))
         assert Payout.objects.count() == 1
 
+    def test_is_not_stopped_by_a_clients_key_of_the_old_form(self, buyer):
+        self.set(buyer.merchant)
+        due = PayoutSchedule.objects.get().next_at
+        pay(buyer.merchant, DOLLAR, key=f"schedule:USD:{due.isoformat()}")
+        assert payouts.run_schedules(now=NOW + timedelta(hours=12)) == 1
+
+    def test_that_fails_keeps_nobody_else_back(self, buyer, monkeypatch, caplog):
+        other = factories.merchant()
+        self.set(other, now=NOW - timedelta(days=7))  # the first that is due
+        self.set(buyer.merchant)
+        real = merchant_balances.available
+        first = iter([DOLLAR])
+        monkeypatch.setattr(
+            merchant_balances,
+            "available",
+            lambda merchant_id, currency: next(first, 0) if merchant_id == other.id else real(merchant_id, currency),
+        )
+        assert payouts.run_schedules(now=NOW + timedelta(hours=12)) == 1
+        assert "was not made" in caplog.text
+        assert not PayoutSchedule.objects.filter(next_at__lte=NOW + timedelta(hours=12)).exists()
+
     def test_is_taken_away(self, buyer):
         self.set(buyer.merchant)
         self.set(buyer.merchant, None)
