@@ -181,7 +181,7 @@ class CreditById(TenantView):
         """Get a credit, and what is left of it."""
         return self.answer(CreditSerializer, credits.find(merchant_id=self.merchant_id, **self._named(id, credit_id)))
 
-    @extend_schema(operation_id="voidCredit", responses=CreditSerializer)
+    @extend_schema(operation_id="voidCredit", responses={200: CreditSerializer})
     def delete(self, request: Request, id: str, credit_id: str) -> Response:
         """Take back what is left of a credit. What reservations hold of it stays good for them."""
         named = self._named(id, credit_id)

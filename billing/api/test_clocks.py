@@ -126,7 +126,7 @@ class TestClockById(TenantView):
         moved = test_clocks.advance(merchant_id=self.merchant_id, clock_id=clock_id, now=self.now, **body)
         return self.answer(TestClockSerializer, moved)
 
-    @extend_schema(operation_id="deleteTestClock", responses=TestClockSerializer)
+    @extend_schema(operation_id="deleteTestClock", responses={200: TestClockSerializer})
     def delete(self, request: Request, id: str) -> Response:
         """Take a test clock away; 409 while subscriptions run by it. Time stands still for its customers then."""
         gone = test_clocks.delete(merchant_id=self.merchant_id, clock_id=self.path_id("tc", id), now=self.now)

@@ -4,19 +4,25 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('entitlements', '0010_grant_purchases'),
+        ("entitlements", "0010_grant_purchases"),
     ]
 
     operations = [
         migrations.AddField(
-            model_name='budgetcounter',
-            name='told_at',
+            model_name="budgetcounter",
+            name="told_at",
             field=models.DateTimeField(null=True),
         ),
         migrations.AddIndex(
-            model_name='budgetcounter',
-            index=models.Index(condition=models.Q(('crossed_at__isnull', False), models.Q(('told_at', None), ('told_at__lt', models.F('crossed_at')), _connector='OR')), fields=['crossed_at'], name='budget_crossed_untold'),
+            model_name="budgetcounter",
+            index=models.Index(
+                condition=models.Q(
+                    ("crossed_at__isnull", False),
+                    models.Q(("told_at", None), ("told_at__lt", models.F("crossed_at")), _connector="OR"),
+                ),
+                fields=["crossed_at"],
+                name="budget_crossed_untold",
+            ),
         ),
     ]

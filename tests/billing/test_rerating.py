@@ -315,7 +315,7 @@ class TestTheSweep:
 
         def fail_for_first(counter, *arguments):
             if counter.customer_id == first.customer.id:
-                raise rerating.money.AmountTooLarge()
+                raise money.AmountTooLarge()
             return fold(counter, *arguments)
 
         monkeypatch.setattr(rerating.folding, "fold", fail_for_first)

@@ -218,7 +218,8 @@ CONTROLS: dict[str, tuple[str, set[str]]] = {
     "a refund without charges": (
         (
             "INSERT INTO billing_refund SELECT bucket, customer_id, id, id, '', now() FROM metering_usageevent "
-            "WHERE id NOT IN (SELECT usage_event_id FROM billing_refund) LIMIT 1"
+            "WHERE id NOT IN (SELECT usage_event_id FROM billing_refund UNION SELECT usage_event_id "
+            "FROM metering_correction) ORDER BY id LIMIT 1"
         ),
         {"refunds_charged", "refunds_negate"},
     ),

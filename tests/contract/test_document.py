@@ -32,6 +32,11 @@ def complaint(document: dict[str, Any], request: Request, answer: httpx.Response
     content = described.get("content")
     if content is None:
         return f"{request}: there is a body" if answer.content else None
+    media_type = answer.headers["content-type"].partition(";")[0]
+    if media_type not in content:
+        return f"{request}: {media_type} is not described"
+    if media_type != "application/json":
+        return None
     schema = {**content["application/json"]["schema"], "components": document["components"]}
     faults = [f"{fault.json_path}: {fault.message}" for fault in validator(schema).iter_errors(answer.json())]
     faults += [f"{name} is not described" for name in undescribed(document, schema, answer.json())]

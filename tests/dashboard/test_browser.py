@@ -10,7 +10,7 @@ from dashboard.reads import invoices
 from entitlements.models import Budget, Grant
 from merchants import ids
 from merchants.models import ApiKey, Membership
-from merchants.webhooks import endpoints
+from merchants.webhooks import endpoints, listing
 from tests import browsing, factories, scenes
 from tests.billing.payments import hosted
 from tests.dashboard.reads.test_events import meter_event
@@ -60,6 +60,7 @@ def paths(scene: "Scene") -> list[str]:
     )
     metric.save()
     shop = Shop(scene.test)
+    listing.list_events(merchant_id=scene.test.id, now=scene.now)  # what happened before anybody listened
     hook = f"/webhooks/{endpoints.text_id(shop.endpoint())}"
     sent = f"{hook}/deliveries/{ids.text('whd', told(shop).id)}"
     payment = f"/payments/{ids.text('att', paid(buyer.wallet).id)}"

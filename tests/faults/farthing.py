@@ -20,7 +20,7 @@ from config.processes import Process
 from tests.faults.shop import Shop, open_shop
 
 ROOT = Path(__file__).resolve().parents[2]
-NAMES = {"web", "worker", "beat", "redis", "postgres"}
+NAMES = {"web", "worker", "messenger", "payments", "beat", "redis", "postgres"}
 START_SECONDS_MAX = 300.0
 HEAL_SECONDS_MAX = 120.0
 DRAIN_SECONDS_MAX = 90.0

