@@ -45,13 +45,18 @@ class Agreement(NamedTuple):
     end: datetime | None
 
 
+def in_force(agreements: Sequence[Agreement], period: Period) -> list[Agreement]:
+    """Return those agreements that were in force in a period, or a part of it."""
+    return [each for each in agreements if each.start < period.end and (each.end is None or period.start < each.end)]
+
+
 def shortfalls(agreements: Sequence[Agreement], period: Period, used: Mapping[bytes, Decimal]) -> list[Shortfall]:
     """Return how each minimum of the agreements that were in force in a period stands, those of single prices first.
 
     Args:
         used: the exact cost of the period's use, by price version; nothing where there was none.
     """
-    current = [each for each in agreements if each.start < period.end and (each.end is None or period.start < each.end)]
+    current = in_force(agreements, period)
     minima: dict[bytes, Decimal] = {}
     prices: dict[bytes, PriceVersion] = {}
     for plan, start, end in current:

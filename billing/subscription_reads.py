@@ -99,7 +99,7 @@ def overdue(now: datetime, limit: int) -> list[Subscription]:
     found: list[Subscription] = []
     for statuses, end, more in (
         (Subscription.RUNNING, "ending_at", {}),
-        ((Subscription.Status.ACTIVE,), "trial_ends_at", trials.UNDECIDED),
+        (Subscription.RUNNING, "trial_ends_at", trials.UNDECIDED),
         ((Subscription.Status.PENDING_PAYMENT,), "payment_expires_at", {}),
     ):
         behind = Book.objects.filter(

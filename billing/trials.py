@@ -40,7 +40,7 @@ def is_on(subscription: Subscription, now: datetime) -> bool:
 def is_over(subscription: Subscription, now: datetime) -> bool:
     """Tell whether a trial has ended and it is open whether the subscription goes on."""
     return (
-        subscription.status == Subscription.Status.ACTIVE
+        subscription.status in Subscription.RUNNING
         and subscription.trial_ends_at is not None
         and subscription.trial_ends_at <= now
         and subscription.trial_end == TrialEnd.TERMINATE

@@ -98,7 +98,7 @@ def _charge(
     version_id = uuid.UUID(bytes=each.price.id)
     of_price = {"subscription_id": subscription.id, "price_version_id": version_id, "period_start": period.start}
     before = list(TrueUp.objects.filter(bucket=subscription.bucket, **of_price).order_by("created_at", "id"))
-    prices = cycles.prices_at(subscription, period.start)
+    prices = _prices_with(each, subscription, period)
     rates = _rates(each, before[0] if before else counter, period, subscription, prices)
     totals = rating.totals(each.due, rates.tax, prices.tax_behavior, rates.fee, rates.discount)
     amounts = rating.difference(totals, _charged(before))
@@ -141,6 +141,16 @@ def _charge(
         now=now,
     )
     return True
+
+
+def _prices_with(each: Shortfall, subscription: Subscription, period: Period) -> PriceBook:
+    """Return the plan that a minimum is agreed in: of those of the period that have its price, the first."""
+    found: PriceBook = next(
+        agreement.plan
+        for agreement in minimums.in_force(cycles.agreements(subscription), period)
+        if any(price.id == each.price.id for price in agreement.plan.prices)
+    )
+    return found
 
 
 def _rates(

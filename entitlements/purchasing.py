@@ -143,10 +143,8 @@ def _is_wanted(payment: Payment, now: datetime) -> bool:
     bought = _of(payment)
     if bought is None:
         return True
-    entitlement = Entitlement.objects.select_related("feature__metric").get(
-        bucket=bought.bucket, id=bought.entitlement_id
-    )
     try:
+        entitlement, _, _ = issuing.lock_one(bought.merchant_id, bought.entitlement_id)
         granting.check(_bought(bought, now), entitlement, granting.open_live(entitlement, now), now)
     except ServiceError:
         return False

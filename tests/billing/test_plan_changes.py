@@ -186,6 +186,16 @@ class TestAtOnce:
         found = trueups.shortfalls(buyer.subscription, Period(JUNE, JULY))
         assert [each.due for each in found] == [Decimal(15), Decimal(30)]
 
+    def test_taxes_what_is_made_up_at_the_rate_of_the_plan_that_asks_for_it(self, product):
+        buyer = buyers.buyer(seat(product, "0"), at=JUNE, default_tax_rate=Decimal(10))
+        buyer.set_clock(MIDDLE)
+        least = {"unitPrice": "1", "minimumCharge": "60"}
+        price = factories.price(metric=factories.metric(product=product), properties=least, term="in_arrears")
+        change(buyer, plan(product, price, default_tax_rate=Decimal(20)))
+        pass_time(buyer, JULY + GRACE)
+        row = Charge.objects.get(kind="trueup")
+        assert (row.net, row.tax) == (30 * DOLLAR, 6 * DOLLAR)
+
 
 class TestAtTheEndOfThePeriod:
     def test_shares_nothing_out(self, product):

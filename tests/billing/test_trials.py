@@ -4,9 +4,10 @@ from datetime import timedelta
 
 import pytest
 
-from billing import add_ons, endings, plan_changes, redemptions
+from billing import add_ons, endings, pauses, plan_changes, redemptions
 from billing.add_ons import NewAddOn
 from billing.models import Charge, Counter, PriceVersion
+from merchants import audit
 from merchants.errors import Conflict
 from tests import factories
 from tests.billing import buyers
@@ -146,6 +147,14 @@ class TestItsEndWithoutFunds:
                 agree()
             assert refused.value.code == "TRIAL_UNDECIDED"
         assert charged(buyer) == []
+
+    def test_is_decided_while_it_is_paused(self, seat):
+        buyer = subscribe(seat, balance="9", trial_end="terminate")
+        pauses.pause(merchant_id=buyer.merchant.id, subscription_id=buyer.subscription.id, actor=audit.SYSTEM)
+        pass_time(buyer, ENDS)
+        assert charged(buyer) == []
+        assert endings.end_due(ENDS, 10) == 1
+        assert (buyer.reload().status, charged(buyer)) == ("terminated", [])
 
     def test_goes_on_where_the_wallet_covers_it(self, seat):
         buyer = subscribe(seat, balance="10", trial_end="terminate")

@@ -4,10 +4,12 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import transaction
 from django.utils import timezone
 
 from billing.models import Payment, PaymentSession, Wallet
-from billing.payments import sessions
+from billing.payments import selling, sessions
+from customers.models import Book
 from entitlements import issuing
 from entitlements.models import Entitlement, Grant, GrantPurchase
 from merchants import ids
@@ -130,3 +132,11 @@ class TestPaying:
         assert Payment.objects.get().status == Payment.Status.CANCELLED
         assert GrantPurchase.objects.get().grant_id is None
         assert world.is_sound()
+
+    def test_buys_nothing_for_a_customer_who_was_deleted(
+        self, world: World, seller: Caller, entitlement: Entitlement
+    ) -> None:
+        buy(seller, entitlement)
+        Book.objects.filter(customer_id=world.buyer.customer.id).update(closed_at=timezone.now())
+        with transaction.atomic():
+            assert not selling.is_wanted(Payment.objects.get(), timezone.now())
