@@ -54,6 +54,7 @@ def _assess_some(merchant_id: uuid.UUID) -> int:
     for customer in some:
         with transaction.atomic():
             book, _ = books.lock(customer.bucket, customer.id)
+            customer.refresh_from_db(fields=["address", "tax_id"])  # it may have moved while the lock was waited for
             rates = assess(merchant_id, customer.address, customer.tax_id)
             if book.assessed_rates != rates:
                 book.assessed_rates = rates

@@ -96,7 +96,7 @@ def _charge_one(book: Book, command: RecordUsage, terms: Terms, catalogue: Catal
     price = price_in(book, terms.plan, item.metric_id, 0, catalogue)
     key = (terms.subscription.id, price.id, terms.period_end)
     counter = book.counters.get(key) or new_counter(book, terms, price)
-    accumulator = _accumulated(command, price, counter.accumulator, item, 0)
+    accumulator = _accumulated(command, price, counter.accumulator, item, 0, steps=[STEPS_PER_EVENT_MAX])
     rated = moved(book, terms, price, counter, accumulator, counter.charged)
     due, wallet = rated.due, rated.wallet
     afford(wallet, due.gross)

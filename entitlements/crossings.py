@@ -13,6 +13,7 @@ from customers import books
 from entitlements.budgets import units
 from entitlements.models import Budget, BudgetCounter
 from merchants import ids, outbox
+from metering import periods
 
 TOLD_PER_PASS = 500
 EVENT = "budget.crossed.v0"
@@ -33,6 +34,8 @@ def _tell(bucket: int, customer_id: uuid.UUID, budget_id: uuid.UUID, value: str)
         if counter is None or counter.crossed_at is None or counter.told_at == counter.crossed_at:
             return False
         budget = Budget.objects.get(bucket=bucket, id=budget_id)
+        # The counter may have gone on to the next window since.
+        window = periods.window_of(budget.window, budget.timezone, counter.crossed_at)
         counter.told_at = counter.crossed_at
         BudgetCounter.objects.filter(bucket=bucket, budget_id=budget_id, value=value).update(told_at=counter.told_at)
         outbox.record(
@@ -47,7 +50,7 @@ def _tell(bucket: int, customer_id: uuid.UUID, budget_id: uuid.UUID, value: str)
                 "scopeValue": value or budget.value,
                 "limit": money.from_nanos(budget.limit) if budget.currency else f"{units(budget.limit).normalize():f}",
                 "currency": budget.currency,
-                "windowStart": counter.window_start.isoformat(),
+                "windowStart": window.start.isoformat(),
                 "crossedAt": counter.crossed_at.isoformat(),
             },
             object_id=ids.text("bgt", budget.id),

@@ -14,6 +14,11 @@ class Migration(migrations.Migration):
             name="told_at",
             field=models.DateTimeField(null=True),
         ),
+        # Nobody is told of crossings of long ago.
+        migrations.RunSQL(
+            "UPDATE entitlements_budgetcounter SET told_at = crossed_at WHERE crossed_at IS NOT NULL",
+            migrations.RunSQL.noop,
+        ),
         migrations.AddIndex(
             model_name="budgetcounter",
             index=models.Index(

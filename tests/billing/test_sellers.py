@@ -11,8 +11,8 @@ from billing.documents import canonical, files
 from billing.models import Document, Invoice, Logo, Seller
 from billing.plans import NewPlan
 from billing.taxes import Category
-from customers import registry
-from customers.models import Book
+from customers import books, registry
+from customers.models import Book, Customer
 from customers.registry import NewCustomer
 from merchants import audit
 from merchants.errors import ValidationFailed
@@ -161,6 +161,19 @@ class TestAssessment:
         assert assessments.assess_due() == 0
         assert [each.assessed_rates for each in Book.objects.all()] == [{"default": "0"}] * 2
         assert not Seller.objects.get().is_assessing
+
+    def test_is_made_of_what_the_customer_says_once_it_is_locked(self, merchant, monkeypatch):
+        book = self.customer(merchant, country="FR")
+        saved(merchant, changes=GERMAN)
+        lock = books.lock
+
+        def lock_late(bucket, customer_id):
+            Customer.objects.filter(id=customer_id).update(tax_id=FRENCH_ID)
+            return lock(bucket, customer_id)
+
+        monkeypatch.setattr(books, "lock", lock_late)
+        assessments.assess_due()
+        assert Book.objects.get(customer_id=book.customer_id).assessed_rates == {"default": "0"}
 
     def test_yields_to_what_the_merchant_states(self, merchant):
         saved(merchant, changes=GERMAN)

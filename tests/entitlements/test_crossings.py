@@ -10,6 +10,7 @@ from entitlements.budgets import NewBudget
 from entitlements.models import BudgetCounter
 from merchants import ids
 from merchants.models import Event
+from metering import periods
 from tests.entitlements import entitled
 from tests.factories import NOW
 
@@ -37,9 +38,10 @@ def test_is_told_once_a_window() -> None:
     assert crossings.tell_due() == 0
 
     mine = BudgetCounter.objects.filter(bucket=budget.bucket, budget_id=budget.id)
-    mine.update(crossed_at=NOW + timedelta(hours=1))
+    mine.update(crossed_at=NOW + timedelta(seconds=1), window_start=NOW + timedelta(days=2))  # it has gone on since
     assert [crossings.tell_due(), crossings.tell_due()] == [1, 0]
     [event] = told()
+    assert event["windowStart"] == periods.window_of("day", budget.timezone, NOW).start.isoformat()
     assert (event["id"], event["scopeValue"], event["limit"]) == (ids.text("bgt", budget.id), "research", "1.00")
 
     tomorrow = NOW + timedelta(days=1)
