@@ -28,9 +28,10 @@ from billing.models import (
 from billing.payments import attempts, methods, purposes
 from billing.payments.purposes import Returns
 from customers import books
-from merchants import audit, ids
+from merchants import audit, idempotency, ids
 from merchants.audit import Actor
 from merchants.errors import Conflict, NotFound, Unprocessable, ValidationFailed
+from merchants.idempotency import Claim
 
 Kind = InvoicePayment.Kind
 State = PaymentAttempt.State
@@ -77,11 +78,15 @@ def attempts_of(invoice: Invoice) -> QuerySet[PaymentAttempt]:
 # --- paying ----------------------------------------------------------------------------------------------
 
 
-def pay(*, merchant_id: uuid.UUID, invoice_id: uuid.UUID, how: How) -> Paid:
+def pay(*, merchant_id: uuid.UUID, invoice_id: uuid.UUID, how: How, claim: Claim | None = None) -> Paid:
     """Pay an invoice, or a part of it: from the balance what it covers, the rest by a saved card.
+
+    Args:
+        claim: under the same key nothing is paid again, and what has become of the first payment is returned.
 
     Raises:
         NotFound: the merchant has no such invoice, or the customer no such card.
+        IdempotencyConflict: the key was used for another payment.
         Conflict: nothing is to be paid on it, or another payment of it is on its way.
         Unprocessable: the amount is more than is owed, or there is neither balance nor card to pay with.
         ValidationFailed: the amount is no whole number of minor units.
@@ -89,8 +94,12 @@ def pay(*, merchant_id: uuid.UUID, invoice_id: uuid.UUID, how: How) -> Paid:
     """
     attempts.ensure_no_transaction()
     seen = statements.find(merchant_id=merchant_id, invoice_id=invoice_id)
+    if claim is not None and idempotency.noted(claim) is not None:
+        return _paid_before(seen, claim)
     _give_up_waiting(seen)
     with transaction.atomic():
+        if claim is not None and not idempotency.take(claim):
+            return _paid_before(seen, claim)
         invoice, now = lock_payable(seen)
         wanted = _wanted(invoice, how.amount)
         method = _method(invoice, how) if how.by_card else None
@@ -105,9 +114,18 @@ def pay(*, merchant_id: uuid.UUID, invoice_id: uuid.UUID, how: How) -> Paid:
         attempt = None
         if rest and method is not None:
             attempt = _begin(invoice, rest, method, now)
+            if claim is not None:
+                idempotency.note(claim, str(attempt.id))
     if attempt is not None:
         attempt = attempts.submit(attempt)
     return Paid(statements.find(merchant_id=merchant_id, invoice_id=invoice_id), attempt)
+
+
+def _paid_before(seen: Invoice, claim: Claim) -> Paid:
+    """Return what has become of what was paid under a key."""
+    begun = idempotency.noted(claim)
+    attempt = attempts.find(merchant_id=seen.merchant_id, attempt_id=uuid.UUID(begun)) if begun else None
+    return Paid(statements.find(merchant_id=seen.merchant_id, invoice_id=seen.id), attempt)
 
 
 def record_outside(
@@ -118,10 +136,15 @@ def record_outside(
     reference: str,
     paid_at: datetime | None,
     actor: Actor,
+    claim: Claim | None = None,
 ) -> Invoice:
     """Write down that the merchant was paid past us, by bank transfer say.
 
+    Args:
+        claim: under the same key nothing is written down again, and the invoice is returned as it is.
+
     Raises:
+        IdempotencyConflict: the key was used for another payment.
         NotFound: the merchant has no such invoice.
         Conflict: nothing is to be paid on it, or another payment of it is on its way.
         Unprocessable: the amount is more than is owed.
@@ -130,8 +153,12 @@ def record_outside(
     """
     attempts.ensure_no_transaction()
     seen = statements.find(merchant_id=merchant_id, invoice_id=invoice_id)
+    if claim is not None and idempotency.noted(claim) is not None:
+        return seen
     _give_up_waiting(seen)
     with transaction.atomic():
+        if claim is not None and not idempotency.take(claim):
+            return statements.find(merchant_id=merchant_id, invoice_id=invoice_id)
         invoice, now = lock_payable(seen)
         wanted = _wanted(invoice, amount)
         apply(invoice, Kind.OUTSIDE, wanted, now, reference=reference, paid_at=paid_at)

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from billing import receivables
 from billing.models import Invoice, PaymentSession
 from billing.payments import sessions
-from billing.payments.sessions import Follower
+from billing.payments.sessions import Follower, Line
 from merchants import ids
 from merchants.errors import Conflict
 
@@ -15,7 +15,7 @@ Entity, Status = PaymentSession.Entity, PaymentSession.Status
 
 def register() -> None:
     """Say what invoices do with their sessions."""
-    sessions.register(Entity.INVOICE, Follower(begun=_begun))
+    sessions.register(Entity.INVOICE, Follower(begun=_begun, failed=_failed))
 
 
 def refresh(invoice: Invoice, now: datetime) -> None:
@@ -32,7 +32,7 @@ def refresh(invoice: Invoice, now: datetime) -> None:
         entity_id=invoice.id,
         amount=unpaid,
         currency=invoice.currency,
-        breakdown=[(f"Invoice {invoice.number}", unpaid)],
+        breakdown=_breakdown(invoice, unpaid),
         saves_method=True,
         expires_at=now + LIFETIME,
         now=now,
@@ -61,3 +61,16 @@ def _begun(session: PaymentSession, now: datetime) -> None:
             code="AMOUNT_CHANGED",
             details={"invoiceId": ids.text("inv", invoice.id)},
         )
+
+
+def _failed(session: PaymentSession, now: datetime) -> None:
+    """Ask for what is owed by now: a part of it may have been paid, or credited, while the attempt was on its way."""
+    invoice = Invoice.objects.get(bucket=session.bucket, id=session.entity_id)
+    unpaid = invoice.unpaid_amount or 0
+    if invoice.status in receivables.OPEN and unpaid > 0:
+        session.amount, session.breakdown = unpaid, sessions.stored(_breakdown(invoice, unpaid))
+        session.save(update_fields=["amount", "breakdown"])
+
+
+def _breakdown(invoice: Invoice, unpaid: int) -> list[Line]:
+    return [(f"Invoice {invoice.number}", unpaid)]

@@ -13,6 +13,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db import connection, transaction
+from django.db.models import QuerySet
 
 from merchants.errors import IdempotencyConflict
 from merchants.models import IdempotentAnswer
@@ -40,24 +41,65 @@ def fingerprint(*parts: Any) -> bytes:
     return hashlib.blake2b(text.encode(), digest_size=FINGERPRINT_BYTES).digest()
 
 
-def once(
-    *, merchant_id: UUID, kind: str, key: str, fingerprint: bytes, act: Callable[[], Answer], now: datetime
-) -> Answer:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """A key, what is asked for under it, and when: for a write that takes more than one transaction.
+
+    It is taken in the one that counts; what is answered again is read from what has become of it since.
+    """
+
+    merchant_id: UUID
+    kind: str
+    key: str
+    fingerprint: bytes
+    now: datetime
+
+
+def take(claim: Claim) -> bool:
+    """Take a key in the caller's transaction; False where it was taken before. Waits for whoever is about to take it.
+
+    Raises:
+        IdempotencyConflict: it was taken for something else.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(_CLAIM, [claim.merchant_id, claim.kind, claim.key, claim.fingerprint, claim.now])
+        is_first = cursor.rowcount == 1
+    return is_first or noted(claim) is None
+
+
+def note(claim: Claim, text: str) -> None:
+    """Keep with a key that was just taken what finds its effect again."""
+    _place(claim).update(body=text)
+
+
+def noted(claim: Claim) -> str | None:
+    """Return what is kept with a key; None where nobody has taken it.
+
+    Raises:
+        IdempotencyConflict: it was taken for something else.
+    """
+    kept = _place(claim).first()
+    if kept is None:
+        return None
+    if bytes(kept.fingerprint) != claim.fingerprint:
+        raise IdempotencyConflict()
+    return kept.body
+
+
+def _place(claim: Claim) -> QuerySet[IdempotentAnswer]:
+    return IdempotentAnswer.objects.filter(merchant_id=claim.merchant_id, kind=claim.kind, key=claim.key)
+
+
+def once(claim: Claim, act: Callable[[], Answer]) -> Answer:
     """Do something under a key, or repeat what it was answered the first time; ``act`` runs in this transaction.
 
     Raises:
         IdempotencyConflict: the key was used for a different request of this kind.
     """
     with transaction.atomic():
-        with connection.cursor() as cursor:
-            cursor.execute(_CLAIM, [merchant_id, kind, key, fingerprint, now])
-            is_first = cursor.rowcount == 1
-        place = IdempotentAnswer.objects.filter(merchant_id=merchant_id, kind=kind, key=key)
-        if is_first:
+        if take(claim):
             answer = act()
-            place.update(status=answer.status, body=answer.body)
+            _place(claim).update(status=answer.status, body=answer.body)
             return answer
-        kept = place.get()
-        if bytes(kept.fingerprint) != fingerprint:
-            raise IdempotencyConflict()
+        kept = _place(claim).get()
         return Answer(kept.status or 200, kept.body, is_replay=True)

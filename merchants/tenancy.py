@@ -39,7 +39,7 @@ from rest_framework.views import APIView
 from merchants import audit, fields, idempotency, ids, regions, request_ids
 from merchants.audit import Actor
 from merchants.errors import LengthRequired, NotFound
-from merchants.idempotency import Answer
+from merchants.idempotency import Answer, Claim
 from merchants.keys import KeyFacts
 
 IDEMPOTENCY_HEADER = "Idempotency-Key"
@@ -142,20 +142,23 @@ class TenantView(APIView):
         Raises:
             IdempotencyConflict: the key was used for a different request.
         """
-        key = self.request.headers.get(IDEMPOTENCY_HEADER)
-        if key is None:
-            answer = self._act(act)
-        else:
-            answer = idempotency.once(
-                merchant_id=self.merchant_id,
-                kind=f"{self.request.method} {cast(ResolverMatch, self.request.resolver_match).route}",
-                key=fields.idempotency_key(key, IDEMPOTENCY_HEADER),
-                fingerprint=idempotency.fingerprint(self.request.path, self._data()),
-                act=lambda: self._act(act),
-                now=self.now,
-            )
+        claim = self.claim()
+        answer = self._act(act) if claim is None else idempotency.once(claim, lambda: self._act(act))
         headers = {REPLAYED_HEADER: "true"} if answer.is_replay else None
         return Response(json.loads(answer.body) if answer.body else None, status=answer.status, headers=headers)
+
+    def claim(self) -> Claim | None:
+        """Return the request's ``Idempotency-Key`` with what it asks for; None without the header."""
+        key = self.request.headers.get(IDEMPOTENCY_HEADER)
+        if key is None:
+            return None
+        return Claim(
+            merchant_id=self.merchant_id,
+            kind=f"{self.request.method} {cast(ResolverMatch, self.request.resolver_match).route}",
+            key=fields.idempotency_key(key, IDEMPOTENCY_HEADER),
+            fingerprint=idempotency.fingerprint(self.request.path, self._data()),
+            now=self.now,
+        )
 
     def _act(self, act: Callable[[], Made]) -> Answer:
         status, serializer, value = act()

@@ -14,7 +14,7 @@ from billing.api.invoices import InvoiceSerializer, shown_of
 from billing.invoice_payments import How, Paid
 from billing.models import InvoicePayment, PaymentAttempt
 from billing.serializers import DecimalTextField
-from merchants import rates
+from merchants import idempotency, rates
 from merchants.errors import PaymentDeclined, ValidationFailed
 from merchants.serializers import (
     AmountField,
@@ -168,8 +168,10 @@ class PayInvoice(_Action):
         body = self.read_body(PayInvoiceSerializer)
         if "amount" in body:
             body["amount"] = money.to_nanos(body["amount"])
-        rates.take_one(f"pay:{invoice_id.hex}", merchant_id=self.merchant_id, most=1, seconds=60, now=self.now)
-        paid = invoice_payments.pay(merchant_id=self.merchant_id, invoice_id=invoice_id, how=How(**body))
+        claim = self.claim()
+        if claim is None or idempotency.noted(claim) is None:
+            rates.take_one(f"pay:{invoice_id.hex}", merchant_id=self.merchant_id, most=1, seconds=60, now=self.now)
+        paid = invoice_payments.pay(merchant_id=self.merchant_id, invoice_id=invoice_id, how=How(**body), claim=claim)
         return self.show(paid.invoice, status=_status(paid))
 
 
@@ -192,7 +194,7 @@ class MarkInvoicePaid(_Action):
         if body["paid_at"] is not None and body["paid_at"] > self.now:
             raise ValidationFailed("paidAt lies in the future.", field="paidAt", code="IN_THE_FUTURE")
         invoice = invoice_payments.record_outside(
-            merchant_id=self.merchant_id, invoice_id=invoice_id, actor=self.actor, **body
+            merchant_id=self.merchant_id, invoice_id=invoice_id, actor=self.actor, claim=self.claim(), **body
         )
         return self.show(invoice)
 

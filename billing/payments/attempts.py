@@ -16,6 +16,7 @@ from billing import money
 from billing.models import AttemptStep, PaymentAttempt, PaymentMethod, ProviderCode
 from billing.payments import claims, outcomes, providers
 from billing.payments.claims import Taken
+from billing.payments.minor_units import CannotBeCharged
 from billing.payments.outcomes import News
 from billing.payments.provider import Order, Outcome, Payer, Provider, ProviderDown, ProviderError, State
 from customers.models import Book, Customer
@@ -173,6 +174,8 @@ def steps_of(attempt: PaymentAttempt) -> list[AttemptStep]:
 def _ask(attempt: PaymentAttempt, taken: Taken) -> Outcome:
     try:
         return _hand_over(providers.open_for(attempt.merchant_id, attempt.provider), attempt)
+    except CannotBeCharged as refused:
+        return Outcome(state=State.DECLINED, code="amount_cannot_be_charged", message=refused.message)
     except ProviderError as refused:
         # Refused now: what was asked before, and not answered, may have happened all the same.
         state = State.DECLINED if taken == Taken.FIRST else State.UNKNOWN

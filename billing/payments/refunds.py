@@ -74,6 +74,7 @@ def refund(
         NotRefundable: it did not come in through a provider, is disputed, or has no way back.
         TooMuch: that much is not left of it, or was spent.
         ValidationFailed: the amount is no whole number of minor units.
+        CannotBeCharged: the provider cannot move this amount.
         IdempotencyConflict: the key was used for another refund.
         RuntimeError: a transaction is open.
     """
@@ -223,6 +224,7 @@ def _check(attempt: PaymentAttempt, amount: int, left: int) -> None:
     if amount <= 0 or amount % unit:
         message = f"amount must be at least {money.from_nanos(unit, 0)} {attempt.currency}, and a multiple of it."
         raise ValidationFailed(message, field="amount", code="INVALID_AMOUNT")
+    providers.minor_units(amount, attempt.currency, attempt.provider)
 
 
 def _audit(made: PaymentRefund, actor: Actor, now: datetime) -> None:

@@ -109,11 +109,16 @@ def open(
         created_at=now,
     )
     if session.status == Status.PENDING:
-        session.amount, session.breakdown = amount, [[words, str(part)] for words, part in breakdown]
+        session.amount, session.breakdown = amount, stored(breakdown)
         session.success_url, session.failure_url = success_url or "", failure_url or ""
         session.saves_method, session.updated_at = saves_method, now
         session.save(force_insert=known is None)
     return session
+
+
+def stored(breakdown: Sequence[Line]) -> list[list[str]]:
+    """Write what an amount is made up of as a session keeps it."""
+    return [[words, str(part)] for words, part in breakdown]
 
 
 def url(session: PaymentSession) -> str:

@@ -4,16 +4,17 @@ import pytest
 
 from billing import invoice_payments, ledger
 from billing.invoice_payments import How
-from billing.models import CreditLot, Invoice, InvoicePayment, PaymentAttempt
-from billing.payments import attempts, outcomes
+from billing.models import CreditLot, Invoice, InvoicePayment, PaymentAttempt, PaymentSession
+from billing.payments import attempts, outcomes, sessions
 from billing.payments.provider import Outcome, State
-from merchants import audit
+from merchants import audit, ids
 from merchants.errors import Conflict, NotFound, ServiceError, Unprocessable, ValidationFailed
 from merchants.models import Event, Mail
 from tests import factories, parallel
 from tests.billing.buyers import Buyer
 from tests.billing.invoiced import CENT, DOLLAR
 from tests.billing.owing import broken, card, first, owing
+from tests.callers import caller
 
 pytestmark = pytest.mark.django_db
 
@@ -154,3 +155,60 @@ class TestARace:
         assert [amount for _, amount in payments(buyer)] == [12 * DOLLAR]
         assert PaymentAttempt.objects.filter(state="succeeded").count() <= 1
         assert broken() == set()
+
+
+class TestPage:
+    def test_asks_for_what_is_owed_by_now_after_a_card_failed(self):
+        buyer = owing()
+        session = PaymentSession.objects.get(entity="invoice")
+        PaymentSession.objects.filter(id=session.id).update(status="processing", attempt_id=ids.new())
+        pay(buyer, amount=5 * DOLLAR)
+        session.refresh_from_db()
+        assert (session.status, session.amount) == ("processing", 12 * DOLLAR)
+        sessions.failed(session, "card_declined", "", session.updated_at)
+        session.refresh_from_db()
+        assert (session.status, session.amount) == ("pending", 7 * DOLLAR)
+        assert [amount for _, amount in session.breakdown] == [str(7 * DOLLAR)]
+
+
+class TestAKey:
+    def test_pays_once(self):
+        buyer = owing(balance="0")
+        card(buyer)
+        seller = caller(merchant=buyer.merchant)
+        path = f"/v2/invoices/{ids.text('inv', first(buyer).id)}/pay"
+        for _ in range(3):  # more than the limit lets through
+            assert seller.post(path, {"amount": "5"}, Idempotency_Key="k").json()["unpaidAmount"] == "7.00"
+        assert payments(buyer) == [("card", 5 * DOLLAR)]
+        assert seller.post(path, {"amount": "6"}, Idempotency_Key="k").status_code == 409
+
+    def test_leaves_alone_the_payment_that_waits_for_its_payer(self):
+        buyer = owing(balance="0")
+        card(buyer, "test_3ds")
+        seller = caller(merchant=buyer.merchant)
+        path = f"/v2/invoices/{ids.text('inv', first(buyer).id)}/pay"
+        for _ in range(2):
+            assert seller.post(path, Idempotency_Key="k").status_code == 202
+        assert PaymentAttempt.objects.filter(purpose="invoice").get().state == "requires_action"
+
+    def test_says_again_that_the_card_was_declined(self):
+        buyer = owing(balance="0")
+        card(buyer, "test_decline")
+        seller = caller(merchant=buyer.merchant)
+        path = f"/v2/invoices/{ids.text('inv', first(buyer).id)}/pay"
+        for _ in range(2):
+            assert seller.post(path, Idempotency_Key="k").status_code == 402
+        assert PaymentAttempt.objects.filter(purpose="invoice").count() == 1
+
+    def test_records_once_what_was_paid_past_us(self):
+        buyer = owing()
+        seller = caller(merchant=buyer.merchant)
+        path = f"/v2/invoices/{ids.text('inv', first(buyer).id)}/markPaid"
+        for _ in range(2):
+            answer = seller.post(path, {"amount": "5", "reference": "A"}, Idempotency_Key="k")
+            assert answer.json()["unpaidAmount"] == "7.00"
+        assert payments(buyer) == [("outside", 5 * DOLLAR)]
+        assert seller.post(path, {"amount": "5", "reference": "B"}, Idempotency_Key="k").status_code == 409
+        refused = seller.post(path, {"amount": "50", "reference": "B"}, Idempotency_Key="other")
+        assert refused.status_code == 422
+        assert seller.post(path, {"amount": "7", "reference": "B"}, Idempotency_Key="other").status_code == 200

@@ -7,8 +7,9 @@ from django.db import transaction
 
 from billing import money, wallets
 from billing.models import AttemptStep, CreditLot, Entry, PaymentAttempt, PaymentMethod, SimulatedObject, TopUp, Wallet
-from billing.payments import attempts, outcomes, purposes
+from billing.payments import attempts, outcomes, providers, purposes
 from billing.payments.attempts import PaymentInProgress
+from billing.payments.minor_units import CannotBeCharged
 from billing.payments.outcomes import WrongAmount
 from billing.payments.provider import Outcome, State
 from billing.topups import begin, write
@@ -64,6 +65,14 @@ class TestSubmit:
         assert balance(wallet) == (10 * DOLLARS if state == "succeeded" else 0)
         assert CreditLot.objects.count() == Entry.objects.count() == (state == "succeeded")
         assert bool(attempts.reload(attempt).next_check_at) == (state not in ("succeeded", "declined"))
+
+    def test_declines_what_the_provider_cannot_charge(self, wallet: Wallet, monkeypatch: pytest.MonkeyPatch) -> None:
+        def refuse(*args: Any) -> int:
+            raise CannotBeCharged()
+
+        monkeypatch.setattr(providers, "minor_units", refuse)
+        attempt = attempts.submit(begun(wallet))
+        assert (attempt.state, attempt.failure_code) == ("declined", "amount_cannot_be_charged")
 
     def test_leaves_alone_what_somebody_has_in_hand(self, wallet: Wallet) -> None:
         attempt = begun(wallet)

@@ -7,7 +7,8 @@ from django.utils import timezone
 
 from billing import ledger, lots
 from billing.models import CreditLot, PaymentAttempt, PaymentRefund, SimulatedObject, Wallet
-from billing.payments import attempts, foreign_refunds, refunds
+from billing.payments import attempts, foreign_refunds, providers, refunds
+from billing.payments.minor_units import CannotBeCharged
 from billing.payments.provider import Outcome, State
 from billing.payments.refunds import NotRefundable, TooMuch
 from billing.verification import wallets as wallet_rules
@@ -54,6 +55,19 @@ class TestRefund:
     def test_refuses_what_is_no_amount(self, wallet: Wallet, amount: int) -> None:
         with pytest.raises(ValidationFailed):
             give_back(paid(wallet), amount)
+
+    def test_refuses_what_the_provider_cannot_take_before_it_sets_anything_aside(
+        self, wallet: Wallet, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def refuse(*args: Any) -> int:
+            raise CannotBeCharged()
+
+        attempt = paid(wallet)
+        monkeypatch.setattr(providers, "minor_units", refuse)
+        with pytest.raises(CannotBeCharged):
+            give_back(attempt, DOLLARS)
+        assert not PaymentRefund.objects.exists()
+        assert balance(wallet) == 10 * DOLLARS
 
     def test_refuses_more_than_is_left(self, wallet: Wallet) -> None:
         attempt = paid(wallet)
