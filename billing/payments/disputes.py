@@ -32,6 +32,8 @@ def apply(*, merchant_id: uuid.UUID, provider: str, facts: DisputeFacts) -> Paym
     Raises:
         Premature: the payment itself is not booked yet.
     """
+    if not facts.payment_ref:  # attempts that have not come to a provider have none either
+        return None
     seen = PaymentAttempt.objects.filter(
         merchant_id=merchant_id, provider=provider, provider_ref=facts.payment_ref
     ).first()

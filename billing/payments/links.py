@@ -14,7 +14,7 @@ from django.db import connection, transaction
 from django.db.models import F, Q, QuerySet
 
 from billing import money
-from billing.models import LinkOrder, Payment, PaymentAttempt, PaymentLink, PaymentSession
+from billing.models import LinkOrder, Payment, PaymentAttempt, PaymentDispute, PaymentLink, PaymentSession
 from billing.payments import tokens
 from customers import registry
 from merchants import audit, ids, origins
@@ -278,6 +278,13 @@ def _given_back(link: PaymentLink) -> QuerySet[Any]:
     return back.values("target_id")
 
 
+def _disputed(link: PaymentLink) -> QuerySet[Any]:
+    """Find what payers' banks have taken back, or may keep: it pays for nothing either."""
+    disputes = PaymentDispute.objects.filter(merchant_id=link.merchant_id).exclude(state=PaymentDispute.State.WON)
+    attempts = PaymentAttempt.objects.filter(merchant_id=link.merchant_id, purpose="payment")
+    return attempts.filter(id__in=disputes.values("attempt_id")).values("target_id")
+
+
 def _take(link: PaymentLink, order_id: str, payment_id: uuid.UUID | None, now: datetime) -> LinkOrder:
     """Use one of a link's payments for an order; of two orders that race for it, one gets another or is refused."""
     came_in = Payment.objects.filter(
@@ -293,7 +300,7 @@ def _take(link: PaymentLink, order_id: str, payment_id: uuid.UUID | None, now: d
         ).exists():
             raise NotFound("The link has no such payment.", details={"field": "paymentId"})
         came_in = came_in.filter(id=payment_id)
-    came_in = came_in.exclude(id__in=_given_back(link))
+    came_in = came_in.exclude(id__in=_given_back(link)).exclude(id__in=_disputed(link))
     taken = LinkOrder.objects.filter(merchant_id=link.merchant_id, link_id=link.id).values("payment_id")
     for free_id in came_in.exclude(id__in=taken).order_by("completed_at", "id").values_list("id", flat=True):
         with connection.cursor() as cursor:

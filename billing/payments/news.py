@@ -19,6 +19,7 @@ from billing.payments.provider import Subject
 from merchants import ids
 
 AT_ONCE = 50
+TRIES_MAX = 40
 BODY_BYTES_MAX = 256 * 1024
 
 
@@ -48,6 +49,8 @@ def receive(*, merchant_id: uuid.UUID, provider: str, raw: bytes, headers: Mappi
 
 def apply_due(*, is_time_up: Callable[[], bool]) -> int:
     """Act upon stored messages, the oldest first; one that cannot be does not stop the others, and is tried again.
+
+    After ``TRIES_MAX`` tries it is given up, and keeps its error.
 
     Returns:
         How many were acted upon.
@@ -116,7 +119,10 @@ def _claim(event: ProviderEvent) -> bool:
 
 
 def _postpone(event: ProviderEvent, error: Exception) -> None:
-    _place(event).update(next_try_at=Now() + outcomes.check_after(event.tries), error=repr(error)[:500])
+    """Keep why a message could not be acted upon, and try it again later, but not for ever."""
+    is_over = event.tries + 1 >= TRIES_MAX  # it was read before this try was counted
+    next_try = None if is_over else Now() + outcomes.check_after(event.tries)
+    _place(event).update(next_try_at=next_try, error=repr(error)[:500])
 
 
 def _place(event: ProviderEvent) -> QuerySet[ProviderEvent]:

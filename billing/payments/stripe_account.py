@@ -125,6 +125,8 @@ class StripeAccount:
         metadata = {ATTEMPT: order.attempt_id.hex}
         params: SessionCreateParams = {
             "mode": "payment",
+            # Others tell days later whether they were paid, and leave the payment open for as long.
+            "allowed_payment_method_types": ["card"],
             "line_items": [
                 {
                     "quantity": 1,

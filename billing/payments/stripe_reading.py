@@ -106,8 +106,8 @@ def of_refund(refund: Any) -> Outcome:
 
 
 def of_dispute(dispute: Any) -> DisputeFacts | None:
-    """Read a dispute; None for an inquiry, which takes no money."""
-    if dispute.status.startswith("warning_"):
+    """Read a dispute; None for an inquiry and for one that was prevented, which take no money."""
+    if dispute.status == "prevented" or dispute.status.startswith("warning_"):
         return None
     return DisputeFacts(
         ref=dispute.id,

@@ -9,7 +9,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
-from billing.payments import checkout, methods, tokens
+from billing.payments import checkout, methods, setups, tokens
 from merchants import ids
 from merchants.errors import NotFound, ServiceError
 from merchants.models import Mode
@@ -60,7 +60,7 @@ def change(request: HttpRequest, method_id: str) -> HttpResponse:
     try:
         named = {"merchant_id": customer.merchant_id, "customer_id": customer.id, "method_id": _id(method_id)}
         if "remove" in request.POST:
-            methods.delete(**named)
+            setups.forget(methods.delete(**named))
             messages.success(request, "Card removed.")
         else:
             methods.make_default(**named)

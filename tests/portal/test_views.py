@@ -17,6 +17,7 @@ from billing.models import (
     Wallet,
     Withdrawal,
 )
+from billing.payments import setups
 from customers import portal_links
 from customers.models import Customer
 from entitlements.models import Budget, BudgetCounter
@@ -187,13 +188,16 @@ class TestCards:
         assert client.post(f"{sellers.path(session)}/submit", named).status_code == 303
         assert sellers.fresh(session).status == "completed"
 
-    def test_removes_ones_own_alone(self, scene: scenes.Scene) -> None:
+    def test_removes_ones_own_alone(self, scene: scenes.Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+        forgotten: list[PaymentMethod] = []
+        monkeypatch.setattr(setups, "forget", forgotten.append)
         client = visitor(scene)
         path = f"/portal/cards/{ids.text('pm', self.saved(scene, client).id)}"
         visitor(scene, buyer=1).post(path, {"remove": "1"})
         assert PaymentMethod.objects.get().deleted_at is None
         client.post(path, {"remove": "1"})
         assert PaymentMethod.objects.get().deleted_at is not None
+        assert forgotten == [PaymentMethod.objects.get()]
         assert b"No cards saved" in client.get("/portal/cards").content
 
 

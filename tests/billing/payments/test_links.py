@@ -11,8 +11,8 @@ from django.test import Client
 from django.utils import timezone
 
 from billing.models import LinkOrder, Payment, PaymentAttempt, PaymentLink, PaymentSession, TopUp
-from billing.payments import checkout, outcomes
-from billing.payments.provider import Outcome, State
+from billing.payments import checkout, disputes, outcomes
+from billing.payments.provider import DisputeFacts, DisputeState, Outcome, State
 from merchants import ids
 from merchants.models import Merchant, Mode
 from tests import callers, factories
@@ -170,6 +170,17 @@ class TestOrders:
         assert (first.status_code, first.json()["payment"]["status"]) == (200, "completed")
         assert confirm(seller, link, "o-1").json() == first.json()
         assert confirm(seller, link, "o-2").json()["code"] == "PAYMENT_ALREADY_USED"
+
+    def test_are_not_paid_by_what_is_disputed(self, seller: Caller) -> None:
+        link = make(seller)
+        sellers.pay(start(link))
+        attempt = PaymentAttempt.objects.get()
+        facts = {"ref": "dp_1", "payment_ref": attempt.provider_ref, "amount": 900, "currency": "USD"}
+        named = {"merchant_id": attempt.merchant_id, "provider": attempt.provider}
+        disputes.apply(**named, facts=DisputeFacts(state=DisputeState.OPEN, **facts))
+        assert confirm(seller, link, "o-1").json()["code"] == "PAYMENT_NOT_COMPLETED"
+        disputes.apply(**named, facts=DisputeFacts(state=DisputeState.WON, **facts))
+        assert confirm(seller, link, "o-1").status_code == 200
 
     def test_are_paid_by_the_exact_amount(self, seller: Caller) -> None:
         link = make(seller)

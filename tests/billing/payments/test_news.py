@@ -21,7 +21,8 @@ from billing.models import (
     TopUp,
     Wallet,
 )
-from billing.payments import attempts, news, poller, refunds, simulation, simulator
+from billing.payments import attempts, disputes, news, poller, refunds, simulation, simulator
+from billing.payments.provider import DisputeFacts, DisputeState
 from billing.payments.refunds import NotRefundable
 from merchants import audit, ids
 from merchants.errors import Conflict, NotFound, ValidationFailed
@@ -169,6 +170,20 @@ class TestWebhooks:
         assert attempts.reload(attempt).state == "succeeded"
         assert not ProviderEvent.objects.exclude(next_try_at=None).exists()
 
+    def test_are_given_up_when_they_never_can_be(self, wallet: Wallet) -> None:
+        attempt = attempts.submit(begun(wallet, "test_processing_success"))
+        SimulatedObject.objects.filter(ref=attempt.provider_ref).update(amount=1)
+        paying.later()
+        paying.simulate()
+        ProviderEvent.objects.update(tries=news.TRIES_MAX - 2)
+        for is_left in (True, False):
+            with pytest.raises(ExceptionGroup):
+                news.apply_due(is_time_up=never)
+            paying.later()
+            failed = ProviderEvent.objects.exclude(error="")
+            assert failed.exclude(next_try_at=None).exists() is is_left
+        assert failed.exists()
+
 
 def order_of(attempt: PaymentAttempt) -> Any:
     from billing.payments.provider import Order
@@ -245,6 +260,11 @@ class TestDisputes:
         dispute = PaymentDispute.objects.get()
         assert (dispute.state, dispute.withheld) == ("lost", 6 * DOLLARS)
         assert accounts(wallet) == {"customer_credit": 4 * DOLLARS, "losses": -4 * DOLLARS}
+
+    def test_of_no_payment_are_nobodys(self, wallet: Wallet) -> None:
+        attempt = begun(wallet)
+        facts = DisputeFacts(ref="dp_1", payment_ref="", state=DisputeState.OPEN, amount=1, currency="USD")
+        assert disputes.apply(merchant_id=attempt.merchant_id, provider="test", facts=facts) is None
 
     def test_wait_for_the_payment(self, wallet: Wallet) -> None:
         attempt = attempts.submit(begun(wallet, "test_processing_success"))

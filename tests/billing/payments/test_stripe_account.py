@@ -112,6 +112,10 @@ class TestWhatIsSent:
         assert sent
         assert sent <= set(module.__annotations__)
 
+    def test_takes_cards_alone(self, account: StripeAccount, recorder: Recorder) -> None:
+        refused(account, "start_checkout", ORDER)
+        assert "allowed_payment_method_types" in self.params_of(recorder)
+
     def test_carries_our_key(self, account: StripeAccount, recorder: Recorder) -> None:
         refused(account, "charge", ORDER)
         refused(account, "start_checkout", ORDER)
@@ -229,7 +233,15 @@ class TestReading:
         assert recorder.requests[-1][1].endswith("/v1/payment_intents/pi_1/cancel")
 
     @pytest.mark.parametrize(
-        ("status", "state"), [("needs_response", "open"), ("won", "won"), ("lost", "lost"), ("warning_closed", None)]
+        ("status", "state"),
+        [
+            ("needs_response", "open"),
+            ("won", "won"),
+            ("lost", "lost"),
+            ("warning_closed", None),
+            ("warning_needs_response", None),
+            ("prevented", None),
+        ],
     )
     def test_understands_disputes(self, status: str, state: str | None) -> None:
         said = {"id": "dp_1", "status": status, "payment_intent": "pi_1", "amount": 5, "currency": "usd"}
