@@ -207,7 +207,8 @@ def _ways(
     whole = sum([share.totals.gross for share in shares])
     owed = 0 if new.to in (To.BALANCE, To.CARD) else max(0, invoice.unpaid_amount or 0)
     rounded = money.from_minor(money.to_minor(whole, invoice.currency)[0], invoice.currency)
-    if new.amounts is None and abs(whole - owed) < money.minor_unit(invoice.currency):
+    is_all_left = new.amounts is None and abs(whole - owed) < money.minor_unit(invoice.currency)
+    if is_all_left or new.reason == Reason.VOID:
         rounded = owed  # all that is left: what earlier notes were rounded by is made up for
     if new.to == To.RECEIVABLE and rounded > owed:
         raise Unprocessable(

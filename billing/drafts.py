@@ -67,15 +67,21 @@ def issue_due(*, now: datetime, limit: int = DRAFTS_PER_PASS) -> int:
     for bucket, customer_id, invoice_id in list(
         due.order_by("approve_at").values_list("bucket", "customer_id", "id")[:limit]
     ):
-        try:
-            issued += _issue_due(bucket, customer_id, invoice_id)
-        except OperationalError:
-            raise  # a lost connection or a deadlock: the next pass finds everything as it was
-        except issuing.Unbillable as wrong:
-            logger.exception("draft %s cannot be issued", ids.text("inv", invoice_id))
-            held = Invoice.objects.filter(bucket=bucket, id=invoice_id, status=Invoice.Status.DRAFT)
-            held.update(approve_at=None, failure_reason=str(wrong)[:FAILURE_LENGTH_MAX])
+        issued += issue_one(bucket, customer_id, invoice_id)
     return issued
+
+
+def issue_one(bucket: int, customer_id: uuid.UUID, invoice_id: uuid.UUID) -> bool:
+    """Issue a draft if it has waited long enough by its customer's time, or write down why it cannot be; tell which."""
+    try:
+        return _issue_due(bucket, customer_id, invoice_id)
+    except OperationalError:
+        raise  # a lost connection or a deadlock: the next pass finds everything as it was
+    except issuing.Unbillable as wrong:
+        logger.exception("draft %s cannot be issued", ids.text("inv", invoice_id))
+        held = Invoice.objects.filter(bucket=bucket, id=invoice_id, status=Invoice.Status.DRAFT)
+        held.update(approve_at=None, failure_reason=str(wrong)[:FAILURE_LENGTH_MAX])
+        return False
 
 
 def _issue_due(bucket: int, customer_id: uuid.UUID, invoice_id: uuid.UUID) -> bool:

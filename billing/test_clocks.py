@@ -12,9 +12,10 @@ from datetime import datetime, timedelta
 
 from django.db import transaction
 from django.db.models import QuerySet
+from django.db.models.functions import Now
 
-from billing import collecting, credits, invoicing, subscriptions
-from billing.models import CreditLot, Dunning, Subscription, Wallet
+from billing import collecting, credits, drafts, invoicing, subscriptions
+from billing.models import CreditLot, Dunning, Invoice, Subscription, Wallet
 from billing.subscriptions import Agreement, NewSubscription
 from customers import books, registry
 from customers.models import Book, TestClock
@@ -208,13 +209,17 @@ def advance(
             )
         clock.advancing_to, clock.updated_at = target, now
         clock.save(update_fields=["advancing_to", "updated_at"])
+    mine = TestClock.objects.filter(merchant_id=merchant_id, id=clock_id, advancing_to=target)
+    arrived: dict[str, datetime] = {}
     try:
         for bucket, customer_id in _customers(clock):
             _pass_time(bucket, customer_id, target)
-        clock.current_time = target
+            if not mine.update(updated_at=Now()):  # it took so long that somebody else has begun anew
+                raise Conflict("Somebody else is moving the clock.", code="TEST_CLOCK_ADVANCING")
+        arrived = {"current_time": target}
     finally:
-        clock.advancing_to = None
-        clock.save(update_fields=["current_time", "advancing_to"])
+        mine.update(advancing_to=None, **arrived)
+    clock.refresh_from_db()
     return clock
 
 
@@ -253,8 +258,9 @@ def _set(bucket: int, customer_id: uuid.UUID, at: datetime) -> None:
 
 
 def register_billing() -> None:
-    """Have subscriptions, unpaid invoices and credit looked after as a customer's time passes."""
+    """Have subscriptions, drafts, unpaid invoices and credit looked after as a customer's time passes."""
     register(_next_of_subscriptions, _bill)
+    register(_next_of_drafts, _issue)
     register(_next_of_dunning, _collect)
     register(_next_of_credit, _expire)
 
@@ -270,6 +276,23 @@ def _bill(bucket: int, customer_id: uuid.UUID) -> None:
     for subscription in _running(bucket, customer_id):
         if not subscriptions.end_if_due(merchant_id=subscription.merchant_id, subscription_id=subscription.id):
             invoicing.bill(bucket, customer_id, subscription.id)
+
+
+def _next_of_drafts(bucket: int, customer_id: uuid.UUID, now: datetime) -> datetime | None:
+    rows = _drafts(bucket, customer_id).filter(approve_at__gt=now)
+    return rows.order_by("approve_at").values_list("approve_at", flat=True).first()
+
+
+def _issue(bucket: int, customer_id: uuid.UUID) -> None:
+    for invoice_id in list(_drafts(bucket, customer_id).order_by("approve_at").values_list("id", flat=True)):
+        drafts.issue_one(bucket, customer_id, invoice_id)
+
+
+def _drafts(bucket: int, customer_id: uuid.UUID) -> QuerySet[Invoice]:
+    """Select what is issued by itself once its time has come."""
+    return Invoice.objects.filter(
+        bucket=bucket, customer_id=customer_id, status=Invoice.Status.DRAFT, approve_at__isnull=False
+    )
 
 
 def _next_of_dunning(bucket: int, customer_id: uuid.UUID, now: datetime) -> datetime | None:

@@ -29,7 +29,7 @@ def pass_time(buyer: Buyer, at: datetime) -> int:
 
 
 def invoices(buyer: Buyer) -> list[Invoice]:
-    return list(Invoice.objects.filter(customer_id=buyer.customer.id).order_by("sequence_number"))
+    return list(Invoice.objects.filter(customer_id=buyer.customer.id).order_by("sequence_number", "revision"))
 
 
 def statuses(buyer: Buyer) -> list[str]:

@@ -7,7 +7,7 @@ import pytest
 from django.utils import timezone
 
 from billing import test_clocks
-from billing.models import Invoice, Plan, Subscription
+from billing.models import BillingPolicy, Invoice, Plan, Subscription
 from customers.models import Book, TestClock
 from merchants import ids
 from merchants.models import Merchant
@@ -130,6 +130,25 @@ class TestMoving:
         assert advance(seller, made, advanceBy="P1D").json()["code"] == "TEST_CLOCK_ADVANCING"
         TestClock.objects.update(updated_at=timezone.now() - test_clocks.STALE)
         assert advance(seller, made, advanceBy="P1D").status_code == 200
+
+    def test_is_left_to_whoever_took_over(self, seller: Caller, plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+        made = clock(seller)
+        subscribe(seller, plan, testClockId=made["id"])
+        further = timezone.now() + timedelta(days=100)
+        monkeypatch.setattr(test_clocks, "_pass_time", lambda *_: TestClock.objects.update(advancing_to=further))
+        assert advance(seller, made, advanceBy="P1D").json()["code"] == "TEST_CLOCK_ADVANCING"
+        left = TestClock.objects.get()
+        assert (left.advancing_to, left.current_time) == (further, datetime.fromisoformat(made["currentTime"]))
+
+    def test_issues_what_was_held_for_some_hours(self, seller: Caller, plan: Plan) -> None:
+        policy = {"merchant": seller.merchant, "holds_drafts": True, "draft_hours": 24, "updated_at": timezone.now()}
+        BillingPolicy.objects.create(**policy)
+        made = clock(seller)
+        subscribe(seller, plan, testClockId=made["id"])
+        advance(seller, made, advanceBy="P1M3D")
+        [issued] = Invoice.objects.filter(number__isnull=False)
+        assert issued.issued_at is not None
+        assert timedelta(hours=24) <= issued.issued_at - issued.grace_end < timedelta(hours=24, seconds=1)
 
 
 class TestGoingByOne:

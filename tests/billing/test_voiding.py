@@ -14,7 +14,7 @@ from merchants.errors import Conflict, NotFound, Unprocessable
 from merchants.models import Event
 from tests import factories
 from tests.billing.buyers import Buyer
-from tests.billing.invoiced import CENT, DOLLAR, MARCH, lines, pass_time
+from tests.billing.invoiced import CENT, DOLLAR, MARCH, lines, pass_time, subscribe
 from tests.billing.owing import FEBRUARY, GRACE, broken, card, first, owing, used
 
 pytestmark = pytest.mark.django_db
@@ -50,6 +50,29 @@ class TestAVoidedInvoice:
         assert [event.type for event in Event.objects.order_by("id")][-2:] == [
             "credit_note.issued.v0", "invoice.voided.v0",
         ]  # fmt: skip
+        assert broken() == set()
+
+    def test_is_owed_no_more_after_its_lines_were_credited_to_the_cent_one_by_one(self):
+        product = factories.product(merchant=factories.merchant())
+        prices = [
+            factories.price(
+                metric=factories.metric(product=product, name=f"M{i}"), unit_price="0.4956", term="in_arrears"
+            )
+            for i in range(5)
+        ]
+        buyer = subscribe(*prices)
+        for price in prices:
+            buyer.use(price)
+        pass_time(buyer, FEBRUARY + GRACE)
+        invoice = first(buyer)
+        for line in lines(invoice)[:4]:
+            new = NewCreditNote(
+                invoice_id=invoice.id, reason=CreditNote.Reason.CORRECTION, amounts={line.id: 50 * CENT}
+            )
+            credit_notes.issue(merchant_id=buyer.merchant.id, new=new, actor=audit.SYSTEM)
+        assert first(buyer).unpaid_amount == 48 * CENT
+        void(buyer)
+        assert (first(buyer).unpaid_amount, first(buyer).credited_amount) == (0, 248 * CENT)
         assert broken() == set()
 
     def test_can_be_billed_anew_once(self):
