@@ -34,19 +34,6 @@ HELD_SECONDS = 10.0
 MEMORY_GROWS_MAX = 400 * 2**20  # of both web processes together
 
 
-class TestKilling:
-    def test_any_process_loses_and_doubles_nothing(self, farthing: Farthing, seed: int) -> None:
-        shop = farthing.shop(customers=6, funds="500.00")
-        with working(farthing.directory / "deaths", shop, "mixed", seed=seed, pause=0.02) as clients:
-            clients.get_going()
-            nemesis.torment(farthing, DEATHS, seed=seed)
-            clients.kill_one()
-        farthing.drain()
-        verdict = Checker(farthing, shop, clients.operations()).check()
-        assert verdict.is_green, str(verdict)
-        logger.warning("%s", verdict)
-
-
 class TestRacingReservations:
     def test_of_a_hundred_thousand_are_granted_exactly_as_far_as_the_funds_go(
         self, farthing: Farthing, seed: int

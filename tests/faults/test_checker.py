@@ -20,20 +20,21 @@ ANSWER = {"id": NAME, "status": "released", "capturedAmount": "3", "releasedAmou
 
 
 class Tables:
-    """A Farthing of which only its closed reservations are looked at."""
+    """A Farthing of which only one question has an answer."""
 
-    def __init__(self, *closed: tuple[Any, ...]) -> None:
-        self.closed = list(closed)
+    def __init__(self, question: str, *rows: tuple[Any, ...]) -> None:
+        self.question = question
+        self.rows = list(rows)
 
     def ask(self, statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
-        return self.closed if statement == checker._CLOSED else []
+        return self.rows if statement == self.question else []
 
 
 def check(*closed: tuple[Any, ...], tries: list[Try]) -> dict[str, list[str]]:
     """Let a client have released a reservation, and compare with what the table says of it."""
     shop = Shop(1, "", "", "", customers=[CUSTOMER])
     operations = [Operation("release", CUSTOMER.id, [NAME], "", {}, tries)] if tries else []
-    return Checker(cast(Farthing, Tables(*closed)), shop, operations).check(verify=False).faults
+    return Checker(cast(Farthing, Tables(checker._CLOSED, *closed)), shop, operations).check(verify=False).faults
 
 
 class TestReleases:
@@ -58,3 +59,32 @@ class TestReleases:
         assert check((RESERVATION, "released", 3, 7), tries=[]).keys() == {
             "effects that nobody asked for, or that were refused"
         }
+
+
+class TestTopUps:
+    def check(self, status: str, *told: dict[str, Any]) -> set[str]:
+        """Let a client have been told this of a top-up of a dollar, and compare with how it ended."""
+        answer = {"id": ids.text("top", RESERVATION), "status": "success", "amount": "1.00"}
+        tries = [Try(201, json.dumps({**answer, **each})) for each in told]
+        operations = [Operation("topup", CUSTOMER.id, ["key"], "", {}, tries)]
+        tables = Tables(checker._TOP_UPS, ("key", RESERVATION, status, 10**9))
+        shop = Shop(1, "", "", "", customers=[CUSTOMER])
+        return set(Checker(cast(Farthing, tables), shop, operations).check(verify=False).faults)
+
+    @pytest.mark.parametrize("status", ["pending", "success", "failed"])
+    def test_that_were_pending_may_have_ended_since(self, status: str) -> None:
+        assert self.check(status, {"status": "pending"}) == set()
+        assert self.check(status, {"status": "pending"}, {"status": status}) == set()
+
+    def test_that_were_told_to_have_ended_another_way_are_found(self) -> None:
+        wrong = {"effects other than what was answered"}
+        assert self.check("failed", {}) == wrong
+        assert self.check("pending", {}) == wrong
+        assert self.check("failed", {"status": "pending"}, {"status": "success"}) == wrong
+
+    def test_that_were_told_of_another_amount_are_found(self) -> None:
+        assert "effects other than what was answered" in self.check("success", {"status": "pending", "amount": "2.00"})
+
+    def test_that_were_answered_differently_are_found(self) -> None:
+        assert "keys with several answers" in self.check("success", {}, {"createdAt": "later"})
+        assert "keys with several answers" in self.check("success", {"status": "pending"}, {"createdAt": "later"})

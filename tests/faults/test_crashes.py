@@ -14,6 +14,19 @@ logger = logging.getLogger(__name__)
 DEATHS = (nemesis.kill_web, nemesis.kill_worker, nemesis.kill_beat, nemesis.kill_redis, nemesis.kill_postgres)
 
 
+class TestKilling:
+    def test_any_process_loses_and_doubles_nothing(self, farthing: Farthing, seed: int) -> None:
+        shop = farthing.shop(customers=6, funds="500.00")
+        with working(farthing.directory / "deaths", shop, "mixed", seed=seed, pause=0.02) as clients:
+            clients.get_going()
+            nemesis.torment(farthing, DEATHS, seed=seed)
+            clients.kill_one()
+        farthing.drain()
+        verdict = Checker(farthing, shop, clients.operations()).check()
+        assert verdict.is_green, str(verdict)
+        logger.warning("%s", verdict)
+
+
 class TestAskingTheServerToStop:
     def test_cuts_off_nothing_that_it_has_accepted(self, farthing: Farthing, seed: int) -> None:
         shop = farthing.shop(customers=4, funds="500.00")
