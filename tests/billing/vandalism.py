@@ -11,6 +11,12 @@ _RETURNED = """(bucket, source_id, position) = (
 _RATED = """ctid = (
     SELECT min(k.ctid) FROM billing_counter k
     JOIN billing_rerating r USING (bucket, subscription_id, price_version_id, period_start))"""
+# One that no minimum and no rating after the fact looks at besides, wherever it lies on the disk.
+_COUNTED = _FIRST.format(
+    "billing_counter WHERE gross > 0 AND unrated_since IS NULL "
+    "AND subscription_id NOT IN (SELECT subscription_id FROM billing_trueup) "
+    "AND price_version_id NOT IN (SELECT price_version_id FROM billing_rerating)"
+)
 _BEHIND = _FIRST.format("billing_counter WHERE unrated_since IS NOT NULL")
 _SECOND = _FIRST.format("billing_rerating WHERE number = 2")
 _EVENT = "id = (SELECT min(id::text)::uuid FROM metering_usageevent)"
@@ -171,19 +177,19 @@ CONTROLS: dict[str, tuple[str, set[str]]] = {
     ),
     # counters
     "a counter's quantity": (
-        f"UPDATE billing_counter SET quantity = quantity + 1 WHERE {_FIRST.format('billing_counter')}",
+        f"UPDATE billing_counter SET quantity = quantity + 1 WHERE {_COUNTED}",
         {"usage_recomputed"},
     ),
     "a counter's total": (
-        f"UPDATE billing_counter SET gross = gross + 1 WHERE {_FIRST.format('billing_counter')}",
+        f"UPDATE billing_counter SET gross = gross + 1 WHERE {_COUNTED}",
         {"counters_charged", "usage_recomputed"},
     ),
     "a counter's tax rate": (
-        f"UPDATE billing_counter SET tax_rate = 50 WHERE {_FIRST.format('billing_counter')}",
+        f"UPDATE billing_counter SET tax_rate = 50 WHERE {_COUNTED}",
         {"usage_recomputed"},
     ),
     "a counter lost": (
-        f"DELETE FROM billing_counter WHERE {_FIRST.format('billing_counter')}",
+        f"DELETE FROM billing_counter WHERE {_COUNTED}",
         {"counters_charged"},
     ),
     "a counter rated after the fact": (
@@ -191,7 +197,7 @@ CONTROLS: dict[str, tuple[str, set[str]]] = {
         {"reratings_last", "reratings_recomputed"},
     ),
     "a counter behind that never is": (
-        f"UPDATE billing_counter SET unrated_since = now() WHERE {_FIRST.format('billing_counter')}",
+        f"UPDATE billing_counter SET unrated_since = now() WHERE {_COUNTED}",
         {"reratings_last"},
     ),
     "a use that nobody rated": (
