@@ -6,6 +6,7 @@ The caller holds the lock of the customer's book.
 import uuid
 from datetime import datetime
 from decimal import Decimal
+from typing import NamedTuple
 
 import msgspec
 
@@ -13,6 +14,15 @@ from billing import rating
 from billing.models import Charge, Subscription, UnsettledWallet, Wallet
 
 Pots = dict[uuid.UUID, Wallet]
+
+
+class Sold(NamedTuple):
+    """What charges are of: one price in one period, out of one wallet."""
+
+    wallet_id: uuid.UUID
+    price_version_id: uuid.UUID
+    period_start: datetime
+    metric_id: uuid.UUID | None
 
 
 def pots(subscription: Subscription) -> Pots:

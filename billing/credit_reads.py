@@ -1,6 +1,8 @@
 """What credit notes say, and what of an invoice may still be credited."""
 
 import uuid
+from collections.abc import Sequence
+from datetime import datetime
 from typing import NamedTuple
 
 from django.db.models import QuerySet, Sum
@@ -10,6 +12,8 @@ from billing.models import Charge, CreditNote, CreditNoteLine, Invoice, InvoiceL
 from billing.rating import Totals
 from merchants import ids
 from merchants.errors import NotFound
+
+_Place = tuple[uuid.UUID, str, uuid.UUID, datetime]  # wallet, kind, price version, start of the period
 
 
 class Left(NamedTuple):
@@ -50,10 +54,11 @@ def left(invoice: Invoice) -> Left:
         row["invoice_line_id"]: (int(row["net"]), int(row["tax"]), int(row["fee"]))
         for row in given.values("invoice_line_id").annotate(net=Sum("net"), tax=Sum("tax"), fee=Sum("fee"))
     }
+    fees = _fees(lines)
     by_line: dict[uuid.UUID, Totals] = {}
     for line in lines:
         net, tax, fee = sums.get(line.id, (0, 0, 0))
-        rest = Totals(line.net - net, line.tax - tax, line.gross - net - tax, _fee_of(line) - fee)
+        rest = Totals(line.net - net, line.tax - tax, line.gross - net - tax, fees.get(_place(line), 0) - fee)
         if rest.gross > 0:
             by_line[line.id] = rest
     whole = sum([line.gross for line in lines]) - sum([net + tax for net, tax, _ in sums.values()])
@@ -68,16 +73,22 @@ def credited(invoice: Invoice) -> int:
     return int(notes.aggregate(total=Sum("total"))["total"] or 0)
 
 
-def _fee_of(line: InvoiceLine) -> int:
-    """Sum the platform's part of a line's charges."""
-    made = Charge.objects.filter(
-        bucket=line.bucket,
-        wallet_id=line.wallet_id,
-        seq__gte=line.first_seq,
-        seq__lte=line.last_seq,
-        invoice_id=line.invoice_id,
-        kind=line.kind,
-        price_version_id=line.price_version_id,
-        period_start=line.period_start,
-    )
-    return int(made.aggregate(fee=Sum("fee"))["fee"] or 0)
+def _place(line: InvoiceLine) -> _Place:
+    return line.wallet_id, line.kind, line.price_version_id, line.period_start
+
+
+def _fees(lines: Sequence[InvoiceLine]) -> dict[_Place, int]:
+    """Sum the platform's part of the charges of an invoice's lines; each wallet's charges are read once."""
+    sums: dict[_Place, int] = {}
+    for wallet_id in {line.wallet_id for line in lines}:
+        mine = [line for line in lines if line.wallet_id == wallet_id]
+        made = Charge.objects.filter(
+            bucket=mine[0].bucket,
+            wallet_id=wallet_id,
+            seq__gte=min([line.first_seq for line in mine]),
+            seq__lte=max([line.last_seq for line in mine]),
+            invoice_id=mine[0].invoice_id,
+        )
+        rows = made.values_list("kind", "price_version_id", "period_start").annotate(Sum("fee")).order_by()
+        sums |= {(wallet_id, kind, version_id, start): int(fee) for kind, version_id, start, fee in rows}
+    return sums

@@ -24,6 +24,7 @@ from billing import (
     rerating,
     settlement,
 )
+from billing.charges import Sold
 from billing.models import (
     Charge,
     Counter,
@@ -38,6 +39,7 @@ from billing.models import (
     Wallet,
 )
 from billing.policies import Policy
+from billing.rating import Totals
 from merchants import ids
 
 LINES_MAX = 10_000
@@ -210,6 +212,22 @@ def pinned_rates(subscription: Subscription, period_starts: Collection[datetime]
     manual = ManualLine.objects.filter(**of, period_start__gte=since).values_list("id", *columns)
     priced = [rows.values_list("price_version_id", *columns) for rows in (true_ups, counters, occurrences)]
     return {(version, start): Rates(*rates) for rows in (manual, *priced) for version, start, *rates in rows}
+
+
+def sums(subscription: Subscription, rows: Sequence[InvoiceRollup]) -> dict[Sold, Totals]:
+    """Add settled charges up by what they are of, in an order of their own; the fee is that of the sum."""
+    if not rows:
+        return {}
+    rates = pinned_rates(subscription, [row.period_start for row in rows])
+    added: dict[Sold, tuple[int, int]] = {}
+    for row in rows:
+        sold = Sold(row.wallet_id, row.price_version_id, row.period_start, row.metric_id)
+        net, tax = added.get(sold, (0, 0))
+        added[sold] = net + row.net, tax + row.tax
+    return {
+        sold: Totals(net, tax, net + tax, rates[sold.price_version_id, sold.period_start].fee_of(net))
+        for sold, (net, tax) in sorted(added.items(), key=lambda item: item[0][:3])
+    }
 
 
 def names(bucket: int, sold: Collection[uuid.UUID]) -> dict[uuid.UUID, str]:

@@ -3,25 +3,15 @@
 What they give beyond that is taken back as the invoice closes, from each of them in proportion; it is not carried over.
 """
 
-import uuid
 from collections.abc import Mapping
 from datetime import datetime
-from typing import NamedTuple
 
 from billing import charges, discounts, issuing
+from billing.charges import Sold
 from billing.models import Charge, ForgoneRebate, Invoice, InvoiceRollup, PriceVersion, Subscription
 from billing.prices import is_rebate, parse_model
 from billing.rating import Totals
 from merchants import ids
-
-
-class _Key(NamedTuple):
-    """What shares one line: the charges of one price, wallet and period."""
-
-    wallet_id: uuid.UUID
-    price_version_id: uuid.UUID
-    period_start: datetime
-    metric_id: uuid.UUID | None
 
 
 def hold_at_zero(subscription: Subscription, invoice: Invoice, now: datetime) -> bool:
@@ -65,19 +55,9 @@ def hold_at_zero(subscription: Subscription, invoice: Invoice, now: datetime) ->
     return True
 
 
-def _given(subscription: Subscription, rows: list[InvoiceRollup]) -> Mapping[_Key, Totals]:
+def _given(subscription: Subscription, rows: list[InvoiceRollup]) -> Mapping[Sold, Totals]:
     """What each rebate gives on an invoice, above zero."""
     prices = PriceVersion.objects.in_bulk({row.price_version_id for row in rows})
-    rates = issuing.pinned_rates(subscription, [row.period_start for row in rows])
-    sums: dict[_Key, tuple[int, int]] = {}
-    for row in rows:
-        price = prices.get(row.price_version_id)
-        if price is not None and is_rebate(parse_model(price.model, price.properties)):
-            key = _Key(row.wallet_id, row.price_version_id, row.period_start, row.metric_id)
-            net, tax = sums.get(key, (0, 0))
-            sums[key] = net - row.net, tax - row.tax
-    return {
-        key: Totals(net, tax, net + tax, rates[key.price_version_id, key.period_start].fee_of(net))
-        for key, (net, tax) in sorted(sums.items(), key=lambda item: item[0][:3])
-        if net > 0
-    }
+    rebates = {key for key, price in prices.items() if is_rebate(parse_model(price.model, price.properties))}
+    sums = issuing.sums(subscription, [row for row in rows if row.price_version_id in rebates])
+    return {sold: Totals(-each.net, -each.tax, -each.gross, -each.fee) for sold, each in sums.items() if each.net < 0}

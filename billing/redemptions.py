@@ -19,6 +19,7 @@ from django.db import connection, transaction
 from django.db.models import QuerySet, Sum
 
 from billing import charges, cycles, discounts, issuing, subscription_reads
+from billing.charges import Sold
 from billing.models import (
     Charge,
     Counter,
@@ -191,15 +192,6 @@ def _claim(coupon: Coupon) -> None:
 # --- taking amounts off ----------------------------------------------------------------------------------
 
 
-class _Key(NamedTuple):
-    """What shares one line: the charges of one price, wallet and period."""
-
-    wallet_id: uuid.UUID
-    price_version_id: uuid.UUID
-    period_start: datetime
-    metric_id: uuid.UUID | None
-
-
 def take_off(subscription: Subscription, invoice: Invoice, now: datetime) -> bool:
     """Take amounts off an invoice that is about to be closed; the caller holds the lock of the book.
 
@@ -221,27 +213,17 @@ def take_off(subscription: Subscription, invoice: Invoice, now: datetime) -> boo
     return any(taken)
 
 
-def _charged(subscription: Subscription, invoice: Invoice) -> dict[_Key, Totals]:
+def _charged(subscription: Subscription, invoice: Invoice) -> dict[Sold, Totals]:
     """What an invoice's charges come to, by line, whatever kind they are."""
     rows = list(InvoiceRollup.objects.filter(bucket=invoice.bucket, invoice_id=invoice.id))
-    rates = issuing.pinned_rates(subscription, [row.period_start for row in rows])
-    sums: dict[_Key, Totals] = {}
-    for row in rows:
-        key = _Key(row.wallet_id, row.price_version_id, row.period_start, row.metric_id)
-        before = sums.get(key, Totals())
-        net, tax = before.net + row.net, before.tax + row.tax
-        sums[key] = Totals(net, tax, net + tax)
-    return {
-        key: Totals(each.net, each.tax, each.gross, rates[key.price_version_id, key.period_start].fee_of(each.net))
-        for key, each in sorted(sums.items(), key=lambda item: item[0][:3])
-    }
+    return issuing.sums(subscription, rows)
 
 
 def _take(
     redemption: Redemption,
     subscription: Subscription,
     invoice: Invoice,
-    charged: dict[_Key, Totals],
+    charged: dict[Sold, Totals],
     pots: charges.Pots,
     now: datetime,
 ) -> bool:

@@ -9,7 +9,6 @@ can be voided: what is wrong with it is credited.
 import uuid
 from datetime import datetime
 from decimal import Decimal
-from typing import NamedTuple
 
 from django.db import transaction
 
@@ -28,6 +27,7 @@ from billing import (
     receivables,
     statements,
 )
+from billing.charges import Sold
 from billing.credit_notes import NewCreditNote, Reason, To
 from billing.models import Charge, CreditNote, Invoice, InvoiceLine, Subscription, Wallet
 from billing.rating import Totals
@@ -137,15 +137,6 @@ def _audit(invoice: Invoice, actor: Actor, action: str, now: datetime, **changes
 # --- billing anew ----------------------------------------------------------------------------------------
 
 
-class _Sold(NamedTuple):
-    """What shares one line of the new invoice."""
-
-    wallet_id: uuid.UUID
-    price_version_id: uuid.UUID
-    period_start: datetime
-    metric_id: uuid.UUID | None
-
-
 def _open(voided: Invoice, now: datetime) -> Invoice:
     return Invoice.objects.create(
         bucket=voided.bucket,
@@ -187,14 +178,14 @@ def _bill_anew(voided: Invoice, invoice: Invoice, subscription: Subscription, no
     issuing.settle(subscription, now)
 
 
-def _sums(voided: Invoice) -> dict[_Sold, tuple[Decimal, Totals]]:
+def _sums(voided: Invoice) -> dict[Sold, tuple[Decimal, Totals]]:
     """What the credit note that voided an invoice gave back, by what was sold, and how much of it that was."""
     lines = {line.id: line for line in InvoiceLine.objects.filter(bucket=voided.bucket, invoice_id=voided.id)}
     note = CreditNote.objects.get(bucket=voided.bucket, invoice_id=voided.id, reason=Reason.VOID)
-    sums: dict[_Sold, tuple[Decimal, Totals]] = {}
+    sums: dict[Sold, tuple[Decimal, Totals]] = {}
     for given in credit_reads.lines_of(note):
         line = lines[given.invoice_line_id]
-        sold = _Sold(given.wallet_id, line.price_version_id, line.period_start, line.metric_id)
+        sold = Sold(given.wallet_id, line.price_version_id, line.period_start, line.metric_id)
         quantity, before = sums.get(sold, (Decimal(0), Totals()))
         totals = Totals(
             before.net + given.net, before.tax + given.tax, before.gross + given.gross, before.fee + given.fee
