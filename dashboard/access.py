@@ -16,6 +16,8 @@ from django.urls import reverse
 from django.utils import timezone
 from django_htmx.middleware import HtmxDetails
 
+from customers import registry
+from customers.models import Customer
 from merchants import audit, ids, roles
 from merchants.audit import Actor
 from merchants.errors import NotFound
@@ -127,6 +129,11 @@ def public_id(prefix: str, text: str) -> UUID:
         return ids.parse(prefix, text)
     except ids.InvalidId as error:
         raise Http404 from error
+
+
+def find_customer(request: SeatedRequest, customer_id: str) -> Customer:
+    """Find the customer that a URL names; one of another merchant, or none, is a page that does not exist."""
+    return registry.find(merchant_id=request.seat.merchant.id, customer_id=public_id("cus", customer_id))
 
 
 def _seat(user: User, slug: str, mode: str) -> Seat:

@@ -9,10 +9,9 @@ from django.utils import timezone
 
 from billing import money
 from billing.models import Wallet
-from customers import registry
 from customers.models import Customer
 from dashboard import budget_forms, forms
-from dashboard.access import SeatedRequest, actor, page, public_id, to
+from dashboard.access import SeatedRequest, actor, find_customer, page, public_id, to
 from dashboard.reads import budgets as reads
 from entitlements import budgets
 from entitlements.budgets import NewBudget
@@ -28,7 +27,7 @@ NAMES = {"scopeValue": "value", "billableMetricId": "counts", "currency": "count
 @page("budgets:write", writes="budgets:write")
 def new(request: SeatedRequest, customer_id: str) -> HttpResponse:
     """A form that sets a limit."""
-    customer = _customer(request, customer_id)
+    customer = find_customer(request, customer_id)
     form = budget_forms.NewBudget(request.POST if request.method == "POST" else None, counts=_counts(request, customer))
     if form.is_valid():
         try:
@@ -103,12 +102,8 @@ def archive(request: SeatedRequest, customer_id: str, budget_id: str) -> HttpRes
     return pages.answer(request, "dashboard/budget_archive.html", context)
 
 
-def _customer(request: SeatedRequest, customer_id: str) -> Customer:
-    return registry.find(merchant_id=request.seat.merchant.id, customer_id=public_id("cus", customer_id))
-
-
 def _budget(request: SeatedRequest, customer_id: str, budget_id: str) -> tuple[Customer, Budget]:
-    customer = _customer(request, customer_id)
+    customer = find_customer(request, customer_id)
     budget = budgets.find(merchant_id=customer.merchant_id, budget_id=public_id("bgt", budget_id))
     if budget.customer_id != customer.id or budget.archived_at is not None:
         raise Http404

@@ -17,7 +17,7 @@ from billing.models import Plan
 from customers import portal_links, registry
 from customers.models import Customer
 from dashboard import coupon_forms, filters, forms
-from dashboard.access import SeatedRequest, actor, file_name, page, public_id, to
+from dashboard.access import SeatedRequest, actor, file_name, find_customer, page, public_id, to
 from dashboard.reads import budgets, customers, events, exports
 from merchants import ids
 from merchants.errors import ServiceError
@@ -78,14 +78,14 @@ def new(request: SeatedRequest) -> HttpResponse:
 @page("customers:read")
 def show(request: SeatedRequest, customer_id: str) -> HttpResponse:
     """Everything about one customer."""
-    context = _context(request, _customer(request, customer_id))
+    context = _context(request, find_customer(request, customer_id))
     return pages.answer(request, "dashboard/customer.html", context)
 
 
 @page("customers:read")
 def live(request: SeatedRequest, customer_id: str) -> HttpResponse:
     """The parts of the page that change by themselves, when they have."""
-    context = _context(request, _customer(request, customer_id))
+    context = _context(request, find_customer(request, customer_id))
     if request.GET.get("seen") == context["stamp"]:
         return pages.unchanged()
     return pages.answer(request, "dashboard/customer.html", context, part="live")
@@ -94,7 +94,7 @@ def live(request: SeatedRequest, customer_id: str) -> HttpResponse:
 @page("subscriptions:write", writes="subscriptions:write")
 def subscribe(request: SeatedRequest, customer_id: str) -> HttpResponse:
     """Subscribe a customer to a plan from now on."""
-    customer = _customer(request, customer_id)
+    customer = find_customer(request, customer_id)
     form = forms.NewSubscription(request.POST if request.method == "POST" else None, plans=_plans(request))
     if form.is_valid():
         plan: Plan = form.cleaned_data["plan"]
@@ -126,7 +126,7 @@ def subscribe(request: SeatedRequest, customer_id: str) -> HttpResponse:
 @page("wallets:write", writes="wallets:write")
 def top_up(request: SeatedRequest, customer_id: str, wallet_id: str) -> HttpResponse:
     """Add test money to a wallet."""
-    customer = _customer(request, customer_id)
+    customer = find_customer(request, customer_id)
     wallet = wallets.find(merchant_id=request.seat.merchant.id, wallet_id=public_id("acc", wallet_id))
     if wallet.customer_id != customer.id:
         raise Http404
@@ -163,7 +163,7 @@ def top_up(request: SeatedRequest, customer_id: str, wallet_id: str) -> HttpResp
 @page("wallets:write", writes="wallets:write")
 def credit_limit(request: SeatedRequest, customer_id: str, wallet_id: str) -> HttpResponse:
     """Say how much a customer may owe on invoice."""
-    customer = _customer(request, customer_id)
+    customer = find_customer(request, customer_id)
     wallet = wallets.find(merchant_id=request.seat.merchant.id, wallet_id=public_id("acc", wallet_id))
     if wallet.customer_id != customer.id:
         raise Http404
@@ -201,7 +201,7 @@ def credit_limit(request: SeatedRequest, customer_id: str, wallet_id: str) -> Ht
 @page("customers:write", writes="customers:write")
 def portal_link(request: SeatedRequest, customer_id: str, subscription_id: str) -> HttpResponse:
     """Make a link that opens a subscription's portal, and show it to be copied."""
-    customer = _customer(request, customer_id)
+    customer = find_customer(request, customer_id)
     subscription = subscription_reads.find(
         merchant_id=request.seat.merchant.id, subscription_id=public_id("sub", subscription_id)
     )
@@ -224,10 +224,6 @@ def portal_link(request: SeatedRequest, customer_id: str, subscription_id: str) 
             expires_at=expires_at,
         )
     return pages.answer(request, "dashboard/portal_link.html", context)
-
-
-def _customer(request: SeatedRequest, customer_id: str) -> Customer:
-    return registry.find(merchant_id=request.seat.merchant.id, customer_id=public_id("cus", customer_id))
 
 
 def _plans(request: SeatedRequest) -> QuerySet[Plan]:

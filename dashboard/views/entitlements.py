@@ -8,10 +8,10 @@ from django.http import Http404, HttpResponse
 from django.shortcuts import redirect
 from django.utils import timezone
 
-from customers import registry
 from customers.models import Customer
 from dashboard import entitlement_forms, forms
-from dashboard.access import SeatedRequest, actor, page, public_id, to
+from dashboard.access import SeatedRequest, actor, find_customer, page, public_id, to
+from dashboard.asking import ask
 from dashboard.reads import entitlements as reads
 from entitlements import features, granting, issuing
 from entitlements.granting import NewGrant
@@ -68,7 +68,7 @@ def feature_new(request: SeatedRequest, product_id: str) -> HttpResponse:
 @page("entitlements:write", writes="entitlements:write")
 def entitle(request: SeatedRequest, customer_id: str) -> HttpResponse:
     """A form that entitles a customer to a feature."""
-    customer = _customer(request, customer_id)
+    customer = find_customer(request, customer_id)
     choices = reads.choices(merchant_id=customer.merchant_id)
     form = entitlement_forms.Entitle(request.POST if request.method == "POST" else None, features=choices)
     if form.is_valid():
@@ -131,7 +131,8 @@ def end(request: SeatedRequest, customer_id: str, entitlement_id: str) -> HttpRe
         messages.success(request, f"{customer.name} is not entitled to {view.row.name} any more.")
         return redirect(to(request, "customer", customer_id))
     text = "It ends at once, and what is left of its grants is lost. What was used stays free."
-    return _ask(request, f"End “{view.row.name}”", customer.name, text, "End entitlement", back)
+    title = f"End “{view.row.name}”"
+    return ask(request, nav="customers", title=title, lead=customer.name, text=text, verb="End entitlement", back=back)
 
 
 @page("entitlements:write", writes="entitlements:write")
@@ -187,28 +188,12 @@ def void(request: SeatedRequest, customer_id: str, entitlement_id: str, grant_id
             messages.success(request, "The grant is voided.")
         return redirect(back)
     text = "What is left of it is taken away at once. What was used of it stays free, and what is held stays held."
-    return _ask(request, "Void grant", f"{view.row.name} of {customer.name}", text, "Void grant", back)
-
-
-def _ask(request: SeatedRequest, title: str, lead: str, text: str, verb: str, back: str) -> HttpResponse:
-    context = {
-        "nav": "customers",
-        "seat": request.seat,
-        "title": title,
-        "lead": lead,
-        "text": text,
-        "verb": verb,
-        "back": back,
-    }
-    return pages.answer(request, "dashboard/confirm.html", context)
-
-
-def _customer(request: SeatedRequest, customer_id: str) -> Customer:
-    return registry.find(merchant_id=request.seat.merchant.id, customer_id=public_id("cus", customer_id))
+    lead = f"{view.row.name} of {customer.name}"
+    return ask(request, nav="customers", title="Void grant", lead=lead, text=text, verb="Void grant", back=back)
 
 
 def _entitled(request: SeatedRequest, customer_id: str, entitlement_id: str) -> tuple[Customer, reads.View]:
-    customer = _customer(request, customer_id)
+    customer = find_customer(request, customer_id)
     view = reads.view(
         merchant_id=customer.merchant_id, entitlement_id=public_id("ent", entitlement_id), now=timezone.now()
     )

@@ -12,6 +12,7 @@ from billing.models import PaymentLink, Plan
 from billing.payments import authorizations, links
 from dashboard import forms, link_forms
 from dashboard.access import SeatedRequest, actor, page, public_id, to
+from dashboard.asking import ask
 from dashboard.reads import links as reads
 from merchants import ids, origins
 from merchants.errors import ServiceError
@@ -151,16 +152,15 @@ def authorization_revoke(request: SeatedRequest, authorization_id: str) -> HttpR
         else:
             messages.success(request, f"The link for {found.email} opens nothing any more.")
         return redirect(to(request, "authorizations"))
-    context = {
-        "nav": "authorizations",
-        "seat": request.seat,
-        "title": "Revoke link",
-        "lead": f"For {found.email}, to {found.plan.name}.",
-        "text": "Whoever opens it reads that it has expired. You can invite the person again.",
-        "verb": "Revoke link",
-        "back": to(request, "authorizations"),
-    }
-    return pages.answer(request, "dashboard/confirm.html", context)
+    return ask(
+        request,
+        nav="authorizations",
+        title="Revoke link",
+        lead=f"For {found.email}, to {found.plan.name}.",
+        text="Whoever opens it reads that it has expired. You can invite the person again.",
+        verb="Revoke link",
+        back=to(request, "authorizations"),
+    )
 
 
 # --- the sites that links may lead to --------------------------------------------------------------------

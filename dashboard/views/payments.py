@@ -11,6 +11,7 @@ from billing import money
 from billing.payments import accounts, refunds
 from dashboard import forms, payment_forms
 from dashboard.access import SeatedRequest, actor, page, public_id, to
+from dashboard.asking import ask
 from dashboard.filters import PaymentFilter
 from dashboard.reads import payments
 from merchants.errors import ServiceError
@@ -121,14 +122,13 @@ def disconnect(request: SeatedRequest) -> HttpResponse:
         accounts.disconnect_stripe(merchant_id=request.seat.merchant.id, actor=actor(request), now=timezone.now())
         messages.success(request, "Stripe’s keys are removed.")
         return redirect(back)
-    context = {
-        "nav": "organization",
-        "seat": request.seat,
-        "title": "Remove Stripe’s keys",
-        "lead": "Nothing more is charged by Stripe.",
-        "text": "Payments that are on their way there are not asked after any more, and cannot be refunded from here, "
+    return ask(
+        request,
+        nav="organization",
+        title="Remove Stripe’s keys",
+        lead="Nothing more is charged by Stripe.",
+        text="Payments that are on their way there are not asked after any more, and cannot be refunded from here, "
         "until you enter keys of the same account again. Saved cards stay at Stripe.",
-        "verb": "Remove keys",
-        "back": back,
-    }
-    return pages.answer(request, "dashboard/confirm.html", context)
+        verb="Remove keys",
+        back=back,
+    )

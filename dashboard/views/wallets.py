@@ -13,10 +13,10 @@ from billing import alerts, auto_top_ups, credits, money, wallets
 from billing.alerts import NewAlert
 from billing.credits import NewCredit
 from billing.models import AutoTopUp, Wallet, WalletAlert
-from customers import registry
 from customers.models import Customer
 from dashboard import forms, wallet_forms
-from dashboard.access import SeatedRequest, actor, file_name, page, public_id, to
+from dashboard.access import SeatedRequest, actor, file_name, find_customer, page, public_id, to
+from dashboard.asking import ask
 from merchants import ids
 from merchants.errors import NotFound, ServiceError
 from ui import csv_files, fmt, movements, pages
@@ -146,15 +146,15 @@ def alert_delete(request: SeatedRequest, customer_id: str, wallet_id: str, alert
         alerts.delete(merchant_id=customer.merchant_id, alert_id=alert.id, actor=actor(request))
         messages.success(request, "Alert deleted.")
         return redirect(to(request, "wallet", customer_id, wallet_id))
-    context = {
-        **_context(request, customer, wallet),
-        "title": "Delete alert",
-        "lead": f"Below {fmt.charge(alert.threshold, wallet.currency)} of {customer.name}.",
-        "text": "Nobody is told any more when the balance falls below it.",
-        "verb": "Delete alert",
-        "back": to(request, "wallet", customer_id, wallet_id),
-    }
-    return pages.answer(request, "dashboard/confirm.html", context)
+    return ask(
+        request,
+        nav="customers",
+        title="Delete alert",
+        lead=f"Below {fmt.charge(alert.threshold, wallet.currency)} of {customer.name}.",
+        text="Nobody is told any more when the balance falls below it.",
+        verb="Delete alert",
+        back=to(request, "wallet", customer_id, wallet_id),
+    )
 
 
 def _alerts(customer: Customer, wallet: Wallet) -> list[tuple[str, WalletAlert]]:
@@ -171,7 +171,7 @@ def _auto_top_up(customer: Customer, wallet: Wallet) -> AutoTopUp | None:
 
 def _named(request: SeatedRequest, customer_id: str, wallet_id: str) -> tuple[Customer, Wallet]:
     merchant_id = request.seat.merchant.id
-    customer = registry.find(merchant_id=merchant_id, customer_id=public_id("cus", customer_id))
+    customer = find_customer(request, customer_id)
     wallet = wallets.find(merchant_id=merchant_id, wallet_id=public_id("acc", wallet_id))
     if wallet.customer_id != customer.id:
         raise Http404
