@@ -227,11 +227,11 @@ class NewPlan(forms.Form):
 def _unit_price(label: str, help_text: str) -> forms.DecimalField:
     return forms.DecimalField(
         label=label,
-        min_value=0,
         max_digits=UNIT_PRICE_DIGITS_MAX,
         decimal_places=UNIT_PRICE_DECIMALS_MAX,
         help_text=help_text,
-        widget=forms.TextInput(attrs={"inputmode": "decimal", "autocomplete": "off"}),
+        # Not a keypad for decimals: on some phones it has no minus sign.
+        widget=forms.TextInput(attrs={"autocomplete": "off"}),
     )
 
 
@@ -239,7 +239,7 @@ class NewFeePrice(forms.Form):
     """A fee of a plan: an amount that does not depend on use."""
 
     name = forms.CharField(label="Name", max_length=NAME_LENGTH_MAX, help_text="Such as “Platform fee”.")
-    unit_price = _unit_price("Amount", "Charged once each time.")
+    unit_price = _unit_price("Amount", "Charged once each time. Below zero it is a rebate, on the invoice.")
     how_often = forms.ChoiceField(
         label="Charged",
         choices=[("period", "Every billing period"), ("once", "Once")],

@@ -28,8 +28,8 @@ SAMPLES = """[
 ]"""
 
 
-def _typed(label: str, help_text: str = "", *, required: bool = False, is_number: bool = True) -> forms.CharField:
-    hints = {"inputmode": "decimal"} if is_number else {}
+def _typed(label: str, help_text: str = "", *, required: bool = False, keypad: str = "decimal") -> forms.CharField:
+    hints = {"inputmode": keypad} if keypad else {}
     return forms.CharField(
         label=label,
         required=required,
@@ -112,7 +112,11 @@ class Standard(MetricPrice):
     model, label, lead = "standard", "Per unit", "Every unit costs the same."
     members = {"unit_price": "unitPrice"}
     unit_price = _typed(
-        "Unit price", "Up to 9 decimals. A price of 0.001 charges 1.00 for every 1,000 units.", required=True
+        "Unit price",
+        "Up to 9 decimals. A price of 0.001 charges 1.00 for every 1,000 units. Below zero it is a rebate, on the "
+        "invoice after the period.",
+        required=True,
+        keypad="",  # that for decimals has no minus sign on some phones
     )
 
 
@@ -140,7 +144,7 @@ class _Rows(MetricPrice):
         self.row_count = max(1, min(wanted, self.rows_max))
         for row in range(self.row_count):
             for part, label in self.parts.items():
-                self.fields[f"{part}_{row}"] = _typed(label, is_number=not part.startswith("value"))
+                self.fields[f"{part}_{row}"] = _typed(label, keypad="" if part.startswith("value") else "decimal")
 
     def rows(self) -> list[list[BoundField]]:
         """List the rows, each with its fields."""
@@ -242,7 +246,7 @@ class Matrix(_Rows):
     parts = {"value_0": "First", "value_1": "Second", "value_2": "Third", "unit_price": "Unit price"}
     rows_max, row_name, rows_path = reading.CELLS_MAX, "Combination", "cells"
     included_units = None  # type: ignore[assignment]
-    dimensions = _typed("Attributes", "Up to three, with commas: model, region", required=True, is_number=False)
+    dimensions = _typed("Attributes", "Up to three, with commas: model, region", required=True, keypad="")
     default_unit_price = _typed("Unit price of all others", "Without it, any other use is refused.")
 
     def shown(self) -> list[BoundField]:

@@ -163,7 +163,24 @@ class TestPriceNew:
         assert version.prices.count() == 4
         assert PriceVersion.objects.get(display_name="Frames").properties == {"unitPrice": "0.000000001"}
 
-    @pytest.mark.parametrize("price", ["-1", "0.0000000001", "abc", ""])
+    def test_takes_a_rebate(self, browser_of: Client, quiet: scenes.Scene) -> None:
+        metric = factories.metric(product=quiet.product, name="Frames", unit="frame")
+        form = {"metric": metric.id, "unit_price": "-0.5", "payment_term": "in_arrears"}
+        said = browser_of.get(f"{self.path(quiet)}/prices/preview", form).content.decode()
+        assert "$0.50 back per frame" in said
+        assert "\u2212$50.00" in said
+        page = browser_of.post(f"{self.path(quiet)}/prices/new", form, follow=True).content.decode()
+        assert "\u2212$0.50" in page
+        assert PriceVersion.objects.get(display_name="Frames").properties == {"unitPrice": "-0.5"}
+
+    def test_takes_a_rebate_as_a_fee(self, browser_of: Client, quiet: scenes.Scene) -> None:
+        form = {"name": "Welcome back", "unit_price": "-5", "how_often": "once", "payment_term": "in_advance"}
+        refused = browser_of.post(f"{self.path(quiet)}/fees/new", form).content.decode()
+        assert "paymentTerm of a rebate must be in_arrears" in unescape(refused)
+        browser_of.post(f"{self.path(quiet)}/fees/new", {**form, "payment_term": "in_arrears"})
+        assert PriceVersion.objects.get(display_name="Welcome back").properties == {"unitPrice": "-5"}
+
+    @pytest.mark.parametrize("price", ["-1", "-0", "0.0000000001", "abc", ""])
     def test_refuses_what_is_no_price(self, browser_of: Client, quiet: scenes.Scene, price: str) -> None:
         metric = factories.metric(product=quiet.product, name="Frames", unit="frame")
         form = {"metric": metric.id, "unit_price": price, "payment_term": "instant"}
