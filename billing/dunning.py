@@ -22,7 +22,7 @@ def begin(invoice: Invoice, subscription: Subscription, policy: Policy, now: dat
     """Plan how a newly issued invoice is collected; the caller holds the lock of the book."""
     if (invoice.unpaid_amount or 0) <= 0:
         return
-    plan = _plan(invoice, policy, now, is_collected=subscription.auto_charge)
+    plan = planned(policy, now, due=invoice.due_at or now, is_collected=subscription.auto_charge)
     if not plan:
         return
     Dunning.objects.create(
@@ -39,8 +39,12 @@ def begin(invoice: Invoice, subscription: Subscription, policy: Policy, now: dat
     )
 
 
-def _plan(invoice: Invoice, policy: Policy, now: datetime, *, is_collected: bool) -> list[tuple[datetime, str]]:
-    due = invoice.due_at or now
+def planned(policy: Policy, now: datetime, *, due: datetime, is_collected: bool) -> list[tuple[datetime, str]]:
+    """Return what is done when, in order of time, about an invoice that is issued now.
+
+    Args:
+        is_collected: its subscription is charged automatically.
+    """
     steps = [(due + timedelta(days=days), REMIND) for days in policy.reminder_days]
     if is_collected:
         steps += [(now + timedelta(days=days), COLLECT) for days in (0, *policy.retry_days)]

@@ -4,9 +4,9 @@ first, when is tried and reminded again, and what happens when nothing helps.
 
 import uuid
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 from django.db import transaction
 
@@ -15,12 +15,15 @@ from customers import books
 from merchants import audit, ids
 from merchants.audit import Actor
 from merchants.errors import ValidationFailed
+from merchants.models import Merchant
 
 NET_DAYS_MAX = 180
 DRAFT_HOURS_MAX = 30 * 24
 STEPS_MAX = 12
 DAYS_MAX = 120
 FinalAction = BillingPolicy.FinalAction
+_WHOLE: Final = {"net_days": ("netDays", 0, NET_DAYS_MAX), "draft_hours": ("draftHours", 1, DRAFT_HOURS_MAX)}
+_SCHEDULES: Final = {"retry_days": ("retryDays", 1), "reminder_days": ("reminderDays", -DAYS_MAX)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,29 +53,44 @@ def change(*, merchant_id: uuid.UUID, changes: dict[str, Any], actor: Actor, now
         changes: any members of Policy.
 
     Raises:
-        ValidationFailed: days are out of bounds, too many, or not in order.
+        ValidationFailed: a number is out of bounds, or days are too many or not in order; ``errors`` name them as the
+            API does.
     """
     with transaction.atomic():
+        # One change at a time, so that two of different members both last; there may be no row of the policy to lock.
+        Merchant.objects.select_for_update(no_key=True).only("id").get(id=merchant_id)
         before = of(merchant_id)
-        policy = Policy(**{**asdict(before), **changes})
+        policy = replace(before, **changes)
         _check(policy)
-        values = {**asdict(policy), "retry_days": list(policy.retry_days), "reminder_days": list(policy.reminder_days)}
-        BillingPolicy.objects.update_or_create(merchant_id=merchant_id, defaults={**values, "updated_at": now})
-        audit.append(
-            merchant_id=merchant_id,
-            actor=actor,
-            action="billing_policy.changed",
-            changes={
-                "before": {name: asdict(before)[name] for name in changes},
-                "after": {name: values[name] for name in changes},
-            },
-            now=now,
-        )
+        old, new = _said(before), _said(policy)
+        changed = [name for name in new if old[name] != new[name]]
+        if changed:
+            BillingPolicy.objects.update_or_create(merchant_id=merchant_id, defaults={**new, "updated_at": now})
+            audit.append(
+                merchant_id=merchant_id,
+                actor=actor,
+                action="billing_policy.changed",
+                changes={
+                    "before": {name: old[name] for name in changed},
+                    "after": {name: new[name] for name in changed},
+                },
+                now=now,
+            )
     return policy
 
 
+def _said(policy: Policy) -> dict[str, Any]:
+    """Write a policy as the table and the audit log keep it."""
+    return {name: list(value) if isinstance(value, list | tuple) else value for name, value in asdict(policy).items()}
+
+
 def _check(policy: Policy) -> None:
-    for name, days, least in (("retryDays", policy.retry_days, 1), ("reminderDays", policy.reminder_days, -DAYS_MAX)):
+    for member, (name, least, most) in _WHOLE.items():
+        value = getattr(policy, member)
+        if value is not None and not least <= value <= most:
+            raise ValidationFailed(f"{name} must be from {least} to {most}.", field=name, code="OUT_OF_RANGE")
+    for member, (name, least) in _SCHEDULES.items():
+        days = getattr(policy, member)
         if (
             len(days) > STEPS_MAX
             or list(days) != sorted(set(days))

@@ -4,7 +4,7 @@ import uuid
 from datetime import datetime, timedelta
 from typing import Any
 
-from billing import sellers, taxes
+from billing import policies, sellers, taxes
 from billing.documents import gathering, rendering
 from billing.models import Seller
 from customers import addresses
@@ -36,7 +36,7 @@ def _sample(merchant: Merchant, seller: Seller, now: datetime) -> dict[str, Any]
         "number": f"{seller.number_prefix}SAMPLE",
         "currency": "USD",
         "issueDate": day.isoformat(),
-        "dueDate": (day + timedelta(days=seller.payment_days)).isoformat(),
+        "dueDate": (day + timedelta(days=policies.of(merchant.id).net_days)).isoformat(),
         "timezone": merchant.organization.timezone,
         "period": {
             "start": f"{first}T00:00:00+00:00",

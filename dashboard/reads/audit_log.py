@@ -22,6 +22,9 @@ ACTIONS: Final = {
     "entitlement.": "Entitlements",
     "payment_link.": "Payment links",
     "authorization.": "Authorization links",
+    "customer.": "Customers",
+    "billing_policy.": "Billing policy",
+    "documents.": "Invoices and taxes",
     "organization.": "Organization",
 }
 ACTORS: Final = {"user:": "People", "key:": "API keys", "system": "Farthing itself"}
@@ -80,7 +83,7 @@ def listing(*, merchant_id: UUID, filters: Filters, cursor: str, now: datetime) 
         found.reverse()
     has_newer, has_older = (has_more, True) if direction == NEWER else (bool(direction), has_more)
     return Page(
-        rows=_described(found),
+        rows=described(found),
         newer=f"{NEWER}~{found[0].number}" if found and has_newer else "",
         older=f"{OLDER}~{found[-1].number}" if found and has_older else "",
     )
@@ -108,7 +111,8 @@ def _narrow(filters: Filters, now: datetime) -> Q:
     return wanted
 
 
-def _described(entries: list[AuditEntry]) -> list[Entry]:
+def described(entries: list[AuditEntry]) -> list[Entry]:
+    """Return entries as they are shown."""
     people, keys = _people(entry.actor for entry in entries), _keys(entry.actor for entry in entries)
     return [
         Entry(

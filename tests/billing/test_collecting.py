@@ -54,6 +54,12 @@ class TestTerms:
             )
         assert refused.value.code == "INVALID_SCHEDULE"
 
+    @pytest.mark.parametrize(("member", "value"), [("net_days", 181), ("net_days", -1), ("draft_hours", 0)])
+    def test_refuse_numbers_out_of_bounds(self, member, value):
+        with pytest.raises(ValidationFailed) as refused:
+            policies.change(merchant_id=factories.merchant().id, changes={member: value}, actor=audit.SYSTEM, now=START)
+        assert refused.value.code == "OUT_OF_RANGE"
+
 
 class TestADraft:
     def held(self, **changes) -> Buyer:

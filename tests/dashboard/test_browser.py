@@ -88,7 +88,7 @@ def paths(scene: "Scene") -> list[str]:
         "/invoices", "/invoices?status=failed", invoice, f"{invoice}/lines/{line}", f"{member}/remove",
         "/webhooks", "/webhooks/new", hook, f"{hook}/edit", f"{hook}/rotate", f"{hook}/remove", sent,
         "/event-log", "/emails",
-        "/settings/audit-log", "/settings/leave", "/settings/invoices",
+        "/settings/audit-log", "/settings/leave", "/settings/invoices", "/settings/billing",
         f"/products/{ids.text('prod', scene.product.id)}/features/new",
         f"{customer}/entitlements/new", included, f"{included}/end", f"{included}/grants/new",
         f"{included}/grants/{ids.text('grt', grant.id)}/void", *links(scene),
