@@ -11,8 +11,8 @@ from django.db import transaction
 
 from billing.documents import logos
 from billing.models import Logo, Seller
-from customers import addresses, tax_ids
-from merchants import audit, fields
+from customers import addresses, bank_accounts, tax_ids
+from merchants import audit, fields, registration
 from merchants.audit import Actor
 from merchants.errors import ValidationFailed
 
@@ -20,12 +20,14 @@ DIGITS_MAX = 12
 TAX_RATE_MAX = 100
 _TEXTS = {
     "legal_name": 200, "website": 200, "tax_number": 40, "registration": 80, "footer": 500, "payment_terms": 500,
-    "email": 254,
+    "email": 254, "account_holder": 100, "bank_name": 100, "bank_code": 20,
 }  # fmt: skip
 _RANGES = {
     "number_digits": (1, DIGITS_MAX),
     "default_tax_rate": (0, TAX_RATE_MAX),
 }
+# What the API calls them, where it is not the column in camel case.
+MEMBERS = {"number_prefix": "invoicePrefix", "credit_note_prefix": "creditNotePrefix"}
 _PREFIXES = ("number_prefix", "credit_note_prefix")
 _is_colour = re.compile(r"#[0-9a-fA-F]{6}").fullmatch
 # It must not end in a digit: the counter is what follows the last one that is none.
@@ -54,7 +56,7 @@ def save(
         without_logo: no logo from now on.
 
     Raises:
-        ValidationFailed: something of it is not usable; ``errors`` name the columns.
+        ValidationFailed: something of it is not usable; ``errors`` name the members as the API does.
     """
     checked = {name: _checked(name, value) for name, value in changes.items()}
     png = logos.redrawn(picture) if picture is not None else None
@@ -109,18 +111,28 @@ def logo(seller: Seller) -> bytes | None:
 # --- what can be said ------------------------------------------------------------------------------------
 
 
-def _checked(name: str, value: Any) -> Any:
-    if name in _TEXTS:
-        return fields.text(value, name, length_min=0, length_max=_TEXTS[name])
-    if name == "address":
+def member(column: str) -> str:
+    """Return what the API calls a column."""
+    return MEMBERS.get(column) or re.sub("_(.)", lambda found: found[1].upper(), column)
+
+
+def _checked(column: str, value: Any) -> Any:
+    name = member(column)
+    if column == "email":
+        return registration.email_address(value, name) if value else ""
+    if column in _TEXTS:
+        return fields.text(value, name, length_min=0, length_max=_TEXTS[column])
+    if column == "address":
         return addresses.parse(value, name)
-    if name == "vat_id":
+    if column == "vat_id":
         return _vat_id(value)
-    if name in _PREFIXES:
+    if column == "bank_account":
+        return bank_accounts.parse(value, name)
+    if column in _PREFIXES:
         return _matched(name, value, _is_prefix, "letters, digits and - . _ /, the last of them no digit")
-    if name == "accent":
+    if column == "accent":
         return _matched(name, value, _is_colour, "a colour like #4b4acf").lower()
-    least, most = _RANGES[name]
+    least, most = _RANGES[column]
     if not isinstance(value, int | Decimal) or not least <= value <= most:
         raise ValidationFailed(f"{name} must be from {least} to {most}.", field=name, code="OUT_OF_RANGE")
     return value
@@ -133,11 +145,11 @@ def _matched(name: str, value: object, fits: Any, what: str) -> str:
 
 
 def _vat_id(value: object) -> str:
-    text = fields.text(value, "vat_id", length_min=0, length_max=40)
+    text = fields.text(value, "vatId", length_min=0, length_max=40)
     if not text:
         return ""
     known = tax_ids.eu_vat_id(text)
     if known is None:
         message = "This is no VAT id of the European Union. Other tax ids go into the tax number."
-        raise ValidationFailed(message, field="vat_id", code="INVALID_VAT_ID")
+        raise ValidationFailed(message, field="vatId", code="INVALID_VAT_ID")
     return known

@@ -268,6 +268,7 @@ class NewKey(forms.Form):
         choices=[("everything", "Everything"), ("chosen", "Only what I choose")],
         widget=forms.RadioSelect,
         initial="everything",
+        help_text="Who you are on invoices, and your bank, a key may change only where that is chosen.",
     )
 
 

@@ -1,11 +1,12 @@
 """The form of how invoices are issued and collected."""
 
-from collections.abc import Sequence
 from typing import Any, Final
 
 from django import forms
 
 from billing.policies import DAYS_MAX, DRAFT_HOURS_MAX, NET_DAYS_MAX, STEPS_MAX, FinalAction, Policy
+from dashboard import sections
+from dashboard.sections import Section
 
 AT_ONCE, DRAFT = "at_once", "draft"
 FINAL_ACTIONS: Final = {
@@ -95,17 +96,13 @@ class PolicyForm(forms.Form):
         initial["drafts"] = DRAFT if policy.holds_drafts else AT_ONCE
         super().__init__(data, initial=initial)
 
-    def section(self, *names: str) -> Sequence[forms.BoundField]:
-        """Return some of the fields, to be shown together."""
-        return [self[name] for name in names]
-
-    @property
-    def issuing(self) -> Sequence[forms.BoundField]:
-        return self.section("drafts", "draft_hours", "net_days")
-
-    @property
-    def collecting(self) -> Sequence[forms.BoundField]:
-        return self.section("retry_days", "reminder_days", "final_action")
+    def sections(self) -> list[Section]:
+        """Divide the form as it is shown."""
+        return sections.of(
+            self,
+            ("Issuing", "", ["drafts", "draft_hours", "net_days"]),
+            ("Collecting", "All of it ends when the invoice is paid.", ["retry_days", "reminder_days", "final_action"]),
+        )
 
     def changes(self) -> dict[str, Any]:
         """Return what was typed, by the names that the activity uses."""

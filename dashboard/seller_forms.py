@@ -4,30 +4,18 @@ from typing import Any
 
 from django import forms
 
+from billing import sellers
 from billing.models import Seller
+from dashboard import sections
 from dashboard.forms import NAME_LENGTH_MAX
-
-ADDRESS = ("line1", "line2", "zipCode", "city", "state", "country")
-_PLAIN = {"autocomplete": "off", "spellcheck": "false"}
+from dashboard.sections import ADDRESS, PLAIN, Section
 
 
-class SellerForm(forms.Form):
+class SellerForm(sections.AddressForm):
     """Who sells, as invoices say it."""
 
     legal_name = forms.CharField(
         label="Legal name", required=False, max_length=NAME_LENGTH_MAX, help_text="Empty: the organization's name."
-    )
-    line1 = forms.CharField(label="Street", required=False, max_length=200)
-    line2 = forms.CharField(label="More of the address", required=False, max_length=200)
-    zipCode = forms.CharField(label="Postal code", required=False, max_length=20)  # noqa: N815 (a part's name)
-    city = forms.CharField(label="City", required=False, max_length=100)
-    state = forms.CharField(label="State or province", required=False, max_length=100)
-    country = forms.CharField(
-        label="Country",
-        required=False,
-        max_length=2,
-        widget=forms.TextInput(attrs=_PLAIN),
-        help_text="Two letters: DE.",
     )
     email = forms.EmailField(label="Email on invoices", required=False)
     website = forms.CharField(label="Website", required=False, max_length=200)
@@ -35,7 +23,7 @@ class SellerForm(forms.Form):
         label="VAT id",
         required=False,
         max_length=40,
-        widget=forms.TextInput(attrs=_PLAIN),
+        widget=forms.TextInput(attrs=PLAIN),
         help_text="Of the EU: DE136695976.",
     )
     tax_number = forms.CharField(
@@ -50,6 +38,20 @@ class SellerForm(forms.Form):
     default_tax_rate = forms.DecimalField(
         label="Tax rate of new plans", min_value=0, max_value=100, max_digits=7, decimal_places=4, help_text="Percent."
     )
+    bank_account = forms.CharField(
+        label="Bank account",
+        required=False,
+        max_length=40,
+        widget=forms.TextInput(attrs=PLAIN),
+        help_text="An IBAN, or the account’s number.",
+    )
+    bank_code = forms.CharField(
+        label="BIC or bank code", required=False, max_length=20, widget=forms.TextInput(attrs=PLAIN)
+    )
+    bank_name = forms.CharField(label="Bank", required=False, max_length=100)
+    account_holder = forms.CharField(
+        label="Account holder", required=False, max_length=100, help_text="Empty: the legal name."
+    )
     accent = forms.CharField(label="Colour", widget=forms.TextInput(attrs={"type": "color"}))
     logo = forms.FileField(
         label="Logo",
@@ -63,14 +65,12 @@ class SellerForm(forms.Form):
         required=False,
         max_length=20,
         strip=True,
-        widget=forms.TextInput(attrs=_PLAIN),
+        widget=forms.TextInput(attrs=PLAIN),
     )
     credit_note_prefix = forms.CharField(
-        label="Credit note numbers begin with", required=False, max_length=20, widget=forms.TextInput(attrs=_PLAIN)
+        label="Credit note numbers begin with", required=False, max_length=20, widget=forms.TextInput(attrs=PLAIN)
     )
-    number_digits = forms.IntegerField(
-        label="Digits of numbers", min_value=1, max_value=12, help_text="Numbers have no gaps, whatever they look like."
-    )
+    number_digits = forms.IntegerField(label="Digits", min_value=1, max_value=12)
     payment_terms = forms.CharField(
         label="Payment terms", required=False, max_length=500, widget=forms.Textarea(attrs={"rows": 2})
     )
@@ -90,9 +90,36 @@ class SellerForm(forms.Form):
         if not seller.logo_digest:
             del self.fields["without_logo"]
 
+    def sections(self) -> list[Section]:
+        """Divide the form as it is shown."""
+        return sections.of(
+            self,
+            ("Who you are", "", ["legal_name", "registration", "email", "website"]),
+            ("Address", "", ADDRESS),
+            ("Taxes", "", ["vat_id", "tax_number", "default_tax_rate"]),
+            (
+                "Bank account",
+                "Invoices on which something is due say where to send it.",
+                ["bank_account", "bank_code", "bank_name", "account_holder"],
+            ),
+            ("Look", "", ["accent", "logo", "without_logo"]),
+            (
+                "Numbers",
+                "Without gaps, whatever they look like.",
+                ["number_prefix", "credit_note_prefix", "number_digits"],
+            ),
+            ("Words", "", ["payment_terms", "footer"]),
+        )
+
+    @staticmethod
+    def names() -> dict[str, str]:
+        """Return the fields by the names that the activity uses in what it refuses."""
+        columns = {sellers.member(name): name for name in SellerForm.base_fields}
+        return columns | {f"address.{part}": part for part in ADDRESS}
+
     def changes(self) -> dict[str, Any]:
         """Return what was typed, by the names that the activity uses."""
         said = {
             name: value for name, value in self.cleaned_data.items() if name not in ("logo", "without_logo", *ADDRESS)
         }
-        return said | {"address": {part: self.cleaned_data[part] for part in ADDRESS if self.cleaned_data[part]}}
+        return said | {"address": self.address()}

@@ -22,8 +22,8 @@ from django.db.models import Q
 
 from merchants import audit, ids, roles
 from merchants.audit import Actor
-from merchants.errors import Conflict, NotFound, Unauthorized, ValidationFailed
-from merchants.models import ApiKey, Merchant, User
+from merchants.errors import Conflict, Forbidden, NotFound, Unauthorized, ValidationFailed
+from merchants.models import ApiKey, Merchant, Role, User
 
 RANDOM_LENGTH = 24  # 62^24 > 2^142
 CHECKSUM_LENGTH = 6  # 62^6 > 2^32
@@ -106,7 +106,7 @@ class KeyFacts:
 
     def allows(self, permission: str) -> bool:
         """Tell whether the key's scopes include ``<resource>:read`` or ``<resource>:write``."""
-        return roles.grants(self.scopes, permission)
+        return roles.allows(self.scopes, permission)
 
 
 # The columns of KeyFacts, in its order, for the lane, which asks over a connection of its own.
@@ -201,17 +201,24 @@ def create(
     now: datetime,
     created_by: User | None = None,
     expires_at: datetime | None = None,
+    role: str = Role.OWNER,
 ) -> Issued:
     """Issue a key of a merchant.
 
+    Args:
+        role: of who asks for it; the key may do no more than that.
+
     Raises:
         ValidationFailed: a scope is unknown, or there is none.
+        Forbidden: the role does not include a scope.
     """
     wanted = sorted(set(scopes))
-    unknown = [scope for scope in wanted if scope not in roles.SCOPES and scope != roles.EVERYTHING]
+    unknown = [scope for scope in wanted if scope not in roles.KEY_SCOPES and scope != roles.EVERYTHING]
     if unknown or not wanted:
         message = f"Unknown scopes: {', '.join(unknown)}." if unknown else "A key needs at least one scope."
         raise ValidationFailed(message, field="scopes", code="INVALID_SCOPE")
+    if not roles.may_make(roles.ROLES[role], wanted):
+        raise Forbidden("A key may do no more than who makes it.", code="SCOPE_NOT_HELD")
     secret = new_secret(merchant.mode, wanted)
     with transaction.atomic():
         key = ApiKey.objects.create(
@@ -228,10 +235,22 @@ def create(
     return Issued(key, secret)
 
 
-def roll(*, merchant_id: UUID, key_id: UUID, actor: Actor, now: datetime, overlap: timedelta = ROLL_OVERLAP) -> Issued:
+def roll(
+    *,
+    merchant_id: UUID,
+    key_id: UUID,
+    actor: Actor,
+    now: datetime,
+    overlap: timedelta = ROLL_OVERLAP,
+    role: str = Role.OWNER,
+) -> Issued:
     """Replace a key by one of the same scopes; the old one works on for ``overlap``.
 
+    Args:
+        role: of who asks for it; the key may do no more than that.
+
     Raises:
+        Forbidden: the role does not include a scope.
         NotFound: the merchant has no such key.
         Conflict: the key no longer works, or was replaced before.
         ValidationFailed: overlap is negative or longer than a week.
@@ -245,7 +264,13 @@ def roll(*, merchant_id: UUID, key_id: UUID, actor: Actor, now: datetime, overla
         if ended or old.successor_id:
             raise Conflict("This key no longer works or was already replaced.", code="API_KEY_NOT_ROLLABLE")
         issued = create(
-            merchant=old.merchant, name=old.name, scopes=old.scopes, actor=actor, now=now, created_by=old.created_by
+            merchant=old.merchant,
+            name=old.name,
+            scopes=old.scopes,
+            actor=actor,
+            now=now,
+            created_by=old.created_by,
+            role=role,
         )
         old.successor = issued.key
         old.expires_at = min(old.expires_at or now + overlap, now + overlap)

@@ -10,6 +10,8 @@ from merchants import audit, ids, keys
 from merchants.models import Merchant
 from tests import factories
 
+FULL = ("*", "organization:write")  # what a key has to name is not in everything
+
 
 @dataclass
 class Caller:

@@ -250,7 +250,9 @@ def neighbours(url: str) -> tuple[Belongings, list[Belongings]]:
     """One merchant, and the others it must not see: its own organization's in live mode, and a stranger."""
     merchant = factories.merchant()
     live = Merchant.objects.create(organization=merchant.organization, mode=Mode.LIVE)
-    own, *others = [belongings(callers.caller(merchant=each), url) for each in (merchant, live, factories.merchant())]
+    own, *others = [
+        belongings(callers.caller(*callers.FULL, merchant=each), url) for each in (merchant, live, factories.merchant())
+    ]
     return own, others
 
 
@@ -583,6 +585,8 @@ REQUESTS = [
     Request("POST", "/v2/invoices/{invoice}/regenerate", {}, status=(409,)),
     Request("POST", "/v2/invoices/{invoice}/writeOff", {"reason": "A"}, status=(409,)),
     Request("PATCH", "/v2/customers/{customer}/billingTerms", {"netDays": 14}),
+    Request("GET", "/v0/organization"),
+    Request("PATCH", "/v0/organization", {**MERCHANT, "legalName": "A"}),
     Request("GET", "/v2/billingPolicy"),
     Request("PATCH", "/v2/billingPolicy", {**MERCHANT, "netDays": 14}),
     Request("POST", "/v0/subscriptions/{subscription}/pause", {}),

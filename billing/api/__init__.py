@@ -14,6 +14,7 @@ from billing.api import (
     invoice_actions,
     invoices,
     line_items,
+    organization,
     payment_links,
     payment_methods,
     payments,
@@ -46,6 +47,7 @@ urlpatterns: list[URLPattern] = [
     *authorizations.urlpatterns,  # before the customers' own: theirs would take its name for an id
     *alerts.urlpatterns,
     *payouts.urlpatterns,
+    *organization.urlpatterns,
 ]
 
 # The contract has invoices under /v2.

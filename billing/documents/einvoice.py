@@ -26,6 +26,7 @@ _SPACES = {
 }
 # UN/ECE recommendation 20; whatever is not there is counted in pieces.
 _PIECE = "C62"
+_TRANSFER = "30"  # UNTDID 4461: a credit transfer
 _UNITS = {
     "ms": "C26", "millisecond": "C26", "s": "SEC", "sec": "SEC", "second": "SEC", "minute": "MIN", "min": "MIN",
     "hour": "HUR", "h": "HUR", "day": "DAY", "week": "WEE", "month": "MON", "year": "ANN", "byte": "AD", "kb": "2P",
@@ -219,8 +220,11 @@ def _settlement(document: Mapping[str, Any]) -> list[_Node | None]:
         _n("ram:IssuerAssignedID", corrected["number"]),  # BT-25
         _date("ram:FormattedIssueDateTime", corrected["issueDate"], "qdt"),  # BT-26
     ] if corrected else []  # fmt: skip
+    means = _payment_means(document)
     return [
+        _n("ram:PaymentReference", document["number"]) if means else None,  # BT-83
         _n("ram:InvoiceCurrencyCode", document["currency"]),  # BT-5
+        means,
         *_taxes(document["taxes"]),
         _n("ram:BillingSpecifiedPeriod", dates),  # BT-73, BT-74
         _n(
@@ -233,6 +237,27 @@ def _settlement(document: Mapping[str, Any]) -> list[_Node | None]:
         _n("ram:SpecifiedTradeSettlementHeaderMonetarySummation", _sums(document)),
         _n("ram:InvoiceReferencedDocument", reference) if reference else None,
     ]
+
+
+def _payment_means(document: Mapping[str, Any]) -> _Node | None:
+    """Say where to send what is due (BG-16); documents from before banks were stated have none."""
+    bank = document["seller"].get("bank")
+    if not bank or not document["dueDate"]:
+        return None
+    account = [
+        _given("ram:IBANID", bank["iban"]),  # BT-84
+        _n("ram:AccountName", bank["holder"]),  # BT-85
+        None if bank["iban"] else _n("ram:ProprietaryID", bank["account"]),  # BT-84
+    ]
+    institution = [_n("ram:BICID", bank["bic"])] if bank["bic"] else []  # BT-86
+    return _n(
+        "ram:SpecifiedTradeSettlementPaymentMeans",
+        [
+            _n("ram:TypeCode", _TRANSFER),  # BT-81
+            _n("ram:PayeePartyCreditorFinancialAccount", account),
+            _n("ram:PayeeSpecifiedCreditorFinancialInstitution", institution) if institution else None,
+        ],
+    )
 
 
 def _taxes(summary: Iterable[Mapping[str, Any]]) -> list[_Node]:

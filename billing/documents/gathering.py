@@ -17,7 +17,7 @@ from billing.documents import tiers, words
 from billing.models import Charge, Invoice, InvoiceLine, ManualLine, PriceVersion, Seller, Subscription
 from billing.prices import Standard, parse_model, plain_of
 from billing.taxes import Category
-from customers import addresses, countries, tax_ids
+from customers import addresses, bank_accounts, countries, tax_ids
 from customers.models import Customer
 from merchants import ids
 from merchants.models import Merchant
@@ -62,18 +62,19 @@ def of_invoice(invoice: Invoice, now: datetime) -> dict[str, Any]:
     rows = list(InvoiceLine.objects.filter(bucket=invoice.bucket, invoice_id=invoice.id).order_by("position"))
     lines = _lines(rows, facts, invoice.currency)
     summary = summary_of(lines, invoice.currency)
+    parties, due = between(invoice, facts), _due(invoice, facts, now)
     return {
         "kind": "invoice",
         "id": ids.text("inv", invoice.id),
         "number": invoice.number,
         "currency": invoice.currency,
         "issueDate": local_day(now, facts),
-        "dueDate": _due(invoice, facts, now),
-        **between(invoice, facts),
+        "dueDate": due,
+        **parties,
         "lines": lines,
         "taxes": summary,
         "totals": _totals(invoice, lines, summary),
-        "notes": [*reasons_of(summary), ROUNDING_STATED, *filter(None, [facts.seller.payment_terms])],
+        "notes": [*reasons_of(summary), ROUNDING_STATED, *pay_words(parties["seller"], invoice.number, due)],
     }
 
 
@@ -86,6 +87,18 @@ def facts_of(invoice: Invoice) -> Facts:
         Customer.objects.get(bucket=invoice.bucket, id=invoice.customer_id),
         Subscription.objects.get(bucket=invoice.bucket, id=invoice.subscription_id),
     )
+
+
+def pay_words(seller: Mapping[str, Any], number: str | None, due: str | None) -> list[str]:
+    """Say how to pay: the seller's terms, and the account to send money to where something is due."""
+    bank = seller["bank"] if due else None
+    said = [seller["paymentTerms"]] if seller["paymentTerms"] else []
+    if bank:
+        account = f"IBAN {bank_accounts.spaced(bank['iban'])}" if bank["iban"] else f"account {bank['account']}"
+        code = f"{'BIC' if bank['bic'] else 'bank code'} {bank['code']}" if bank["code"] else ""
+        parts = ", ".join(filter(None, [bank["holder"], account, code, bank["name"]]))
+        said.append(f"To pay by bank transfer: {parts}. Reference: {number}.")
+    return said
 
 
 # --- who and when ----------------------------------------------------------------------------------------
@@ -106,11 +119,25 @@ def seller_of(merchant: Merchant, seller: Seller) -> dict[str, Any]:
         "vatId": seller.vat_id,
         "taxNumber": seller.tax_number,
         "registration": seller.registration,
+        "bank": _bank(name, seller),
         "accent": seller.accent,
         "logo": bytes(seller.logo_digest).hex() if seller.logo_digest else None,
         "footer": seller.footer,
         "paymentTerms": seller.payment_terms,
         "mode": merchant.mode,
+    }
+
+
+def _bank(name: str, seller: Seller) -> dict[str, str] | None:
+    if not seller.bank_account:
+        return None
+    return {
+        "holder": seller.account_holder or name,
+        "name": seller.bank_name,
+        "account": seller.bank_account,
+        "iban": bank_accounts.iban(seller.bank_account) or "",
+        "code": seller.bank_code,
+        "bic": bank_accounts.bic(seller.bank_code) or "",
     }
 
 

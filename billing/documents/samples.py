@@ -28,15 +28,17 @@ def _sample(merchant: Merchant, seller: Seller, now: datetime) -> dict[str, Any]
     day = now.date()
     first = (day.replace(day=1) - timedelta(days=1)).replace(day=1)
     last = day.replace(day=1) - timedelta(days=1)
+    number, who = f"{seller.number_prefix}SAMPLE", gathering.seller_of(merchant, seller)
+    due = (day + timedelta(days=policies.of(merchant.id).net_days)).isoformat()
     address = {"line1": "1 Sample Street", "city": "Sampletown", "country": seller.address.get("country", "US")}
     return {
         "version": gathering.VERSION,
         "layout": gathering.LAYOUT,
         "kind": "invoice",
-        "number": f"{seller.number_prefix}SAMPLE",
+        "number": number,
         "currency": "USD",
         "issueDate": day.isoformat(),
-        "dueDate": (day + timedelta(days=policies.of(merchant.id).net_days)).isoformat(),
+        "dueDate": due,
         "timezone": merchant.organization.timezone,
         "period": {
             "start": f"{first}T00:00:00+00:00",
@@ -44,7 +46,7 @@ def _sample(merchant: Merchant, seller: Seller, now: datetime) -> dict[str, Any]
             "firstDay": first.isoformat(),
             "lastDay": last.isoformat(),
         },
-        "seller": gathering.seller_of(merchant, seller),
+        "seller": who,
         "buyer": {
             "name": "Sample Customer",
             "email": "billing@customer.example",
@@ -66,5 +68,5 @@ def _sample(merchant: Merchant, seller: Seller, now: datetime) -> dict[str, Any]
         "totals": {
             "net": "1801.31", "tax": "0.00", "rounding": "0.00", "total": "1801.31", "paid": "0.00", "due": "1801.31",
         },
-        "notes": ["This is a sample. Nothing is owed.", *filter(None, [seller.payment_terms])],
+        "notes": ["This is a sample. Nothing is owed.", *gathering.pay_words(who, number, due)],
     }  # fmt: skip

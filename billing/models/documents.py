@@ -22,6 +22,11 @@ class Seller(models.Model):
     registration = models.CharField(max_length=80, blank=True)  # in a register of companies
     accent = models.CharField(max_length=7, default="#4b4acf")
     logo_digest = models.BinaryField(max_length=32, null=True)
+    # Where customers pay by transfer; an account that is no IBAN belongs to a bank whose code is no BIC.
+    account_holder = models.CharField(max_length=100, blank=True)  # empty: the legal name
+    bank_name = models.CharField(max_length=100, blank=True)
+    bank_account = models.CharField(max_length=40, blank=True)  # an IBAN without spaces, or as it is written
+    bank_code = models.CharField(max_length=20, blank=True)  # a BIC, or a routing number
     footer = models.CharField(max_length=500, blank=True)
     payment_terms = models.CharField(max_length=500, blank=True)
     payment_days = models.PositiveSmallIntegerField(default=14)  # for invoices without a due date of their own

@@ -45,6 +45,7 @@ def new(request: SeatedRequest) -> HttpResponse:
                 actor=actor(request),
                 now=timezone.now(),
                 created_by=request.user,
+                role=request.seat.role,
             )
         except ServiceError as refusal:
             forms.refuse(form, refusal, request_id=request.request_id, names={"scopes": "reach"})
@@ -55,6 +56,7 @@ def new(request: SeatedRequest) -> HttpResponse:
         "seat": request.seat,
         "form": form,
         "resources": [(resource, WORDS.get(resource, resource.capitalize())) for resource in roles.RESOURCES],
+        "by_name": roles.BY_NAME,
         "chosen": chosen,
         "back": to(request, "keys"),
     }
@@ -74,6 +76,7 @@ def roll(request: SeatedRequest, key_id: str) -> HttpResponse:
                 actor=actor(request),
                 now=timezone.now(),
                 overlap=timedelta(hours=form.cleaned_data["overlap"]),
+                role=request.seat.role,
             )
         except ServiceError as refusal:
             forms.refuse(form, refusal, request_id=request.request_id)

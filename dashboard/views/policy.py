@@ -34,6 +34,7 @@ def show(request: SeatedRequest) -> HttpResponse:
         "nav": "organization",
         "seat": request.seat,
         "form": form,
+        "back": to(request, "organization"),
         "policy": policy,
         "final_action": policy_forms.FINAL_ACTIONS[policy.final_action],
         "timeline": reads.timeline(policy, now),

@@ -9,7 +9,7 @@ from billing import sellers
 from billing.documents import logos, samples
 from dashboard import forms
 from dashboard.access import SeatedRequest, actor, page, to
-from dashboard.seller_forms import ADDRESS, SellerForm
+from dashboard.seller_forms import SellerForm
 from merchants.errors import NotFound, ServiceError
 from ui import downloads, pages
 
@@ -24,14 +24,19 @@ def show(request: SeatedRequest) -> HttpResponse:
         try:
             _save(request, form)
         except ServiceError as refusal:
-            names = {f"address.{part}": part for part in ADDRESS}
-            forms.refuse(form, refusal, request_id=request.request_id, names=names)
+            forms.refuse(form, refusal, request_id=request.request_id, names=SellerForm.names())
         else:
             messages.success(
                 request, "Saved. Documents issued from now on show it; those issued before stay as they are."
             )
             return redirect(to(request, "seller"))
-    context = {"nav": "organization", "seat": request.seat, "form": form, "seller": seller}
+    context = {
+        "nav": "organization",
+        "seat": request.seat,
+        "form": form,
+        "seller": seller,
+        "back": to(request, "organization"),
+    }
     return pages.answer(request, "dashboard/seller.html", context)
 
 

@@ -39,6 +39,10 @@ def complaints() -> Iterator[Complaints]:
 
 
 SELLER, BUYER = paper()["seller"], paper()["buyer"]
+BANK = {
+    "holder": "Judgebox GmbH", "name": "Sample Bank", "account": "DE89370400440532013000",
+    "iban": "DE89370400440532013000", "code": "COBADEFFXXX", "bic": "COBADEFFXXX",
+}  # fmt: skip
 HOME = {"country": "DE", "city": "Bonn"}
 AT_HOME = BUYER | {"address": HOME, "addressLines": ["Bonn", "DE"], "vatId": "", "taxId": ""}
 OVERSEAS = AT_HOME | {"address": {"country": "US", "state": "CA"}}
@@ -73,6 +77,12 @@ SHAPES: dict[str, dict[str, Any]] = {
         number="CN-000001",
         dueDate=None,
         corrects={"number": "INV-2041", "issueDate": "2026-11-01"},
+        buyer=AT_HOME,
+    ),
+    "paid by transfer": balanced({"net": "100.00"}, seller=SELLER | {"bank": BANK}, buyer=AT_HOME),
+    "paid to another kind of account": balanced(
+        {"net": "100.00"},
+        seller=SELLER | {"bank": BANK | {"account": "021-000-12", "iban": "", "code": "021000021", "bic": ""}},
         buyer=AT_HOME,
     ),
     "whole yen": paper(

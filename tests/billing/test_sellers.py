@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from billing import assessments, plans, sellers, subscription_reads, taxes
-from billing.documents import canonical, files
+from billing.documents import canonical, files, gathering
 from billing.models import Document, Invoice, Logo, Seller
 from billing.plans import NewPlan
 from billing.taxes import Category
@@ -66,6 +66,8 @@ class TestSave:
             {"default_tax_rate": Decimal(101)},
             {"address": {"country": "Germany"}},
             {"legal_name": "x" * 201},
+            {"bank_account": "DE89370400440532013001"},
+            {"email": "nobody"},
         ],
     )
     def test_refuses_what_cannot_be_printed(self, merchant, change):
@@ -73,12 +75,55 @@ class TestSave:
             saved(merchant, changes=change)
         assert not Seller.objects.exists()
 
+    @pytest.mark.parametrize(
+        ("typed", "kept"),
+        [
+            ("de89 3704 0044 0532 0130 00", "DE89370400440532013000"),
+            ("12-3456 789", "12-3456 789"),
+            ("", ""),
+        ],
+    )
+    def test_keeps_accounts_as_banks_write_them(self, merchant, typed, kept):
+        assert saved(merchant, changes={"bank_account": typed}).bank_account == kept
+
+    def test_names_what_it_refuses_as_the_api_does(self, merchant):
+        for change, field in (
+            ({"vat_id": "DE1"}, "vatId"),
+            ({"credit_note_prefix": "1"}, "creditNotePrefix"),
+            ({"number_digits": 0}, "numberDigits"),
+            ({"address": {"country": "Germany"}}, "address.country"),
+        ):
+            with pytest.raises(ValidationFailed) as refused:
+                saved(merchant, changes=change)
+            assert [fault["field"] for fault in refused.value.errors] == [field]
+
     def test_gives_new_plans_its_rate(self, merchant):
         saved(merchant, changes={"default_tax_rate": Decimal("7.7")})
         product = factories.product(merchant=merchant)
         new = NewPlan(name="A", currency="USD", product_id=product.id)
         made = plans.create(merchant_id=merchant.id, new=new, actor=audit.SYSTEM, now=NOW)
         assert made.default_tax_rate == Decimal("7.7")
+
+
+class TestHowToPay:
+    def words(self, merchant, due, **changes):
+        seller = saved(merchant, changes={"legal_name": "Judgebox GmbH", **changes})
+        return gathering.pay_words(gathering.seller_of(merchant, seller), "INV-7", due)
+
+    def test_names_the_account_where_something_is_due(self, merchant):
+        bank = {"bank_account": "DE89370400440532013000", "bank_code": "COBADEFFXXX", "bank_name": "Sample Bank"}
+        account = "Judgebox GmbH, IBAN DE89 3704 0044 0532 0130 00, BIC COBADEFFXXX, Sample Bank"
+        said = self.words(merchant, "2026-11-15", **bank, payment_terms="Net.")
+        assert said == ["Net.", f"To pay by bank transfer: {account}. Reference: INV-7."]
+        assert self.words(merchant, None) == ["Net."]
+
+    def test_takes_accounts_of_any_bank(self, merchant):
+        bank = {"bank_account": "000123456789", "bank_code": "021000021", "account_holder": "Judgebox Inc."}
+        said = "To pay by bank transfer: Judgebox Inc., account 000123456789, bank code 021000021. Reference: INV-7."
+        assert self.words(merchant, "2026-11-15", **bank) == [said]
+
+    def test_says_nothing_without_an_account(self, merchant):
+        assert self.words(merchant, "2026-11-15", bank_name="Sample Bank") == []
 
 
 class TestLogo:

@@ -81,7 +81,7 @@ class TestTheDocument:
     def test_names_scopes_that_exist(self, document):
         scopes = {scope for _, _, operation in operations(document) for scope in operation["security"][0]["ApiKey"]}
 
-        assert scopes <= roles.SCOPES
+        assert scopes <= roles.KEY_SCOPES
 
     def test_says_how_every_operation_can_be_refused(self, document):
         for path, method, operation in operations(document):

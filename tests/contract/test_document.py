@@ -72,7 +72,7 @@ def operation(document: dict[str, Any], request: Request) -> dict[str, Any]:
 
 
 def test_every_answer_is_as_it_is_described(document, served_url):
-    own = tenants.belongings(callers.caller(), served_url)
+    own = tenants.belongings(callers.caller(*callers.FULL), served_url)
 
     answers = [(request, tenants.sent(served_url, own, request, {})) for request in REQUESTS]
 
@@ -81,7 +81,7 @@ def test_every_answer_is_as_it_is_described(document, served_url):
 
 
 def test_every_refusal_is_as_it_is_described(document, served_url):
-    own = tenants.belongings(callers.caller(), served_url)
+    own = tenants.belongings(callers.caller(*callers.FULL), served_url)
     powerless = callers.caller("plans:read", merchant=own.caller.merchant)
     stranger = tenants.Belongings(powerless, own.things)
 

@@ -8,7 +8,7 @@ import pytest
 from django.test import override_settings
 
 from merchants import audit, keys, roles
-from merchants.errors import Conflict, NotFound, Unauthorized, ValidationFailed
+from merchants.errors import Conflict, Forbidden, NotFound, Unauthorized, ValidationFailed
 from merchants.models import ApiKey, AuditEntry
 from tests import factories
 from tests.factories import NOW
@@ -275,3 +275,46 @@ class TestScopes:
     )
     def test_grant_what_they_name(self, held, asked, answer):
         assert roles.grants(held, asked) is answer
+
+    @pytest.mark.parametrize(
+        ("held", "asked", "answer"),
+        [
+            ({"*"}, "organization:read", True),
+            ({"*"}, "organization:write", False),
+            ({"*", "organization:write"}, "organization:write", True),
+            ({"organization:write"}, "organization:read", True),
+            ({"organization:write"}, "wallets:read", False),
+        ],
+    )
+    def test_say_by_name_that_a_key_may_change_who_sells(self, held, asked, answer):
+        assert roles.allows(held, asked) is answer
+
+    @pytest.mark.parametrize(
+        ("role", "wanted", "may"),
+        [
+            ("owner", {"*", "organization:write"}, True),
+            ("admin", {"*", "organization:read"}, True),
+            ("admin", {"organization:write"}, False),
+            ("developer", {"*"}, True),
+            ("developer", {"*", "organization:write"}, False),
+            ("analyst", {"wallets:read"}, True),
+            ("analyst", {"*"}, False),
+        ],
+    )
+    def test_go_no_further_than_who_makes_the_key(self, role, wanted, may):
+        assert roles.may_make(roles.ROLES[role], wanted) is may
+
+
+@pytest.mark.django_db
+class TestWhoMakesAKey:
+    def test_cannot_give_or_roll_more_than_they_may(self):
+        merchant, named = factories.merchant(), {"actor": audit.SYSTEM, "now": NOW}
+        asked = {"merchant": merchant, "name": "A", "scopes": ["organization:write"]}
+        with pytest.raises(Forbidden):
+            keys.create(**asked, **named, role="developer")
+        strong = keys.create(**asked, **named)
+        with pytest.raises(Forbidden):
+            keys.roll(merchant_id=merchant.id, key_id=strong.key.id, **named, role="developer")
+        strong.key.refresh_from_db()
+        assert strong.key.successor_id is None
+        assert keys.roll(merchant_id=merchant.id, key_id=strong.key.id, **named).key.scopes == ["organization:write"]

@@ -30,7 +30,7 @@ def test_keeps_what_is_sent(client: Client, path: str) -> None:
     out = io.BytesIO()
     Image.new("RGB", (60, 20), "teal").save(out, "PNG")
     logo = SimpleUploadedFile("../../x.png", out.getvalue(), content_type="image/png")
-    sent = {**USUAL, "legal_name": "Judgebox <GmbH>", "country": "de", "vat_id": "DE 136695976", "logo": logo}
+    sent = {**USUAL, "legal_name": "Judgebox <GmbH>", "country": "DE", "vat_id": "DE 136695976", "logo": logo}
     assert client.post(path, sent).status_code == 302
     seller = Seller.objects.get()
     assert (seller.legal_name, seller.address, seller.vat_id) == ("Judgebox <GmbH>", {"country": "DE"}, "DE136695976")
@@ -44,7 +44,7 @@ def test_keeps_what_is_sent(client: Client, path: str) -> None:
     ("field", "value", "said"),
     [
         ("vat_id", "DE1", "no VAT id"),
-        ("country", "Q1", "two letters"),
+        ("country", "Q1", "not one of the available choices"),
         ("number_prefix", "2026", "no digit"),
         ("accent", "red", "colour"),
     ],
