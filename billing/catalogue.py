@@ -15,7 +15,7 @@ from django.db.models import Exists, OuterRef, QuerySet
 
 from billing import followers, money, plans, prices, rating, taxes
 from billing.models import Fee, PaymentTerm, Price, PriceVersion, Subscription
-from billing.plans import CADENCES, ONE_TIME
+from billing.plans import CADENCES, ONE_TIME, AppliesTo
 from billing.prices import ChargeModel, Commitment, Percentage, Standard
 from customers.models import Book
 from merchants import audit, ids, products
@@ -212,10 +212,17 @@ def create_price(*, merchant_id: UUID, new: NewPrice, actor: Actor, now: datetim
 
 
 def update_price(
-    *, merchant_id: UUID, price_id: UUID, changes: dict[str, Any], actor: Actor, now: datetime
+    *,
+    merchant_id: UUID,
+    price_id: UUID,
+    changes: dict[str, Any],
+    actor: Actor,
+    now: datetime,
+    applies_to: str = AppliesTo.NEW_SUBSCRIPTIONS,
 ) -> PriceVersion:
-    """Give a price, and every live plan that sells at it, a next version; subscriptions stay on theirs.
+    """Give a price, and every live plan that sells at it, a next version.
 
+    Subscriptions stay on theirs; or those of the plans all move to the newest, each from its next period on.
     ``changes`` are members of NewPrice; what a price is for cannot change.
 
     Raises:
@@ -240,14 +247,16 @@ def update_price(
         else:
             product_id = (price.billable_metric or price.fee).product_id  # type: ignore[union-attr]
             terms |= _included(wanted, merchant_id, product_id, price.billable_metric)
-        if terms == before:
+        if terms == before and applies_to == AppliesTo.NEW_SUBSCRIPTIONS:
             return version
-        replacement = PriceVersion.objects.create(price=price, number=version.number + 1, created_at=now, **terms)
-        price.updated_at = now
-        price.save(update_fields=["updated_at"])
-        plans.follow(price_id=price.id, replacement=replacement, actor=actor, now=now)
-        _record(price, "price.revised", actor, now, before=_audited(before), after=_audited(terms))
-    return replacement
+        if terms != before:
+            version = PriceVersion.objects.create(price=price, number=version.number + 1, created_at=now, **terms)
+            price.updated_at = now
+            price.save(update_fields=["updated_at"])
+        plans.follow(price_id=price.id, replacement=version, actor=actor, now=now, applies_to=applies_to)
+        if terms != before:
+            _record(price, "price.revised", actor, now, before=_audited(before), after=_audited(terms))
+    return version
 
 
 def delete_price(*, merchant_id: UUID, price_id: UUID, actor: Actor, now: datetime) -> None:

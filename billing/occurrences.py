@@ -8,7 +8,7 @@ due before a trial has ended.
 
 import uuid
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import NamedTuple
 
@@ -20,6 +20,8 @@ from billing.plans import compiled
 from billing.prices import Commitment, PriceVersion
 from metering import periods
 from metering.periods import Period
+
+_TICK = timedelta(microseconds=1)
 
 
 class Agreed(NamedTuple):
@@ -60,7 +62,9 @@ class Occurrence(NamedTuple):
 def agreed(subscription: Subscription) -> list[Agreed]:
     """Return every fee that a subscription has, had, or will have: its plans' one after the other, then its add-ons'.
 
-    A price that two plans in succession have goes on. A commitment is trued up as invoices close.
+    A price that two plans in succession have goes on. So does, until its own period ends, one of which the second plan
+    has another version, if the plan changes between two of its periods: a year that was begun is not shared out when a
+    month ends. A commitment is trued up as invoices close.
     """
     found: list[Agreed] = []
     going_on: dict[bytes, Agreed] = {}
@@ -70,16 +74,32 @@ def agreed(subscription: Subscription) -> list[Agreed]:
         for price in term.prices.prices:
             if price.fee_id is None or isinstance(price.model, Commitment) or (term.end and term.end <= start):
                 continue
-            cadence = price.cadence or term.prices.cadence
-            fee = Agreed(price, cadence, term.spell.anchor, start, term.end)
-            before = going_on.get(price.id)
-            if before is not None and (before.end, before.anchor, before.cadence) == (start, fee.anchor, cadence):
+            fee = Agreed(price, price.cadence or term.prices.cadence, term.spell.anchor, start, term.end)
+            before = going_on.get(price.price_id)
+            if before is not None and (before.end, before.anchor) == (start, fee.anchor):
                 found.remove(before)
-                fee = before._replace(end=term.end)
-            latest[price.id] = fee
-            found.append(fee)
+                found += _then(before, fee, subscription)
+            else:
+                found.append(fee)
+            latest[price.price_id] = found[-1]
         going_on = latest
     return [*found, *_of_add_ons(subscription)]
+
+
+def _then(before: Agreed, fee: Agreed, subscription: Subscription) -> list[Agreed]:
+    """Return what becomes of a fee whose price the next plan has, too: what it goes on as, and what follows it."""
+    at, cadence = fee.start, periods.parse_cadence(before.cadence)
+    if (before.price.id, before.cadence) == (fee.price.id, fee.cadence):
+        return [before._replace(end=fee.end)]
+    is_between = cycles.period_of(subscription, at - _TICK).end == at
+    if is_between and cadence.is_once:
+        return [before._replace(end=fee.end)]
+    if not is_between or before.cadence != fee.cadence:
+        return [before, fee]
+    runs_out = periods.period_of(fee.anchor, cadence, subscription.timezone, at - _TICK).end
+    if fee.end is not None and fee.end <= runs_out:
+        return [before._replace(end=fee.end)]
+    return [before._replace(end=runs_out), fee._replace(start=runs_out)]
 
 
 def _of_add_ons(subscription: Subscription) -> list[Agreed]:

@@ -16,12 +16,11 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple
 
-from django.conf import settings
 from django.db import transaction
 from django.db.models import QuerySet
 
-from billing import charges, cycles, fees, followers, plans, spells, subscription_reads, told, trials
-from billing.models import Charge, Counter, Invoice, PlanChange, PlanVersion, PriceVersion, Subscription
+from billing import charges, cycles, fees, plan_moves, plans, rollouts, subscription_reads, trials
+from billing.models import Charge, Counter, PlanChange, PlanVersion, PriceVersion, Subscription
 from billing.prices import PlanVersion as PriceBook
 from billing.spells import Spell
 from customers import books
@@ -71,18 +70,7 @@ def search(*, merchant_id: uuid.UUID, subscription_id: uuid.UUID) -> QuerySet[Pl
         NotFound: the merchant has no such subscription.
     """
     subscription = subscription_reads.find(merchant_id=merchant_id, subscription_id=subscription_id)
-    return of(subscription).order_by("-created_at", "-id")
-
-
-def of(subscription: Subscription) -> QuerySet[PlanChange]:
-    """Select the changes of a subscription, with the plan versions they lead from and to."""
-    own = PlanChange.objects.filter(bucket=subscription.bucket, subscription_id=subscription.id)
-    return own.select_related("from_version__plan", "to_version__plan")
-
-
-def scheduled(subscription: Subscription) -> PlanChange | None:
-    """Return the change that is agreed for the end of a period, and has not come yet."""
-    return of(subscription).filter(status=Status.SCHEDULED).first()
+    return plan_moves.of(subscription).order_by("-created_at", "-id")
 
 
 # --- changing --------------------------------------------------------------------------------------------
@@ -99,7 +87,7 @@ def make(*, merchant_id: uuid.UUID, subscription_id: uuid.UUID, plan_id: uuid.UU
     with transaction.atomic():
         subscription, change = _agree(merchant_id, subscription_id, plan_id, Effective(effective))
         if effective == Effective.NOW:
-            _carry_out(subscription, change, change.created_at)
+            _come(subscription, change, change.created_at)
             fees.charge_due(subscription, change.created_at)
     return change
 
@@ -114,7 +102,7 @@ def preview(*, merchant_id: uuid.UUID, subscription_id: uuid.UUID, plan_id: uuid
         at = change.effective_at
         fees.charge_due(subscription, at - timedelta(microseconds=1))  # what falls due before it anyway
         before = _last_charges(subscription)
-        _carry_out(subscription, change, at)
+        _come(subscription, change, at)
         fees.charge_due(subscription, at)
         amounts = _amounts_after(subscription, before)
         transaction.set_rollback(True)
@@ -130,47 +118,45 @@ def cancel(*, merchant_id: uuid.UUID, subscription_id: uuid.UUID, change_id: uui
     """
     with transaction.atomic():
         subscription, now = _lock(merchant_id, subscription_id)
-        change = of(subscription).filter(id=change_id).first()
+        change = plan_moves.of(subscription).filter(id=change_id).first()
         if change is None:
             raise NotFound("There is no such change of plan.")
-        if change.status == Status.CANCELLED:
+        if change.status in (Status.CANCELLED, Status.REPLACED):
             return change
         if change.status == Status.APPLIED or change.effective_at <= now:
             raise Conflict("The change is in force; change the plan back instead.", code="PLAN_CHANGE_IN_FORCE")
         *_, before, last = cycles.spells_of(subscription)
         if before.cadence != last.cadence:
             _check_next_period(subscription, change.effective_at)
-        call_off(subscription, change, now)
+        plan_moves.call_off(subscription, change, now)
+        if change.rollout_id is None:
+            rollouts.catch_up(subscription, now)
     return change
-
-
-def call_off(subscription: Subscription, change: PlanChange, now: datetime) -> None:
-    """Have a change that was agreed not come; the caller holds the lock of the book."""
-    known = cycles.spells_of(subscription)
-    subscription.spells = spells.write(known[:-1]) if len(known) > 2 else None
-    _reopen(subscription, change.effective_at, now)
-    _resolve(change, Status.CANCELLED, now)
-    subscription.updated_at = now
-    subscription.save(update_fields=["spells", "updated_at"])
 
 
 def apply_due(subscription: Subscription, now: datetime) -> bool:
     """Carry out a change whose time has come; the caller holds the lock of the book. Tell whether there was one."""
     if subscription.spells is None:
         return False
-    change = scheduled(subscription)
+    change = plan_moves.scheduled(subscription)
     if change is None or change.effective_at > now:
         return False
-    _carry_out(subscription, change, now)
+    _come(subscription, change, now)
     return True
+
+
+def _come(subscription: Subscription, change: PlanChange, now: datetime) -> None:
+    """Bring a change into force; where it leads to a version that others are moved away from, it is moved as well."""
+    plan_moves.carry_out(subscription, change, now)
+    rollouts.catch_up(subscription, now)
 
 
 def end(subscription: Subscription, now: datetime) -> None:
     """Have a subscription that has ended take no other plan any more; the caller holds the lock of the book."""
     if subscription.spells is None or apply_due(subscription, subscription.terminated_at or now):
         return
-    if (change := scheduled(subscription)) is not None:
-        call_off(subscription, change, now)
+    if (change := plan_moves.scheduled(subscription)) is not None:
+        plan_moves.call_off(subscription, change, now)
 
 
 def _lock(merchant_id: uuid.UUID, subscription_id: uuid.UUID) -> tuple[Subscription, datetime]:
@@ -182,61 +168,19 @@ def _lock(merchant_id: uuid.UUID, subscription_id: uuid.UUID) -> tuple[Subscript
 def _agree(
     merchant_id: uuid.UUID, subscription_id: uuid.UUID, plan_id: uuid.UUID, effective: Effective
 ) -> tuple[Subscription, PlanChange]:
-    """Write a change down, and when it comes into force."""
+    """Write a change down, and when it comes into force; one of a rollout that is to come gives way to it."""
     target = plans.get(merchant_id=merchant_id, plan_id=plan_id)
     subscription, now = _lock(merchant_id, subscription_id)
+    waiting = plan_moves.scheduled(subscription)
+    if waiting is not None and waiting.rollout_id is not None and waiting.effective_at > now:
+        plan_moves.call_off(subscription, waiting, now, Status.REPLACED)
     known = cycles.spells_of(subscription)
     at = now if effective == Effective.NOW else cycles.period_of(subscription, now).end
     _check(subscription, target, known, at, now)
     _check_prices(subscription, target, known[-1], effective)
-    cadence = target.billing_cadence
-    is_same = cadence == known[-1].cadence
-    if not is_same:
+    if target.billing_cadence != known[-1].cadence:
         _check_next_period(subscription, at)
-    anchor = known[-1].anchor if is_same else at
-    subscription.spells = spells.write([*known, Spell(target.id.bytes, at, anchor, cadence)])
-    subscription.updated_at = now
-    subscription.save(update_fields=["spells", "updated_at"])
-    _reopen(subscription, at, now)
-    change = PlanChange.objects.create(
-        bucket=subscription.bucket,
-        id=ids.new(subscription.bucket),
-        customer_id=subscription.customer_id,
-        subscription_id=subscription.id,
-        from_version=subscription.plan_version,
-        to_version=target,
-        status=Status.SCHEDULED,
-        effective_at=at,
-        created_at=now,
-    )
-    return subscription, change
-
-
-def _carry_out(subscription: Subscription, change: PlanChange, now: datetime) -> None:
-    """Bring a change into force; fees are charged and given back as they fall due and end, like any others."""
-    subscription.plan_version, subscription.plan_id = change.to_version, change.to_version.plan_id
-    subscription.updated_at = now
-    subscription.save(update_fields=["plan_version", "plan_id", "updated_at"])
-    _resolve(change, Status.APPLIED, now)
-    told.updated(subscription, now)
-    followers.changed(subscription, now)
-
-
-def _resolve(change: PlanChange, status: Status, now: datetime) -> None:
-    change.status, change.resolved_at = status, now
-    change.save(update_fields=["status", "resolved_at"])
-
-
-def _reopen(subscription: Subscription, at: datetime, now: datetime) -> None:
-    """Have the invoice of the next period span it, where a change, or calling one off, gives it another length."""
-    if at != subscription.period_end or subscription.next_invoice_id is None:
-        return
-    period = cycles.period_of(subscription, at)
-    Invoice.objects.filter(bucket=subscription.bucket, id=subscription.next_invoice_id).update(
-        period_end=period.end,
-        grace_end=period.end + timedelta(seconds=settings.INVOICE_GRACE_SECONDS),
-        updated_at=now,
-    )
+    return subscription, plan_moves.agree(subscription, target, at, now)
 
 
 # --- what is refused -------------------------------------------------------------------------------------
@@ -252,7 +196,7 @@ def _check(
     if subscription.status != Subscription.Status.ACTIVE or now < subscription.started_at:
         raise Conflict("The subscription has not started.", code="SUBSCRIPTION_NOT_ACTIVE")
     trials.check_decided(subscription, now)
-    if (waiting := scheduled(subscription)) is not None:
+    if (waiting := plan_moves.scheduled(subscription)) is not None:
         details = {"planChangeId": ids.text("pch", waiting.id)}
         raise Conflict("A change of plan is to come; call it off first.", code="PLAN_CHANGE_SCHEDULED", details=details)
     if target.id == subscription.plan_version_id:

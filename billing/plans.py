@@ -9,6 +9,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
+from enum import StrEnum
 from functools import lru_cache
 from typing import Any, cast
 from uuid import UUID
@@ -17,10 +18,10 @@ from django.db import transaction
 from django.db.models import Exists, OuterRef, Prefetch, QuerySet
 
 from billing import prices, sellers
-from billing.models import Fee, Plan, PlanVersion, PlanVersionPrice, Price, PriceVersion, Subscription
+from billing.models import Fee, Plan, PlanVersion, PlanVersionPrice, Price, PriceVersion, Rollout, Subscription
 from merchants import audit, ids, products
 from merchants.audit import Actor
-from merchants.errors import FieldError, NotFound, ValidationFailed
+from merchants.errors import FieldError, NotFound, Unprocessable, ValidationFailed
 
 PRICES_PER_PLAN_MAX = 100
 COMPILED_MAX = 1_000
@@ -47,7 +48,17 @@ VERSION_CHANGES = frozenset(
     }
 )
 
+# What those who are subscribed cannot be moved to: their periods and taxes were agreed otherwise.
+AGREED = ("billing_cadence", "tax_behavior")
+
 _OF_PRODUCT = ("price__billable_metric", "price__fee")
+
+
+class AppliesTo(StrEnum):
+    """Whom an edit concerns: who subscribes from now on, or all subscribers as well, each from their next period on."""
+
+    NEW_SUBSCRIPTIONS = "new_subscriptions"
+    NEXT_PERIOD = "next_period"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,12 +195,23 @@ def create(*, merchant_id: UUID, new: NewPlan, actor: Actor, now: datetime) -> P
     return get(merchant_id=merchant_id, plan_id=plan.id)
 
 
-def update(*, merchant_id: UUID, plan_id: UUID, changes: dict[str, Any], actor: Actor, now: datetime) -> PlanVersion:
+def update(
+    *,
+    merchant_id: UUID,
+    plan_id: UUID,
+    changes: dict[str, Any],
+    actor: Actor,
+    now: datetime,
+    applies_to: str = AppliesTo.NEW_SUBSCRIPTIONS,
+) -> PlanVersion:
     """Change what is given of a plan; what concerns money becomes its next version.
+
+    For the next period on, all subscribers move to the plan's newest version, also where it has been there before.
 
     Raises:
         NotFound: the merchant has no such plan or price.
         ValidationFailed: the prices do not fit together.
+        Unprocessable: subscribers cannot be moved to another cadence or tax behaviour.
     """
     with transaction.atomic():
         sold = _lock_prices(merchant_id, changes["prices"]) if "prices" in changes else None
@@ -201,6 +223,9 @@ def update(*, merchant_id: UUID, plan_id: UUID, changes: dict[str, Any], actor: 
         plan.save(update_fields=[*PLAN_CHANGES, "updated_at"])
         before = {name: getattr(version, name) for name in VERSION_CHANGES}
         after = before | {name: changes[name] for name in VERSION_CHANGES & changes.keys()}
+        if applies_to == AppliesTo.NEXT_PERIOD and any(after[name] != before[name] for name in AGREED):
+            message = "Cadence and tax behaviour stay as subscribers agreed to them: change them for new subscriptions."
+            raise Unprocessable(message, code="SUBSCRIBERS_STAY", details={"field": "appliesTo"})
         was_sold = list(version.prices.all())
         if after != before or (sold is not None and {p.id for p in sold} != {p.id for p in was_sold}):
             number = version.number + 1
@@ -211,22 +236,43 @@ def update(*, merchant_id: UUID, plan_id: UUID, changes: dict[str, Any], actor: 
             _record(plan, "plan.revised", actor, now, version=number)
         elif changes:
             _record(plan, "plan.updated", actor, now, fields=sorted(changes))
+        if applies_to == AppliesTo.NEXT_PERIOD:
+            _roll_out(plan, actor, now)
     return get(merchant_id=merchant_id, plan_id=plan_id)
 
 
-def follow(*, price_id: UUID, replacement: PriceVersion, actor: Actor, now: datetime) -> None:
-    """Give each live plan that sells at a price a next version with its new one; the caller has locked the price."""
+def follow(
+    *,
+    price_id: UUID,
+    replacement: PriceVersion,
+    actor: Actor,
+    now: datetime,
+    applies_to: str = AppliesTo.NEW_SUBSCRIPTIONS,
+) -> None:
+    """Have each live plan that sells at a price sell at its newest version; the caller has locked the price."""
     plan_ids = list(containing(price_id=price_id).values_list("plan_id", flat=True))
     for plan in Plan.objects.select_for_update(no_key=True).filter(id__in=plan_ids).order_by("id"):
         version = get(merchant_id=plan.merchant_id, plan_id=plan.id)
-        sold = [replacement if price.price_id == price_id else price for price in version.prices.all()]
+        was_sold = list(version.prices.all())
+        sold = [replacement if price.price_id == price_id else price for price in was_sold]
         if replacement not in sold:  # taken out of the plan just before we had its lock
             continue
-        _check(sold, plan.product_id, version.billing_cadence, version.currency)
-        terms = {name: getattr(version, name) for name in VERSION_CHANGES}
-        _write_version(plan, version.number + 1, sold, currency=version.currency, now=now, **terms)
-        Plan.objects.filter(id=plan.id).update(updated_at=now)
-        _record(plan, "plan.revised", actor, now, version=version.number + 1)
+        if sold != was_sold:
+            _check(sold, plan.product_id, version.billing_cadence, version.currency)
+            terms = {name: getattr(version, name) for name in VERSION_CHANGES}
+            _write_version(plan, version.number + 1, sold, currency=version.currency, now=now, **terms)
+            Plan.objects.filter(id=plan.id).update(updated_at=now)
+            _record(plan, "plan.revised", actor, now, version=version.number + 1)
+        if applies_to == AppliesTo.NEXT_PERIOD:
+            _roll_out(plan, actor, now)
+
+
+def _roll_out(plan: Plan, actor: Actor, now: datetime) -> None:
+    """Have all subscribers move to the newest version of a plan, which is locked; billing.rollouts carries it out."""
+    version = get(merchant_id=plan.merchant_id, plan_id=plan.id)
+    if not Rollout.objects.filter(to_version=version, withdrawn_at=None).exists():
+        Rollout.objects.create(merchant_id=plan.merchant_id, plan=plan, to_version=version, created_at=now, look_at=now)
+        _record(plan, "plan.rolled_out", actor, now, version=version.number)
 
 
 def _lock(merchant_id: UUID, plan_id: UUID) -> Plan:

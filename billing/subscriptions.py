@@ -20,6 +20,7 @@ from billing import (
     plan_changes,
     plans,
     redemptions,
+    rollouts,
     subscription_reads,
     told,
     trials,
@@ -253,6 +254,7 @@ def _start(subscription: Subscription, now: datetime) -> None:
     upfront.close(subscription, now)
     invoicing.open_first(subscription, now)
     fees.charge_due(subscription, now)
+    rollouts.catch_up(subscription, now)
     followers.started(subscription, now)
     told.updated(subscription, now)
 

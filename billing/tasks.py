@@ -18,6 +18,7 @@ from billing import (
     payouts,
     reminders,
     rerating,
+    rollouts,
     settlement,
     watching,
 )
@@ -26,6 +27,7 @@ from billing.payments import checkout, news, poller, simulation
 
 SETTLE_SECONDS_MAX = 0.15  # of every second: what it leaves is settled later, in larger parts
 BILL_SECONDS_MAX = 20.0  # of every half minute
+ROLL_OUT_SECONDS_MAX = 3.0  # of every five
 RATE_SECONDS_MAX = 20.0  # of every minute
 PAY_SECONDS_MAX = 10.0  # before the last question to a provider, which may take as long again
 MAKE_SECONDS_MAX = 8.0  # of every ten
@@ -78,6 +80,12 @@ def pay_out() -> int:
 def bill() -> int:
     """Charge fees, begin and end periods, close invoices; return how many steps were taken."""
     return invoicing.bill_due(now=timezone.now(), is_time_up=_after(BILL_SECONDS_MAX))
+
+
+@shared_task
+def carry_on_rollouts() -> int:
+    """Move subscribers to newer versions of their plans; return how many were given a change of plan."""
+    return rollouts.carry_on(now=timezone.now(), is_time_up=_after(ROLL_OUT_SECONDS_MAX))
 
 
 @shared_task

@@ -14,7 +14,7 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.db.models.functions import Now
 
-from billing import collecting, credits, drafts, invoicing, subscriptions
+from billing import collecting, credits, drafts, invoicing, rollouts, subscriptions
 from billing.models import CreditLot, Dunning, Invoice, Subscription, Wallet
 from billing.subscriptions import Agreement, NewSubscription
 from customers import books, registry
@@ -213,6 +213,7 @@ def advance(
     arrived: dict[str, datetime] = {}
     try:
         for bucket, customer_id in _customers(clock):
+            rollouts.catch_up_all(bucket, customer_id)
             _pass_time(bucket, customer_id, target)
             if not mine.update(updated_at=Now()):  # it took so long that somebody else has begun anew
                 raise Conflict("Somebody else is moving the clock.", code="TEST_CLOCK_ADVANCING")

@@ -41,6 +41,7 @@ def _shown(subscription: Subscription) -> dict[str, Any]:
         "merchantId": ids.text("org", subscription.merchant_id),
         "customerId": ids.text("cus", subscription.customer_id),
         "planId": ids.text("plan", subscription.plan_id),
+        "planVersion": subscription.plan_version.number,
         "name": subscription.name,
         "status": subscription.status,
         "currency": subscription.currency,

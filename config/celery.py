@@ -41,6 +41,7 @@ BEAT: dict[str, dict[str, Any]] = {
     "heed low wallets": wake("billing.tasks.heed_low_wallets", every_seconds=2.0, queue="payments"),
     "pay out": wake("billing.tasks.pay_out", every_seconds=5.0, queue="sweeps"),
     "expire credit": wake("billing.tasks.expire_credit", every_seconds=5.0, queue="sweeps"),
+    "roll out": wake("billing.tasks.carry_on_rollouts", every_seconds=5.0, queue="sweeps"),
     "bill": wake("billing.tasks.bill", every_seconds=30.0, queue="invoicing"),
     "remind of renewals": wake("billing.tasks.remind_of_renewals", every_seconds=300.0, queue="invoicing"),
     "send webhooks": wake("merchants.tasks.send_webhooks", every_seconds=1.0, queue="webhooks"),

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from django.db.models import Sum
 
-from billing import add_ons, invoice_sessions, issuing, plan_changes, trials, wording
+from billing import add_ons, invoice_sessions, issuing, plan_moves, trials, wording
 from billing.models import (
     AddOn,
     Charge,
@@ -155,7 +155,7 @@ def statement(*, subscription: Subscription, span: Span) -> Statement:
         events=_events(subscription, metrics),
         invoices=[Bill(ids.text("inv", invoice.id), invoice, urls.get(invoice.id, "")) for invoice in invoices],
         trial_ends_at=subscription.trial_ends_at if trials.is_on(subscription, span.now) else None,
-        next_plan=plan_changes.scheduled(subscription) if subscription.spells else None,
+        next_plan=plan_moves.scheduled(subscription) if subscription.spells else None,
         add_ons=[each for each in add_ons.of(subscription) if each.ends_at is None or each.ends_at > span.now],
     )
 

@@ -117,6 +117,8 @@ def belongings(caller: Caller, url: str) -> Belongings:
     things |= {"flat": flat_id, "other_plan": callers.plan(caller, [price_id])["id"]}
     changes = f"/v0/subscriptions/{things['subscription']}"
     wanted = {"planId": things["other_plan"], "effective": "period_end"}
+    caller.patch(f"/v0/plans/{things['other_plan']}", {"appliesTo": "next_period"})
+    things["rollout"] = caller.get("/v0/rollouts").json()["data"][0]["id"]
     things["plan_change"] = callers.made(caller.post(f"{changes}/planChanges", wanted))["id"]
     caller.delete(f"{changes}/planChanges/{things['plan_change']}")
     things["change"] = things["plan_change"]  # as the dashboard's addresses call it
@@ -392,6 +394,11 @@ REQUESTS = [
     Request("GET", "/v0/plans/available", query={"customerId": Id("customer"), "productId": Id("product")}),
     Request("GET", "/v0/plans/{plan}"),
     Request("PATCH", "/v0/plans/{plan}", {"prices": [Id("price")]}),
+    Request("POST", "/v0/plans/{plan}/preview", {"prices": [Id("price")]}),
+    Request("POST", "/v0/prices/{price}/preview", {"invoiceDisplayName": "A", "billableMetricId": Id("metric")}),
+    Request("GET", "/v0/rollouts", query={"planId": Id("plan")}),
+    Request("GET", "/v0/rollouts/{rollout}"),
+    Request("DELETE", "/v0/rollouts/{rollout}"),
     Request("GET", "/v0/webhooks", query=MERCHANT),
     Request("POST", "/v0/webhooks", {**MERCHANT, "url": "https://hooks.example.com/"}),
     Request("GET", "/v0/webhooks/{webhook}"),

@@ -9,10 +9,10 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from billing import money, plans
-from billing.api.prices import PriceSerializer
+from billing.api.prices import AppliesToField, PriceSerializer
 from billing.models import PaymentTerm, PlanVersion, TrialEnd, TrialUsage
 from billing.models.catalogue import TaxBehavior
-from billing.plans import CADENCES, INTERVALS, NewPlan
+from billing.plans import CADENCES, INTERVALS, AppliesTo, NewPlan
 from customers import registry
 from merchants import products
 from merchants.errors import ValidationFailed
@@ -117,8 +117,8 @@ class PlanSerializer(serializers.Serializer[PlanVersion]):
     updatedAt = InstantField(source="plan.updated_at")
 
 
-class UpdatePlanSerializer(BodySerializer):
-    """What to change of a plan; what concerns money becomes its next version, for new subscriptions."""
+class _PlanTerms(BodySerializer):
+    """What may be said of a plan that is new, and may change."""
 
     name = TextField(length_max=NAME_LENGTH_MAX, required=False)
     description = TextField(length_min=0, length_max=DESCRIPTION_LENGTH_MAX, required=False)
@@ -157,7 +157,13 @@ class UpdatePlanSerializer(BodySerializer):
         return attrs if interval is None else {"billing_cadence": INTERVALS[interval], **attrs}
 
 
-class CreatePlanSerializer(UpdatePlanSerializer):
+class UpdatePlanSerializer(_PlanTerms):
+    """What to change of a plan; what concerns money becomes its next version."""
+
+    appliesTo = AppliesToField()
+
+
+class CreatePlanSerializer(_PlanTerms):
     """A new plan."""
 
     merchantId = OwnMerchantField(source="merchant_id")
@@ -240,11 +246,15 @@ class PlanById(TenantView):
 
     @extend_schema(operation_id="updatePlan", request=UpdatePlanSerializer, responses=PlanSerializer)
     def patch(self, request: Request, id: str) -> Response:
-        """Change a plan: for new subscriptions; existing ones keep the version they were made with."""
+        """Change a plan, for new subscriptions, or for all subscribers from their next period on.
+
+        With `appliesTo: next_period` they move to the newest version, also to one that was only for new subscriptions
+        before. Cadence and tax behaviour change for new subscriptions only.
+        """
         plan_id, changes = self.path_id("plan", id), self.read_body(UpdatePlanSerializer)
-        changed = plans.update(
-            merchant_id=self.merchant_id, plan_id=plan_id, changes=changes, actor=self.actor, now=self.now
-        )
+        applies_to = changes.pop("applies_to", AppliesTo.NEW_SUBSCRIPTIONS)
+        edit = {"changes": changes, "applies_to": applies_to, "actor": self.actor, "now": self.now}
+        changed = plans.update(merchant_id=self.merchant_id, plan_id=plan_id, **edit)
         return self.answer(PlanSerializer, changed)
 
 

@@ -15,7 +15,7 @@ from billing.catalogue import NewPrice
 from billing.dry_runs import DryRun, Step
 from billing.models import PaymentTerm, PriceVersion
 from billing.money import EXACT
-from billing.plans import CADENCES, ONE_TIME
+from billing.plans import CADENCES, ONE_TIME, AppliesTo
 from billing.serializers import DecimalTextField, TemplateField
 from merchants.errors import ServiceError
 from merchants.serializers import (
@@ -50,6 +50,11 @@ def _example(name: str, model: str, properties: dict[str, Any]) -> OpenApiExampl
 
 
 EXAMPLES = [_example(*each) for each in price_schemas.EXAMPLES]
+EDIT_EXAMPLE = OpenApiExample(
+    "For all subscribers from their next period on",
+    {"properties": {"unitPrice": "0.012"}, "appliesTo": "next_period"},
+    request_only=True,
+)
 DRY_RUN_EXAMPLE = OpenApiExample("Formula", price_schemas.DRY_RUN, request_only=True)
 
 
@@ -106,7 +111,7 @@ class IncludeFeatureSerializer(BodySerializer):
     )
 
 
-def _flat(body: dict[str, Any]) -> dict[str, Any]:
+def flat(body: dict[str, Any]) -> dict[str, Any]:
     """Put what a body says of a feature among the members of a price; null takes the feature out."""
     if "feature" not in body:
         return body
@@ -138,6 +143,19 @@ class CreatePriceSerializer(BodySerializer):
         return attrs
 
 
+class AppliesToField(ChoiceField):
+    """Whom an edit concerns."""
+
+    SAYS = (
+        "`new_subscriptions`: who is subscribed keeps the version they have, the default. `next_period`: all "
+        "subscribers move to the newest version, each as their next period begins (see /v0/rollouts)."
+    )
+
+    def __init__(self) -> None:
+        choices = [each.value for each in AppliesTo]
+        super().__init__(choices=choices, source="applies_to", required=False, help_text=self.SAYS)
+
+
 class UpdatePriceSerializer(BodySerializer):
     """What to change of a price; it becomes the price's next version."""
 
@@ -151,6 +169,7 @@ class UpdatePriceSerializer(BodySerializer):
     )
     feature = IncludeFeatureSerializer(required=False, allow_null=True, help_text="null takes the feature out.")
     grantDiscountEnabled = ConstantField(False, required=False)
+    appliesTo = AppliesToField()
 
 
 class PriceQuerySerializer(PageSerializer):
@@ -275,7 +294,7 @@ class Prices(TenantView):
         fact, within about a minute and before the invoice is issued, so their `paymentTerm` must be `in_arrears`.
         A formula that is not sound is refused with its line, its column and a snippet in `details`.
         """
-        body = _flat(self.read_body(CreatePriceSerializer))
+        body = flat(self.read_body(CreatePriceSerializer))
         new = NewPrice(**{"model": FEE_MODEL, **body})
 
         def create() -> PriceVersion:
@@ -293,13 +312,20 @@ class PriceById(TenantView):
         price_id = self.path_id("price", id)
         return self.answer(PriceSerializer, catalogue.get_price(merchant_id=self.merchant_id, price_id=price_id))
 
-    @extend_schema(operation_id="updatePrice", request=UpdatePriceSerializer, responses=PriceSerializer)
+    @extend_schema(
+        operation_id="updatePrice", request=UpdatePriceSerializer, responses=PriceSerializer, examples=[EDIT_EXAMPLE]
+    )
     def patch(self, request: Request, id: str) -> Response:
-        """Change a price: for new subscriptions of every plan that sells at it; existing ones keep theirs."""
-        price_id, changes = self.path_id("price", id), _flat(self.read_body(UpdatePriceSerializer))
-        changed = catalogue.update_price(
-            merchant_id=self.merchant_id, price_id=price_id, changes=changes, actor=self.actor, now=self.now
-        )
+        """Change a price, for new subscriptions of every plan that sells at it, or for all from their next period on.
+
+        Those who are subscribed keep the version they have, and what was used before costs what it did. With
+        `appliesTo: next_period` their subscriptions move to the new version, each as its next period begins: a fee in
+        advance has its new amount then. POST /v0/prices/{id}/preview tells how many there are.
+        """
+        price_id, changes = self.path_id("price", id), flat(self.read_body(UpdatePriceSerializer))
+        applies_to = changes.pop("applies_to", AppliesTo.NEW_SUBSCRIPTIONS)
+        edit = {"changes": changes, "applies_to": applies_to, "actor": self.actor, "now": self.now}
+        changed = catalogue.update_price(merchant_id=self.merchant_id, price_id=price_id, **edit)
         return self.answer(PriceSerializer, changed)
 
     @extend_schema(operation_id="deletePrice", responses={204: None})

@@ -55,6 +55,7 @@ class PlanChangeSerializer(serializers.Serializer[PlanChange]):
     planId = IdField("plan", source="to_version.plan_id")
     planVersion = serializers.IntegerField(source="to_version.number")
     status = ChoiceField(choices=PlanChange.Status.choices)
+    rolloutId = IdField("rol", source="rollout_id", allow_null=True, help_text="What moves all subscribers.")
     effectiveAt = InstantField(source="effective_at")
     resolvedAt = InstantField(
         source="resolved_at", allow_null=True, help_text="When it was carried out, or called off."

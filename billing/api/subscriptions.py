@@ -95,6 +95,9 @@ class SubscriptionSerializer(serializers.Serializer[Any]):
     merchantId = IdField("org", source="merchant_id")
     customerId = IdField("cus", source="customer_id")
     planId = IdField("plan", source="plan_id")
+    planVersion = serializers.IntegerField(
+        source="plan_version.number", help_text="The version of the plan that it is charged by now."
+    )
     productId = IdField("prod", source="product_id", allow_null=True)
     name = TextField()
     status = ChoiceField(choices=Subscription.Status.choices)

@@ -8,6 +8,7 @@ from billing.models.catalogue import (
     PlanVersionPrice,
     Price,
     PriceVersion,
+    Rollout,
     TrialEnd,
     TrialUsage,
 )
@@ -111,6 +112,7 @@ __all__ = [
     "Redemption",
     "Refund",
     "Rerating",
+    "Rollout",
     "Seller",
     "Settlement",
     "SimulatedDelivery",

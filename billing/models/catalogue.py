@@ -146,3 +146,32 @@ class PlanVersionPrice(models.Model):
     pk = models.CompositePrimaryKey("plan_version_id", "price_version_id")
     plan_version = models.ForeignKey(PlanVersion, on_delete=models.PROTECT)
     price_version = models.ForeignKey(PriceVersion, on_delete=models.PROTECT)
+
+
+class Rollout(models.Model):
+    """The move of a plan's subscribers to one of its versions, each from their next period on (billing.rollouts).
+
+    Each of them is given a change of plan that comes as their period ends. Withdrawn, those that have not come do not.
+    """
+
+    table_class = TableClass.MERCHANT
+
+    id = models.UUIDField(primary_key=True, default=ids.new, editable=False)
+    merchant = models.ForeignKey(Merchant, on_delete=models.PROTECT, related_name="+", db_index=False)
+    plan = models.ForeignKey(Plan, on_delete=models.PROTECT, related_name="rollouts")
+    to_version = models.ForeignKey(PlanVersion, on_delete=models.PROTECT, related_name="+", db_index=False)
+    created_at = models.DateTimeField()
+    withdrawn_at = models.DateTimeField(null=True)
+    # When to look next for those it has not reached, or is to leave alone. Null: there can be none any more.
+    look_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["to_version"], condition=models.Q(withdrawn_at__isnull=True), name="one_rollout_of_a_version"
+            )
+        ]
+        indexes = [
+            models.Index(fields=["merchant", "created_at"], name="rollout_by_merchant"),
+            models.Index(fields=["look_at"], condition=models.Q(look_at__isnull=False), name="rollout_to_look_at"),
+        ]

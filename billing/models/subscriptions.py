@@ -2,7 +2,7 @@
 
 from django.db import models
 
-from billing.models.catalogue import Plan, PlanVersion, PriceVersion, TrialEnd, TrialUsage
+from billing.models.catalogue import Plan, PlanVersion, PriceVersion, Rollout, TrialEnd, TrialUsage
 from billing.models.fields import NanosField, QuantityField, never_nan
 from customers.models import Owned
 from merchants.models import Product
@@ -109,6 +109,7 @@ class PlanChange(Owned):
         SCHEDULED = "scheduled"
         APPLIED = "applied"
         CANCELLED = "cancelled"
+        REPLACED = "replaced"  # a rollout's, which gave way to another change
 
     pk = models.CompositePrimaryKey("bucket", "id")
     id = models.UUIDField()
@@ -116,9 +117,11 @@ class PlanChange(Owned):
     from_version = models.ForeignKey(PlanVersion, on_delete=models.PROTECT, db_index=False, related_name="+")
     to_version = models.ForeignKey(PlanVersion, on_delete=models.PROTECT, db_index=False, related_name="+")
     status = models.CharField(max_length=9, choices=Status)
+    # What moves all subscribers of the plan to this version; null: the subscription was moved by itself.
+    rollout = models.ForeignKey(Rollout, on_delete=models.PROTECT, null=True, db_index=False, related_name="+")
     effective_at = models.DateTimeField()
     created_at = models.DateTimeField()
-    resolved_at = models.DateTimeField(null=True)  # when it was carried out or called off
+    resolved_at = models.DateTimeField(null=True)  # when it was carried out, called off or replaced
 
     class Meta:
         constraints = [
@@ -129,9 +132,14 @@ class PlanChange(Owned):
             ),
             models.UniqueConstraint(
                 fields=["bucket", "subscription_id", "effective_at"],
-                condition=~models.Q(status="cancelled"),
+                condition=models.Q(status__in=("scheduled", "applied")),
                 name="one_plan_change_at_a_time",
             ),
+        ]
+        indexes = [
+            models.Index(
+                fields=["rollout", "status"], condition=models.Q(rollout__isnull=False), name="plan_change_by_rollout"
+            )
         ]
 
 

@@ -12,6 +12,7 @@ from billing.verification import (
     receivables,
     recomputation,
     rerating,
+    rollouts,
     wallets,
 )
 
@@ -19,6 +20,7 @@ CHECKS = (
     *charges.CHECKS,
     *recomputation.CHECKS,
     *rerating.CHECKS,
+    *rollouts.CHECKS,
     *wallets.CHECKS,
     *ledger.CHECKS,
     *invoices.CHECKS,

@@ -209,7 +209,7 @@ CHECKS = (
         ) spell
         FULL JOIN (
             SELECT bucket, subscription_id, to_version_id AS plan_version_id, effective_at AS starts
-            FROM billing_planchange WHERE status <> 'cancelled'
+            FROM billing_planchange WHERE status IN ('scheduled', 'applied')
         ) change USING (bucket, subscription_id, plan_version_id, starts)
         WHERE spell.bucket IS NULL OR change.bucket IS NULL
         UNION ALL

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from django.db.models import Exists, OuterRef, QuerySet
 
-from billing import add_ons, plan_changes, trials
+from billing import add_ons, plan_moves, trials
 from billing.models import AddOn, Plan, PlanChange, PlanVersion, Price, PriceVersion, Subscription
 from merchants import ids
 
@@ -62,7 +62,7 @@ def view(*, subscription: Subscription, now: datetime) -> View:
         ids.text("sub", subscription.id),
         ids.text("plan", subscription.plan_id),
         trials.is_on(subscription, now),
-        [_change(row) for row in plan_changes.of(subscription).order_by("-created_at", "-id")[:CHANGES_SHOWN]],
+        [_change(row) for row in plan_moves.of(subscription).order_by("-created_at", "-id")[:CHANGES_SHOWN]],
         [_add_on(row, now) for row in add_ons.of(subscription)],
     )
 

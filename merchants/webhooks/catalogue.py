@@ -48,6 +48,7 @@ _SUBSCRIPTION = {
     "object": "subscription",
     **_CUSTOMER,
     "planId": _id("plan"),
+    "planVersion": 1,
     "name": "Pay as you go",
     "status": "active",
     "currency": "USD",

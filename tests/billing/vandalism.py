@@ -269,9 +269,30 @@ CONTROLS: dict[str, tuple[str, set[str]]] = {
     "a plan that no change led to": (
         (
             "UPDATE billing_subscription SET plan_version_id = (spells -> 1 ->> 0)::uuid, plan_id = ("
-            "SELECT plan_id FROM billing_planversion v WHERE v.id = (spells -> 1 ->> 0)::uuid) WHERE spells IS NOT NULL"
+            "SELECT plan_id FROM billing_planversion v WHERE v.id = (spells -> 1 ->> 0)::uuid) "
+            "WHERE spells IS NOT NULL AND trial_ends_at IS NOT NULL"
         ),
         {"plan_changes"},
+    ),
+    "a move to another version than the rollout's": (
+        (
+            "UPDATE billing_rollout SET to_version_id = (SELECT v.id FROM billing_planversion v "
+            "WHERE v.plan_id = billing_rollout.plan_id AND v.number = 1) "
+            "WHERE created_at = (SELECT min(created_at) FROM billing_rollout) AND ctid = (SELECT min(r.ctid) "
+            "FROM billing_rollout r JOIN billing_planchange c ON c.rollout_id = r.id AND c.status = 'applied')"
+        ),
+        {"rollouts_lead"},
+    ),
+    "a move to come that was withdrawn": (
+        (
+            "UPDATE billing_rollout SET withdrawn_at = created_at WHERE id IN "
+            "(SELECT rollout_id FROM billing_planchange WHERE status = 'scheduled')"
+        ),
+        {"rollouts_lead"},
+    ),
+    "a subscriber forgotten": (
+        "UPDATE billing_planchange SET rollout_id = NULL WHERE status = 'cancelled' AND rollout_id IS NOT NULL",
+        {"rollouts_reach"},
     ),
     "a true-up lost": (
         f"DELETE FROM billing_trueup WHERE {_FIRST.format('billing_trueup')}",

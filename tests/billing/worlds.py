@@ -9,6 +9,7 @@ from typing import Any
 from billing import (
     add_ons,
     alerts,
+    catalogue,
     credit_notes,
     credits,
     invoice_payments,
@@ -17,6 +18,7 @@ from billing import (
     plan_changes,
     redemptions,
     rerating,
+    rollouts,
     voiding,
     withdrawals,
 )
@@ -27,7 +29,7 @@ from billing.credits import NewCredit
 from billing.documents import files
 from billing.invoice_payments import How
 from billing.manual_lines import NewLine
-from billing.models import CreditNote, Document, PriceVersion, Wallet
+from billing.models import CreditNote, Document, PlanChange, PriceVersion, Wallet
 from billing.payments import attempts, authorizations, checkout, disputes, links, one_off, refunds
 from billing.payments.authorizations import NewAuthorization
 from billing.payments.links import NewLink
@@ -294,6 +296,36 @@ def _move() -> None:
     pass_time(mover, mover.subscription.period_end + GRACE)
     record(mover, (small, 2))
     _give_back(product)
+    _roll_out(product)
+
+
+def _roll_out(product: Product) -> None:
+    """Two customers whose plan's prices are edited twice: both move once, and the second edit leaves one alone."""
+    used = factories.price(metric=factories.metric(product=product, name="Tokens"), unit_price="0.01")
+    year = factories.price(
+        fee=factories.fee(product=product, name="Year"), unit_price="120", term="in_advance", cadence="P1Y"
+    )
+    plan = factories.plan(product=product, prices=[used, year], currency="CHF", name="Yearly")
+    two = [buyers.subscribe(product.merchant, plan, balance="900", at=START) for _ in range(2)]
+    of = {"merchant_id": product.merchant_id, "applies_to": "next_period", "actor": SYSTEM, "now": START}
+
+    def edit(price: PriceVersion, amount: str) -> PriceVersion:
+        made = catalogue.update_price(price_id=price.price_id, changes={"properties": {"unitPrice": amount}}, **of)
+        for at in (START, START + rollouts.SETTLED_AFTER):
+            rollouts.carry_on(now=at)
+        return made
+
+    edit(year, "240")
+    dearer = edit(used, "0.02")
+    for each in two:
+        record(each, (used, 10))
+        pass_time(each, FEBRUARY)
+        record(each, (dearer, 10))
+        record(each, (used, 3), at=FEBRUARY - timedelta(minutes=1))
+        pass_time(each, FEBRUARY + GRACE)
+    edit(used, "0.03")
+    [stays, *_] = PlanChange.objects.filter(subscription_id=two[0].subscription.id, status="scheduled")
+    plan_changes.cancel(merchant_id=product.merchant_id, subscription_id=stays.subscription_id, change_id=stays.id)
 
 
 def _entitle(product: Product) -> None:

@@ -89,5 +89,5 @@ def test_every_refusal_is_as_it_is_described(document, served_url):
 
     refused = [(request, answer) for request, answer in answers if answer.status_code == 403]
     complaints = [complaint(document, request, answer) for request, answer in refused]
-    assert len(refused) >= len(REQUESTS) - 3
+    assert len(refused) >= len(REQUESTS) - 5  # those that read plans
     assert not any(complaints), "\n".join(filter(None, complaints))

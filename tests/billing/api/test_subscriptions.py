@@ -75,6 +75,7 @@ class TestPost:
             "merchantId": seller.merchant_id,
             "customerId": ids.text("cus", customer.id),
             "planId": ids.text("plan", plan.id),
+            "planVersion": 1,
             "productId": ids.text("prod", plan.product_id),
             "trialEndsAt": None,
             "trialUsage": "free",
