@@ -8,7 +8,7 @@ import merchants.ids
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("billing", "0035_parked_counters"),
+        ("billing", "0036_seller_banks"),
         ("merchants", "0008_allowed_origins"),
     ]
 
