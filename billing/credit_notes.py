@@ -16,12 +16,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from django.db import transaction
 
 from billing import (
     charges,
+    credit_ways,
     discounts,
     documents,
     invoice_sessions,
@@ -34,7 +35,8 @@ from billing import (
     receivables,
     statements,
 )
-from billing.credit_reads import Left, credited, left
+from billing.credit_reads import Left, left
+from billing.credit_ways import Part
 from billing.models import (
     Charge,
     CreditNote,
@@ -82,14 +84,6 @@ class NewCreditNote:
     to: To = To.AUTO
 
 
-class _Part(NamedTuple):
-    """What is given back of one invoice line into one wallet."""
-
-    line: InvoiceLine
-    wallet_id: uuid.UUID
-    totals: Totals
-
-
 # --- issuing ---------------------------------------------------------------------------------------------
 
 
@@ -121,27 +115,54 @@ def issue(*, merchant_id: uuid.UUID, new: NewCreditNote, actor: Actor) -> Credit
 
 def credit(invoice: Invoice, new: NewCreditNote, now: datetime) -> CreditNote:
     """Credit an issued invoice; the caller holds the lock of the book. Raises as ``issue`` does."""
-    shares = _shares(invoice, new)
+    rest = left(invoice)
+    shares = _shares(invoice, new, rest)
     subscription = Subscription.objects.get(bucket=invoice.bucket, id=invoice.subscription_id)
-    off_debt, parts = _ways(invoice, new, shares, subscription)
+    off_debt, parts = _ways(invoice, new, shares, rest, subscription)
     paid_by = _card_payment(invoice) if new.to == To.CARD else None
     note = _write(invoice, new, parts, subscription, off_debt)
     if paid_by is not None:
         note.to_card = note.to_balance // money.minor_unit(invoice.currency) * money.minor_unit(invoice.currency)
         note.to_balance -= note.to_card
-    available = (invoice.grand_total or 0) - credited(invoice)
-    if note.total > available:
-        raise _too_much(invoice, available)
+    if note.total > rest.most:
+        raise _too_much(invoice, rest.most)
     _charge(note, parts, subscription, now)
     _book(note, invoice, subscription, now)
     if paid_by is not None and note.to_card:
         note.refund_id = refunds.begin(paid_by, note.to_card, reason=new.memo or new.reason, now=now).id
-    note.number = numbering.credit_note_number(invoice.merchant_id)
+    _number(note, parts, now)
+    return note
+
+
+def move(
+    invoice: Invoice,
+    parts: Sequence[Part],
+    off_debt: int,
+    landed_on: Invoice,
+    subscription: Subscription,
+    now: datetime,
+) -> CreditNote:
+    """Credit an invoice for what was given back already, by charges that landed on an additional one.
+
+    There it is charged again, so that it is given back once. The caller holds the lock of the book, and keeps within
+    what is left of the invoice and its lines.
+    """
+    new = NewCreditNote(invoice_id=invoice.id, reason=Reason.CORRECTION)
+    note = _write(invoice, new, parts, subscription, off_debt)
+    note.landed_on_id = landed_on.id
+    _charge(note, parts, subscription, now)
+    _book(note, invoice, subscription, now)
+    _number(note, parts, now)
+    return note
+
+
+def _number(note: CreditNote, parts: Sequence[Part], now: datetime) -> None:
+    """Give a note its number, last of all, and write it down."""
+    note.number = numbering.credit_note_number(note.merchant_id)
     note.issued_at = now
     note.save(force_insert=True)
     documents.freeze_credit_note(note, _write_lines(note, parts), now)
     notices.credited(note, now)
-    return note
 
 
 class _Share(NamedTuple):
@@ -149,17 +170,19 @@ class _Share(NamedTuple):
     totals: Totals
 
 
-def _shares(invoice: Invoice, new: NewCreditNote) -> list[_Share]:
-    """Tell what is given back of each line; raises NotFound, ValidationFailed or Unprocessable."""
+def _shares(invoice: Invoice, new: NewCreditNote, rest: Left) -> list[_Share]:
+    """Tell what is given back of each line; raises NotFound, ValidationFailed or Unprocessable.
+
+    Nothing, where only what whole minor units made of the lines is left to take off the debt.
+    """
     lines = {line.id: line for line in InvoiceLine.objects.filter(bucket=invoice.bucket, invoice_id=invoice.id)}
-    rest = left(invoice)
     if new.amounts is None:
         amounts = discounts.shared_out(rest.whole, {key: totals.gross for key, totals in rest.lines.items()})
+        if not amounts and not min(_owed(invoice, new.to), rest.most):
+            raise Unprocessable("Nothing is left to credit.", code="NOTHING_TO_CREDIT")
     else:
         amounts = dict(new.amounts)
         _check_amounts(invoice, amounts, lines, rest)
-    if not amounts:
-        raise Unprocessable("Nothing is left to credit.", code="NOTHING_TO_CREDIT")
     shares = [
         _Share(lines[key], discounts.taken_off(rest.lines[key], amount, is_gross=True))
         for key, amount in amounts.items()
@@ -196,29 +219,30 @@ def _too_much(invoice: Invoice, available: int, line_id: uuid.UUID | None = None
     return Unprocessable(f"That is more than is left of {what} to credit.", code="CREDIT_EXCEEDS", details=details)
 
 
+def _owed(invoice: Invoice, to: To) -> int:
+    """What a credit note may take off the debt."""
+    return 0 if to in (To.BALANCE, To.CARD) else max(0, invoice.unpaid_amount or 0)
+
+
 def _ways(
-    invoice: Invoice, new: NewCreditNote, shares: Sequence[_Share], subscription: Subscription
-) -> tuple[int, list[_Part]]:
+    invoice: Invoice, new: NewCreditNote, shares: Sequence[_Share], rest: Left, subscription: Subscription
+) -> tuple[int, list[Part]]:
     """Split the shares between the debt and the balance; returns what comes off the debt, and the parts.
 
     Raises:
         Unprocessable: only the debt may shrink, and it is less.
     """
-    whole = sum([share.totals.gross for share in shares])
-    owed = 0 if new.to in (To.BALANCE, To.CARD) else max(0, invoice.unpaid_amount or 0)
-    rounded = money.from_minor(money.to_minor(whole, invoice.currency)[0], invoice.currency)
-    is_all_left = new.amounts is None and abs(whole - owed) < money.minor_unit(invoice.currency)
-    if is_all_left or new.reason == Reason.VOID:
-        rounded = owed  # all that is left: what earlier notes were rounded by is made up for
-    if new.to == To.RECEIVABLE and rounded > owed:
+    whole, owed = sum([share.totals.gross for share in shares]), _owed(invoice, new.to)
+    off_debt, exact = credit_ways.debt_part(whole, owed, rest.most, invoice.currency, is_all_left=new.amounts is None)
+    if new.to == To.RECEIVABLE and exact < whole:
         raise Unprocessable(
             "That is more than is owed on the invoice.",
             code="CREDIT_EXCEEDS_UNPAID",
             details={"unpaid": money.from_nanos(owed), "currency": invoice.currency},
         )
-    if rounded <= owed:
-        return rounded, [_Part(share.line, subscription.credit_wallet_id, share.totals) for share in shares]
-    return owed, _split(shares, owed, subscription)
+    return off_debt, list(
+        credit_ways.split([Part(*share, subscription.credit_wallet_id) for share in shares], exact, subscription)
+    )
 
 
 def _card_payment(invoice: Invoice) -> PaymentAttempt:
@@ -241,21 +265,8 @@ def send_refund(note: CreditNote) -> None:
         refunds.submit(PaymentRefund.objects.get(bucket=note.bucket, id=note.refund_id))
 
 
-def _split(shares: Sequence[_Share], owed: int, subscription: Subscription) -> list[_Part]:
-    """Have the first shares come off the debt, the others go to the balance; one may be cut in two."""
-    parts = []
-    for line, totals in shares:
-        off = discounts.taken_off(totals, min(owed, totals.gross), is_gross=True) if owed else Totals()
-        rest = Totals(totals.net - off.net, totals.tax - off.tax, totals.gross - off.gross, totals.fee - off.fee)
-        owed -= off.gross
-        for wallet_id, part in ((subscription.credit_wallet_id, off), (subscription.prepaid_wallet_id, rest)):
-            if part.gross:
-                parts.append(_Part(line, wallet_id, part))
-    return parts
-
-
 def _write(
-    invoice: Invoice, new: NewCreditNote, parts: Sequence[_Part], subscription: Subscription, off_debt: int
+    invoice: Invoice, new: NewCreditNote, parts: Sequence[Part], subscription: Subscription, off_debt: int
 ) -> CreditNote:
     exact = {True: 0, False: 0}
     for part in parts:
@@ -281,40 +292,52 @@ def _write(
     )
 
 
-def _charge(note: CreditNote, parts: Sequence[_Part], subscription: Subscription, now: datetime) -> None:
+def _charge(note: CreditNote, parts: Sequence[Part], subscription: Subscription, now: datetime) -> None:
     pots = charges.pots(subscription)
-    for position, (line, wallet_id, totals) in enumerate(parts):
+    move_id = ids.derived(note.bucket, "moved", note.id)
+    for position, (line, totals, wallet_id, moved_from) in enumerate(parts):
+        sold: dict[str, Any] = {
+            "position": position,
+            "price_version_id": line.price_version_id,
+            "metric_id": line.metric_id,
+            "period_start": line.period_start,
+            "now": now,
+        }
+        back = Totals(-totals.net, -totals.tax, -totals.gross, -totals.fee)
         charges.post(
-            pots[wallet_id],
-            subscription,
-            Totals(-totals.net, -totals.tax, -totals.gross, -totals.fee),
-            kind=Charge.Kind.CREDIT,
-            source_id=note.id,
-            position=position,
-            price_version_id=line.price_version_id,
-            metric_id=line.metric_id,
-            invoice_id=note.id,
-            period_start=line.period_start,
-            now=now,
+            pots[wallet_id], subscription, back, kind=Charge.Kind.CREDIT, source_id=note.id, invoice_id=note.id, **sold
         )
+        if moved_from is not None and note.landed_on_id is not None:
+            # Settled together with what it is given back by, so that no lot is drawn for it.
+            charges.post(
+                pots[moved_from],
+                subscription,
+                totals,
+                kind=Charge.Kind.MOVED,
+                source_id=move_id,
+                invoice_id=note.landed_on_id,
+                **sold,
+            )
     issuing.settle(subscription, now)
 
 
 def _book(note: CreditNote, invoice: Invoice, subscription: Subscription, now: datetime) -> None:
     """Move what comes off the debt from what is unbilled to what is receivable, and the invoice with it."""
-    if not note.to_receivable:
+    if not note.to_receivable and not note.rounding:
         return
     credit_wallet = Wallet.objects.get(bucket=note.bucket, id=subscription.credit_wallet_id)
     credit_wallet.balance += note.rounding
     credit_wallet.save(update_fields=["balance"])
     ledger.post([journal.credit_note_issued(note=note, now=now)])
+    if not note.to_receivable:
+        return
     invoice.credited_amount += note.to_receivable
     if receivables.lower(invoice, note.to_receivable, now):
         notices.paid(invoice, now)
     invoice_sessions.refresh(invoice, now)
 
 
-def _write_lines(note: CreditNote, parts: Sequence[_Part]) -> list[CreditNoteLine]:
+def _write_lines(note: CreditNote, parts: Sequence[Part]) -> list[CreditNoteLine]:
     return CreditNoteLine.objects.bulk_create(
         [
             CreditNoteLine(

@@ -17,10 +17,14 @@ _Place = tuple[uuid.UUID, str, uuid.UUID, datetime]  # wallet, kind, price versi
 
 
 class Left(NamedTuple):
-    """What a credit note may still take of an invoice, in nanos, tax included: in all, and by line."""
+    """What a credit note may still take of an invoice, in nanos, tax included: of all its lines, and of each.
+
+    ``most`` is what is left of the invoice itself, which is owed in whole minor units.
+    """
 
     whole: int
     lines: dict[uuid.UUID, Totals]
+    most: int
 
 
 def search(*, merchant_id: uuid.UUID, invoice_id: uuid.UUID | None = None) -> QuerySet[CreditNote]:
@@ -47,7 +51,10 @@ def lines_of(note: CreditNote) -> list[CreditNoteLine]:
 
 
 def left(invoice: Invoice) -> Left:
-    """Tell what may still be credited of an issued invoice: of its lines above zero, and no more than of all lines."""
+    """Tell what may still be credited of an issued invoice: of its lines above zero, and no more than of all lines.
+
+    What was written off was never paid: it is not given back.
+    """
     lines = list(InvoiceLine.objects.filter(bucket=invoice.bucket, invoice_id=invoice.id).order_by("position"))
     given = CreditNoteLine.objects.filter(bucket=invoice.bucket, invoice_line_id__in=[line.id for line in lines])
     sums = {
@@ -62,9 +69,11 @@ def left(invoice: Invoice) -> Left:
         if rest.gross > 0:
             by_line[line.id] = rest
     whole = sum([line.gross for line in lines]) - sum([net + tax for net, tax, _ in sums.values()])
-    if credited(invoice) >= (invoice.grand_total or 0):
+    most = max(0, (invoice.grand_total or 0) - credited(invoice) - invoice.written_off_amount)
+    whole = min(whole - invoice.written_off_amount, sum([rest.gross for rest in by_line.values()]))
+    if not most:
         whole = 0  # a fraction of a cent may be left of the lines, but nothing of what was asked for them
-    return Left(max(0, min(whole, sum([rest.gross for rest in by_line.values()]))), by_line)
+    return Left(max(0, whole), by_line, most)
 
 
 def credited(invoice: Invoice) -> int:

@@ -17,7 +17,19 @@ from django.conf import settings
 from django.db import OperationalError, transaction
 from django.db.models import Exists, OuterRef
 
-from billing import cycles, fees, followers, issuing, plan_changes, rebates, redemptions, rerating, trials, trueups
+from billing import (
+    cycles,
+    fees,
+    followers,
+    issuing,
+    leftovers,
+    plan_changes,
+    rebates,
+    redemptions,
+    rerating,
+    trials,
+    trueups,
+)
 from billing.models import Invoice, Subscription
 from customers import books
 from customers.models import Book
@@ -128,7 +140,8 @@ def _park(bucket: int, customer_id: uuid.UUID, subscription_id: uuid.UUID, error
         subscription = Subscription.objects.get(bucket=bucket, id=subscription_id)
         subscription.billing_due_at = None
         subscription.save(update_fields=["billing_due_at"])
-        parked = _invoice(subscription, subscription.invoice_id)
+        has_ended = subscription.status == Subscription.Status.TERMINATED
+        parked = _invoice(subscription, subscription.next_invoice_id if has_ended else subscription.invoice_id)
         parked.status, parked.failure_reason, parked.updated_at = Status.FAILED, str(error)[:FAILURE_LENGTH_MAX], now
         parked.save(update_fields=["status", "failure_reason", "updated_at"])
 
@@ -164,7 +177,11 @@ def bring_up_to_date(subscription: Subscription, now: datetime) -> bool:
         Whether a step was due.
     """
     due_at = subscription.billing_due_at
-    if due_at is None or due_at > now or subscription.status not in Subscription.RUNNING:
+    if due_at is None or due_at > now:
+        return False
+    if subscription.status == Subscription.Status.TERMINATED:
+        return _close_additional(subscription, now)
+    if subscription.status not in Subscription.RUNNING:
         return False
     if subscription.ending_at is not None and subscription.ending_at <= now:
         return False  # it is about to be ended, and closed then
@@ -251,11 +268,32 @@ def close_final(subscription: Subscription, now: datetime) -> None:
     if issuing.has_charges(following):
         closing.append(following)
     else:
-        following.status, following.updated_at = Status.CANCELLED, now
-        following.save(update_fields=["status", "updated_at"])
+        _cancel(following, now)
     for invoice in closing:
         invoice.period_end = max(invoice.period_start, min(invoice.period_end, ended_at))
         invoice.grace_end = min(invoice.grace_end, now)
     subscription.next_invoice_id = subscription.billing_due_at = None
     subscription.save(update_fields=["next_invoice_id", "billing_due_at"])
     issuing.issue(subscription, closing, now)
+
+
+def _close_additional(subscription: Subscription, now: datetime) -> bool:
+    """Close the additional invoice of a subscription that has ended, once it has gathered for long enough."""
+    if leftovers.wait_for_drafts(subscription, now):
+        return True
+    invoice = _invoice(subscription, subscription.next_invoice_id)
+    rerating.rate_all(subscription, max(now, subscription.period_end), now)
+    _settle_all(subscription, [invoice], now)
+    leftovers.credit(subscription, invoice, now)
+    subscription.next_invoice_id = subscription.billing_due_at = None
+    subscription.save(update_fields=["next_invoice_id", "billing_due_at"])
+    if leftovers.is_left(subscription, invoice):
+        issuing.issue(subscription, [invoice], now)
+    else:
+        _cancel(invoice, now)
+    return True
+
+
+def _cancel(invoice: Invoice, now: datetime) -> None:
+    invoice.status, invoice.updated_at = Status.CANCELLED, now
+    invoice.save(update_fields=["status", "updated_at"])

@@ -153,6 +153,7 @@ _KINDS = [
     Charge.Kind.REBATE,
     Charge.Kind.REFUND,
     Charge.Kind.CREDIT,
+    Charge.Kind.MOVED,
 ]
 _WORDS = {
     Charge.Kind.REBATE: "Not given, beyond the invoice: ",
@@ -163,6 +164,7 @@ _WORDS = {
     Charge.Kind.AMEND: "Corrected: ",
     Charge.Kind.COUPON: "Coupon: ",
     Charge.Kind.TRUE_UP: "Up to the minimum: ",
+    Charge.Kind.MOVED: "Given back by credit note: ",
 }
 _RateKey = tuple[uuid.UUID, datetime]  # price version, period start
 

@@ -195,7 +195,7 @@ def _claim(coupon: Coupon) -> None:
 def take_off(subscription: Subscription, invoice: Invoice, now: datetime) -> bool:
     """Take amounts off an invoice that is about to be closed; the caller holds the lock of the book.
 
-    Every charge of the invoice is settled.
+    Every charge of the invoice is settled. An additional invoice is of no period: only what is given once is taken off.
 
     Returns:
         Whether anything was taken off, and waits to be settled.
@@ -203,7 +203,9 @@ def take_off(subscription: Subscription, invoice: Invoice, now: datetime) -> boo
     due = [
         each
         for each in _of(subscription).filter(coupon__amount_off__isnull=False)
-        if each.starts_at <= invoice.period_start and (each.ends_at is None or invoice.period_start < each.ends_at)
+        if each.starts_at <= invoice.period_start
+        and (each.ends_at is None or invoice.period_start < each.ends_at)
+        and (each.coupon.duration == Coupon.Duration.ONCE or not invoice.is_additional)
     ]
     if not due:
         return False

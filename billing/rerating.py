@@ -22,7 +22,7 @@ from psycopg.errors import QueryCanceled
 
 from billing import charges, cycles, folding, rating, taxes
 from billing.folding import Fold, Uses
-from billing.models import Charge, Counter, PriceVersion, Rerating, Subscription
+from billing.models import Charge, Counter, Invoice, PriceVersion, Rerating, Subscription
 from billing.prices import ChargeModel, parse_model
 from customers import books
 from customers.models import Book
@@ -95,7 +95,8 @@ def _rate_alone(found: Counter) -> bool:
         _, now = books.lock(found.bucket, found.customer_id)
         counter = Counter.objects.filter(pk=found.pk, unrated_since__isnull=False).first()
         subscription = _subscription(found)
-        if counter is None or subscription.status not in Subscription.RUNNING:
+        is_open = subscription.status in Subscription.RUNNING or subscription.next_invoice_id is not None
+        if counter is None or not is_open:
             return False  # it was rated, or its last invoice closed, meanwhile
         since = Charge.objects.filter(
             bucket=counter.bucket,
@@ -251,8 +252,11 @@ def _charge(
 
 
 def _invoice(counter: Counter, subscription: Subscription) -> uuid.UUID:
-    """Choose between the two open invoices as usage does: by the period."""
+    """Choose between the two open invoices as usage does: by the period; or the additional one, after the last."""
     current, following = subscription.invoice_id, subscription.next_invoice_id
+    if subscription.status == Subscription.Status.TERMINATED and following is not None:
+        opened = Invoice.objects.filter(bucket=subscription.bucket, id=following, is_additional=True)
+        current = following if opened.exists() else current
     if current is None:
         raise ValueError("what was used is rated once the first invoice is open")
     return current if counter.period_start < subscription.period_end else following or current

@@ -267,14 +267,20 @@ def register_billing() -> None:
 
 
 def _next_of_subscriptions(bucket: int, customer_id: uuid.UUID, now: datetime) -> datetime | None:
-    rows = _running(bucket, customer_id).values_list(
+    rows = _looked_after(bucket, customer_id).values_list(
         "billing_due_at", "ending_at", "trial_ends_at", "payment_expires_at"
     )
     return min((due for row in rows for due in row if due is not None and due > now), default=None)
 
 
+def _looked_after(bucket: int, customer_id: uuid.UUID) -> QuerySet[Subscription]:
+    """Select those that have not ended, or have an additional invoice."""
+    mine = Subscription.objects.filter(bucket=bucket, customer_id=customer_id)
+    return mine.exclude(status=Subscription.Status.TERMINATED, billing_due_at=None)
+
+
 def _bill(bucket: int, customer_id: uuid.UUID) -> None:
-    for subscription in _running(bucket, customer_id):
+    for subscription in _looked_after(bucket, customer_id):
         if not subscriptions.end_if_due(merchant_id=subscription.merchant_id, subscription_id=subscription.id):
             invoicing.bill(bucket, customer_id, subscription.id)
 

@@ -74,11 +74,13 @@ def _counters(subscription: Subscription, period: Period) -> dict[bytes, Counter
 
 
 def _periods(subscription: Subscription, invoice: Invoice) -> list[Period]:
-    """The invoice's own period, and those before it of which something landed on it."""
-    late = InvoiceRollup.objects.filter(
-        bucket=invoice.bucket, invoice_id=invoice.id, metric_id__isnull=False, period_start__lt=invoice.period_start
-    )
-    starts = {invoice.period_start, *late.values_list("period_start", flat=True)}
+    """The invoice's own period, if it has one, and those before it of which something landed on it."""
+    used = InvoiceRollup.objects.filter(bucket=invoice.bucket, invoice_id=invoice.id, metric_id__isnull=False)
+    if invoice.is_additional:
+        starts = set(used.values_list("period_start", flat=True))
+    else:
+        late = used.filter(period_start__lt=invoice.period_start)
+        starts = {invoice.period_start, *late.values_list("period_start", flat=True)}
     return [cycles.period_of(subscription, start) for start in sorted(starts)]
 
 

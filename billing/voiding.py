@@ -147,6 +147,7 @@ def _open(voided: Invoice, now: datetime) -> Invoice:
         sequence_number=voided.sequence_number,
         revision=voided.revision + 1,
         replaces_id=voided.id,
+        is_additional=voided.is_additional,
         status=Status.CALCULATING,
         currency=voided.currency,
         period_start=voided.period_start,

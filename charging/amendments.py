@@ -9,7 +9,7 @@ from uuid import UUID
 import msgspec
 from django.db import connection
 
-from charging import execution, history
+from charging import afterwards, history
 from charging.book import Correction
 from charging.commands import Correct, Property, fingerprint_of, plain
 from merchants import ids
@@ -37,7 +37,7 @@ def void(*, merchant_id: UUID, event_id: UUID, reason: str, key: str | None = No
 
     Raises:
         NotFound: the merchant has no such event.
-        Unprocessable: it was refunded (EVENT_REFUNDED), or its subscription has ended.
+        Unprocessable: it was refunded (EVENT_REFUNDED).
         IdempotencyConflict: the key was used for another correction.
     """
     return _correct(merchant_id, event_id, reason, key, None)
@@ -84,7 +84,7 @@ def _correct(
         properties,
         metadata,
     )
-    done = execution.execute_one(command)
+    done = afterwards.execute(command, event.subscription_id)
     if not isinstance(done.answer, Correction):
         raise TypeError("a correction is answered with a correction")
     return done.answer, done.replayed

@@ -45,7 +45,7 @@ def _rate(text: str) -> Decimal:
 
 
 @lru_cache(maxsize=INSTANTS_KNOWN_MAX)
-def _instant(stored: bytes) -> datetime:
+def instant(stored: bytes) -> datetime:
     """Read an instant that many rows share, like the end of a period: one object, hashed and compared but once."""
     return _EPOCH + timedelta(microseconds=int.from_bytes(stored, "big", signed=True))
 
@@ -111,10 +111,10 @@ def add_subscription(books: Books, row: Row, writes: Writes) -> None:
             plan_version_id,
             status,
             timezone,
-            _instant(started_at),
+            instant(started_at),
             ending_at,
-            _instant(period_start),
-            _instant(period_end),
+            instant(period_start),
+            instant(period_end),
             invoice_id,
             next_invoice_id,
             prepaid_id,
@@ -160,13 +160,13 @@ def add_counter(books: Books, row: Row, writes: Writes) -> None:
     """Put a counter into its book."""
     customer_id, subscription_id, version_id, start, end, tax_rate, fee_rate, *totals, state, since, discount = row
     quantity, amount, *charged = totals
-    (net, gross, fee), end = map(int, charged), _instant(end)
+    (net, gross, fee), end = map(int, charged), instant(end)
     books[customer_id].counters.setdefault(
         (subscription_id, version_id, end),
         Counter(
             subscription_id,
             version_id,
-            _instant(start),
+            instant(start),
             end,
             _rate(tax_rate),
             _rate(fee_rate),
@@ -183,7 +183,7 @@ def add_tally(books: Books, row: Row, writes: Writes) -> None:
     """Put a tally into its book, unless that is not there."""
     customer_id, budget_id, value, start, end, spent, held, crossed_at = row
     if (book := books.get(customer_id)) is not None:
-        tally = Tally(budget_id, value, _instant(start), _instant(end), int(spent), int(held), crossed_at, stored=True)
+        tally = Tally(budget_id, value, instant(start), instant(end), int(spent), int(held), crossed_at, stored=True)
         book.tallies.setdefault((budget_id, value), tally)
 
 

@@ -44,7 +44,7 @@ class Wallet(msgspec.Struct, gc=False):
 
 
 class Subscription(msgspec.Struct, gc=False):
-    """An agreement that has not ended, with the price book it pinned."""
+    """An agreement with the price book it pinned. Of one that has ended, ``invoice_id`` is the additional invoice."""
 
     id: bytes
     plan_version_id: bytes
@@ -63,6 +63,7 @@ class Subscription(msgspec.Struct, gc=False):
     trial_ends_at: datetime | None = None
     trial_is_free: bool = False
     spells: list[list[str]] | None = None  # see billing.spells; None: its plan was never changed
+    ended_at: datetime | None = None
 
     def plan_version_at(self, at: datetime) -> bytes:
         """Name the price book that is in force at an instant."""
@@ -190,6 +191,11 @@ class Entitlement(msgspec.Struct, gc=False):
     seq: int
     allowance: Allowance
     changed: bool = False
+    ended_at: datetime | None = None  # where it was ended before its time
+
+    def until(self, now: datetime) -> datetime:
+        """The present, as far as the entitlement has come."""
+        return now if self.ended_at is None else min(now, self.ended_at)
 
 
 class Movement(msgspec.Struct, frozen=True, gc=False):
@@ -323,6 +329,7 @@ class Book:
         "counters",
         "customer_id",
         "due",
+        "ended",
         "entitlements",
         "events",
         "fee_rate",
@@ -334,6 +341,7 @@ class Book:
         "refunds",
         "reservations",
         "reserved",
+        "retired",
         "seen",
         "subscriptions",
         "tallies",
@@ -374,9 +382,11 @@ class Book:
         self.tallies_sought: Container[TallyKey] = ()  # of which those that are not here have not been used
         self.products: Mapping[bytes, bytes] = {}  # by metric, where a budget is for one product
         self.entitlements: list[Entitlement] = []  # the metered ones, at most one for each metric
+        self.retired: list[Entitlement] = []  # those that have ended, and gave to events that are to be corrected
         self.movements: dict[bytes, list[Movement]] = {}  # of use, by the event or correction that took the units
         self.wallets: dict[bytes, Wallet] = {}
-        self.subscriptions: list[Subscription] = []
+        self.subscriptions: list[Subscription] = []  # those that have not ended
+        self.ended: dict[bytes, Subscription] = {}  # of those events that are to be refunded or corrected
         self.counters: dict[CounterKey, Counter] = {}
         self.reservations: dict[bytes, Reservation] = {}  # open ones, and those a command names
         self.seen: dict[str, Event] = {}  # by usage key

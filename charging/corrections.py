@@ -21,7 +21,7 @@ from charging import limits, units, usage
 from charging.book import Book, Catalogue, Charge, Correction, CounterKey, Event, Subscription, Wallet
 from charging.commands import Correct, Property
 from charging.outcomes import Done
-from charging.terms import Terms, nothing, post, price_in, terms_in, unratable
+from charging.terms import Terms, agreement, nothing, post, price_in, terms_in, unratable
 from merchants import ids
 from merchants.errors import IdempotencyConflict, Unprocessable
 from metering.aggregation import OVER_ALL_USES, RETRACTABLE
@@ -122,6 +122,9 @@ def _amended(book: Book, event: Event, latest: Correction | None, old: Said, com
     if new == old:
         raise Unprocessable("This is what the usage event says already.", code="NOTHING_TO_AMEND")
     usage.check_time(book, new.timestamp)
+    ended = book.ended.get(event.subscription_id)
+    if ended is not None and ended.ended_at is not None and old.timestamp != new.timestamp >= ended.ended_at:
+        raise Unprocessable("timestamp lies after the subscription's end.", code="NO_ACTIVE_SUBSCRIPTION")
     return new
 
 
@@ -141,7 +144,7 @@ def _charge_difference(
     book: Book, catalogue: Catalogue, made: Correction, event: Event, old: Said, new: Said | None
 ) -> None:
     """Move every counter that the event moved, and post one charge for each property put in or taken out."""
-    subscription = _agreement(book, event)
+    subscription = agreement(book, event.subscription_id)
     latest: dict[CounterKey, usage.Rated] = {}
     draft = units.draft_of(book)
     charged_by = _charged_plan(book, catalogue, subscription, event, old.timestamp)
@@ -171,15 +174,6 @@ def _charge_difference(
         usage.advance(book, rated)
     if book.budgets:
         limits.correct_use(book, event, book.charges_of.get(event.id, ()), charges)
-
-
-def _agreement(book: Book, event: Event) -> Subscription:
-    for subscription in book.subscriptions:
-        if subscription.id == event.subscription_id:
-            return subscription
-    raise Unprocessable(
-        "The event's subscription has ended and its last invoice is closed.", code="NO_ACTIVE_SUBSCRIPTION"
-    )
 
 
 def _plan(book: Book, catalogue: Catalogue, subscription: Subscription, event: Event, at: datetime) -> PlanVersion:
@@ -367,7 +361,7 @@ def recounts(book: Book, command: Correct, catalogue: Catalogue) -> list[Recount
     event = book.events.get(command.event_id)
     if event is None or not event.subscription_id:
         return []
-    subscription = _agreement(book, event)
+    subscription = agreement(book, event.subscription_id)
     old = said(event, book.corrections.get(event.id))
     plan = _charged_plan(book, catalogue, subscription, event, old.timestamp)
     terms = terms_in(book, subscription, plan, old.timestamp)

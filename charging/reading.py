@@ -15,10 +15,15 @@ from charging.commands import Refund as RefundUsage
 # uuid_send gives the same 16 bytes as a bytea, which psycopg reads without calling back into Python. Numbers and JSON
 # come as text: making a Decimal of a binary numeric takes psycopg five times as long as Python needs for the text.
 # Instants that many rows share come as they are stored, so that each is made once.
+AGREED = """
+       uuid_send(s.id), uuid_send(s.plan_version_id), s.status, s.timezone, timestamptz_send(s.started_at),
+       s.ending_at, timestamptz_send(s.period_start), timestamptz_send(s.period_end),
+       uuid_send(s.invoice_id), uuid_send(s.next_invoice_id), s.tax_exempt, s.discounts::text, s.trial_ends_at,
+       s.trial_usage = 'free', s.spells::text"""
 # One row for each live subscription, or one with nulls: the clock, the book, the open reservations that are due, the
 # subscription and its two pots; of who has metered entitlements, these as well.
 _BOOKS = Statement(
-    """
+    f"""
 SELECT clock_timestamp(), uuid_send(book.customer_id), uuid_send(book.merchant_id),
        coalesce(book.assessed_rates || book.tax_rates, book.tax_rates, book.assessed_rates)::text,
        book.test_clock, book.closed_at, book.budget_version, merchant.platform_fee_rate::text, merchant.usage_since,
@@ -33,10 +38,7 @@ SELECT clock_timestamp(), uuid_send(book.customer_id), uuid_send(book.merchant_i
             WHERE e.bucket = book.bucket AND e.customer_id = book.customer_id AND e.status = 'active'
             AND e.metric_id IS NOT NULL)
        END,
-       uuid_send(s.id), uuid_send(s.plan_version_id), s.status, s.timezone, timestamptz_send(s.started_at),
-       s.ending_at, timestamptz_send(s.period_start), timestamptz_send(s.period_end),
-       uuid_send(s.invoice_id), uuid_send(s.next_invoice_id), s.tax_exempt, s.discounts::text, s.trial_ends_at,
-       s.trial_usage = 'free', s.spells::text,
+{AGREED},
        uuid_send(p.id), p.currency, p.balance::text, p.spent::text, p.held::text, p.charge_seq, p.settled_seq,
        uuid_send(c.id), c.balance::text, c.spent::text, c.held::text, c.credit_limit::text, c.charge_seq, c.settled_seq
 FROM unnest(?, ?) AS wanted (bucket, customer_id)
@@ -174,7 +176,7 @@ ORDER BY charge.source_id, charge.position""",
     Uuids,
 )
 
-_WALLETS = Statement(
+WALLETS = Statement(
     """
 SELECT wallet.customer_id, wallet.id, wallet.currency, wallet.kind, wallet.balance, wallet.spent, wallet.held,
        wallet.credit_limit, wallet.charge_seq, wallet.settled_seq
@@ -230,7 +232,7 @@ def questions(wanted: Sequence[bytes], commands: Sequence[Command], *, is_repeat
         events = keys_of([command.event_id for command in refunds])
         asked.append(Question(RECORDED, events, assembly.add_recorded))
         asked.append(Question(CHARGES, events, assembly.add_charge))
-        asked.append(Question(_WALLETS, customers, assembly.add_wallet))
+        asked.append(Question(WALLETS, customers, assembly.add_wallet))
     return asked
 
 
@@ -278,6 +280,7 @@ def metrics(commands: Sequence[Command]) -> set[bytes]:
 
 def plan_versions(books: Mapping[bytes, Book]) -> set[bytes]:
     """Name the price books that the engine will look into."""
-    wanted = {version for book in books.values() for s in book.subscriptions for version in s.plan_versions()}
+    agreed = [s for book in books.values() for s in (*book.subscriptions, *book.ended.values())]
+    wanted = {version for subscription in agreed for version in subscription.plan_versions()}
     wanted.update(r.plan_version_id for book in books.values() for r in book.reservations.values())
     return wanted

@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from charging import execution
+from charging import afterwards
 from charging.book import Refund
 from charging.commands import Refund as RefundUsage
 from merchants import ids
@@ -13,15 +13,18 @@ from metering.models import UsageEvent
 def refund(*, merchant_id: UUID, event_id: UUID, reason: str = "") -> Refund:
     """Return exactly what a usage event was charged, once; its quantity stays counted.
 
+    Where its subscription's last invoice is closed, an additional one or a credit note follows (``billing.leftovers``).
+
     Raises NotFound when the merchant has no such event, Unprocessable (ALREADY_REFUNDED) the second time.
     """
     bucket = ids.bucket_of(event_id)
     events = UsageEvent.objects.filter(bucket=bucket, id=event_id, merchant_id=merchant_id)
-    customer_id = events.values_list("customer_id", flat=True).first()
-    if customer_id is None:
+    found = events.values_list("customer_id", "subscription_id").first()
+    if found is None:
         raise NotFound()
+    customer_id, subscription_id = found
     command = RefundUsage(ids.new_raw(bucket), customer_id.bytes, merchant_id.bytes, event_id.bytes, reason)
-    made = execution.execute_one(command).answer
+    made = afterwards.execute(command, subscription_id).answer
     if not isinstance(made, Refund):
         raise TypeError("a refund command is answered with a refund")
     return made

@@ -1,19 +1,27 @@
-"""Read what corrections need: the event, what was made of it before, and, for some counters, every use again."""
+"""Read what corrections need: the event, what was made of it before, and, for some counters, every use again.
+
+And what refunds need as well: the subscription of an event, where it has ended.
+"""
 
 from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
 
+import msgspec
+
 from billing.rating import Totals, Usage
 from charging import assembly, corrections, reading
 from charging.arrays import Array, Smallints, Texts, Times, Uuids
 from charging.assembly import EVENT_COLUMNS, Books, Row
-from charging.book import Book, Catalogue, Movement, Writes
+from charging.book import Book, Catalogue, Entitlement, Movement, Subscription, Writes
 from charging.channel import Channel, Statement, Steps
-from charging.commands import Command, Correct
+from charging.commands import Command, Correct, Refund
 from charging.corrections import Recount
-from charging.reading import CHARGES, CORRECTION, COUNTERS, EVENT, RECORDED, Question
+from charging.reading import AGREED, CHARGES, CORRECTION, COUNTERS, EVENT, RECORDED, WALLETS, Question
+from entitlements import burning
 from merchants.errors import ServiceError
+
+_json = msgspec.json.Decoder().decode
 
 _CORRECTED = Statement(
     f"""
@@ -29,6 +37,18 @@ CROSS JOIN LATERAL (
     Smallints,
     Uuids,
     Texts,
+)
+
+# The subscriptions of these events, where they have ended.
+_ENDED = Statement(
+    f"""
+SELECT e.customer_id, uuid_send(s.prepaid_wallet_id), uuid_send(s.credit_wallet_id), s.terminated_at,{AGREED}
+FROM unnest(?, ?) AS wanted (bucket, id)
+JOIN metering_usageevent AS e ON e.bucket = wanted.bucket AND e.id = wanted.id
+JOIN billing_subscription AS s ON s.bucket = e.bucket AND s.id = e.subscription_id
+WHERE s.status = 'terminated'""",
+    Smallints,
+    Uuids,
 )
 
 # What corrections of events charged to credit although their prices are paid at once.
@@ -102,17 +122,35 @@ ORDER BY m.source_id, m.entitlement_id, m.seq""",
     Uuids,
 )
 
+# The entitlements that gave units to events and corrections, where they have ended since.
+_RETIRED = Statement(
+    """
+SELECT DISTINCT m.customer_id, uuid_send(e.id), f.key, uuid_send(e.metric_id), e.seq, e.state, e.canceled_at
+FROM unnest(?, ?) AS wanted (bucket, id)
+JOIN entitlements_movement AS m ON m.bucket = wanted.bucket AND m.source_id = wanted.id AND m.kind = 'used'
+JOIN entitlements_entitlement AS e ON e.bucket = m.bucket AND e.id = m.entitlement_id
+JOIN entitlements_feature AS f ON f.id = e.feature_id
+WHERE e.status <> 'active'""",
+    Smallints,
+    Uuids,
+)
+
 
 def questions(commands: Sequence[Command]) -> list[Question]:
-    """List what to ask along with the books; nothing, where nothing is to be corrected."""
+    """List what to ask along with the books; nothing, where nothing is to be refunded or corrected."""
+    named = [command.event_id for command in commands if isinstance(command, Correct | Refund)]
+    if not named:
+        return []
+    asked = [Question(_ENDED, reading.keys_of(named), _add_ended)]
     wanted = [command for command in commands if isinstance(command, Correct)]
     if not wanted:
-        return []
+        return asked
     events = reading.keys_of([command.event_id for command in wanted])
-    asked = [
+    asked += [
         Question(RECORDED, events, assembly.add_recorded),
         Question(CHARGES, events, assembly.add_charge),
         Question(_OWED, events, _add_owed),
+        Question(WALLETS, reading.keys_of(list({command.customer_id for command in wanted})), assembly.add_wallet),
     ]
     if keyed := [command for command in wanted if command.key is not None]:
         keys = [*reading.keys_of([c.customer_id for c in keyed]), Texts([c.key for c in keyed])]
@@ -135,8 +173,7 @@ def more_questions(books: Books, commands: Sequence[Command]) -> list[Question]:
         latest = book.corrections.get(event.id)
         if latest is not None:
             corrected.append(latest.id)
-        if book.entitlements:
-            covered.append(event.id if latest is None else latest.id)
+        covered.append(event.id if latest is None else latest.id)
         holds = corrections.said(event, latest).timestamp
         since.setdefault(book.customer_id, []).append(min(holds, command.timestamp or holds))
         if event.reservation_id is not None:
@@ -146,6 +183,7 @@ def more_questions(books: Books, commands: Sequence[Command]) -> list[Question]:
         asked.append(Question(CHARGES, reading.keys_of(corrected), assembly.add_charge))
     if covered:
         asked.append(Question(_MOVEMENTS, reading.keys_of(covered), _add_movement))
+        asked.append(Question(_RETIRED, reading.keys_of(covered), _add_retired))
     if since:
         times = Times([min(each) for each in since.values()])
         asked.append(Question(COUNTERS, [*reading.keys_of(list(since)), times], assembly.add_counter))
@@ -189,6 +227,34 @@ def _uses_of(wanted: Sequence[Recount]) -> list[Array]:
 # --- rows into books -------------------------------------------------------------------------------------
 
 
+def _add_ended(books: Books, row: Row, writes: Writes) -> None:
+    """Put a subscription that has ended into its book, to be charged on its additional invoice, if one is open."""
+    customer_id, prepaid_id, credit_id, ended_at, *agreed = row
+    subscription_id, plan_version_id, status, timezone, started_at, _, start, end, _, additional_id, *rest = agreed
+    tax_exempt, discounts, trial_ends_at, trial_is_free, spells = rest
+    if (book := books.get(customer_id)) is not None:
+        book.ended[subscription_id] = Subscription(
+            subscription_id,
+            plan_version_id,
+            status,
+            timezone,
+            assembly.instant(started_at),
+            None,
+            assembly.instant(start),
+            assembly.instant(end),
+            additional_id,
+            None,
+            prepaid_id,
+            credit_id,
+            tax_exempt,
+            None if discounts is None else _json(discounts),
+            trial_ends_at,
+            trial_is_free,
+            None if spells is None else _json(spells),
+            ended_at,
+        )
+
+
 def _add_owed(books: Books, row: Row, writes: Writes) -> None:
     customer_id, event_id, *amounts = row
     if (book := books.get(customer_id)) is not None:
@@ -210,6 +276,13 @@ def _add_movement(books: Books, row: Row, writes: Writes) -> None:
         given = [(grant_id, Decimal(part)) for grant_id, part in draws]
         made = Movement(customer_id, entitlement_id, seq, kind, source_id, position, units, given, start, created_at)
         book.movements.setdefault(source_id, []).append(made)
+
+
+def _add_retired(books: Books, row: Row, writes: Writes) -> None:
+    customer_id, entitlement_id, feature_key, metric_id, seq, state, ended_at = row
+    if (book := books.get(customer_id)) is not None and all(each.id != entitlement_id for each in book.retired):
+        allowance = burning.decode(state)
+        book.retired.append(Entitlement(entitlement_id, feature_key, metric_id, seq, allowance, ended_at=ended_at))
 
 
 def _add_use(books: Books, row: Row, writes: Writes) -> None:

@@ -4,7 +4,7 @@ from charging import limits
 from charging.book import Book, Charge, Refund
 from charging.commands import Refund as RefundUsage
 from charging.outcomes import Done
-from charging.terms import nothing, post
+from charging.terms import NO_OPEN_INVOICE, agreement, nothing, post
 from merchants.errors import Unprocessable
 
 
@@ -21,6 +21,9 @@ def refund(book: Book, command: RefundUsage) -> Done:
         raise Unprocessable("This usage event was corrected: void it to return what is left.", code="EVENT_CORRECTED")
     if not event.subscription_id:
         raise Unprocessable("This event was metered, not charged: there is nothing to return.", code="NOT_CHARGED")
+    invoice_id = agreement(book, event.subscription_id).invoice_id
+    if invoice_id is None:
+        raise Unprocessable("The subscription has no open invoice.", code=NO_OPEN_INVOICE)
     if book.budgets:
         limits.return_use(book, event, book.charges_of[command.event_id])
     made = Refund(command.id, book.customer_id, event, command.reason, book.now)
@@ -36,7 +39,7 @@ def refund(book: Book, command: RefundUsage) -> Done:
             charge.subscription_id,
             charge.price_version_id,
             charge.metric_id,
-            _open_invoice(book, charge),
+            invoice_id,
             charge.period_start,
             -charge.quantity,
             -charge.net,
@@ -51,11 +54,3 @@ def refund(book: Book, command: RefundUsage) -> Done:
     book.writes.refunds.append(made)
     book.refunds[command.event_id] = made
     return Done(made)
-
-
-def _open_invoice(book: Book, charge: Charge) -> bytes:
-    """The invoice that a return lands on: the open one, or the charge's own where the subscription has ended."""
-    for subscription in book.subscriptions:
-        if subscription.id == charge.subscription_id and subscription.invoice_id is not None:
-            return subscription.invoice_id
-    return charge.invoice_id

@@ -15,6 +15,7 @@ from merchants import ids
 from merchants.errors import InsufficientFunds, NotFound, Unprocessable
 from metering import periods
 
+NO_OPEN_INVOICE = "NO_OPEN_INVOICE"
 AHEAD_SECONDS_MAX = 300  # that use may be dated into the future: clocks differ
 
 _NOTHING = Accumulator()
@@ -74,7 +75,7 @@ def terms_in(book: Book, subscription: Subscription, plan: PlanVersion, at: date
         if at >= subscription.period_end:
             invoice_id = subscription.next_invoice_id or invoice_id
     if invoice_id is None:
-        raise Unprocessable("The subscription has no open invoice.", code="NO_OPEN_INVOICE")
+        raise Unprocessable("The subscription has no open invoice.", code=NO_OPEN_INVOICE)
     return Terms(subscription, plan, start, end, invoice_id)
 
 
@@ -104,6 +105,17 @@ def _subscription(
     raise Unprocessable(
         "The customer has no active subscription that prices this metric.", code="NO_ACTIVE_SUBSCRIPTION"
     )
+
+
+def agreement(book: Book, subscription_id: bytes) -> Subscription:
+    """Find the subscription that an event was charged under; raises Unprocessable where no invoice of it is open."""
+    for subscription in book.subscriptions:
+        if subscription.id == subscription_id:
+            return subscription
+    ended = book.ended.get(subscription_id)
+    if ended is None or ended.invoice_id is None:
+        raise Unprocessable("The subscription has no open invoice.", code=NO_OPEN_INVOICE)
+    return ended
 
 
 def price_in(book: Book, plan: PlanVersion, metric_id: bytes, index: int, catalogue: Catalogue) -> PriceVersion:

@@ -56,7 +56,7 @@ class Draft:
         self._held: list[Held] = []
         if reservation is not None and reservation.open and reservation.units is not None:
             self._held = _decode(reservation.units)
-        self._copies: dict[bytes, Entitlement] = {}  # by metric
+        self._copies: dict[bytes, Entitlement] = {}  # by id
         self._moved: list[_Moved] = []
 
     def use(
@@ -81,7 +81,8 @@ class Draft:
         if not quantity:
             return quantity  # there is nothing to draw, nor to move
         allowance, units = entitlement.allowance, _ONE if aggregation == "COUNT" else quantity
-        draws, short = burning.use(allowance, units, at, self._book.now, held.hold if held is not None else None)
+        now = entitlement.until(self._book.now)
+        draws, short = burning.use(allowance, units, at, now, held.hold if held is not None else None)
         if short and refuses and not allowance.terms.is_soft:
             raise _exhausted(entitlement, units, short, f"properties.{position}")
         start = burning.period_start(allowance, at)
@@ -132,6 +133,7 @@ class Draft:
             _write(self._book, moved, source_id)
         mine = {entitlement.id: entitlement for entitlement in self._copies.values() if entitlement.changed}
         self._book.entitlements = [mine.get(each.id, each) for each in self._book.entitlements]
+        self._book.retired = [mine.get(each.id, each) for each in self._book.retired]
         reservation = reservation or self._reservation
         if reservation is not None and self._held:
             reservation.units = _encode(self._held).decode()
@@ -139,26 +141,36 @@ class Draft:
 
     def _copy_by_id(self, entitlement_id: bytes) -> Entitlement | None:
         """The entitlement as it is left so far, also one that is not in force any more."""
-        for each in self._book.entitlements:
+        for each in (*self._book.entitlements, *self._book.retired):
             if each.id == entitlement_id:
-                return self._copy_of(each.metric_id, None)
+                return self._copy(each)
         return None
 
     def _copy_of(self, metric_id: bytes, at: datetime | None) -> Entitlement | None:
-        """The entitlement to a metric, brought to the present; one that is not in force at an instant is none."""
-        if (copy := self._copies.get(metric_id)) is None:
-            for each in self._book.entitlements:
-                if each.metric_id == metric_id:
-                    copy = self._copies[metric_id] = replace(each, allowance=each.allowance.copy())
-                    burning.roll(copy.allowance, self._book.now)
-        if copy is None or (at is not None and not copy.allowance.terms.in_force(at)):
-            return None
+        """The entitlement to a metric, brought to the present; one that is not in force at an instant is none.
+
+        What has ended counts for what was used while it was in force.
+        """
+        for each in self._book.entitlements:
+            if each.metric_id == metric_id and (at is None or each.allowance.terms.in_force(at)):
+                return self._copy(each)
+        for each in self._book.retired:
+            was_in_force = at is not None and each.allowance.terms.in_force(at) and each.until(at) == at
+            if each.metric_id == metric_id and was_in_force:
+                return self._copy(each)
+        return None
+
+    def _copy(self, entitlement: Entitlement) -> Entitlement:
+        copy = self._copies.get(entitlement.id)
+        if copy is None:
+            copy = self._copies[entitlement.id] = replace(entitlement, allowance=entitlement.allowance.copy())
+            burning.roll(copy.allowance, copy.until(self._book.now))
         return copy
 
 
 def draft_of(book: Book, reservation: Reservation | None = None) -> Draft | None:
     """Begin a draft; None where the customer has no metered entitlement."""
-    return Draft(book, reservation) if book.entitlements else None
+    return Draft(book, reservation) if book.entitlements or book.retired else None
 
 
 def give_back(book: Book, reservation: Reservation) -> None:

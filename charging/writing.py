@@ -272,7 +272,7 @@ def _correction(made: Correction) -> bytes:
 
 
 def _say_units(channel: Channel, books: Sequence[Book], writes: Writes) -> None:
-    if changed := [each for book in books for each in book.entitlements if each.changed]:
+    if changed := [each for book in books for each in (*book.entitlements, *book.retired) if each.changed]:
         keys = [each.id for each in changed]
         states = Texts([burning.encode(each.allowance) for each in changed])
         channel.say(_ENTITLEMENTS, [_buckets(keys), Uuids(keys), Texts([each.seq for each in changed]), states])

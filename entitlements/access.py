@@ -179,7 +179,9 @@ def _status(entitlement: Entitlement, at: datetime) -> str:
 
 def _once_more(entitlements: Iterable[Entitlement], at: datetime) -> dict[uuid.UUID, burning.Allowance]:
     """Carry out what was recorded of entitlements until a time."""
-    replays = {each.id: burning.Replay(burning.decode(each.state or "").terms) for each in entitlements}
+    replays = {
+        each.id: burning.Replay(burning.decode(each.state or "").terms, each.canceled_at) for each in entitlements
+    }
     buckets = sorted({ids.bucket_of(key) for key in replays})
     for entitlement_id, rows in _steps(buckets, list(replays), at).items():
         for row in rows:

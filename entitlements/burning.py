@@ -307,15 +307,16 @@ class Step(NamedTuple):
 
 
 class Replay:
-    """An entitlement from its beginning on, movement by movement."""
+    """An entitlement from its beginning on, movement by movement; it goes no further than to where it was ended."""
 
-    def __init__(self, terms: Terms) -> None:
+    def __init__(self, terms: Terms, ended_at: datetime | None = None) -> None:
         self.allowance = opened(terms)
+        self._ended_at = ended_at or _NEVER
         self._holds: dict[str, Hold] = {}  # by reservation
 
     def carry_out(self, step: Step) -> Draws:
         """Make one movement; returns what it draws or gives back."""
-        allowance, now = self.allowance, step.recorded_at
+        allowance, now = self.allowance, min(step.recorded_at, self._ended_at)
         roll(allowance, now)
         if step.kind == "used":
             held = self._holds.get(step.reservation_id or "")

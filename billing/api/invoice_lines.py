@@ -14,7 +14,7 @@ from merchants.serializers import IdField, InstantField
 from metering.models import Aggregation
 
 # Those that come without a quantity: each is one amount.
-UNCOUNTED = {Charge.Kind.TRUE_UP, Charge.Kind.COUPON, Charge.Kind.UNUSED, Charge.Kind.REBATE}
+UNCOUNTED = {Charge.Kind.TRUE_UP, Charge.Kind.COUPON, Charge.Kind.UNUSED, Charge.Kind.REBATE, Charge.Kind.MOVED}
 RETURNS = {Charge.Kind.REFUND, Charge.Kind.VOID, Charge.Kind.UNUSED}
 
 

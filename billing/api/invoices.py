@@ -54,6 +54,7 @@ SOURCES = {
     Charge.Kind.MANUAL: "li",
     Charge.Kind.CREDIT: "cn",
     Charge.Kind.REBILL: "inv",
+    Charge.Kind.MOVED: "mov",
 }
 _is_token = re.compile(r"[1-9][0-9]{0,17}").fullmatch
 

@@ -30,7 +30,7 @@ ROUNDING_STATED = (
 VERSION = 1
 LAYOUT = 1
 # Each is one amount.
-UNCOUNTED = {Charge.Kind.TRUE_UP, Charge.Kind.COUPON, Charge.Kind.UNUSED, Charge.Kind.REBATE}
+UNCOUNTED = {Charge.Kind.TRUE_UP, Charge.Kind.COUPON, Charge.Kind.UNUSED, Charge.Kind.REBATE, Charge.Kind.MOVED}
 _ZERO = Decimal(0)
 
 

@@ -11,10 +11,10 @@ class Charge(Owned):
     """The rated amount of a property of a usage event, a fee, true-up, coupon, reversal, correction or rerating.
 
     Append-only. ``source_id`` is the event, fee occurrence, unused part of one, true-up, use of a coupon, refund,
-    correction, rerating, manual line, credit note or new invoice it belongs to, ``position`` its place in it. ``seq``
-    is its place among the wallet's charges: settlement takes contiguous ranges of it and updates nothing here. What a
-    manual line sells has no price: ``price_version_id`` is the line's own. ``invoice_id`` of what a credit note gives
-    back is the note's.
+    correction, rerating, manual line, credit note (or what follows from its id) or new invoice it belongs to,
+    ``position`` its place in it. ``seq`` is its place among the wallet's charges: settlement takes contiguous ranges of
+    it and updates nothing here. What a manual line sells has no price: ``price_version_id`` is the line's own.
+    ``invoice_id`` of what a credit note gives back is the note's.
     gross = net + tax is what the customer pays; ``fee`` is the platform's part of net.
     """
 
@@ -33,6 +33,7 @@ class Charge(Owned):
         CREDIT = "credit"  # given back by a credit note
         REBATE = "rebate"  # what a rebate gave beyond its invoice, taken back
         REBILL = "rebill"  # what a voided invoice said, on the one that takes its place
+        MOVED = "moved"  # what a credit note gives back instead of the additional invoice it had landed on
 
     pk = models.CompositePrimaryKey("bucket", "source_id", "position")
     source_id = models.UUIDField()

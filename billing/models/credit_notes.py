@@ -42,6 +42,7 @@ class CreditNote(Owned):
     to_balance = NanosField()
     to_card = NanosField()
     refund_id = models.UUIDField(null=True)  # of the payment, where a part goes to the card
+    landed_on_id = models.UUIDField(null=True)  # the additional invoice on which what it gives back had landed
     issued_at = models.DateTimeField()
 
     class Meta:

@@ -36,6 +36,7 @@ class Invoice(Owned):
     sequence_number = models.PositiveIntegerField()  # 1 is the subscription's first period
     revision = models.PositiveSmallIntegerField(default=0, db_default=0)  # of a period billed anew after a void
     replaces_id = models.UUIDField(null=True)  # the voided invoice in whose place it stands
+    is_additional = models.BooleanField(default=False, db_default=False)  # of no period: see billing.leftovers
     number = models.CharField(max_length=40, null=True)  # given when it is issued
     status = models.CharField(max_length=16, choices=Status)
     currency = models.CharField(max_length=3)

@@ -12,7 +12,8 @@ class Subscription(Owned):
     """What the charging engine looks up under the lock: which price book, which period, which invoice.
 
     ``period_start``/``period_end`` are the current period; ``invoice_id`` collects charges of it and before,
-    ``next_invoice_id`` those after it, so an event never waits for a period to be rolled over.
+    ``next_invoice_id`` those after it, so an event never waits for a period to be rolled over. Of one that has ended it
+    is the additional invoice that is open, if one is.
     """
 
     class Status(models.TextChoices):

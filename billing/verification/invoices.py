@@ -46,17 +46,15 @@ CHECKS = (
     ),
     rule(
         "invoices_closed",
-        "nothing is charged to an issued invoice any more, but refunds after the subscription's end",
+        "nothing is charged to an issued invoice any more",
         "inv",
         """
         SELECT i.id, format('%s number %s of wallet %s', c.kind, c.seq, c.wallet_id)
         FROM billing_invoice i
         JOIN billing_charge c ON c.bucket = i.bucket AND c.invoice_id = i.id
         JOIN billing_wallet w ON w.bucket = c.bucket AND w.id = c.wallet_id
-        JOIN billing_subscription s ON s.bucket = i.bucket AND s.id = i.subscription_id
         WHERE i.number IS NOT NULL
             AND c.seq > CASE w.kind WHEN 'prepaid' THEN i.prepaid_last_seq ELSE i.credit_last_seq END
-            AND NOT (c.kind = 'refund' AND s.status = 'terminated')
         """,
     ),
     rule(
@@ -125,7 +123,8 @@ CHECKS = (
         FROM (
             SELECT subscription_id, sequence_number, period_start,
                    row_number() OVER one_by_one AS place, lag(period_end) OVER one_by_one AS before
-            FROM billing_invoice WHERE (status <> 'cancelled' OR number IS NOT NULL) AND revision = 0
+            FROM billing_invoice
+            WHERE (status <> 'cancelled' OR number IS NOT NULL) AND revision = 0 AND NOT is_additional
             WINDOW one_by_one AS (PARTITION BY bucket, subscription_id ORDER BY sequence_number)
         ) AS i
         WHERE sequence_number <> place OR period_start <> before
@@ -146,6 +145,32 @@ CHECKS = (
             OR (i.period_start, i.period_end, n.period_start, n.sequence_number)
                 IS DISTINCT FROM (s.period_start, s.period_end, s.period_end, i.sequence_number + 1)
         )
+        """,
+    ),
+    rule(
+        "additional_open",
+        "an additional invoice that takes charges is the one of a subscription that has ended, and will be closed",
+        "inv",
+        """
+        SELECT i.id, i.status
+        FROM billing_invoice i
+        LEFT JOIN billing_subscription s ON s.bucket = i.bucket AND s.id = i.subscription_id
+        WHERE i.is_additional AND i.status NOT IN ('draft', 'cancelled') AND i.number IS NULL
+            AND (s.status, s.next_invoice_id, s.billing_due_at IS NULL)
+                IS DISTINCT FROM ('terminated', i.id, i.status = 'failed')
+        """,
+    ),
+    rule(
+        "cancelled_come_to_nothing",
+        "what was charged to an invoice that was never issued comes to nothing, by price and period",
+        "inv",
+        """
+        SELECT i.id, format('%s of price version %s', sum(c.gross), c.price_version_id)
+        FROM billing_invoice i
+        JOIN billing_charge c ON c.bucket = i.bucket AND c.invoice_id = i.id
+        WHERE i.status = 'cancelled' AND i.number IS NULL
+        GROUP BY i.bucket, i.id, c.wallet_id, c.price_version_id, c.period_start
+        HAVING (sum(c.net), sum(c.tax)) <> (0, 0)
         """,
     ),
     rule(

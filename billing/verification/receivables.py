@@ -102,7 +102,31 @@ CHECKS = (
             FROM billing_charge WHERE kind = 'credit' GROUP BY 1, 2
         ) c ON c.bucket = n.bucket AND c.source_id = n.id
         WHERE (n.subtotal, n.total_tax, n.to_balance + n.to_card, l.net, l.tax, l.fee, l.count)
-            IS DISTINCT FROM (l.net, l.tax, l.balance, c.net, c.tax, c.fee, c.count)
+            IS DISTINCT FROM (coalesce(l.net, 0), coalesce(l.tax, 0), coalesce(l.balance, 0), c.net, c.tax, c.fee,
+                              c.count)
+        """,
+    ),
+    rule(
+        "credit_notes_moved",
+        "what was moved off an additional invoice is what credit notes give back instead, by price and period",
+        "inv",
+        """
+        SELECT coalesce(n.invoice_id, c.invoice_id), format('credited %s, moved %s', n.gross, c.gross)
+        FROM (
+            SELECT n.bucket, n.landed_on_id AS invoice_id, v.price_version_id, v.period_start, sum(l.net) AS net,
+                   sum(l.tax) AS tax, sum(l.gross) AS gross, sum(l.fee) AS fee
+            FROM billing_creditnote n
+            JOIN billing_creditnoteline l ON l.bucket = n.bucket AND l.credit_note_id = n.id
+            LEFT JOIN billing_invoiceline v ON v.bucket = l.bucket AND v.id = l.invoice_line_id
+            WHERE n.landed_on_id IS NOT NULL GROUP BY 1, 2, 3, 4
+        ) n
+        FULL JOIN (
+            SELECT bucket, invoice_id, price_version_id, period_start, sum(net) AS net, sum(tax) AS tax,
+                   sum(gross) AS gross, sum(fee) AS fee
+            FROM billing_charge WHERE kind = 'moved' GROUP BY 1, 2, 3, 4
+        ) c USING (bucket, invoice_id, price_version_id, period_start)
+        LEFT JOIN billing_invoice i ON i.bucket = c.bucket AND i.id = c.invoice_id
+        WHERE (n.net, n.tax, n.gross, n.fee, i.is_additional) IS DISTINCT FROM (c.net, c.tax, c.gross, c.fee, true)
         """,
     ),
     rule(

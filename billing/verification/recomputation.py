@@ -112,10 +112,11 @@ LEFT JOIN (
     GROUP BY 1, 2, 3, 4
 ) t ON t.bucket = i.bucket AND t.subscription_id = i.subscription_id AND t.price_version_id = v.id
     AND t.period_start = i.period_start
-WHERE i.number IS NOT NULL AND NOT EXISTS (
+WHERE i.number IS NOT NULL AND NOT i.is_additional AND NOT EXISTS (
     SELECT FROM billing_charge late JOIN billing_invoice o ON o.bucket = late.bucket AND o.id = late.invoice_id
     WHERE late.bucket = i.bucket AND late.subscription_id = i.subscription_id
         AND late.period_start = i.period_start AND late.metric_id IS NOT NULL AND o.number IS NULL
+        AND o.status <> 'cancelled'
 )
 """
 

@@ -164,7 +164,8 @@ CHECKS = (
             SELECT bucket, wallet_id, sum(
                 CASE WHEN kind IN ('fee', 'addon', 'unused', 'trueup', 'rerate') THEN gross ELSE greatest(gross, 0) END
             ) AS fees
-            FROM billing_charge WHERE kind NOT IN ('usage', 'coupon', 'refund', 'credit') GROUP BY bucket, wallet_id
+            FROM billing_charge WHERE kind NOT IN ('usage', 'coupon', 'refund', 'credit', 'moved')
+            GROUP BY bucket, wallet_id
         ) f ON f.bucket = w.bucket AND f.wallet_id = w.id
         LEFT JOIN (
             SELECT bucket, customer_id, currency, sum(abs(rounding)) AS rounding

@@ -19,6 +19,7 @@ _SOURCES: Final[dict[str, str]] = {
     Charge.Kind.RERATE: "All use by then",
     Charge.Kind.MANUAL: "Added by hand",
     Charge.Kind.REBILL: "Billed anew",
+    Charge.Kind.MOVED: "Given back by credit note",
 }
 LINE_CHARGES = 50  # of one line, on one page
 CUSTOMER_SHOWN = 6

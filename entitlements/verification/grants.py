@@ -12,7 +12,7 @@ from merchants.verification import Check, collect, rule, stream, unique_keys
 
 # Every metered entitlement with its movements in their order.
 _MOVEMENTS = f"""
-SELECT t.id, t.seq, t.state, t.template, t.active_from, t.active_to, m.*
+SELECT t.id, t.seq, t.state, t.template, t.active_from, t.active_to, t.canceled_at, m.*
 FROM entitlements_entitlement t
 LEFT JOIN ({access.STEPS}) m ON m.entitlement_id = t.id
 WHERE t.state IS NOT NULL
@@ -26,7 +26,7 @@ def _differing_allowances() -> Iterator[str]:
     replay: burning.Replay | None = None
     done = 0
     for row in stream(_MOVEMENTS):
-        stands, (_, number, *step) = row[:6], row[6:]
+        stands, (_, number, *step) = row[:7], row[7:]
         if entitlement is None or stands[0] != entitlement[0]:
             if entitlement is not None and replay is not None:
                 yield from _compare(entitlement, replay, done)
@@ -43,10 +43,10 @@ def _differing_allowances() -> Iterator[str]:
 
 
 def _begin(stands: tuple[Any, ...]) -> burning.Replay:
-    _, _, state, template, active_from, active_to = stands
+    _, _, state, template, active_from, active_to, canceled_at = stands
     zone = burning.decode(state).terms.timezone
     terms = templates.terms(json.loads(template), active_from=active_from, active_to=active_to, timezone=zone)
-    return burning.Replay(terms)
+    return burning.Replay(terms, canceled_at)
 
 
 def _carried_out(replay: burning.Replay, step: list[Any]) -> burning.Draws:

@@ -538,6 +538,21 @@ CONTROLS: dict[str, tuple[str, set[str]]] = {
         f"UPDATE billing_invoice SET number = 'INV-000001' WHERE {_ISSUED}",
         {"documents_agree", "documents_kept", "invoice_numbers"},
     ),
+    "an additional invoice that nobody closes": (
+        (
+            "UPDATE billing_subscription SET billing_due_at = NULL WHERE next_invoice_id IN "
+            "(SELECT id FROM billing_invoice WHERE is_additional)"
+        ),
+        {"additional_open"},
+    ),
+    "an additional invoice that is never issued": (
+        "UPDATE billing_invoice SET status = 'cancelled' WHERE is_additional AND status = 'closing'",
+        {"cancelled_come_to_nothing"},
+    ),
+    "what a credit note gives back instead": (
+        "UPDATE billing_creditnote SET landed_on_id = NULL WHERE landed_on_id IS NOT NULL",
+        {"credit_notes_moved"},
+    ),
     "an invoice lost": (
         f"DELETE FROM billing_invoice WHERE {_ISSUED}",
         {"charges_at_home", "coupons_within_worth", "invoice_lines", "invoice_numbers", "invoices_tile"}

@@ -36,7 +36,7 @@ from billing.payments.links import NewLink
 from billing.payments.one_off import NewPayment
 from billing.payments.provider import DisputeFacts, DisputeState
 from billing.payouts import NewPayout
-from charging import execution
+from charging import afterwards, execution
 from charging.commands import Correct, Line, MeterEvent, Metering, Property, RecordUsage, Refund, Release, Reserve
 from charging.outcomes import Done
 from entitlements import budgets, features, granting, issuing, purchasing
@@ -126,6 +126,7 @@ def world() -> World:
     _pay(product)
     _check_out(product)
     _move()
+    _regret(product)
     for document in Document.objects.order_by("id")[:2]:
         files.of(document, START)
     return made
@@ -328,6 +329,26 @@ def _roll_out(product: Product) -> None:
     plan_changes.cancel(merchant_id=product.merchant_id, subscription_id=stays.subscription_id, change_id=stays.id)
 
 
+def _regret(product: Product) -> None:
+    """A customer who has left, of whose use some is taken back, more is charged, and some is corrected only now."""
+    call, minute = (
+        factories.price(metric=factories.metric(product=product, name=name), unit_price="0.25", term=term)
+        for name, term in (("Regretted", "instant"), ("Late", "in_arrears"))
+    )
+    plan = factories.plan(product=product, prices=[call, minute], currency="CHF", default_tax_rate=Decimal("8.1"))
+    left = buyers.subscribe(product.merchant, plan, at=START)
+    events = [record(left, (call, number), (minute, 10 * number)) for number in (1, 2, 3, 4)]
+    ended = START + timedelta(days=2)
+    pass_time(left, ended)
+    left.terminate()
+    correct(left, events[0])
+    refund(left, events[1])
+    pass_time(left, ended + GRACE)
+    correct(left, events[2], (call, 3), (minute, 50))
+    pass_time(left, ended + 2 * GRACE)
+    correct(left, events[3])
+
+
 def _entitle(product: Product) -> None:
     """Two months of a customer who is entitled to images by their plan, with grants besides; in a third currency."""
     images = factories.metric(product=product, name="Images")
@@ -405,8 +426,8 @@ def _live(made: World) -> None:
     record(made.gone, (calls, 10))
     late = record(made.gone, (minutes, 3))
     made.gone.set_clock(START + timedelta(days=2))
-    made.gone.terminate()
     refund(made.gone, late)
+    made.gone.terminate()
     for quantity in (100_000, 250):
         record(made.abroad, (calls, quantity), (minutes, quantity))
     for buyer in (busy, made.abroad):
@@ -496,9 +517,11 @@ def correct(buyer: Buyer, event_id: bytes, *used: tuple) -> None:
     """Have an event say something else through the engine, or nothing at all."""
     properties = tuple(Property(price.price.billable_metric_id.bytes, Decimal(quantity)) for price, quantity in used)
     named = (ids.new_raw(buyer.bucket), buyer.customer.id.bytes, buyer.merchant.id.bytes)
-    run(Correct(*named, None, b"0" * 16, event_id, "A mistake", not used, properties=properties or None))
+    command = Correct(*named, None, b"0" * 16, event_id, "A mistake", not used, properties=properties or None)
+    afterwards.execute(command, buyer.subscription.id)
 
 
 def refund(buyer: Buyer, event_id: bytes) -> None:
     """Return an event's charges through the engine."""
-    run(Refund(ids.new_raw(buyer.bucket), buyer.customer.id.bytes, buyer.merchant.id.bytes, event_id, ""))
+    command = Refund(ids.new_raw(buyer.bucket), buyer.customer.id.bytes, buyer.merchant.id.bytes, event_id, "")
+    afterwards.execute(command, buyer.subscription.id)

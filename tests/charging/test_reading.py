@@ -81,7 +81,8 @@ FITTING: dict[str, dict[str, set[str]]] = {
         "metering_correction": {"correction_numbered_once"},
     },
     "CHARGES": {"billing_charge": CHARGES_BY_SOURCE},
-    "_WALLETS": {"billing_wallet": {"one_wallet_per_pot"}},
+    "_ENDED": {"metering_usageevent": EVENT_BY_ID, "billing_subscription": {"billing_subscription_pkey"}},
+    "WALLETS": {"billing_wallet": {"one_wallet_per_pot"}},
     "_CORRECTED": {
         "metering_correction": {"correction_once_per_key"},
         "metering_usageevent": EVENT_BY_ID,
@@ -101,6 +102,11 @@ FITTING: dict[str, dict[str, set[str]]] = {
         "billing_charge": CHARGES_BY_SOURCE,
     },
     "_MOVEMENTS": {"entitlements_movement": {"movement_by_source"}},
+    "_RETIRED": {
+        "entitlements_movement": {"movement_by_source"},
+        "entitlements_entitlement": {"entitlements_entitlement_pkey"},
+        "entitlements_feature": {"entitlements_feature_pkey"},
+    },
     "_BUDGETS": {"entitlements_budget": {"budget_by_customer"}},
     "_TALLIES": {"entitlements_budgetcounter": {"entitlements_budgetcounter_pkey"}},
     "_PRODUCTS": {"metering_billablemetric": {"metering_billablemetric_pkey"}},
