@@ -26,6 +26,10 @@ ROLES: Final = {
     Role.DEVELOPER.value: "Developer: catalogue, customers, usage and API keys",
     Role.ANALYST.value: "Analyst: reads, changes nothing",
 }
+FEE_TERMS: Final = [
+    (PaymentTerm.IN_ADVANCE.value, "When the period starts"),
+    (PaymentTerm.IN_ARREARS.value, "On the invoice after the period"),
+]
 PASSWORD_HELP: Final = "At least 12 characters."  # noqa: S105  (a hint, not a password)
 
 
@@ -247,13 +251,7 @@ class NewFeePrice(forms.Form):
         initial="period",
     )
     payment_term = forms.ChoiceField(
-        label="Paid",
-        choices=[
-            (PaymentTerm.IN_ADVANCE.value, "When the period starts"),
-            (PaymentTerm.IN_ARREARS.value, "On the invoice after the period"),
-        ],
-        widget=forms.RadioSelect,
-        initial=PaymentTerm.IN_ADVANCE.value,
+        label="Paid", choices=FEE_TERMS, widget=forms.RadioSelect, initial=PaymentTerm.IN_ADVANCE.value
     )
 
 

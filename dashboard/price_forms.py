@@ -13,11 +13,16 @@ from django import forms
 from django.forms import BoundField
 
 from billing.models import PaymentTerm
+from billing.plans import AppliesTo
 from billing.prices import reading
-from dashboard.forms import NAME_LENGTH_MAX, MerchantChoice
+from dashboard.forms import FEE_TERMS, NAME_LENGTH_MAX, MerchantChoice
 from metering.expressions import limits
 from metering.models import BillableMetric
 
+APPLIES_TO = [
+    (AppliesTo.NEW_SUBSCRIPTIONS.value, "New subscriptions"),
+    (AppliesTo.NEXT_PERIOD.value, "All subscribers, from their next period on"),
+]
 TYPED_LENGTH_MAX = 40
 ROWS_MIN = 3
 ROWS_MORE = 3
@@ -28,6 +33,13 @@ SAMPLES = """[
 ]"""
 
 
+_COMMON = {
+    "included_units": "includedUnits",
+    "minimum_charge": "minimumCharge",
+    "maximum_charge": "maximumCharge",
+}
+
+
 def _typed(label: str, help_text: str = "", *, required: bool = False, keypad: str = "decimal") -> forms.CharField:
     hints = {"inputmode": keypad} if keypad else {}
     return forms.CharField(
@@ -36,6 +48,17 @@ def _typed(label: str, help_text: str = "", *, required: bool = False, keypad: s
         max_length=TYPED_LENGTH_MAX,
         help_text=help_text,
         widget=forms.TextInput(attrs={**hints, "autocomplete": "off"}),
+    )
+
+
+def _applies_to() -> forms.ChoiceField:
+    first, *_ = APPLIES_TO
+    return forms.ChoiceField(
+        label="For",
+        choices=APPLIES_TO,
+        widget=forms.RadioSelect,
+        initial=first[0],
+        help_text="Whoever is subscribed keeps the price they have until they are moved.",
     )
 
 
@@ -64,17 +87,26 @@ class MetricPrice(forms.Form):
         initial=PaymentTerm.INSTANT.value,
     )
 
-    def __init__(self, data: Any = None, *, metrics: Any, typed: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, data: Any = None, *, metrics: Any = None, typed: Mapping[str, Any] | None = None) -> None:
         """Show what was typed.
 
         Args:
-            metrics: those there are to choose from.
+            metrics: those there are to choose from; None for a price that there is, whose metric stays.
             typed: what was typed into a form that is not sent yet.
         """
         initial = None if typed is None else {name: typed.get(name) for name in typed}
         super().__init__(data, initial=initial)
         self.typed: Mapping[str, Any] = data if data is not None else typed or {}
-        self.fields["metric"].queryset = metrics  # type: ignore[attr-defined]
+        if metrics is None:
+            del self.fields["metric"]
+            self.fields["applies_to"] = _applies_to()
+        else:
+            self.fields["metric"].queryset = metrics  # type: ignore[attr-defined]
+
+    @classmethod
+    def typed_of(cls, properties: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what somebody would type to come to a price's properties."""
+        return {name: properties[member] for name, member in {**cls.members, **_COMMON}.items() if member in properties}
 
     def text(self, name: str) -> str:
         """Return what was typed into a field, without outer spaces."""
@@ -82,20 +114,13 @@ class MetricPrice(forms.Form):
 
     def properties(self) -> dict[str, Any]:
         """Return the price's properties, without those of which nothing was typed."""
-        common = {
-            "included_units": "includedUnits",
-            "minimum_charge": "minimumCharge",
-            "maximum_charge": "maximumCharge",
-        }
-        named = {name: member for name, member in {**self.members, **common}.items() if name in self.fields}
+        named = {name: member for name, member in {**self.members, **_COMMON}.items() if name in self.fields}
         return {member: self.text(name) for name, member in named.items() if self.text(name)}
 
     def names(self) -> dict[str, str]:
         """Return the form's fields by the names that a refusal may have for them."""
         common = {"paymentTerm": "payment_term", "prices": "metric", "billableMetricId": "metric"}
-        common |= {"properties.includedUnits": "included_units", "properties.minimumCharge": "minimum_charge"}
-        common |= {"properties.maximumCharge": "maximum_charge"}
-        return common | {f"properties.{member}": name for name, member in self.members.items()}
+        return common | {f"properties.{member}": name for name, member in {**_COMMON, **self.members}.items()}
 
     def shown(self) -> list[BoundField]:
         """List the fields of the model itself that stand before its rows."""
@@ -137,7 +162,7 @@ class _Rows(MetricPrice):
     row_name: ClassVar[str]
     rows_path: ClassVar[str]
 
-    def __init__(self, data: Any = None, *, metrics: Any, typed: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, data: Any = None, *, metrics: Any = None, typed: Mapping[str, Any] | None = None) -> None:
         super().__init__(data, metrics=metrics, typed=typed)
         asked = self.text("rows")
         wanted = int(asked) if asked.isdecimal() and len(asked) < 5 else ROWS_MIN
@@ -161,6 +186,18 @@ class Tiers(_Rows):
     members: ClassVar[dict[str, str]] = {}
     parts = {"up_to": "Up to", "unit_price": "Unit price", "flat_fee": "Flat fee"}
     rows_max, row_name, rows_path = reading.TIERS_MAX, "Tier", "tiers"
+
+    @classmethod
+    def typed_of(cls, properties: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what somebody would type to come to a price's properties."""
+        tiers = properties.get("tiers", [])  # the older form of volume has none
+        members = {"up_to": "upTo", "unit_price": "unitPrice", "flat_fee": "flatFee"}
+        rows = {
+            f"{part}_{row}": tier.get(member) or ""
+            for row, tier in enumerate(tiers)
+            for part, member in members.items()
+        }
+        return super().typed_of(properties) | rows | {"rows": str(max(len(tiers), ROWS_MIN))}
 
     def properties(self) -> dict[str, Any]:
         """Return the tiers as they are typed, the empty ones left out."""
@@ -215,6 +252,12 @@ class Percentage(MetricPrice):
     min_charge = _typed("At least, for each use")
     max_charge = _typed("At most, for each use")
 
+    @classmethod
+    def typed_of(cls, properties: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what somebody would type to come to a price's properties."""
+        percentage = Decimal(properties["percentage"]).scaleb(2).normalize()
+        return super().typed_of(properties) | {"percentage": f"{percentage:f}"}
+
     def properties(self) -> dict[str, Any]:
         """Return the percentage as the fraction that the contract has."""
         found = super().properties()
@@ -252,6 +295,19 @@ class Matrix(_Rows):
     def shown(self) -> list[BoundField]:
         """Put the attributes first."""
         return [self["dimensions"], *super().shown()]
+
+    @classmethod
+    def typed_of(cls, properties: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what somebody would type to come to a price's properties."""
+        cells = properties["cells"]
+        rows = {f"unit_price_{row}": cell["unitPrice"] for row, cell in enumerate(cells)}
+        rows |= {
+            f"value_{place}_{row}": value
+            for row, cell in enumerate(cells)
+            for place, value in enumerate(cell["values"])
+        }
+        named = {"dimensions": ", ".join(properties["dimensions"]), "rows": str(max(len(cells), ROWS_MIN))}
+        return super().typed_of(properties) | rows | named
 
     def properties(self) -> dict[str, Any]:
         """Return the cells as they are typed, with as many values as there are attributes."""
@@ -319,3 +375,17 @@ class NewCommitment(forms.Form):
         "Before tax, each period. What use falls short of it is charged when the period's invoice closes.",
         required=True,
     )
+
+
+class FeePrice(forms.Form):
+    """The price of a fee, or of a commitment, that there is."""
+
+    amount = _typed("Amount", required=True, keypad="")
+    payment_term = forms.ChoiceField(label="Paid", choices=FEE_TERMS, widget=forms.RadioSelect)
+    applies_to = _applies_to()
+
+    def __init__(self, data: Any = None, *, model: str, **options: Any) -> None:
+        super().__init__(data, **options)
+        self.member = "unitPrice" if model == Standard.model else "minimumSpend"
+        if model != Standard.model:  # a commitment is made up to as the invoice closes
+            del self.fields["payment_term"]

@@ -10,6 +10,7 @@ from uuid import UUID
 from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
 
 from billing import coupons as billing_coupons
+from billing import rollouts as billing_rollouts
 from billing.models import Fee, Plan, PlanVersion, PlanVersionPrice, PriceVersion, Subscription
 from billing.prices import ChargeModel, Commitment, Standard, parse_model
 from dashboard.pricing import Explained, explain
@@ -22,6 +23,7 @@ from metering.aggregation import Aggregation
 from metering.models import BillableMetric
 from ui.paging import Page, page
 
+ROLLOUTS_SHOWN = 5
 CADENCES: Final = {
     "P0D": "once", "P7D": "week", "P1W": "week", "P1M": "month", "P3M": "quarter", "P6M": "half-year", "P1Y": "year",
 }  # fmt: skip
@@ -154,6 +156,12 @@ def plan(*, merchant_id: UUID, plan_id: UUID) -> PlanView:
 def versions(plan_id: UUID) -> QuerySet[PlanVersion]:
     """Return the versions of a plan, newest first."""
     return PlanVersion.objects.filter(plan_id=plan_id).order_by("-number")
+
+
+def rollouts(plan: Plan) -> list[Any]:
+    """Return the last moves of a plan's subscribers to newer versions, the newest first."""
+    found = list(billing_rollouts.search(merchant_id=plan.merchant_id, plan_id=plan.id)[:ROLLOUTS_SHOWN])
+    return _with_ids(Page(rows=found, newer="", older=""), "rol").rows
 
 
 def plan_views(plans: Iterable[Plan]) -> list[PlanView]:

@@ -1,17 +1,15 @@
 """Products, billable metrics, plans and their prices: lists, pages, and forms that add to them."""
 
-from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
 from django.contrib import messages
-from django.db.models import QuerySet
 from django.http import HttpResponse
 from django.shortcuts import redirect
 from django.utils import timezone
 
 from billing import plans
-from dashboard import forms, price_forms, pricing
+from dashboard import forms
 from dashboard.access import SeatedRequest, actor, page, public_id, to
 from dashboard.reads import catalogue, meters
 from merchants import ids, products
@@ -73,7 +71,11 @@ def _use_by_day(request: SeatedRequest, metric: BillableMetric) -> charts.Chart 
 @page("plans:read")
 def plan(request: SeatedRequest, plan_id: str) -> HttpResponse:
     view = catalogue.plan(merchant_id=request.seat.merchant.id, plan_id=public_id("plan", plan_id))
-    return _answer(request, "dashboard/plan.html", "plans", view=view, versions=list(catalogue.versions(view.plan.id)))
+    context = {
+        "versions": list(catalogue.versions(view.plan.id)),
+        "rollouts": catalogue.rollouts(view.plan),
+    }
+    return _answer(request, "dashboard/plan.html", "plans", view=view, **context)
 
 
 @page("products:write", writes="products:write")
@@ -149,157 +151,6 @@ def plan_new(request: SeatedRequest) -> HttpResponse:
         lead="What customers subscribe to: a currency, a billing period and prices.", back=to(request, "plans"),
         **_needs_product(request),
     )  # fmt: skip
-
-
-@page("prices:write", writes="prices:write")
-def price_new(request: SeatedRequest, plan_id: str) -> HttpResponse:
-    """A form that puts a metric into a plan at a price."""
-    view = _plan(request, plan_id)
-    unpriced = _unpriced(view)
-    form = _price_form(request, unpriced)
-    if form.is_valid():
-        data = form.cleaned_data
-        try:
-            pricing.sell_metric(
-                merchant_id=request.seat.merchant.id,
-                plan_id=view.plan.id,
-                metric_id=data["metric"].id,
-                name=data["metric"].name,
-                model=form.model,
-                properties=form.properties(),
-                payment_term=data["payment_term"],
-                actor=actor(request),
-                now=timezone.now(),
-            )
-        except ServiceError as refusal:
-            forms.refuse(form, refusal, request_id=request.request_id, names=form.names())
-        else:
-            messages.success(request, f"{data['metric'].name} is sold in new subscriptions to this plan.")
-            return redirect(to(request, "plan", plan_id))
-    return _form(
-        request, form, template="dashboard/price_new.html", nav="plans", title="New price", verb="Add price",
-        lead=f"What use costs on {view.plan.name}.", back=to(request, "plan", plan_id), view=view,
-        models=[(name, kind.label) for name, kind in price_forms.MODELS.items()],
-        has_choices=unpriced.exists(), none="Every metric of this product has a price in this plan.",
-        none_path=to(request, "metric-new"), none_verb="Create another metric", **_shown(view, form),
-    )  # fmt: skip
-
-
-@page("prices:write")
-def price_preview(request: SeatedRequest, plan_id: str) -> HttpResponse:
-    """The price being typed, in words, and what some quantities cost at it."""
-    view = _plan(request, plan_id)
-    form = _form_class(request.GET)(metrics=BillableMetric.objects.none(), typed=request.GET)
-    return _answer(
-        request, "dashboard/price_new.html", "plans", part="preview", view=view, form=form, **_shown(view, form)
-    )
-
-
-def _shown(view: catalogue.PlanView, form: price_forms.MetricPrice) -> dict[str, Any]:
-    """What is said of a price while it is typed."""
-    metric = next((each for each in _unpriced(view) if str(each.id) == form.text("metric")), None)
-    currency = view.version.currency if view.version else ""
-    tried = None
-    if form.model == price_forms.Formula.model:
-        tried = pricing.try_out(form.properties(), form.text("samples"), metric=metric, now=timezone.now())
-    return {
-        "preview": pricing.preview(form.model, form.properties(), currency=currency, metric=metric),
-        "unit": metric.unit if metric else "unit",
-        "tried": tried,
-    }
-
-
-@page("prices:write", writes="prices:write")
-def fee_new(request: SeatedRequest, plan_id: str) -> HttpResponse:
-    """A form that puts a fee into a plan."""
-    view = _plan(request, plan_id)
-    form = forms.NewFeePrice(request.POST if request.method == "POST" else None)
-    if form.is_valid():
-        data = form.cleaned_data
-        fee = pricing.NewFee(
-            name=data["name"],
-            amount=data["unit_price"],
-            payment_term=data["payment_term"],
-            is_one_time=data["how_often"] == "once",
-        )
-        try:
-            pricing.sell_fee(
-                merchant_id=request.seat.merchant.id,
-                plan_id=view.plan.id,
-                fee=fee,
-                actor=actor(request),
-                now=timezone.now(),
-            )
-        except ServiceError as refusal:
-            forms.refuse(form, refusal, request_id=request.request_id, names=_PRICE_FIELDS)
-        else:
-            messages.success(request, f"{fee.name} is charged in new subscriptions to this plan.")
-            return redirect(to(request, "plan", plan_id))
-    return _form(
-        request, form, nav="plans", title="New fee", verb="Add fee",
-        lead=f"An amount that subscribers of {view.plan.name} pay whatever they use.",
-        back=to(request, "plan", plan_id),
-    )  # fmt: skip
-
-
-@page("prices:write", writes="prices:write")
-def commitment_new(request: SeatedRequest, plan_id: str) -> HttpResponse:
-    """A form that has all use of a plan come to an amount at least."""
-    view = _plan(request, plan_id)
-    form = price_forms.NewCommitment(request.POST if request.method == "POST" else None)
-    if form.is_valid():
-        try:
-            pricing.commit(
-                merchant_id=request.seat.merchant.id,
-                plan_id=view.plan.id,
-                **form.cleaned_data,
-                actor=actor(request),
-                now=timezone.now(),
-            )
-        except ServiceError as refusal:
-            forms.refuse(
-                form, refusal, request_id=request.request_id, names={"properties.minimumSpend": "minimum_spend"}
-            )
-        else:
-            messages.success(request, "New subscriptions to this plan come to that at least.")
-            return redirect(to(request, "plan", plan_id))
-    return _form(
-        request, form, nav="plans", title="New commitment", verb="Add commitment",
-        lead=f"What subscribers of {view.plan.name} spend on use at least, in each billing period.",
-        back=to(request, "plan", plan_id),
-    )  # fmt: skip
-
-
-_PRICE_FIELDS = {"properties.unitPrice": "unit_price", "paymentTerm": "payment_term"}
-
-
-def _plan(request: SeatedRequest, plan_id: str) -> catalogue.PlanView:
-    return catalogue.plan(merchant_id=request.seat.merchant.id, plan_id=public_id("plan", plan_id))
-
-
-def _unpriced(view: catalogue.PlanView) -> QuerySet[BillableMetric]:
-    """The metrics of the plan's product that it does not sell yet."""
-    sold = [ids.parse("bm", line.item_id) for line in view.prices if not line.is_fee]
-    return BillableMetric.objects.filter(product=view.plan.product).exclude(id__in=sold).order_by("name")
-
-
-def _form_class(typed: Mapping[str, Any]) -> type[price_forms.MetricPrice]:
-    return price_forms.MODELS.get(str(typed.get("model", "")), price_forms.Standard)
-
-
-def _price_form(request: SeatedRequest, metrics: QuerySet[BillableMetric]) -> price_forms.MetricPrice:
-    """The form of the chosen model: sent, or being tried, or with more rows to type into, or new."""
-    if request.method != "POST":
-        return _form_class(request.GET)(metrics=metrics, typed=request.GET)
-    kind = _form_class(request.POST)
-    typed = request.POST.dict()
-    if "try" in typed:
-        return kind(metrics=metrics, typed=typed)
-    if "more" not in typed:
-        return kind(request.POST, metrics=metrics)
-    rows = typed.get("rows", "")
-    typed["rows"] = str((int(rows) if rows.isdecimal() else 0) + price_forms.ROWS_MORE)
-    return kind(metrics=metrics, typed=typed)
 
 
 def _initial(request: SeatedRequest) -> dict[str, Any]:

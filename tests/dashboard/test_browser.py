@@ -39,6 +39,7 @@ def paths(scene: "Scene") -> list[str]:
     customer = f"/customers/{ids.text('cus', buyer.customer.id)}"
     budget = ids.text("bgt", Budget.objects.get(customer_id=buyer.customer.id, scope="agent").id)
     plan = f"/plans/{ids.text('plan', scene.plan.id)}"
+    price = ids.text("price", scene.plan.versions.get().prices.earliest("price__created_at").price_id)
     entitled.include(buyer, scene.metrics[0])
     grant = Grant.objects.filter(customer_id=buyer.customer.id).latest("created_at")
     turned_down(scene)
@@ -78,7 +79,7 @@ def paths(scene: "Scene") -> list[str]:
         f"/products/{ids.text('prod', scene.product.id)}", "/metrics",
         f"/metrics/{ids.text('bm', scene.metrics[0].id)}",
         "/metrics/new", "/plans", plan, "/plans/new", f"{plan}/prices/new", f"{plan}/prices/new?model=formula",
-        f"{plan}/fees/new", f"{plan}/commitment/new", "/coupons", "/coupons/new",
+        f"{plan}/prices/{price}/edit", f"{plan}/fees/new", f"{plan}/commitment/new", "/coupons", "/coupons/new",
         f"{coupon}/withdraw",
         f"{customer}/coupons/{ids.text('sub', buyer.subscription.id)}",
         f"{customer}/wallets/{ids.text('acc', buyer.credit.id)}/limit", "/keys", "/keys/new",
