@@ -10,13 +10,14 @@ import uuid
 from collections.abc import Iterator
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+
+from django.db.models import Q
 
 from billing import charges, cycles, discounts, occurrences, proration, rating, taxes
-from billing.models import Charge, FeeOccurrence, PlanVersion, Subscription, UnusedPart
+from billing.models import Charge, FeeOccurrence, PlanVersion, PriceVersion, Subscription, UnusedPart
 from billing.money import EXACT
 from billing.occurrences import Agreed, Occurrence
-from billing.prices import ChargeModel
+from billing.prices import ChargeModel, parse_model
 from billing.prices import PlanVersion as PriceBook
 from customers.models import Book
 from merchants import ids
@@ -135,11 +136,15 @@ def _charge(occurrence: Occurrence, subscription: Subscription, book: Book, pots
     fee, part_of = occurrence.fee, occurrence.part_of
     amounts = _amounts(occurrence, subscription, book)
     version_id = uuid.UUID(bytes=fee.price.id)
+    source_id = _source_id(fee, subscription, occurrence.start)
+    replaced = FeeOccurrence.objects.filter(occurrences.given_back_whole(), bucket=subscription.bucket, id=source_id)
+    replaces_id = source_id if replaced.exists() else None
     made = FeeOccurrence.objects.create(
         bucket=subscription.bucket,
         customer_id=subscription.customer_id,
         subscription_id=subscription.id,
-        id=_source_id(fee, subscription, occurrence.start),
+        id=ids.derived(subscription.bucket, "instead", source_id) if replaces_id else source_id,
+        replaces_id=replaces_id,
         price_id=fee.price_id,
         price_version_id=version_id,
         period_start=occurrence.start,
@@ -194,7 +199,8 @@ def _open_invoice(subscription: Subscription, *, is_current: bool) -> uuid.UUID:
 def _give_back_unused(fee: Agreed, end: datetime, subscription: Subscription, now: datetime) -> None:
     """Give back what was charged in advance for time after a fee's own end, once.
 
-    What stays charged is what the used part comes to. It goes back to whoever paid.
+    What stays charged is what the used part comes to: nothing, where it ended in the instant it fell due. It goes back
+    to whoever paid.
     """
     if not fee.in_advance:
         return
@@ -204,25 +210,22 @@ def _give_back_unused(fee: Agreed, end: datetime, subscription: Subscription, no
         price_id=fee.price_id,
         add_on_id=fee.add_on_id,  # None finds those of plans
         period_start__gte=fee.start,
+        period_start__lte=end,
         period_end__gt=end,
     )
-    for occurrence in beyond.filter(**_within(fee, end)):
-        _give_back(occurrence, fee, end, subscription, now)
+    # What another version of the price charged as this one ended is the next plan's.
+    for occurrence in beyond.exclude(~Q(price_version_id=uuid.UUID(bytes=fee.price.id)), period_start=end):
+        _give_back(occurrence, end, subscription, now)
 
 
-def _within(fee: Agreed, end: datetime) -> dict[str, Any]:
-    """An add-on may end as it begins; a plan's fee that falls due as it ends is the next plan's."""
-    return {"period_start__lt" if fee.add_on_id is None else "period_start__lte": end}
-
-
-def _give_back(
-    occurrence: FeeOccurrence, fee: Agreed, until: datetime, subscription: Subscription, now: datetime
-) -> None:
+def _give_back(occurrence: FeeOccurrence, until: datetime, subscription: Subscription, now: datetime) -> None:
     part_id = ids.derived(occurrence.bucket, "unused", occurrence.id)
     if UnusedPart.objects.filter(bucket=occurrence.bucket, id=part_id).exists():
         return
     paid = Charge.objects.get(bucket=occurrence.bucket, source_id=occurrence.id)
-    used = totals_of_part(occurrence, fee.price.model, cycles.prices_at(subscription, until).tax_behavior, until)
+    version = PriceVersion.objects.get(id=occurrence.price_version_id)
+    model, behavior = parse_model(version.model, version.properties), cycles.prices_at(subscription, until).tax_behavior
+    used = totals_of_part(occurrence, model, behavior, until)
     due = rating.difference(used, rating.Totals(paid.net, paid.tax, paid.gross, paid.fee))
     made = UnusedPart.objects.create(
         bucket=occurrence.bucket,

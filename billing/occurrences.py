@@ -12,10 +12,10 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import NamedTuple
 
-from django.db.models import Min, QuerySet
+from django.db.models import Exists, Min, OuterRef, QuerySet
 
 from billing import cycles
-from billing.models import AddOn, FeeOccurrence, Invoice, Price, Subscription
+from billing.models import AddOn, FeeOccurrence, Invoice, Price, Subscription, UnusedPart
 from billing.plans import compiled
 from billing.prices import Commitment, PriceVersion
 from metering import periods
@@ -72,8 +72,8 @@ def agreed(subscription: Subscription) -> list[Agreed]:
         latest: dict[bytes, Agreed] = {}
         start = max(term.start, subscription.trial_ends_at or term.start)
         for price in term.prices.prices:
-            if price.fee_id is None or isinstance(price.model, Commitment) or (term.end and term.end <= start):
-                continue
+            if price.fee_id is None or isinstance(price.model, Commitment) or (term.end and term.end < start):
+                continue  # one that ends as it begins may have been charged before its plan was changed
             fee = Agreed(price, price.cadence or term.prices.cadence, term.spell.anchor, start, term.end)
             before = going_on.get(price.price_id)
             if before is not None and (before.end, before.anchor) == (start, fee.anchor):
@@ -127,7 +127,8 @@ def upcoming(fee: Agreed, subscription: Subscription) -> Iterator[Occurrence]:
         if not is_left_out and not _charged_once(fee, subscription):
             yield _one_time(fee, subscription)
         return
-    charged = _charged(fee, subscription).filter(period_start__gte=fee.start).order_by("-period_start")
+    charged = _charged(fee, subscription).filter(~given_back_whole(), period_start__gte=fee.start)
+    charged = charged.order_by("-period_start")
     if fee.end is not None:
         charged = charged.filter(period_start__lt=fee.end)
     last = charged.first()
@@ -159,6 +160,15 @@ def _charged(fee: Agreed, subscription: Subscription) -> QuerySet[FeeOccurrence]
         subscription_id=subscription.id,
         price_id=fee.price_id,
         add_on_id=fee.add_on_id,  # None finds those of plans
+    )
+
+
+def given_back_whole() -> Exists:
+    """Tell of an occurrence whether it was given back from its very beginning on: it counts as not charged."""
+    return Exists(
+        UnusedPart.objects.filter(
+            bucket=OuterRef("bucket"), fee_occurrence_id=OuterRef("id"), used_until=OuterRef("period_start")
+        )
     )
 
 

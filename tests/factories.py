@@ -81,6 +81,15 @@ def price(
     return PriceVersion.objects.create(price=identity, **{**defaults, **version})
 
 
+def next_version(version: PriceVersion, unit_price: str) -> PriceVersion:
+    """Another version of a price, at another amount for each."""
+    latest = version.price.versions.order_by("-number").first()
+    facts = {name: getattr(version, name) for name in ("display_name", "model", "payment_term", "billing_cadence")}
+    return PriceVersion.objects.create(
+        price=version.price, number=latest.number + 1, properties={"unitPrice": unit_price}, created_at=NOW, **facts
+    )
+
+
 def plan(
     *, product: Product, prices: list[PriceVersion] | None = None, name: str = "Pay as you go", **version: Any
 ) -> Plan:

@@ -124,7 +124,8 @@ class FeeOccurrence(Owned):
 
     It is a fee of the plan, or of an add-on. Its id follows from subscription, price (or add-on) and period, so that
     charging it again finds it charged. Where it is for a part of a period only, ``whole_start`` and ``whole_end`` are
-    those of the whole one.
+    those of the whole one. One that was given back whole, as the plan changed in the instant it fell due, may be
+    replaced by that of another version of the price.
     """
 
     pk = models.CompositePrimaryKey("bucket", "id")
@@ -141,12 +142,13 @@ class FeeOccurrence(Owned):
     tax_rate = models.DecimalField(max_digits=7, decimal_places=4)  # percent
     fee_rate = models.DecimalField(max_digits=7, decimal_places=6)  # fraction
     discount = models.DecimalField(max_digits=7, decimal_places=4, default=0, db_default=0)  # percent
+    replaces_id = models.UUIDField(null=True)
     created_at = models.DateTimeField()
 
     class Meta:
         constraints = [
             models.UniqueConstraint(
-                fields=["bucket", "subscription_id", "price_id", "period_start", "add_on_id"],
+                fields=["bucket", "subscription_id", "price_id", "period_start", "add_on_id", "replaces_id"],
                 name="fee_once_per_period",
                 nulls_distinct=False,
             )

@@ -174,8 +174,22 @@ CHECKS = (
         """,
     ),
     rule(
+        "fees_replaced",
+        "a fee that was charged anew replaces one of the same price and instant that was given back whole",
+        "sub",
+        """
+        SELECT f.subscription_id, format('period from %s', f.period_start)
+        FROM billing_feeoccurrence f
+        LEFT JOIN billing_feeoccurrence r ON r.bucket = f.bucket AND r.id = f.replaces_id
+        LEFT JOIN billing_unusedpart u ON u.bucket = r.bucket AND u.fee_occurrence_id = r.id
+        WHERE f.replaces_id IS NOT NULL
+            AND (r.subscription_id, r.price_id, r.period_start, r.add_on_id, u.used_until)
+                IS DISTINCT FROM (f.subscription_id, f.price_id, f.period_start, f.add_on_id, f.period_start)
+        """,
+    ),
+    rule(
         "fees_agreed",
-        "a fee fell due in a time in which the plan that was in force had its price, or an add-on",
+        "a fee fell due in a time in which the plan that was in force had its price, or an add-on, or was given back",
         "sub",
         """
         SELECT f.subscription_id, format('period from %s', f.period_start)
@@ -184,11 +198,19 @@ CHECKS = (
         LEFT JOIN billing_addon a ON a.bucket = f.bucket AND a.id = f.add_on_id
         WHERE CASE WHEN f.add_on_id IS NULL THEN NOT EXISTS (
             SELECT FROM billing_planversionprice sold
-            WHERE sold.price_version_id = f.price_version_id AND sold.plan_version_id = coalesce(
-                (SELECT (value ->> 0)::uuid FROM jsonb_array_elements(s.spells)
-                 WHERE (value ->> 1)::timestamptz <= f.period_start ORDER BY (value ->> 1)::timestamptz DESC LIMIT 1),
-                s.plan_version_id
+            WHERE sold.price_version_id = f.price_version_id AND (
+                s.spells IS NULL AND sold.plan_version_id = s.plan_version_id
+                OR sold.plan_version_id IN (
+                    SELECT (value ->> 0)::uuid FROM jsonb_array_elements(s.spells)
+                    WHERE (value ->> 1)::timestamptz = (
+                        SELECT max((value ->> 1)::timestamptz) FROM jsonb_array_elements(s.spells)
+                        WHERE (value ->> 1)::timestamptz <= f.period_start
+                    )
+                )
             )
+        ) AND NOT EXISTS (
+            SELECT FROM billing_unusedpart u
+            WHERE u.bucket = f.bucket AND u.fee_occurrence_id = f.id AND u.used_until = f.period_start
         ) ELSE (a.subscription_id, a.price_version_id, a.quantity)
             IS DISTINCT FROM (f.subscription_id, f.price_version_id, f.quantity)
             OR f.period_start < a.starts_at OR f.period_start > coalesce(a.ends_at, 'infinity') END

@@ -175,15 +175,18 @@ CHECKS = (
     ),
     rule(
         "fees_billed_once",
-        "no fee stands on invoices twice for one period",
+        "no fee stands on invoices twice for one period, but where it was given back whole and charged anew",
         "sub",
         """
         SELECT i.subscription_id, format('period from %s', l.period_start)
         FROM billing_invoiceline l
         JOIN billing_invoice i ON i.bucket = l.bucket AND i.id = l.invoice_id
         JOIN billing_priceversion v ON v.id = l.price_version_id
+        LEFT JOIN billing_feeoccurrence anew ON anew.bucket = i.bucket AND anew.subscription_id = i.subscription_id
+            AND anew.price_id = v.price_id AND anew.period_start = l.period_start AND anew.replaces_id IS NOT NULL
         WHERE l.kind = 'fee'
-        GROUP BY i.bucket, i.subscription_id, v.price_id, l.period_start HAVING sum(l.charges) > 1
+        GROUP BY i.bucket, i.subscription_id, v.price_id, l.period_start
+        HAVING sum(l.charges) > 1 + count(DISTINCT anew.id)
         """,
     ),
     rule(

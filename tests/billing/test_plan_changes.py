@@ -10,7 +10,7 @@ from billing.models import Charge, FeeOccurrence, Invoice, Plan, PlanChange, Pri
 from merchants.errors import Conflict, NotFound, Unprocessable
 from metering.periods import Period
 from tests import factories
-from tests.billing import buyers
+from tests.billing import buyers, owing
 from tests.billing.buyers import Buyer, utc
 from tests.billing.invoiced import CENT, DOLLAR, GRACE, invoices, lines, pass_time
 
@@ -195,6 +195,45 @@ class TestAtOnce:
         pass_time(buyer, JULY + GRACE)
         row = Charge.objects.get(kind="trueup")
         assert (row.net, row.tax) == (30 * DOLLAR, 6 * DOLLAR)
+
+
+class TestInTheInstantThatAFeeFellDue:
+    """What was charged a moment before is given back whole, and the new plan's fee charged in full."""
+
+    @pytest.mark.parametrize("is_same_price", [True, False])
+    @pytest.mark.parametrize(
+        ("at", "cadence", "trial_days"),
+        [(JUNE, "P1M", None), (JULY, "P1M", None), (JUNE + timedelta(days=7), "P1W", None), (MIDDLE, "P1M", 15)],
+    )
+    def test_charges_the_new_plan_alone(self, product, at, cadence, trial_days, is_same_price):
+        old, setup = seat(product, "10", cadence=cadence), seat(product, "3", name="Setup", cadence="P0D")
+        agreed = {"trial_days": trial_days} if trial_days else {}
+        buyer = buyers.buyer(old, setup, at=JUNE, balance="1000", subscription=agreed)
+        pass_time(buyer, at)
+        paid = buyer.prepaid.available
+        new = factories.next_version(old, "20") if is_same_price else seat(product, "20", cadence=cadence)
+        to = plan(product, new, setup)
+        assert [cents(each.gross) for each in preview(buyer, to).amounts] == [-1000, 2000]
+        change(buyer, to)
+        assert charged(buyer)[-2:] == [("unused", -10 * DOLLAR), ("fee", 20 * DOLLAR)]
+        assert buyer.prepaid.available == paid - 10 * DOLLAR
+        assert owing.broken() == set()
+
+    def test_goes_on_with_the_new_fee_and_shares_it_out_by_time(self, product):
+        old = seat(product, "10")
+        buyer = buyers.buyer(old, at=JUNE, balance="1000")
+        pass_time(buyer, JULY)
+        change(buyer, plan(product, factories.next_version(old, "31")))
+        pass_time(buyer, JULY + timedelta(days=1))
+        change(buyer, plan(product, factories.next_version(old, "62")))
+        assert charged(buyer)[3:] == [
+            ("fee", 31 * DOLLAR),
+            ("unused", -30 * DOLLAR),
+            ("fee", 60 * DOLLAR),
+        ]
+        pass_time(buyer, AUGUST + GRACE)
+        assert [invoice.grand_total for invoice in invoices(buyer)][:2] == [10 * DOLLAR, 61 * DOLLAR]
+        assert owing.broken() == set()
 
 
 class TestAtTheEndOfThePeriod:

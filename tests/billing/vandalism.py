@@ -233,6 +233,10 @@ CONTROLS: dict[str, tuple[str, set[str]]] = {
         f"DELETE FROM billing_feeoccurrence WHERE {_FIRST.format('billing_feeoccurrence')}",
         {"fees_charged"},
     ),
+    "a fee that replaces another one's": (
+        "UPDATE billing_feeoccurrence SET replaces_id = customer_id WHERE replaces_id IS NOT NULL",
+        {"fees_replaced"},
+    ),
     "a fee's tax rate": (
         f"UPDATE billing_feeoccurrence SET tax_rate = 50 WHERE {_FIRST.format('billing_feeoccurrence')}",
         {"fees_recomputed"},

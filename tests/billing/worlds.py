@@ -127,6 +127,7 @@ def world() -> World:
     _check_out(product)
     _move()
     _regret(product)
+    _think_better(product)
     for document in Document.objects.order_by("id")[:2]:
         files.of(document, START)
     return made
@@ -347,6 +348,20 @@ def _regret(product: Product) -> None:
     correct(left, events[2], (call, 3), (minute, 50))
     pass_time(left, ended + 2 * GRACE)
     correct(left, events[3])
+
+
+def _think_better(product: Product) -> None:
+    """A customer who moves to another version of a fee in the instant they were charged it."""
+    fee = factories.price(
+        fee=factories.fee(product=product, name="Rethought"), unit_price="4", term="in_advance", cadence="P1M"
+    )
+    first, second = (
+        factories.plan(product=product, prices=[price], currency="CHF")
+        for price in (fee, factories.next_version(fee, "5"))
+    )
+    mover = buyers.subscribe(product.merchant, first, at=START)
+    of = {"merchant_id": product.merchant_id, "subscription_id": mover.subscription.id}
+    plan_changes.make(**of, plan_id=second.id, effective="now")
 
 
 def _entitle(product: Product) -> None:
