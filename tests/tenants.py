@@ -117,7 +117,7 @@ def belongings(caller: Caller, url: str) -> Belongings:
     things |= {"flat": flat_id, "other_plan": callers.plan(caller, [price_id])["id"]}
     changes = f"/v0/subscriptions/{things['subscription']}"
     wanted = {"planId": things["other_plan"], "effective": "period_end"}
-    caller.patch(f"/v0/plans/{things['other_plan']}", {"appliesTo": "next_period"})
+    caller.patch(f"/v0/plans/{plan_id}", {"appliesTo": "next_period"})
     things["rollout"] = caller.get("/v0/rollouts").json()["data"][0]["id"]
     things["plan_change"] = callers.made(caller.post(f"{changes}/planChanges", wanted))["id"]
     caller.delete(f"{changes}/planChanges/{things['plan_change']}")

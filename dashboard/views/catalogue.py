@@ -71,11 +71,8 @@ def _use_by_day(request: SeatedRequest, metric: BillableMetric) -> charts.Chart 
 @page("plans:read")
 def plan(request: SeatedRequest, plan_id: str) -> HttpResponse:
     view = catalogue.plan(merchant_id=request.seat.merchant.id, plan_id=public_id("plan", plan_id))
-    context = {
-        "versions": list(catalogue.versions(view.plan.id)),
-        "rollouts": catalogue.rollouts(view.plan),
-    }
-    return _answer(request, "dashboard/plan.html", "plans", view=view, **context)
+    versions, moves = list(catalogue.versions(view.plan.id)), catalogue.rollouts(view.plan)
+    return _answer(request, "dashboard/plan.html", "plans", view=view, versions=versions, rollouts=moves)
 
 
 @page("products:write", writes="products:write")

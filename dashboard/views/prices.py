@@ -166,7 +166,7 @@ def price_edit(request: SeatedRequest, plan_id: str, price_id: str) -> HttpRespo
         "view": view,
     }
     if form.is_valid():
-        wanted = {
+        wanted: dict[str, Any] = {
             "merchant_id": request.seat.merchant.id,
             "price_id": version.price_id,
             "changes": _changes(form, version),
