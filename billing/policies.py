@@ -85,10 +85,10 @@ def _said(policy: Policy) -> dict[str, Any]:
 
 
 def _check(policy: Policy) -> None:
-    for member, (name, least, most) in _WHOLE.items():
+    for member in _WHOLE:
         value = getattr(policy, member)
-        if value is not None and not least <= value <= most:
-            raise ValidationFailed(f"{name} must be from {least} to {most}.", field=name, code="OUT_OF_RANGE")
+        if value is not None:
+            _check_whole(member, value)
     for member, (name, least) in _SCHEDULES.items():
         days = getattr(policy, member)
         if (
@@ -103,6 +103,12 @@ def _check(policy: Policy) -> None:
             )
 
 
+def _check_whole(member: str, value: int) -> None:
+    name, least, most = _WHOLE[member]
+    if not least <= value <= most:
+        raise ValidationFailed(f"{name} must be from {least} to {most}.", field=name, code="OUT_OF_RANGE")
+
+
 def terms_of(*, customer_id: uuid.UUID) -> int | None:
     """Return in how many days a customer has to pay, where that is their own."""
     own = CustomerTerms.objects.filter(bucket=ids.bucket_of(customer_id), customer_id=customer_id).first()
@@ -112,11 +118,21 @@ def terms_of(*, customer_id: uuid.UUID) -> int | None:
 def set_terms(
     *, merchant_id: uuid.UUID, customer_id: uuid.UUID, net_days: int | None, actor: Actor, now: datetime
 ) -> None:
-    """Say in how many days a customer has to pay; None: as all of the merchant's. Raises NotFound."""
+    """Say in how many days a customer has to pay; None: as all of the merchant's.
+
+    Raises:
+        NotFound: the merchant has no such customer.
+        ValidationFailed: the number is out of bounds.
+    """
     bucket = ids.bucket_of(customer_id)
+    if net_days is not None:
+        _check_whole("net_days", net_days)
     with transaction.atomic():
         books.check_owner(merchant_id=merchant_id, customer_id=customer_id)
         books.lock(bucket, customer_id)
+        before = terms_of(customer_id=customer_id)
+        if before == net_days:
+            return
         if net_days is None:
             CustomerTerms.objects.filter(bucket=bucket, customer_id=customer_id).delete()
         else:
@@ -128,7 +144,7 @@ def set_terms(
             actor=actor,
             action="customer.terms",
             target=ids.text("cus", customer_id),
-            changes={"netDays": net_days},
+            changes={"net_days": {"before": before, "after": net_days}},
             now=now,
         )
 

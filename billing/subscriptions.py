@@ -33,6 +33,7 @@ from customers import books, registry
 from customers.models import Customer
 from customers.registry import NewCustomer
 from merchants import ids
+from merchants.audit import Actor
 from merchants.errors import Conflict, NotFound, ValidationFailed
 from merchants.models import Organization
 
@@ -274,7 +275,9 @@ def _refused(subscription: Subscription, to: str) -> Conflict:
 # --- how it changes ----------------------------------------------------------------------------------------
 
 
-def change(*, merchant_id: uuid.UUID, subscription_id: uuid.UUID, changes: dict[str, Any]) -> Subscription:
+def change(
+    *, merchant_id: uuid.UUID, subscription_id: uuid.UUID, changes: dict[str, Any], actor: Actor
+) -> Subscription:
     """Change what a merchant may change of a subscription that has not ended, or end it.
 
     A minimum balance counts from the next renewal on; a tax exemption for what is rated first in the next period.
@@ -294,6 +297,7 @@ def change(*, merchant_id: uuid.UUID, subscription_id: uuid.UUID, changes: dict[
         status = changes.get("status", subscription.status)
         if subscription.status == Status.TERMINATED or status not in (subscription.status, Status.TERMINATED):
             raise _refused(subscription, status)
+        told.noted(subscription, {name: changes[name] for name in CHANGEABLE & changes.keys()}, actor, now)
         for name in CHANGEABLE & changes.keys():
             setattr(subscription, name, changes[name])
         subscription.updated_at = now

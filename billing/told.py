@@ -1,10 +1,11 @@
-"""What merchants are told about subscriptions, written down in the transaction of what happened."""
+"""What merchants are told about subscriptions, and who changed them; written in the transaction of what happened."""
 
 from datetime import datetime
 from typing import Any
 
 from billing.models import Subscription
-from merchants import ids, outbox
+from merchants import audit, ids, outbox
+from merchants.audit import Actor
 from merchants.outbox import instant
 
 
@@ -21,6 +22,25 @@ def updated(subscription: Subscription, now: datetime) -> None:
 def cancelled(subscription: Subscription, now: datetime) -> None:
     """A subscription ended."""
     _tell("subscription.cancelled.v0", subscription, now)
+
+
+def noted(subscription: Subscription, changes: dict[str, Any], actor: Actor, now: datetime) -> None:
+    """Note in the audit log what somebody is about to change of a subscription, where anything is."""
+    before = {name: getattr(subscription, name) for name in changes}
+    said = {
+        name: {"before": before[name], "after": changes[name]}
+        for name in sorted(changes)
+        if before[name] != changes[name]
+    }
+    if said:
+        audit.append(
+            merchant_id=subscription.merchant_id,
+            actor=actor,
+            action="subscription.changed",
+            target=ids.text("sub", subscription.id),
+            changes=said,
+            now=now,
+        )
 
 
 def _tell(type: str, subscription: Subscription, now: datetime) -> None:

@@ -9,10 +9,17 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from customers import addresses, registry
+from customers import addresses, changes, registry, tax_ids
 from customers.models import Customer
 from customers.registry import NewCustomer
-from customers.serializers import AddressField, ConsumerSerializer, TaxRatesField
+from customers.serializers import (
+    NAME_LENGTH_MAX,
+    PHONE_LENGTH_MAX,
+    AddressField,
+    ConsumerSerializer,
+    EmailField,
+    TaxRatesField,
+)
 from merchants.serializers import (
     BodySerializer,
     ConstantField,
@@ -43,7 +50,7 @@ class ChangedTaxRatesField(TaxRatesField):
 
 
 class TaxVerdictSerializer(serializers.Serializer[dict[str, Any]]):
-    """Whether tax can be computed from the address, and if not, why."""
+    """Whether it is good for computing tax, and if not, why."""
 
     valid = serializers.BooleanField()
     message = serializers.CharField(required=False)
@@ -55,6 +62,14 @@ class TaxVerdictField(serializers.ReadOnlyField):
 
     def to_representation(self, value: dict[str, str]) -> dict[str, Any]:
         return addresses.tax_verdict(value)
+
+
+@extend_schema_field(TaxVerdictSerializer)
+class TaxIdVerdictField(serializers.ReadOnlyField):
+    """Whether a tax id that looks like a VAT id of the European Union is well formed."""
+
+    def to_representation(self, value: Customer) -> dict[str, Any]:
+        return tax_ids.verdict(value.tax_id, value.address.get("country", ""))
 
 
 @extend_schema_field({"type": "array", "items": {"type": "string", "format": "email"}})
@@ -102,6 +117,7 @@ class CustomerSerializer(serializers.Serializer[Customer]):
     organization = OrganizationSerializer(source="*")
     externalId = TextField(source="external_id", allow_null=True)
     taxId = TextField(source="tax_id")
+    validTaxId = TaxIdVerdictField(source="*")
     taxRates = TaxRatesField(source="tax_rates", allow_null=True)
     validTaxAddress = TaxVerdictField(source="address")
     notificationSettings = NotificationsField(source="notification_settings")
@@ -133,8 +149,12 @@ class CreateCustomerSerializer(BodySerializer):
 
 
 class UpdateCustomerSerializer(BodySerializer):
-    """What to change of a customer; null clears."""
+    """What to change of a customer; null clears. An address is given whole."""
 
+    name = TextField(length_max=NAME_LENGTH_MAX, required=False)
+    email = EmailField(required=False)
+    phone = TextField(length_min=0, length_max=PHONE_LENGTH_MAX, required=False, allow_null=True)
+    address = AddressField(required=False, allow_null=True)
     taxId = TextField(source="tax_id", length_max=TAX_ID_LENGTH_MAX, required=False, allow_null=True)
     externalId = TextField(source="external_id", length_max=EXTERNAL_ID_LENGTH_MAX, required=False, allow_null=True)
     taxRates = ChangedTaxRatesField(source="tax_rates", required=False, allow_null=True)
@@ -201,9 +221,9 @@ class CustomerById(TenantView):
     @extend_schema(operation_id="updateCustomer", request=UpdateCustomerSerializer, responses=CustomerSerializer)
     def patch(self, request: Request, id: str) -> Response:
         """Change a customer."""
-        customer_id, changes = self.path_id("cus", id), self.read_body(UpdateCustomerSerializer)
-        changed = registry.change(merchant_id=self.merchant_id, customer_id=customer_id, changes=changes)
-        return self.answer(CustomerSerializer, changed)
+        customer_id, asked = self.path_id("cus", id), self.read_body(UpdateCustomerSerializer)
+        named = {"merchant_id": self.merchant_id, "customer_id": customer_id}
+        return self.answer(CustomerSerializer, changes.change(**named, changes=asked, actor=self.actor))
 
     @extend_schema(operation_id="deleteCustomer", responses={204: None})
     def delete(self, request: Request, id: str) -> Response:

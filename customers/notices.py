@@ -12,6 +12,7 @@ from django.conf import settings
 from django.core import signing
 from django.db import transaction
 
+from customers import books
 from customers.models import Customer
 from merchants import ids, letters, mailing
 from merchants.errors import NotFound
@@ -69,7 +70,8 @@ def unsubscribe(token: str, now: datetime) -> tuple[Customer, str]:
     """
     with transaction.atomic():
         found, setting = read(token)
-        customer = Customer.objects.select_for_update(no_key=True).get(pk=found.pk)
+        books.lock(found.bucket, found.id)
+        customer = Customer.objects.get(pk=found.pk)
         customer.notification_settings = {**customer.notification_settings, setting: False}
         customer.updated_at = now
         customer.save(update_fields=["notification_settings", "updated_at"])

@@ -8,19 +8,18 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, TypedDict
+from typing import TypedDict
 
 from django.db import transaction
 from django.db.models import OuterRef, QuerySet, Subquery
 
-from customers import books
+from customers import books, claims
 from customers.models import Book, Customer, CustomerClaim
 from merchants import ids, outbox
 from merchants.errors import Conflict, Forbidden, NotFound, Unavailable, ValidationFailed
 
-BEING_DELETED = "This customer is being deleted; try again."
 BLOCKER_ITEMS_MAX = 10
-CLAIM_ATTEMPTS_MAX = 3
+CREATED, UPDATED = "customer.created.v0", "customer.updated.v0"
 DEFAULT_RATE = "default"
 NOTIFICATIONS = ("invoiceIssued", "invoicePaid", "renewalReminder", "lowBalance")
 TAX_RATE_MAX = 100
@@ -110,7 +109,7 @@ def search(
     if email is not None:
         query = query.filter(email__icontains=email)
     if external_id is not None:
-        owner = _claimed_by(merchant_id, CustomerClaim.Kind.EXTERNAL_ID, external_id)
+        owner = claims.owner_of(merchant_id, CustomerClaim.Kind.EXTERNAL_ID, external_id)
         query = query.filter(bucket=ids.bucket_of(owner), id=owner) if owner else query.none()
     return query.order_by("-created_at", "id")
 
@@ -126,7 +125,7 @@ def named(*, merchant_id: uuid.UUID, subject: str) -> uuid.UUID:
     try:
         customer_id = ids.parse("cus", subject)
     except ids.InvalidId:
-        owner = _claimed_by(merchant_id, CustomerClaim.Kind.EXTERNAL_ID, subject)
+        owner = claims.owner_of(merchant_id, CustomerClaim.Kind.EXTERNAL_ID, subject)
         if owner is None:
             raise NotFound("There is no such customer.") from None
         return owner
@@ -147,17 +146,17 @@ def enter(*, merchant_id: uuid.UUID, new: NewCustomer, now: datetime) -> tuple[C
         NotFound: a tax rate is for something that the merchant does not have.
         Conflict: the external id is another customer's.
     """
-    tax_rates = _checked_rates(merchant_id, new.tax_rates)
+    tax_rates = checked_rates(merchant_id, new.tax_rates)
     customer_id = ids.new()
     email = new.email.lower()
     with transaction.atomic():
-        owner = _claim(merchant_id, CustomerClaim.Kind.EMAIL, email, customer_id)
+        owner = claims.claim(merchant_id, CustomerClaim.Kind.EMAIL, email, customer_id)
         if owner != customer_id:
             return _entered_before(merchant_id, owner, new.external_id), False
         if new.external_id is not None:
-            _claim_external_id(merchant_id, new.external_id, customer_id)
+            claims.claim_external_id(merchant_id, new.external_id, customer_id)
         customer = _write(merchant_id, customer_id, replace(new, email=email), tax_rates, now)
-        _tell(customer, now)
+        tell(customer, CREATED, now)
         return customer, True
 
 
@@ -173,15 +172,15 @@ def enter_managed(*, merchant_id: uuid.UUID, consumer_id: uuid.UUID, external_id
             customer = find(merchant_id=merchant_id, customer_id=consumer_id)
         except NotFound:
             raise Forbidden("This consumer is not managed by you.", code="CONSUMER_NOT_MANAGED") from None
-        return customer if external_id is None else _adopt_external_id(customer, external_id)
+        return customer if external_id is None else _adopted(customer, external_id)
 
 
 def _entered_before(merchant_id: uuid.UUID, customer_id: uuid.UUID, external_id: str | None) -> Customer:
     try:
         customer = find(merchant_id=merchant_id, customer_id=customer_id)
-        return customer if external_id is None else _adopt_external_id(customer, external_id)
+        return customer if external_id is None else _adopted(customer, external_id)
     except NotFound:  # struck off since their name was read
-        raise Unavailable(BEING_DELETED) from None
+        raise Unavailable(claims.BEING_DELETED) from None
 
 
 def _write(
@@ -213,11 +212,12 @@ def _write(
     )
 
 
-def _tell(customer: Customer, now: datetime) -> None:
+def tell(customer: Customer, type: str, now: datetime) -> None:
+    """Tell the merchant's programs what a customer is now."""
     public_id = ids.text("cus", customer.id)
     outbox.record(
         merchant_id=customer.merchant_id,
-        type="customer.created.v0",
+        type=type,
         data={
             "id": public_id,
             "object": "customer",
@@ -225,43 +225,17 @@ def _tell(customer: Customer, now: datetime) -> None:
             "consumerId": ids.text("org", customer.consumer_id),
             "name": customer.name,
             "email": customer.email,
+            "phone": customer.phone,
+            "address": customer.address,
+            "taxId": customer.tax_id,
             "externalId": customer.external_id,
-            "createdAt": outbox.instant(now),
+            "createdAt": outbox.instant(customer.created_at),
+            "updatedAt": outbox.instant(customer.updated_at),
         },
         object_id=public_id,
         now=now,
         bucket=customer.bucket,
     )
-
-
-def change(*, merchant_id: uuid.UUID, customer_id: uuid.UUID, changes: dict[str, Any]) -> Customer:
-    """Change what a merchant may change of a customer.
-
-    Args:
-        changes: any of tax_id, external_id, tax_rates (None clears each) and notification_settings (only those
-            given change).
-
-    Raises:
-        NotFound: the merchant has no such customer, or not what a tax rate is for.
-        ValidationFailed: a tax rate is none, or for nothing that is sold.
-        Conflict: the external id is another customer's.
-    """
-    with transaction.atomic():
-        customer, book, now = _lock(merchant_id, customer_id)
-        if "external_id" in changes:
-            _give_external_id(customer, changes["external_id"])
-        if "tax_id" in changes:
-            customer.tax_id = changes["tax_id"] or ""
-            book.assessed_rates = assessed_rates(merchant_id, customer.address, customer.tax_id)
-            book.save(update_fields=["assessed_rates"])
-        if "notification_settings" in changes:
-            customer.notification_settings |= changes["notification_settings"]
-        if "tax_rates" in changes:
-            book.tax_rates = _checked_rates(merchant_id, changes["tax_rates"])
-            book.save(update_fields=["tax_rates"])
-        customer.updated_at = now
-        customer.save(update_fields=["external_id", "tax_id", "notification_settings", "updated_at"])
-        return find(merchant_id=merchant_id, customer_id=customer_id)
 
 
 def strike_off(*, merchant_id: uuid.UUID, customer_id: uuid.UUID) -> None:
@@ -272,7 +246,7 @@ def strike_off(*, merchant_id: uuid.UUID, customer_id: uuid.UUID) -> None:
         Conflict: something is open; ``details.blockers`` lists what.
     """
     with transaction.atomic():
-        customer, book, now = _lock(merchant_id, customer_id)
+        customer, book, now = lock(merchant_id, customer_id)
         found = [find_blocker(customer.bucket, customer.id) for find_blocker in _blockers]
         if blockers := [blocker for blocker in found if blocker is not None]:
             raise Conflict(
@@ -280,14 +254,15 @@ def strike_off(*, merchant_id: uuid.UUID, customer_id: uuid.UUID) -> None:
                 code="CUSTOMER_HAS_DEPENDENTS",
                 details={"blockers": blockers},
             )
-        _release(customer, CustomerClaim.Kind.EMAIL, customer.email)
-        _give_external_id(customer, None)
+        claims.release(customer, CustomerClaim.Kind.EMAIL, customer.email)
+        claims.give_external_id(customer, None)
         customer.deleted_at = customer.updated_at = book.closed_at = now
         customer.save(update_fields=["external_id", "deleted_at", "updated_at"])
         book.save(update_fields=["closed_at"])
 
 
-def _lock(merchant_id: uuid.UUID, customer_id: uuid.UUID) -> tuple[Customer, Book, datetime]:
+def lock(merchant_id: uuid.UUID, customer_id: uuid.UUID) -> tuple[Customer, Book, datetime]:
+    """Lock a customer's book, and return the customer, the book and the time; raises NotFound."""
     book, now = books.lock(ids.bucket_of(customer_id), customer_id)
     return find(merchant_id=merchant_id, customer_id=customer_id), book, now
 
@@ -300,11 +275,29 @@ def assessed_rates(merchant_id: uuid.UUID, address: dict[str, str], tax_id: str)
     return found or None
 
 
+def _adopted(customer: Customer, external_id: str) -> Customer:
+    """Give a customer who has none an external id; raises Conflict where it is another one's."""
+    claims.check_external_id(customer, external_id)
+    if customer.external_id is None:
+        customer, _, now = lock(customer.merchant_id, customer.id)
+        if customer.external_id is None:
+            claims.give_external_id(customer, external_id)
+            customer.updated_at = now
+            customer.save(update_fields=["external_id", "updated_at"])
+            tell(customer, UPDATED, now)
+    return customer
+
+
 # --- tax rates -------------------------------------------------------------------------------------------
 
 
-def _checked_rates(merchant_id: uuid.UUID, rates: dict[str, Decimal] | None) -> dict[str, str] | None:
-    """Return tax rates as they are stored, when every key is ``default`` or the id of something of the merchant's."""
+def checked_rates(merchant_id: uuid.UUID, rates: dict[str, Decimal] | None) -> dict[str, str] | None:
+    """Return tax rates as they are stored, when every key is ``default`` or the id of something of the merchant's.
+
+    Raises:
+        ValidationFailed: a rate is none, or for nothing that is sold.
+        NotFound: a rate is for something that the merchant does not have.
+    """
     if not rates:
         return None
     if len(rates) > TAX_RATES_MAX:
@@ -335,59 +328,3 @@ def _taxable_id(key: str) -> tuple[str, uuid.UUID]:
 
 def _bad_rates(message: str, key: str = "") -> ValidationFailed:
     return ValidationFailed(message, field=f"taxRates.{key}" if key else "taxRates", code="INVALID_TAX_RATE")
-
-
-# --- names: e-mail addresses and external ids, each one customer's -----------------------------------------
-
-
-def _claim(merchant_id: uuid.UUID, kind: str, value: str, customer_id: uuid.UUID) -> uuid.UUID:
-    """Claim a name for a customer, and return whose it is: theirs, or the one's who had it before.
-
-    The insert waits for anyone who is claiming or releasing the same name; only then the row is read.
-    """
-    for _ in range(CLAIM_ATTEMPTS_MAX):
-        claim = CustomerClaim(merchant_id=merchant_id, kind=kind, value=value, customer_id=customer_id)
-        CustomerClaim.objects.bulk_create([claim], ignore_conflicts=True)
-        owner = _claimed_by(merchant_id, kind, value)
-        if owner is not None:
-            return owner
-    raise Unavailable(BEING_DELETED)
-
-
-def _claimed_by(merchant_id: uuid.UUID, kind: str, value: str) -> uuid.UUID | None:
-    claims = CustomerClaim.objects.filter(merchant_id=merchant_id, kind=kind, value=value)
-    return claims.values_list("customer_id", flat=True).first()
-
-
-def _claim_external_id(merchant_id: uuid.UUID, external_id: str, customer_id: uuid.UUID) -> None:
-    if _claim(merchant_id, CustomerClaim.Kind.EXTERNAL_ID, external_id, customer_id) != customer_id:
-        raise Conflict("This external id belongs to another customer.", code="EXTERNAL_ID_TAKEN")
-
-
-def _release(customer: Customer, kind: str, value: str) -> None:
-    CustomerClaim.objects.filter(merchant_id=customer.merchant_id, kind=kind, value=value).delete()
-
-
-def _give_external_id(customer: Customer, external_id: str | None) -> None:
-    """Give a customer whose book is locked another external id, or none."""
-    before = customer.external_id
-    if external_id == before:
-        return
-    if external_id is not None:
-        _claim_external_id(customer.merchant_id, external_id, customer.id)
-    if before is not None:
-        _release(customer, CustomerClaim.Kind.EXTERNAL_ID, before)
-    customer.external_id = external_id
-
-
-def _adopt_external_id(customer: Customer, external_id: str) -> Customer:
-    owner = _claimed_by(customer.merchant_id, CustomerClaim.Kind.EXTERNAL_ID, external_id)
-    if owner is not None and owner != customer.id:
-        raise Conflict("This external id belongs to another customer.", code="EXTERNAL_ID_TAKEN")
-    if customer.external_id is None:
-        customer, _, now = _lock(customer.merchant_id, customer.id)
-        if customer.external_id is None:
-            _give_external_id(customer, external_id)
-            customer.updated_at = now
-            customer.save(update_fields=["external_id", "updated_at"])
-    return customer

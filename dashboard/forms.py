@@ -55,16 +55,6 @@ class Registration(forms.Form):
     )
 
 
-class NewCustomer(forms.Form):
-    """A buyer."""
-
-    name = forms.CharField(label="Name", max_length=NAME_LENGTH_MAX)
-    email = forms.EmailField(label="Email", help_text="One customer per address.")
-    external_id = forms.CharField(
-        label="External ID", required=False, max_length=255, help_text="What your own system calls this customer."
-    )
-
-
 class NewSubscription(forms.Form):
     """A customer's agreement to a plan, starting now."""
 

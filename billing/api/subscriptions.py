@@ -338,7 +338,8 @@ class SubscriptionById(TenantView):
     def patch(self, request: Request, id: str) -> Response:
         """Change a subscription, or end it."""
         subscription_id, changes = self.path_id("sub", id), self.read_body(UpdateSubscriptionSerializer)
-        changed = subscriptions.change(merchant_id=self.merchant_id, subscription_id=subscription_id, changes=changes)
+        named = {"merchant_id": self.merchant_id, "subscription_id": subscription_id}
+        changed = subscriptions.change(**named, changes=changes, actor=self.actor)
         return self.answer(SubscriptionSerializer, changed)
 
 

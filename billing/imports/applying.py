@@ -21,7 +21,7 @@ from billing.imports.shapes import Export
 from billing.models import ImportedObject
 from billing.plans import NewPlan
 from billing.subscriptions import NewSubscription
-from customers import books, registry
+from customers import books, changes, registry
 from customers.models import Customer
 from customers.registry import NewCustomer
 from merchants import idempotency, products
@@ -205,8 +205,9 @@ class _Importer:
         words = f"Different there: {', '.join(other)}; change it here." if other else ""
         if customer.tax_id == who.tax_id:
             return Line("customer", who.external_id, "unsupported" if other else "same", words)
-        changes = {"tax_id": who.tax_id}
-        registry.change(merchant_id=self.merchant_id, customer_id=customer.id, changes=changes)
+        changes.change(
+            merchant_id=self.merchant_id, customer_id=customer.id, changes={"tax_id": who.tax_id}, actor=ACTOR
+        )
         return Line("customer", who.external_id, "updated", f"tax id. {words}".strip())
 
     def _part(self, kind: Kind, part: Any, enter: Callable[[], tuple[uuid.UUID, str]]) -> Line:

@@ -9,9 +9,11 @@ from uuid import UUID
 
 from django.db.models import Q, QuerySet, Sum
 
+from billing import policies
 from billing.models import CustomerRollup, Subscription, TopUp, Wallet
-from customers import addresses
+from customers import addresses, tax_ids
 from customers.models import Customer
+from customers.registry import DEFAULT_RATE
 from dashboard.reads import invoices
 from dashboard.reads.invoices import InvoiceRow
 from entitlements.models import Reservation
@@ -100,6 +102,18 @@ class Profile:
     spend_total: int
     invoices: list[InvoiceRow] = field(default_factory=list)
     address: list[str] = field(default_factory=list)
+    net_days: int | None = None  # their own
+    usual_days: int = 0  # of all of the merchant's
+
+    @property
+    def is_tax_id_sound(self) -> bool:
+        """Whether the tax id does not merely look like a VAT id."""
+        return bool(tax_ids.verdict(self.customer.tax_id, self.customer.address.get("country", ""))["valid"])
+
+    @property
+    def tax_rate(self) -> str | None:
+        """Percent on everything that has no rate of its own, where the merchant states it."""
+        return (getattr(self.customer, "tax_rates", None) or {}).get(DEFAULT_RATE)
 
     @property
     def prepaid(self) -> list[Pot]:
@@ -170,6 +184,8 @@ def profile(*, customer: Customer, span: Span) -> Profile:
         spend_total=sum(spend),
         invoices=invoices.of_customer(customer),
         address=addresses.lines(customer.address),
+        net_days=policies.terms_of(customer_id=customer.id),
+        usual_days=policies.of(customer.merchant_id).net_days,
     )
 
 

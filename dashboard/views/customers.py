@@ -14,12 +14,11 @@ from django.utils import timezone
 
 from billing import money, subscription_reads, subscriptions, topups, wallets
 from billing.models import Plan
-from customers import portal_links, registry
+from customers import portal_links
 from customers.models import Customer
 from dashboard import coupon_forms, filters, forms
 from dashboard.access import SeatedRequest, actor, file_name, find_customer, page, public_id, to
 from dashboard.reads import budgets, customers, events, exports
-from merchants import ids
 from merchants.errors import ServiceError
 from ui import allowances, charts, csv_files, fmt, pages, spans
 
@@ -46,33 +45,6 @@ def export(request: SeatedRequest) -> StreamingHttpResponse:
     text = form.cleaned_data["q"] if form.is_valid() else ""
     lines = exports.customer_lines(merchant_id=request.seat.merchant.id, text=text, now=now)
     return csv_files.answer(request, file_name(request, "customers", now), exports.CUSTOMER_HEADER, lines)
-
-
-@page("customers:write", writes="customers:write")
-def new(request: SeatedRequest) -> HttpResponse:
-    """A form that enters a customer."""
-    form = forms.NewCustomer(request.POST if request.method == "POST" else None)
-    if form.is_valid():
-        data = form.cleaned_data
-        wanted = registry.NewCustomer(name=data["name"], email=data["email"], external_id=data["external_id"] or None)
-        try:
-            customer, is_new = registry.enter(merchant_id=request.seat.merchant.id, new=wanted, now=timezone.now())
-        except ServiceError as refusal:
-            forms.refuse(form, refusal, request_id=request.request_id, names={"externalId": "external_id"})
-        else:
-            said = "Customer added." if is_new else "This email address belongs to this customer already."
-            messages.add_message(request, messages.SUCCESS if is_new else messages.WARNING, said)
-            return redirect(to(request, "customer", ids.text("cus", customer.id)))
-    context = {
-        "nav": "customers",
-        "seat": request.seat,
-        "form": form,
-        "title": "New customer",
-        "lead": "Someone who buys from you. Subscribe them to a plan next.",
-        "verb": "Add customer",
-        "back": to(request, "customers"),
-    }
-    return pages.answer(request, "dashboard/form.html", context)
 
 
 @page("customers:read")

@@ -9,16 +9,17 @@ from django.utils import timezone
 from django.views.decorators.http import require_POST
 
 from billing import add_ons, plan_changes, subscription_reads
+from billing import subscriptions as activity
 from billing.add_ons import NewAddOn
 from billing.models import Subscription
 from dashboard import forms, subscription_forms
-from dashboard.access import SeatedRequest, page, public_id, to
+from dashboard.access import SeatedRequest, actor, page, public_id, to
 from dashboard.reads import subscriptions
 from merchants import ids
 from merchants.errors import NotFound, ServiceError
 from ui import pages
 
-_FIELDS = {"planId": "plan", "priceId": "price"}
+_FIELDS = {"planId": "plan", "priceId": "price", "minimumAccountBalance": "minimum_balance"}
 
 
 @page("subscriptions:read")
@@ -28,6 +29,37 @@ def show(request: SeatedRequest, customer_id: str, subscription_id: str) -> Http
     view = subscriptions.view(subscription=subscription, now=timezone.now())
     context = {"nav": "customers", "seat": request.seat, "customer_id": customer_id, "view": view}
     return pages.answer(request, "dashboard/subscription.html", context)
+
+
+@page("subscriptions:write", writes="subscriptions:write")
+def settings(request: SeatedRequest, customer_id: str, subscription_id: str) -> HttpResponse:
+    """How a subscription is charged, taxed and reminded of."""
+    subscription = _subscription(request, customer_id, subscription_id)
+    form = subscription_forms.Settings(request.POST if request.method == "POST" else None, subscription=subscription)
+    back = to(request, "subscription", customer_id, subscription_id)
+    if form.is_valid():
+        try:
+            activity.change(
+                merchant_id=request.seat.merchant.id,
+                subscription_id=subscription.id,
+                changes=form.changes(),
+                actor=actor(request),
+            )
+        except ServiceError as refusal:
+            forms.refuse(form, refusal, request_id=request.request_id, names=_FIELDS)
+        else:
+            messages.success(request, "Saved.")
+            return redirect(back)
+    context = {
+        "nav": "customers",
+        "seat": request.seat,
+        "form": form,
+        "title": "Charging and tax",
+        "lead": f"How {subscription.name} is charged from now on.",
+        "verb": "Save",
+        "back": back,
+    }
+    return pages.answer(request, "dashboard/form.html", context)
 
 
 @page("subscriptions:write", writes="subscriptions:write")

@@ -136,21 +136,24 @@ _PAYMENT_DISPUTE = {
     "reason": "fraudulent",
 }
 
+_WHO: dict[str, Any] = {
+    "id": _id("cus"),
+    "object": "customer",
+    "merchantId": _id("org"),
+    "consumerId": _id("org"),
+    "name": "Northwind",
+    "email": "billing@northwind.example",
+    "phone": "",
+    "address": {"line1": "1 rue de la Paix", "city": "Paris", "zipCode": "75002", "country": "FR"},
+    "taxId": "FR40303265045",
+    "externalId": "crm-1042",
+    "createdAt": _AT,
+    "updatedAt": _AT,
+}
+
 TYPES: tuple[EventType, ...] = (
-    EventType(
-        "customer.created.v0",
-        "A customer was entered.",
-        {
-            "id": _id("cus"),
-            "object": "customer",
-            "merchantId": _id("org"),
-            "consumerId": _id("org"),
-            "name": "Northwind",
-            "email": "billing@northwind.example",
-            "externalId": "crm-1042",
-            "createdAt": _AT,
-        },
-    ),
+    EventType("customer.created.v0", "A customer was entered.", _WHO),
+    EventType("customer.updated.v0", "Something that is known of a customer was changed.", _WHO),
     EventType(
         "subscription.created.v0",
         "A subscription was made; it may wait for its first payment.",

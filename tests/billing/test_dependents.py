@@ -9,9 +9,10 @@ from django.utils import timezone
 from billing import subscriptions
 from billing.models import Invoice, Plan, Subscription
 from billing.subscriptions import NewSubscription
-from customers import registry
+from customers import changes, registry
 from customers.models import Customer
 from merchants import ids
+from merchants.audit import SYSTEM
 from merchants.errors import Conflict, NotFound
 from tests import factories
 
@@ -70,8 +71,8 @@ class TestTaxable:
         assert plan.product is not None
         metric = factories.metric(product=plan.product)
         rates = {ids.text("plan", plan.id): Decimal(1), ids.text("bm", metric.id): Decimal(2)}
-        changed = registry.change(
-            merchant_id=customer.merchant_id, customer_id=customer.id, changes={"tax_rates": rates}
+        changed = changes.change(
+            merchant_id=customer.merchant_id, customer_id=customer.id, changes={"tax_rates": rates}, actor=SYSTEM
         )
         assert changed.tax_rates == {key: format(rate) for key, rate in rates.items()}
 
@@ -82,8 +83,9 @@ class TestTaxable:
             ids.text("bm", factories.metric(product=product).id),
         ):
             with pytest.raises(NotFound):
-                registry.change(
+                changes.change(
                     merchant_id=customer.merchant_id,
                     customer_id=customer.id,
                     changes={"tax_rates": {key: Decimal(1)}},
+                    actor=SYSTEM,
                 )

@@ -11,7 +11,7 @@ from billing.documents import canonical, files, gathering
 from billing.models import Document, Invoice, Logo, Seller
 from billing.plans import NewPlan
 from billing.taxes import Category
-from customers import books, registry
+from customers import books, changes, registry
 from customers.models import Book, Customer
 from customers.registry import NewCustomer
 from merchants import audit
@@ -19,7 +19,7 @@ from merchants.errors import ValidationFailed
 from merchants.models import AuditEntry
 from tests import factories
 from tests.billing import buyers
-from tests.billing.invoiced import FEBRUARY, GRACE, START, invoices, pass_time
+from tests.billing.invoiced import FEBRUARY, GRACE, MARCH, START, invoices, pass_time
 
 NOW = factories.NOW
 GERMAN = {"address": {"country": "DE", "city": "Berlin"}, "vat_id": "DE 136 695 976"}
@@ -191,11 +191,14 @@ class TestAssessment:
         saved(merchant, changes=GERMAN)
         assert self.customer(merchant, country=country, tax_id=tax_id).assessed_rates == rates
 
-    def test_is_made_anew_when_the_customer_gets_a_vat_id(self, merchant):
+    def test_is_made_anew_when_the_customer_gets_a_vat_id_or_moves(self, merchant):
         saved(merchant, changes=GERMAN)
         book = self.customer(merchant, country="FR")
-        registry.change(merchant_id=merchant.id, customer_id=book.customer_id, changes={"tax_id": FRENCH_ID})
+        named = {"merchant_id": merchant.id, "customer_id": book.customer_id, "actor": audit.SYSTEM}
+        changes.change(**named, changes={"tax_id": FRENCH_ID})
         assert Book.objects.get(customer_id=book.customer_id).assessed_rates == {"default": "0"}
+        changes.change(**named, changes={"address": {"country": "DE"}})
+        assert Book.objects.get(customer_id=book.customer_id).assessed_rates is None
 
     def test_is_made_anew_when_the_merchant_moves(self, merchant, monkeypatch):
         books = [self.customer(merchant, country=country, tax_id=FRENCH_ID) for country in ("FR", "US")]
@@ -249,3 +252,21 @@ class TestAssessment:
         assert said["taxes"] == [{"category": "AE", "rate": "0", "net": "7.00", "tax": "0.00", "reason": reason}]
         assert said["notes"][0] == "Reverse charge: the recipient is liable for VAT."
         assert "<ram:CategoryCode>AE</ram:CategoryCode>" in files.xml_of(document, NOW)
+
+
+class TestACustomerWhoMoves:
+    def test_is_where_they_were_on_what_was_issued_and_where_they_are_on_what_comes(self, merchant):
+        price = factories.price(metric=factories.metric(product=factories.product(merchant=merchant)), unit_price="1")
+        buyer = buyers.buyer(price, at=START, customer={"name": "Ada", "address": {"city": "Bonn", "country": "DE"}})
+        buyer.use(price, 1)
+        pass_time(buyer, FEBRUARY + GRACE)
+        asked = {"name": "Ada SAS", "address": {"city": "Paris", "country": "FR"}, "tax_id": FRENCH_ID}
+        changes.change(merchant_id=merchant.id, customer_id=buyer.customer.id, changes=asked, actor=audit.SYSTEM)
+        pass_time(buyer, MARCH + GRACE)
+        first, second = (
+            canonical.read(Document.objects.get(subject_id=invoice.id).content)["buyer"]
+            for invoice in invoices(buyer)[:2]
+        )
+        assert (first["name"], first["address"], first["vatId"]) == ("Ada", {"city": "Bonn", "country": "DE"}, "")
+        assert (second["name"], second["addressLines"]) == ("Ada SAS", ["Paris", "FR"])
+        assert second["vatId"] == FRENCH_ID

@@ -16,8 +16,9 @@ from customers import registry
 from customers.models import Book, Customer
 from customers.registry import NewCustomer
 from merchants import ids
+from merchants.audit import SYSTEM
 from merchants.errors import Conflict, NotFound, ValidationFailed
-from merchants.models import Merchant
+from merchants.models import AuditEntry, Merchant
 from tests import factories, parallel
 
 DOLLARS = money.NANOS
@@ -347,7 +348,7 @@ class TestTerminate:
 class TestChange:
     def change(self, subscription: Subscription, **changes: Any) -> Subscription:
         return subscriptions.change(
-            merchant_id=subscription.merchant_id, subscription_id=subscription.id, changes=changes
+            merchant_id=subscription.merchant_id, subscription_id=subscription.id, changes=changes, actor=SYSTEM
         )
 
     def test_changes_only_what_is_given(self, plan: Plan, customer: Customer) -> None:
@@ -355,6 +356,9 @@ class TestChange:
         changed = self.change(subscription, minimum_balance=7 * DOLLARS, renewal_reminder_days=5)
         assert (changed.minimum_balance, changed.renewal_reminder_days, changed.auto_charge) == (7 * DOLLARS, 5, True)
         assert changed.updated_at > subscription.updated_at
+        self.change(subscription, auto_charge=True)
+        entry = AuditEntry.objects.get(action="subscription.changed")
+        assert entry.changes["renewal_reminder_days"] == {"before": None, "after": 5}
 
     def test_ends_a_subscription_with_a_reason(self, plan: Plan, customer: Customer) -> None:
         changed = self.change(agree(plan, customer).subscription, status="terminated", reason="Moved away")

@@ -122,6 +122,7 @@ class TestGetOne:
             },
             "externalId": "A-1",
             "taxId": "GB1",
+            "validTaxId": {"valid": True},
             "taxRates": {"default": 8.875},
             "validTaxAddress": {"valid": True},
             "notificationSettings": dict.fromkeys(registry.NOTIFICATIONS, True),
@@ -145,9 +146,38 @@ class TestPatch:
         cleared = seller.patch(f"/v0/customers/{customer_id}", {"taxRates": None})
         assert cleared.json()["taxRates"] is None
 
+    def test_changes_who_the_customer_is(self, seller: Caller) -> None:
+        customer_id = seller.post("/v0/customers", body(seller)).json()["customerId"]
+        berlin = {"line1": "Torstraße 12", "city": "Berlin", "zipCode": "10119", "country": "DE"}
+        who = {"name": "Northwind GmbH", "email": "AP@northwind.de", "phone": "+49 30 1", "address": berlin}
+        shown = seller.patch(f"/v0/customers/{customer_id}", {**who, "taxId": "DE 1"}).json()
+        assert shown["organization"] == {
+            "id": shown["consumerId"],
+            "name": "Northwind GmbH",
+            "billingEmails": ["ap@northwind.de"],
+            "phone": "+49 30 1",
+            "address": berlin,
+        }
+        message = "This is no VAT id of Germany: check its digits."
+        assert shown["validTaxId"] == {"valid": False, "message": message}
+        cleared = seller.patch(f"/v0/customers/{customer_id}", {"address": None, "phone": None}).json()
+        assert (cleared["organization"]["address"], cleared["organization"]["phone"]) == ({}, "")
+
+    def test_refuses_the_email_address_of_another_customer(self, seller: Caller) -> None:
+        customer_id = seller.post("/v0/customers", body(seller)).json()["customerId"]
+        seller.post("/v0/customers", body(seller, consumer=consumer(email="b@northwind.example")))
+        answer = seller.patch(f"/v0/customers/{customer_id}", {"email": "B@northwind.example"})
+        assert (answer.status_code, answer.json()["code"]) == (409, "EMAIL_TAKEN")
+
     def test_refuses_unknown_members(self, seller: Caller) -> None:
         customer_id = ids.text("cus", factories.customer(merchant=seller.merchant).id)
-        for changes in ({"name": "X"}, {"notificationSettings": {"invoicePaid": 1}}, {"taxRates": "x"}):
+        for changes in (
+            {"organization": {"name": "X"}},
+            {"name": ""},
+            {"email": None},
+            {"notificationSettings": {"invoicePaid": 1}},
+            {"taxRates": "x"},
+        ):
             assert seller.patch(f"/v0/customers/{customer_id}", changes).status_code == 400
 
     def test_hides_another_merchants_customer(self, seller: Caller) -> None:

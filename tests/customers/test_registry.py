@@ -7,10 +7,11 @@ from uuid import UUID
 
 import pytest
 
-from customers import registry
+from customers import changes, registry
 from customers.models import Book, Customer, CustomerClaim
 from customers.registry import NewCustomer
 from merchants import ids
+from merchants.audit import SYSTEM
 from merchants.errors import Conflict, Forbidden, NotFound, ValidationFailed
 from merchants.models import Merchant
 from tests import factories, parallel
@@ -158,9 +159,11 @@ class TestTaxRates:
         self.customer = enter(merchant)[0]
 
     def given(self, rates: dict[str, str]) -> dict[str, str]:
-        changes = {"tax_rates": {key: Decimal(rate) for key, rate in rates.items()}}
+        asked = {"tax_rates": {key: Decimal(rate) for key, rate in rates.items()}}
         merchant_id = self.customer.merchant_id
-        changed: Any = registry.change(merchant_id=merchant_id, customer_id=self.customer.id, changes=changes)
+        changed: Any = changes.change(
+            merchant_id=merchant_id, customer_id=self.customer.id, changes=asked, actor=SYSTEM
+        )
         return changed.tax_rates  # type: ignore[no-any-return]
 
     def test_are_kept_as_plain_decimals(self) -> None:
@@ -192,40 +195,6 @@ class TestTaxRates:
         self.known = {ids.new() for _ in range(201)}
         with pytest.raises(ValidationFailed, match="at most 200"):
             self.given({ids.text("plan", key): "1" for key in self.known})
-
-
-class TestChange:
-    def change(self, customer: Customer, **changes: Any) -> Customer:
-        return registry.change(merchant_id=customer.merchant_id, customer_id=customer.id, changes=changes)
-
-    def test_changes_only_what_is_given(self, merchant: Merchant) -> None:
-        customer, _ = enter(merchant, external_id="A-1", tax_id="GB1", tax_rates={"default": Decimal(5)})
-        self.change(customer, notification_settings={"invoicePaid": False})
-        changed = self.change(customer, tax_id="GB2", notification_settings={"invoiceIssued": False})
-        assert (changed.tax_id, changed.external_id) == ("GB2", "A-1")
-        assert changed.notification_settings == {"invoicePaid": False, "invoiceIssued": False}
-        assert changed.tax_rates == {"default": "5"}
-        assert changed.updated_at > customer.updated_at
-
-    def test_frees_an_external_id_that_is_cleared(self, merchant: Merchant) -> None:
-        customer, _ = enter(merchant, external_id="A-1")
-        assert self.change(customer, external_id=None).external_id is None
-        assert enter(merchant, "grace@example.com", external_id="A-1")[1]
-
-    def test_refuses_an_external_id_of_another_customer(self, merchant: Merchant) -> None:
-        enter(merchant, external_id="A-1")
-        other, _ = enter(merchant, "grace@example.com", external_id="A-2")
-        with pytest.raises(Conflict):
-            self.change(other, external_id="A-1", tax_id="GB2")
-        other.refresh_from_db()
-        assert (other.external_id, other.tax_id) == ("A-2", "")
-
-    def test_lets_two_customers_swap_at_once_and_gives_each_name_to_one(self, transactional_db: None) -> None:
-        merchant = factories.merchant()
-        both = [enter(merchant, f"b{number}@example.com", external_id=f"A-{number}")[0] for number in range(2)]
-        results = parallel.run(2, lambda number: self.change(both[number], external_id=f"A-{1 - number}"))
-        assert all(isinstance(result, Conflict) for result in results)
-        assert set(Customer.objects.values_list("external_id", flat=True)) == {"A-0", "A-1"}
 
 
 class TestStrikeOff:

@@ -48,6 +48,7 @@ def paths(scene: "Scene") -> list[str]:
     invoice, line = f"/invoices/{document.row.id}", document.lines[0].id
     member = f"/settings/team/{ids.text('mem', Membership.objects.get(user=scene.user).id)}"
     coupon = f"/coupons/{ids.text('cpn', Coupon.objects.get(merchant=scene.test).id)}"
+    subscription = ids.text("sub", buyer.subscription.id)
     wallet = f"{customer}/wallets/{ids.text('acc', buyer.wallet.id)}"
     credit = f"{wallet}/credits/{ids.text('crd', scenes.moved(buyer).id)}"
     alert = f"{wallet}/alerts/{ids.text('alrt', scenes.watched(scene, buyer).id)}"
@@ -70,7 +71,8 @@ def paths(scene: "Scene") -> list[str]:
         "/", "/events", "/events/refused",
         "/events?q=nothing", f"/events/{ids.text('usg', buyer.events[4].id)}", f"/events/{metered}",
         "/customers", customer,
-        "/customers/new", f"{customer}/subscribe", f"{customer}/portal/{ids.text('sub', buyer.subscription.id)}",
+        "/customers/new", f"{customer}/edit", f"{customer}/subscriptions/{subscription}/settings",
+        f"{customer}/subscribe", f"{customer}/portal/{subscription}",
         f"{customer}/budgets/new", f"{customer}/budgets/{budget}", f"{customer}/budgets/{budget}/archive",
         f"{wallet}/top-up", wallet, f"{wallet}/credit", f"{credit}/void",
         f"{wallet}/alert", f"{alert}/delete", "/payouts", "/payouts/new", "/payouts/schedule/USD",

@@ -7,6 +7,7 @@ import pytest
 
 from billing import subscriptions
 from merchants import ids
+from merchants.audit import SYSTEM
 from merchants.models import Event
 from merchants.webhooks import catalogue
 from tests import callers, factories
@@ -37,7 +38,7 @@ def test_a_subscription_from_start_to_end() -> None:
     metric = factories.metric(product=factories.product(merchant=factories.merchant()))
     subscription = buyers.buyer(factories.price(metric=metric)).subscription
     named = {"merchant_id": subscription.merchant_id, "subscription_id": subscription.id}
-    subscriptions.change(**named, changes={"auto_charge": True})
+    subscriptions.change(**named, changes={"auto_charge": True}, actor=SYSTEM)
     subscriptions.terminate(**named, reason="over")
     assert [data["status"] for data in told("subscription.created.v0")] == ["pending_payment"]
     assert [data["status"] for data in told("subscription.updated.v0")] == ["active", "active"]

@@ -7,14 +7,17 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
+from billing import policies
 from billing.models import Subscription, TopUp, Wallet
 from customers import portal_links
 from customers.models import Customer
+from customers.registry import NOTIFICATIONS
 from merchants import ids
+from merchants.models import AuditEntry
 from tests import factories, scenes
 from tests.entitlements import entitled
 
-PAGE_QUERIES_MAX = 30
+PAGE_QUERIES_MAX = 32
 LIST_QUERIES_MAX = 9
 
 
@@ -116,6 +119,74 @@ class TestNew:
         response = owner.post(f"/{scene.slug}/test/customers/new", form, follow=True)
         assert b"belongs to this customer already" in response.content
         assert not Customer.objects.filter(name="Again").exists()
+
+    def test_takes_all_that_invoices_say(self, owner: Client, scene: scenes.Scene) -> None:
+        form = {
+            "name": "New Buyer", "email": "new@buyer.example", "line1": "1 rue de la Paix", "city": "Paris",
+            "country": "FR", "tax_id": "FR 40 303 265 045", "tax_rate": "5.5", "net_days": "21",
+        }  # fmt: skip
+        content = owner.post(f"/{scene.slug}/test/customers/new", form, follow=True).content.decode()
+        made = Customer.objects.get(name="New Buyer")
+        assert made.address == {"line1": "1 rue de la Paix", "city": "Paris", "country": "FR"}
+        assert policies.terms_of(customer_id=made.id) == 21
+        for words in ("1 rue de la Paix", "FR 40 303 265 045", "<dd>5.5 %</dd>", "<dd>21, of their own</dd>"):
+            assert words in content
+
+    @pytest.mark.parametrize(
+        ("field", "typed", "said"),
+        [
+            ("tax_id", "FR40303265046", "no VAT id of France"),
+            ("country", "Q1", "not one of the available choices"),
+            ("net_days", "181", "less than or equal to 180"),
+            ("tax_rate", "101", "less than or equal to 100"),
+            ("email", "nobody", "valid email"),
+        ],
+    )
+    def test_says_beside_the_field_what_cannot_be(
+        self, owner: Client, scene: scenes.Scene, field: str, typed: str, said: str
+    ) -> None:
+        form = {"name": "New Buyer", "email": "new@buyer.example", "country": "FR", field: typed}
+        answer = owner.post(f"/{scene.slug}/test/customers/new", form)
+        assert said in str(answer.context["form"].errors[field])
+        assert not Customer.objects.filter(name="New Buyer").exists()
+
+
+class TestEdit:
+    USUAL = {"name": "Northwind Labs", "email": "billing0@example.com", "mails": list(NOTIFICATIONS)}
+
+    def test_shows_what_is_known_and_changes_it(self, owner: Client, scene: scenes.Scene) -> None:
+        customer = scene.buyers[0].customer
+        shown = owner.get(f"{path(scene)}/edit").content.decode()
+        assert 'value="billing0@example.com"' in shown
+        form = {
+            **self.USUAL, "name": "Northwind SAS", "email": "ap@northwind.example", "city": "Paris", "country": "FR",
+            "tax_id": "FR40303265045", "net_days": "7", "mails": ["invoiceIssued"],
+        }  # fmt: skip
+        content = owner.post(f"{path(scene)}/edit", form, follow=True).content.decode()
+        assert "Northwind SAS</h1>" in content
+        customer.refresh_from_db()
+        assert (customer.email, customer.address) == ("ap@northwind.example", {"city": "Paris", "country": "FR"})
+        assert customer.notification_settings["lowBalance"] is False
+        entries = AuditEntry.objects.filter(merchant=scene.test, target=ids.text("cus", customer.id))
+        assert {entry.action for entry in entries} == {"customer.changed", "customer.terms"}
+        assert all(entry.actor.startswith("user:") for entry in entries)
+
+    def test_notes_nothing_where_nothing_changes(self, owner: Client, scene: scenes.Scene) -> None:
+        external_id = scene.buyers[0].customer.external_id or ""
+        owner.post(f"{path(scene)}/edit", {**self.USUAL, "external_id": external_id})
+        assert not AuditEntry.objects.filter(action__startswith="customer.").exists()
+
+    def test_gives_nobody_the_address_of_another(self, owner: Client, scene: scenes.Scene) -> None:
+        answer = owner.post(f"{path(scene)}/edit", {**self.USUAL, "email": scene.buyers[1].customer.email})
+        assert "belongs to another customer" in str(answer.context["form"].errors["email"])
+
+    def test_is_for_those_who_may_write_customers(self, scene: scenes.Scene) -> None:
+        registered = scenes.registration.Registered(
+            scene.test.organization, scene.test, scene.live, scene.user, scene.secret
+        )
+        analyst = scenes.signed_in(scenes.colleague(registered=registered, role="analyst"))
+        assert analyst.post(f"{path(scene)}/edit", self.USUAL).status_code == 403
+        assert b"/edit" not in analyst.get(path(scene)).content
 
 
 class TestSubscribe:

@@ -5,6 +5,7 @@ from django.test import Client
 
 from billing.models import AddOn, Plan, PlanChange, Subscription
 from merchants import ids
+from merchants.models import AuditEntry
 from tests import factories, scenes
 
 
@@ -25,6 +26,26 @@ def fee(scene: scenes.Scene):
 @pytest.fixture
 def other(scene: scenes.Scene, fee) -> Plan:
     return factories.plan(product=scene.buyers[0].subscription.plan.product, prices=[fee], name="Pro")
+
+
+class TestSettings:
+    def test_are_changed_and_shown(self, owner: Client, scene: scenes.Scene) -> None:
+        form = {
+            "auto_charge": "on", "tax_exempt": "on", "minimum_balance": "12.50", "reminder": "no", "reminder_days": "",
+        }  # fmt: skip
+        content = owner.post(f"{path_of(scene)}/settings", form, follow=True).content.decode()
+        assert "Yes, by the saved card" in content
+        assert "<dd>Exempt</dd>" in content
+        changed = Subscription.objects.get(id=scene.buyers[0].subscription.id)
+        assert (changed.minimum_balance, changed.renewal_reminder_enabled) == (12_500_000_000, False)
+        entry = AuditEntry.objects.get(action="subscription.changed")
+        assert entry.changes["tax_exempt"] == {"before": False, "after": True}
+        shown = owner.get(f"{path_of(scene)}/settings").content.decode()
+        assert 'value="12.50"' in shown
+
+    def test_say_beside_the_field_what_cannot_be(self, owner: Client, scene: scenes.Scene) -> None:
+        answer = owner.post(f"{path_of(scene)}/settings", {"minimum_balance": "5001", "reminder": "plan"})
+        assert "may be at most 5000" in str(answer.context["form"].errors["minimum_balance"])
 
 
 class TestPlans:
