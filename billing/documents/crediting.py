@@ -10,7 +10,7 @@ from billing.documents.gathering import minor, plain
 from billing.models import CreditNote, CreditNoteLine, Document, Invoice
 from merchants import ids
 
-_REASONS = {
+REASONS = {
     CreditNote.Reason.DUPLICATE: "Charged twice",
     CreditNote.Reason.ORDER_CHANGE: "The order was changed",
     CreditNote.Reason.UNSATISFACTORY: "The service was not satisfactory",
@@ -36,7 +36,7 @@ def of_credit_note(note: CreditNote, rows: Sequence[CreditNoteLine], now: dateti
     ]
     summary = gathering.summary_of(lines, note.currency)
     issued = corrected["issueDate"] if corrected else gathering.local_day(invoice.issued_at or now, facts)
-    said = [_REASONS[CreditNote.Reason(note.reason)], note.memo]
+    said = [REASONS[CreditNote.Reason(note.reason)], note.memo]
     return {
         "kind": "credit_note",
         "id": ids.text("cn", note.id),

@@ -77,6 +77,17 @@ def of_subscription(*, subscription: Subscription, invoice_id: uuid.UUID) -> Doc
     return of_invoice(merchant_id=subscription.merchant_id, invoice_id=invoice_id)
 
 
+def credit_note_of_subscription(*, subscription: Subscription, credit_note_id: uuid.UUID) -> Document:
+    """Return the document of a credit note of a subscription's invoice; raises NotFound where there is none."""
+    bucket = subscription.bucket
+    invoices = Invoice.objects.filter(
+        bucket=bucket, subscription_id=subscription.id, merchant_id=subscription.merchant_id
+    )
+    if not CreditNote.objects.filter(bucket=bucket, id=credit_note_id, invoice_id__in=invoices.values("id")).exists():
+        raise NotFound()
+    return _of(Document.Kind.CREDIT_NOTE, bucket, credit_note_id)
+
+
 def _of(kind: Document.Kind, bucket: int, subject_id: uuid.UUID) -> Document:
     document = Document.objects.filter(bucket=bucket, subject_id=subject_id, kind=kind).first()
     if document is None:

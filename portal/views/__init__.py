@@ -9,6 +9,7 @@ urlpatterns: list[URLPattern] = [
     path("", home.home, name="home"),
     path("live", home.live, name="live"),
     path("invoices/<str:invoice_id>/pdf", home.invoice_pdf, name="invoice-pdf"),
+    path("credit-notes/<str:credit_note_id>/pdf", home.credit_note_pdf, name="credit-note-pdf"),
     path("events/<str:event_id>/dispute", disputes.show, name="dispute"),
     path("top-up", home.top_up, name="top-up"),
     path("limits", home.set_limit, name="set-limit"),

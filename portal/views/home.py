@@ -1,6 +1,7 @@
 """The portal's own page: balance, use, limits and invoices of one subscription."""
 
 import secrets
+from collections.abc import Callable
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -14,6 +15,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from billing import documents, money
 from billing.documents import files
+from billing.models import Document, Subscription
 from billing.payments import checkout, tokens
 from customers import notices
 from customers.models import Customer
@@ -22,7 +24,7 @@ from entitlements.models import Budget
 from merchants import ids
 from merchants.errors import Conflict, NotFound, ServiceError
 from merchants.models import Mode
-from portal import balance, forms, limits, reads, sessions
+from portal import balance, credits, forms, limits, reads, sessions
 from portal.doors import private
 from ui import allowances, charts, downloads, fmt, pages, refused, spans
 
@@ -161,10 +163,28 @@ def leave(request: HttpRequest) -> HttpResponse:
 @require_safe
 def invoice_pdf(request: HttpRequest, invoice_id: str) -> HttpResponse:
     """An issued invoice of the session's subscription, as a file."""
+    return _pdf(
+        request, lambda own: documents.of_subscription(subscription=own, invoice_id=ids.parse("inv", invoice_id))
+    )
+
+
+@private
+@require_safe
+def credit_note_pdf(request: HttpRequest, credit_note_id: str) -> HttpResponse:
+    """A credit note of the session's subscription, as a file."""
+    return _pdf(
+        request,
+        lambda own: documents.credit_note_of_subscription(
+            subscription=own, credit_note_id=ids.parse("cn", credit_note_id)
+        ),
+    )
+
+
+def _pdf(request: HttpRequest, find: Callable[[Subscription], Document]) -> HttpResponse:
     now = timezone.now()
     subscription, customer = sessions.opened(request, now=now)
     try:
-        document = documents.of_subscription(subscription=subscription, invoice_id=ids.parse("inv", invoice_id))
+        document = find(subscription)
     except (ids.InvalidId, NotFound, Conflict) as error:
         raise Http404 from error
     file = files.of(document, now)
@@ -179,11 +199,13 @@ def _statement(request: HttpRequest, *, part: str = "") -> HttpResponse:
     statement = reads.statement(subscription=subscription, span=span)
     caps = limits.limits(customer=customer, now=now)
     included = allowances.rows(merchant_id=customer.merchant_id, customer_id=customer.id)
+    given_back = credits.of(subscription)
     turned_down = refused.latest(merchant_id=customer.merchant_id, customer_id=customer.id, now=now)
     stamp = (
         statement.stamp
         + "".join(row.id for row in turned_down[:1])
         + allowances.stamp(included)
+        + credits.stamp(given_back)
         + "".join(f".{cap.id[-6:]}{cap.limit}{cap.used}{cap.held}" for cap in caps)
     )
     if part and request.GET.get("seen") == stamp:
@@ -198,6 +220,7 @@ def _statement(request: HttpRequest, *, part: str = "") -> HttpResponse:
         "limits": caps,
         "included": included,
         "refused": turned_down,
+        "credit_notes": given_back,
         "new_limit": forms.NewLimit(auto_id="limit_%s"),
         "chart": _chart(statement, span),
         "add_money": forms.AddMoney(auto_id="add_%s"),
