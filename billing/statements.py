@@ -193,11 +193,27 @@ def behind_since(invoices: Collection[Invoice]) -> dict[uuid.UUID, datetime]:
 
 def lines_of(invoice: Invoice) -> list[Line]:
     """Return the lines of an invoice in their order."""
-    return _live_lines(invoice) if invoice.number is None else _issued_lines(invoice)
+    return lines_of_all([invoice])[invoice.id]
 
 
-def _issued_lines(invoice: Invoice) -> list[Line]:
-    rows = list(InvoiceLine.objects.filter(bucket=invoice.bucket, invoice_id=invoice.id).order_by("position"))
+def lines_of_all(invoices: Collection[Invoice]) -> dict[uuid.UUID, list[Line]]:
+    """Return the lines of invoices of one subscription, by invoice and in their order; as many queries as for one."""
+    found: dict[uuid.UUID, list[Line]] = {invoice.id: [] for invoice in invoices}
+    issued = [invoice for invoice in invoices if invoice.number is not None]
+    live = [invoice for invoice in invoices if invoice.number is None]
+    for line in [*_issued_lines(issued), *_live_lines(live)]:
+        found[line.invoice_id].append(line)
+    return found
+
+
+def _issued_lines(invoices: Sequence[Invoice]) -> list[Line]:
+    if not invoices:
+        return []
+    rows = list(
+        InvoiceLine.objects.filter(
+            bucket=invoices[0].bucket, invoice_id__in=[invoice.id for invoice in invoices]
+        ).order_by("invoice_id", "position")
+    )
     prices = _prices(row.price_version_id for row in rows)
     return [
         Line(
@@ -211,13 +227,15 @@ def _issued_lines(invoice: Invoice) -> list[Line]:
     ]
 
 
-def _live_lines(invoice: Invoice) -> list[Line]:
-    """Write the sums of an open invoice as they will stand on it."""
-    sums = _live_sums([invoice])
-    subscription = Subscription.objects.get(bucket=invoice.bucket, id=invoice.subscription_id)
+def _live_lines(invoices: Sequence[Invoice]) -> list[Line]:
+    """Write the sums of open invoices as they will stand on them."""
+    sums = _live_sums(invoices)
+    if not sums:
+        return []
+    subscription = Subscription.objects.get(bucket=invoices[0].bucket, id=invoices[0].subscription_id)
     rates = issuing.pinned_rates(subscription, [each.period_start for each in sums])
     sold = [each.price_version_id for each in sums]
-    prices, names = _prices(sold), issuing.names(invoice.bucket, sold)
+    prices, names = _prices(sold), issuing.names(subscription.bucket, sold)
     lines = [
         Line(
             **{name: getattr(each, name) for name in _SUMMED},
