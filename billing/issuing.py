@@ -21,6 +21,7 @@ from billing import (
     notices,
     numbering,
     policies,
+    reductions,
     rerating,
     settlement,
 )
@@ -40,10 +41,12 @@ from billing.models import (
 )
 from billing.policies import Policy
 from billing.rating import Totals
+from billing.reductions import NOTHING, Reduction
 from merchants import ids
 
 LINES_MAX = 10_000
 DESCRIPTION_LENGTH_MAX = 200
+LEAD_LENGTH_MAX = 100
 
 
 class Unbillable(Exception):
@@ -162,7 +165,6 @@ _WORDS = {
     Charge.Kind.REFUND: "Refund: ",
     Charge.Kind.VOID: "Voided: ",
     Charge.Kind.AMEND: "Corrected: ",
-    Charge.Kind.COUPON: "Coupon: ",
     Charge.Kind.TRUE_UP: "Up to the minimum: ",
     Charge.Kind.MOVED: "Given back by credit note: ",
 }
@@ -189,10 +191,12 @@ def line_id(
     return ids.derived(bucket, "line", invoice_id, wallet_id, kind, price_version_id, start)
 
 
-def description(kind: str, price_name: str, discount: Decimal = Decimal(0)) -> str:
-    """Write what a line says; ``discount`` is in percent."""
-    off = f" ({discount.normalize():f}% off)" if discount and kind != Charge.Kind.COUPON else ""
-    return f"{_WORDS.get(Charge.Kind(kind), '')}{price_name[: DESCRIPTION_LENGTH_MAX - 40]}{off}"
+def description(kind: str, price_name: str, reduction: Reduction = NOTHING) -> str:
+    """Write what a line says, with what reduced it."""
+    lead = f"{reduction.codes}: " if kind == Charge.Kind.COUPON else _WORDS.get(Charge.Kind(kind), "")
+    lead = lead if len(lead) <= LEAD_LENGTH_MAX else f"{lead[: LEAD_LENGTH_MAX - 3]}…: "
+    off = f" ({reduction.words})" if reduction.words else ""
+    return f"{lead}{price_name[: DESCRIPTION_LENGTH_MAX - len(lead) - len(off)]}{off}"
 
 
 def place(kind: str, says: str, period_start: datetime) -> tuple[int, str, datetime]:
@@ -234,9 +238,15 @@ def sums(subscription: Subscription, rows: Sequence[InvoiceRollup]) -> dict[Sold
 
 def names(bucket: int, sold: Collection[uuid.UUID]) -> dict[uuid.UUID, str]:
     """Return what a customer knows them by: versions of prices, and manual lines."""
-    versions = PriceVersion.objects.filter(id__in=set(sold)).values_list("id", "display_name")
-    manual = ManualLine.objects.filter(bucket=bucket, id__in=set(sold)).values_list("id", "name")
-    return {**dict(versions), **dict(manual)}
+    versions = dict(PriceVersion.objects.filter(id__in=set(sold)).values_list("id", "display_name"))
+    return {**versions, **names_by_hand(bucket, set(sold) - versions.keys())}
+
+
+def names_by_hand(bucket: int, sold: Collection[uuid.UUID]) -> dict[uuid.UUID, str]:
+    """Return the names of manual lines."""
+    if not sold:
+        return {}
+    return dict(ManualLine.objects.filter(bucket=bucket, id__in=set(sold)).values_list("id", "name"))
 
 
 def _lines(subscription: Subscription, invoice: Invoice) -> list[InvoiceLine]:
@@ -246,14 +256,19 @@ def _lines(subscription: Subscription, invoice: Invoice) -> list[InvoiceLine]:
         raise Unbillable(f"The invoice would have {len(sums)} lines, more than {LINES_MAX}.")
     rates = pinned_rates(subscription, [each.period_start for each in sums])
     known = names(invoice.bucket, [each.price_version_id for each in sums])
-    lines = [_line(each, known[each.price_version_id], rates) for each in sums]
+    percentages = {key: rate.discount for key, rate in rates.items()}
+    reduced = reductions.of_lines(subscription, invoice.id, sums, percentages)
+    lines = [
+        _line(each, known[each.price_version_id], rates, reduction)
+        for each, reduction in zip(sums, reduced, strict=True)
+    ]
     lines.sort(key=lambda line: place(line.kind, line.description, line.period_start))
     for position, line in enumerate(lines):
         line.position = position
     return lines
 
 
-def _line(each: InvoiceRollup, name: str, rates: dict[_RateKey, Rates]) -> InvoiceLine:
+def _line(each: InvoiceRollup, name: str, rates: dict[_RateKey, Rates], reduction: Reduction) -> InvoiceLine:
     _check_fee(each, name)
     rate = rates.get((each.price_version_id, each.period_start))
     if rate is None:
@@ -262,7 +277,7 @@ def _line(each: InvoiceRollup, name: str, rates: dict[_RateKey, Rates]) -> Invoi
     return InvoiceLine(
         **summed,
         id=line_id(each.invoice_id, each.wallet_id, each.kind, each.price_version_id, each.period_start),
-        description=description(each.kind, name, rate.discount),
+        description=description(each.kind, name, reduction),
         tax_rate=rate.tax,
     )
 

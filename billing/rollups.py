@@ -11,6 +11,11 @@ from django.db import connection
 
 from billing import arrays
 
+# What a metric counts of a charge ``c``, and what grants gave of that. Of what is counted one by one, each use is given
+# or it is not, whatever its quantity.
+COUNTED = "coalesce(c.counted, c.quantity)"
+COVERED = "coalesce(CASE WHEN c.counted IS NULL THEN c.covered WHEN c.covered <> 0 THEN c.counted END, 0)"
+
 
 class Slice(NamedTuple):
     """Some charges of one wallet that are alike in everything but source and amount, summed.
@@ -34,6 +39,8 @@ class Slice(NamedTuple):
     last_seq: int
     charges: int
     quantity: str
+    counted: str
+    covered: str
     net: int
     tax: int
     fee: int
@@ -46,9 +53,9 @@ class Slice(NamedTuple):
 _SLICES = """
 FROM unnest(%s::smallint[], %s::uuid[], %s::uuid[], %s::uuid[], %s::text[], %s::uuid[], %s::text[], %s::uuid[],
     %s::uuid[], %s::timestamptz[], %s::timestamptz[], %s::boolean[], %s::bigint[], %s::bigint[], %s::bigint[],
-    %s::numeric[], %s::numeric[], %s::numeric[], %s::numeric[])
-    AS slice (bucket, customer_id, merchant_id, wallet_id, currency, invoice_id, kind, price_version_id,
-        metric_id, period_start, hour, is_return, first_seq, last_seq, charges, quantity, net, tax, fee)
+    %s::numeric[], %s::numeric[], %s::numeric[], %s::numeric[], %s::numeric[], %s::numeric[])
+    AS slice (bucket, customer_id, merchant_id, wallet_id, currency, invoice_id, kind, price_version_id, metric_id,
+        period_start, hour, is_return, first_seq, last_seq, charges, quantity, counted, covered, net, tax, fee)
 """
 _TOTALS = "sum(charges), sum(quantity), sum(net), sum(tax), sum(net + tax)"
 # Hours count what was reported; a rerating says what that came to.
@@ -60,14 +67,15 @@ _ADDED += "tax = r.tax + excluded.tax, gross = r.gross + excluded.gross"
 
 _INVOICES = f"""
 INSERT INTO billing_invoicerollup AS r (bucket, customer_id, invoice_id, wallet_id, kind, price_version_id, metric_id,
-    period_start, first_seq, last_seq, charges, quantity, net, tax, gross)
+    period_start, first_seq, last_seq, charges, quantity, net, tax, gross, counted, covered)
 SELECT bucket, customer_id, invoice_id, wallet_id, kind, price_version_id, metric_id,
-    period_start, min(first_seq), max(last_seq), {_TOTALS}
+    period_start, min(first_seq), max(last_seq), {_TOTALS}, sum(counted), sum(covered)
 {_SLICES}
 GROUP BY bucket, customer_id, invoice_id, wallet_id, kind, price_version_id, metric_id, period_start
 ORDER BY bucket, invoice_id, wallet_id, kind, price_version_id, period_start
 ON CONFLICT (bucket, invoice_id, wallet_id, kind, price_version_id, period_start)
-DO UPDATE SET last_seq = excluded.last_seq, {_ADDED}
+DO UPDATE SET last_seq = excluded.last_seq, counted = r.counted + excluded.counted,
+    covered = r.covered + excluded.covered, {_ADDED}
 """
 
 _CUSTOMER_HOURS = f"""

@@ -20,7 +20,7 @@ from django.db import DatabaseError, OperationalError, connection, transaction
 
 from billing import arrays, journal, ledger, lots, rollups, watching
 from billing.models import UnsettledWallet, Wallet
-from billing.rollups import Slice
+from billing.rollups import COUNTED, COVERED, Slice
 from merchants import ids
 
 logger = logging.getLogger(__name__)
@@ -202,7 +202,7 @@ def settle_wallets(*, wallets: Collection[Wallet], now: datetime) -> None:
 # --- reading what is to be settled -----------------------------------------------------------------------
 
 # The sums are a subquery per wallet, so that each is one scan of the wallet's own numbers, however large the table.
-_READ = """
+_READ = f"""
 SELECT w.bucket, w.customer_id::text, book.merchant_id::text, w.id::text, w.currency, s.*,
        w.kind, w.settled_seq, least(w.charge_seq, w.settled_seq + %s)
 FROM unnest(%s::smallint[], %s::uuid[]) AS x (bucket, wallet_id)
@@ -211,13 +211,14 @@ JOIN customers_book book ON book.bucket = w.bucket AND book.customer_id = w.cust
 CROSS JOIN LATERAL (
     SELECT c.invoice_id::text, c.kind, c.price_version_id::text, c.metric_id::text, c.period_start::text,
            date_bin('1 hour', c.created_at, '2000-01-01 00:00Z')::text AS hour, c.gross < 0 AS is_return,
-           min(c.seq), max(c.seq), count(*), sum(c.quantity)::text, sum(c.net)::text, sum(c.tax)::text, sum(c.fee)::text
+           min(c.seq), max(c.seq), count(*), sum(c.quantity)::text, sum({COUNTED})::text, sum({COVERED})::text,
+           sum(c.net)::text, sum(c.tax)::text, sum(c.fee)::text
     FROM billing_charge c
     WHERE c.bucket = w.bucket AND c.wallet_id = w.id
         AND c.seq > w.settled_seq AND c.seq <= least(w.charge_seq, w.settled_seq + %s)
     GROUP BY c.invoice_id, c.kind, c.price_version_id, c.metric_id, c.period_start, hour, is_return
 ) s
-"""
+"""  # noqa: S608 - put together from constants
 
 
 def _read(claims: Sequence[_Claim]) -> list[_Range]:

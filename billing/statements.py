@@ -6,7 +6,7 @@ those to their charges, and each charge to the usage event, fee, true-up, coupon
 
 import uuid
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from decimal import Decimal
 from typing import NamedTuple
@@ -14,8 +14,11 @@ from typing import NamedTuple
 from django.db import connection
 from django.db.models import Count, QuerySet
 
-from billing import arrays, issuing, subscription_reads
+from billing import arrays, issuing, measures, reductions, subscription_reads
+from billing.measures import Measure, Priced
 from billing.models import Counter, Invoice, InvoiceLine, PriceVersion, Subscription, Wallet
+from billing.reductions import NOTHING, Reduction
+from billing.rollups import COUNTED, COVERED
 from merchants import ids
 from merchants.errors import NotFound
 
@@ -48,7 +51,9 @@ class Sum:
     first_seq: int
     last_seq: int
     charges: int
-    quantity: Decimal
+    quantity: Decimal  # as reported
+    counted: Decimal | None  # what the metric counts of it; None: from before that was kept
+    covered: Decimal | None  # what grants gave of what is counted
     net: int
     tax: int
     gross: int
@@ -62,6 +67,9 @@ class Line(Sum):
     description: str
     tax_rate: Decimal  # percent
     price: PriceVersion | None  # None for a line made by hand
+    currency: str
+    measure: Measure | None = None  # what all use of its price and period comes to; on one line of each
+    reduction: Reduction = NOTHING
 
 
 class LineCharge(NamedTuple):
@@ -70,7 +78,8 @@ class LineCharge(NamedTuple):
     seq: int
     kind: str
     source_id: uuid.UUID
-    quantity: Decimal
+    quantity: Decimal  # as reported
+    counted: Decimal  # what the metric counts of it
     net: int
     tax: int
     gross: int
@@ -191,29 +200,40 @@ def behind_since(invoices: Collection[Invoice]) -> dict[uuid.UUID, datetime]:
 # --- lines -----------------------------------------------------------------------------------------------
 
 
-def lines_of(invoice: Invoice) -> list[Line]:
-    """Return the lines of an invoice in their order."""
-    return lines_of_all([invoice])[invoice.id]
+def lines_of(invoice: Invoice, subscription: Subscription | None = None) -> list[Line]:
+    """Return the lines of an invoice in their order; ``subscription`` is its own, where that is at hand."""
+    if subscription is None:
+        subscription = Subscription.objects.get(bucket=invoice.bucket, id=invoice.subscription_id)
+    if invoice.number is None:
+        return _measured(invoice, _live_lines(invoice, subscription))
+    return _measured(invoice, _reduced(invoice, subscription, _issued_lines(invoice)))
 
 
-def lines_of_all(invoices: Collection[Invoice]) -> dict[uuid.UUID, list[Line]]:
-    """Return the lines of invoices of one subscription, by invoice and in their order; as many queries as for one."""
-    found: dict[uuid.UUID, list[Line]] = {invoice.id: [] for invoice in invoices}
-    issued = [invoice for invoice in invoices if invoice.number is not None]
-    live = [invoice for invoice in invoices if invoice.number is None]
-    for line in [*_issued_lines(issued), *_live_lines(live)]:
-        found[line.invoice_id].append(line)
-    return found
+def _measured(invoice: Invoice, lines: Sequence[Line]) -> list[Line]:
+    priced = {line.price.id: of_price for line in lines if line.price and (of_price := priced_as(line.price))}
+    found = measures.of_lines(lines, priced, invoice.period_start)
+    return [replace(line, measure=found.get(line.id)) for line in lines]
 
 
-def _issued_lines(invoices: Sequence[Invoice]) -> list[Line]:
-    if not invoices:
-        return []
-    rows = list(
-        InvoiceLine.objects.filter(
-            bucket=invoices[0].bucket, invoice_id__in=[invoice.id for invoice in invoices]
-        ).order_by("invoice_id", "position")
-    )
+def priced_as(version: PriceVersion) -> Priced | None:
+    """Tell how use is counted and priced by a version of a price; None for a fee."""
+    metric = version.price.billable_metric
+    if metric is None:
+        return None
+    return measures.priced_by(metric.aggregation, version.model, version.properties, metric.percentile)
+
+
+def _reduced(invoice: Invoice, subscription: Subscription, lines: Sequence[Line]) -> list[Line]:
+    """Say what reduced lines that are frozen; what was pinned and redeemed does not change."""
+    may_be = subscription.discounts or subscription.trial_ends_at
+    rates = issuing.pinned_rates(subscription, [line.period_start for line in lines]) if may_be else {}
+    percentages = {key: rate.discount for key, rate in rates.items()}
+    reduced = reductions.of_lines(subscription, invoice.id, lines, percentages)
+    return [replace(line, reduction=reduction) for line, reduction in zip(lines, reduced, strict=True)]
+
+
+def _issued_lines(invoice: Invoice) -> list[Line]:
+    rows = list(InvoiceLine.objects.filter(bucket=invoice.bucket, invoice_id=invoice.id).order_by("position"))
     prices = _prices(row.price_version_id for row in rows)
     return [
         Line(
@@ -222,33 +242,33 @@ def _issued_lines(invoices: Sequence[Invoice]) -> list[Line]:
             description=row.description,
             tax_rate=row.tax_rate,
             price=prices.get(row.price_version_id),
+            currency=invoice.currency,
         )
         for row in rows
     ]
 
 
-def _live_lines(invoices: Sequence[Invoice]) -> list[Line]:
-    """Write the sums of open invoices as they will stand on them."""
-    sums = _live_sums(invoices)
-    if not sums:
-        return []
-    subscription = Subscription.objects.get(bucket=invoices[0].bucket, id=invoices[0].subscription_id)
+def _live_lines(invoice: Invoice, subscription: Subscription) -> list[Line]:
+    """Write the sums of an open invoice as they will stand on it."""
+    sums = _live_sums([invoice])
     rates = issuing.pinned_rates(subscription, [each.period_start for each in sums])
     sold = [each.price_version_id for each in sums]
-    prices, names = _prices(sold), issuing.names(subscription.bucket, sold)
+    prices = _prices(sold)
+    names = {version.id: version.display_name for version in prices.values()}
+    names |= issuing.names_by_hand(invoice.bucket, set(sold) - names.keys())
+    percentages = {key: rate.discount for key, rate in rates.items()}
+    reduced = reductions.of_lines(subscription, invoice.id, sums, percentages)
     lines = [
         Line(
             **{name: getattr(each, name) for name in _SUMMED},
             id=issuing.line_id(each.invoice_id, each.wallet_id, each.kind, each.price_version_id, each.period_start),
-            description=issuing.description(
-                each.kind,
-                names[each.price_version_id],
-                rates[each.price_version_id, each.period_start].discount,
-            ),
+            description=issuing.description(each.kind, names[each.price_version_id], reduction),
             tax_rate=rates[each.price_version_id, each.period_start].tax,
             price=prices.get(each.price_version_id),
+            currency=invoice.currency,
+            reduction=reduction,
         )
-        for each in sums
+        for each, reduction in zip(sums, reduced, strict=True)
     ]
     return sorted(lines, key=lambda line: issuing.place(line.kind, line.description, line.period_start))
 
@@ -261,17 +281,18 @@ def _prices(version_ids: Iterable[uuid.UUID]) -> dict[uuid.UUID, PriceVersion]:
 _SUMMED = tuple(field.name for field in fields(Sum))
 
 # One statement, so one snapshot: a charge is either in the running sums or beyond the settled number, never both.
-_LIVE = """
+_LIVE = f"""
 WITH open AS (SELECT * FROM unnest(%s::smallint[], %s::uuid[]) AS x (bucket, invoice_id))
 SELECT bucket, invoice_id, wallet_id, kind, price_version_id, metric_id, period_start, min(first_seq), max(last_seq),
-       sum(charges)::bigint, sum(quantity), sum(net), sum(tax), sum(gross)
+       sum(charges)::bigint, sum(quantity), CASE WHEN bool_and(counted IS NOT NULL) THEN sum(counted) END,
+       CASE WHEN bool_and(covered IS NOT NULL) THEN sum(covered) END, sum(net), sum(tax), sum(gross)
 FROM (
     SELECT r.bucket, r.invoice_id, r.wallet_id, r.kind, r.price_version_id, r.metric_id, r.period_start, r.first_seq,
-           r.last_seq, r.charges, r.quantity, r.net, r.tax, r.gross
+           r.last_seq, r.charges, r.quantity, r.counted, r.covered, r.net, r.tax, r.gross
     FROM open JOIN billing_invoicerollup r ON r.bucket = open.bucket AND r.invoice_id = open.invoice_id
     UNION ALL
     SELECT c.bucket, c.invoice_id, c.wallet_id, c.kind, c.price_version_id, c.metric_id, c.period_start, c.seq,
-           c.seq, 1, c.quantity, c.net, c.tax, c.gross
+           c.seq, 1, c.quantity, {COUNTED}, {COVERED}, c.net, c.tax, c.gross
     FROM open
     JOIN billing_invoice i ON i.bucket = open.bucket AND i.id = open.invoice_id
     JOIN billing_wallet w ON w.bucket = i.bucket AND w.customer_id = i.customer_id AND w.settled_seq < w.charge_seq
@@ -279,7 +300,7 @@ FROM (
         AND c.invoice_id = i.id
 ) AS s
 GROUP BY bucket, invoice_id, wallet_id, kind, price_version_id, metric_id, period_start
-"""
+"""  # noqa: S608 - put together from constants
 
 
 def _live_sums(invoices: Sequence[Invoice]) -> list[Sum]:
@@ -296,8 +317,9 @@ def _live_sums(invoices: Sequence[Invoice]) -> list[Sum]:
 
 # --- what a line is made of ------------------------------------------------------------------------------
 
-_CHARGES = """
-SELECT c.seq, c.kind, c.source_id, c.quantity, c.net, c.tax, c.gross, c.created_at, e.id, e.timestamp, e.idempotency_key
+_CHARGES = f"""
+SELECT c.seq, c.kind, c.source_id, c.quantity, {COUNTED}, c.net, c.tax, c.gross, c.created_at, e.id, e.timestamp,
+       e.idempotency_key
 FROM billing_charge c
 LEFT JOIN billing_refund r ON c.kind = 'refund' AND r.bucket = c.bucket AND r.id = c.source_id
 LEFT JOIN metering_correction k ON c.kind IN ('void', 'amend') AND k.bucket = c.bucket AND k.id = c.source_id
@@ -307,7 +329,7 @@ WHERE c.bucket = %s AND c.wallet_id = %s AND c.seq BETWEEN %s AND %s
     AND c.invoice_id = %s AND c.kind = %s AND c.price_version_id = %s AND c.period_start = %s
 ORDER BY c.seq
 LIMIT %s
-"""
+"""  # noqa: S608 - put together from constants
 
 
 def charges_of(*, invoice: Invoice, line_id: uuid.UUID, after: int = 0, limit: int = EVENTS_MAX) -> list[LineCharge]:
@@ -326,4 +348,4 @@ def charges_of(*, invoice: Invoice, line_id: uuid.UUID, after: int = 0, limit: i
     key = (line.invoice_id, line.kind, line.price_version_id, line.period_start)
     with connection.cursor() as cursor:
         cursor.execute(_CHARGES, (line.bucket, line.wallet_id, *bounds, *key, min(limit, EVENTS_MAX)))
-        return [LineCharge._make((*row[:4], *map(int, row[4:7]), *row[7:])) for row in cursor.fetchall()]
+        return [LineCharge._make((*row[:5], *map(int, row[5:8]), *row[8:])) for row in cursor.fetchall()]

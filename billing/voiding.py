@@ -191,5 +191,6 @@ def _sums(voided: Invoice) -> dict[Sold, tuple[Decimal, Totals]]:
         totals = Totals(
             before.net + given.net, before.tax + given.tax, before.gross + given.gross, before.fee + given.fee
         )
-        sums[sold] = (quantity + line.quantity, totals)
+        # What was not counted from the start is what was reported.
+        sums[sold] = (quantity + (line.quantity if line.counted is None else line.counted), totals)
     return sums

@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import NamedTuple, Protocol
 
 from billing import rating
+from billing.measures import Measure, Priced
 from billing.money import EXACT, round_nanos, to_decimal
 from billing.prices import (
     BY_EVENT,
@@ -43,6 +44,18 @@ _WHICH: dict[Aggregation, str] = {
     "UNIQUE_COUNT": "each different value of the period once",
     "PERCENTILE": "a percentile of the period's values",
     "TIME_WEIGHTED_SUM": "what is held on average over the period",
+}
+
+
+_LEADS: dict[Aggregation, str] = {
+    "COUNT": "Count",
+    "MIN": "Lowest",
+    "MAX": "Peak",
+    "AVG": "Average",
+    "LATEST": "Latest",
+    "UNIQUE_COUNT": "Unique count",
+    "PERCENTILE": "Percentile",
+    "TIME_WEIGHTED_SUM": "Held on average",
 }
 
 
@@ -89,6 +102,59 @@ def in_words(model: ChargeModel, voice: Voice, aggregation: Aggregation = "SUM",
 def counted(aggregation: Aggregation) -> str:
     """Say which value of a period is priced; empty where it is all of them, added up."""
     return _WHICH.get(aggregation, "")
+
+
+def came_to(measure: Measure, priced: Priced, voice: Voice) -> str:
+    """Say what use came to and how much of it is free: ``Peak 17 seats: 10 included, 7 charged``.
+
+    Empty where the quantity says it all, since it is only added up.
+    """
+    shared = _shared(measure, voice)
+    if priced.aggregation == "SUM":
+        return f"{voice.units(measure.quantity)} used: {shared}" if shared else ""
+    said = _moved(measure.quantity, priced, voice) if measure.is_change else _stands(measure.quantity, priced, voice)
+    return f"{said}: {shared}" if shared else said
+
+
+def _stands(quantity: Decimal, priced: Priced, voice: Voice) -> str:
+    units = voice.units(quantity)
+    match priced.aggregation:
+        case "COUNT":
+            return f"{units} counted"
+        case "UNIQUE_COUNT":
+            number, _, unit = units.partition(" ")
+            return f"{number} unique {unit}"
+    return f"{_lead(priced)} {units}"
+
+
+def _moved(change: Decimal, priced: Priced, voice: Voice) -> str:
+    """Say by how much it is another than was billed before."""
+    if not change:
+        return f"{_lead(priced)} as billed before"
+    return f"{_lead(priced)} {voice.units(abs(change))} {'more' if change > 0 else 'less'} than billed before"
+
+
+def _lead(priced: Priced) -> str:
+    if priced.aggregation == "PERCENTILE" and priced.rank is not None:
+        return f"{ordinal(priced.rank)} percentile"
+    return _LEADS[priced.aggregation]
+
+
+def ordinal(number: Decimal) -> str:
+    """Write a rank: ``95th``, ``99.9th``, ``1st``."""
+    text = f"{number.normalize():f}"
+    is_teen = text[-2:-1] == "1" or "." in text
+    return text + ("th" if is_teen else {"1": "st", "2": "nd", "3": "rd"}.get(text[-1], "th"))
+
+
+def _shared(measure: Measure, voice: Voice) -> str:
+    if measure.quantity <= 0 or not measure.is_shared:
+        return ""
+    parts = [(measure.granted, "granted"), (measure.included or _ZERO, "included")]
+    said = [f"{voice.number(part)} {how}" for part, how in parts if part]
+    if measure.charged is not None:
+        said.append(f"{voice.number(measure.charged)} charged" if measure.charged else "none charged")
+    return ", ".join(said)
 
 
 def _plain(model: ChargeModel, voice: Voice) -> str:

@@ -351,50 +351,13 @@ def event_of(row: Row) -> Event:
     )
 
 
+_AMOUNTS = slice(12, 17)  # of a charge, in nanos
+
+
 def add_charge(books: Books, row: Row, writes: Writes) -> None:
     """Put a charge into its book, under the event it belongs to; unless nobody asked about its customer."""
     if row[0] not in books:
         return
-    (
-        customer_id,
-        source_id,
-        position,
-        kind,
-        wallet_id,
-        seq,
-        subscription_id,
-        version_id,
-        metric_id,
-        invoice_id,
-        period_start,
-        quantity,
-        net,
-        tax,
-        gross,
-        fee,
-        captured,
-        created_at,
-        covered,
-    ) = row
-    charge = Charge(
-        customer_id,
-        source_id,
-        position,
-        kind,
-        wallet_id,
-        seq,
-        subscription_id,
-        version_id,
-        metric_id,
-        invoice_id,
-        period_start,
-        quantity,
-        int(net),
-        int(tax),
-        int(gross),
-        int(fee),
-        int(captured),
-        created_at,
-        covered,
-    )
-    books[customer_id].charges_of.setdefault(source_id, []).append(charge)
+    columns = [*row[: _AMOUNTS.start], *map(int, row[_AMOUNTS]), *row[_AMOUNTS.stop :]]
+    charge = Charge(*columns)
+    books[charge.customer_id].charges_of.setdefault(charge.source_id, []).append(charge)

@@ -78,10 +78,7 @@ class Subscription(msgspec.Struct, gc=False):
 
 
 class Counter(msgspec.Struct, gc=False):
-    """The running totals of one price in one period, and the rates pinned when it opened.
-
-    One that needs all uses at once lags: ``unrated_since`` is when the first was recorded that it does not count yet.
-    """
+    """The running totals of one price in one period, with its pinned rates; ``unrated_since``: from when on it lags."""
 
     subscription_id: bytes
     price_version_id: bytes
@@ -257,6 +254,7 @@ class Charge(msgspec.Struct, gc=False):
     captured: int
     created_at: datetime
     covered: Decimal | None = None  # the part of the quantity that grants gave
+    counted: Decimal | None = None  # what the metric's aggregation counts of it; None: its quantity
 
 
 class Refund(msgspec.Struct, gc=False):

@@ -24,7 +24,7 @@ from charging.outcomes import Done
 from charging.terms import Terms, agreement, nothing, post, price_in, terms_in, unratable
 from merchants import ids
 from merchants.errors import IdempotencyConflict, Unprocessable
-from metering.aggregation import OVER_ALL_USES, RETRACTABLE
+from metering.aggregation import OVER_ALL_USES, RETRACTABLE, counted_of
 
 
 class Said(msgspec.Struct, frozen=True, gc=False):
@@ -210,7 +210,8 @@ def _take_out(
     source_id, charges = _held_by(book, event)
     for index, item in enumerate(_charged(old)):
         price = price_in(book, terms.plan, item.metric_id, index, catalogue)
-        key, counter, accumulator, charged = usage.stand(book, terms, price, latest)
+        key, counter, before, charged = usage.stand(book, terms, price, latest)
+        accumulator = before
         covered = charges[index].covered if index < len(charges) else None
         if draft is not None:
             draft.take_back(source_id, index)
@@ -222,7 +223,8 @@ def _take_out(
                 recounted.add(key)
             accumulator = left
         given = None if covered is None else -covered
-        rated = latest[key] = usage.moved(book, terms, price, counter, accumulator, charged, given)
+        counted = counted_of(price.aggregation, before.quantity, accumulator.quantity, -1)
+        rated = latest[key] = usage.moved(book, terms, price, counter, accumulator, charged, given, counted)
         steps.append(_Step(rated, terms, item.metric_id, -item.quantity))
     return steps
 
@@ -248,8 +250,8 @@ def _put_in(
     steps = []
     for index, item in enumerate(_charged(new)):
         price = price_in(book, terms.plan, item.metric_id, index, catalogue)
-        key, counter, accumulator, charged = usage.stand(book, terms, price, latest)
-        covered = None
+        key, counter, before, charged = usage.stand(book, terms, price, latest)
+        accumulator, covered = before, None
         if draft is not None:
             covered = draft.use(item.metric_id, item.quantity, new.timestamp, index, price.aggregation, refuses=False)
         if not usage.is_given(item, covered):
@@ -258,7 +260,8 @@ def _put_in(
                 accumulator = rating.accumulate(price.model, accumulator, use, price.aggregation)
             except rating.Unratable as refusal:
                 raise unratable(refusal, f"properties.{index}", index) from None
-        rated = latest[key] = usage.moved(book, terms, price, counter, accumulator, charged, covered)
+        counted = counted_of(price.aggregation, before.quantity, accumulator.quantity)
+        rated = latest[key] = usage.moved(book, terms, price, counter, accumulator, charged, covered, counted)
         steps.append(_Step(rated, terms, item.metric_id, item.quantity))
     return steps
 
@@ -324,7 +327,7 @@ def _part(owed: rating.Totals, gross: int) -> rating.Totals:
 
 
 def _of_nothing(book: Book, made: Correction, step: _Step, place: int, wallet: Wallet, amount: rating.Totals) -> Charge:
-    rated = replace(step.rated, due=amount, covered=None)
+    rated = replace(step.rated, due=amount, covered=None, counted=None)
     return _charge(book, made, replace(step, rated=rated, quantity=Decimal(0)), place, wallet)
 
 
@@ -350,6 +353,7 @@ def _charge(book: Book, made: Correction, step: _Step, place: int, wallet: Walle
         0,
         book.now,
         step.rated.covered,
+        step.rated.counted,
     )
 
 

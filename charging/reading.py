@@ -168,7 +168,7 @@ CHARGES = Statement(
 SELECT charge.customer_id, charge.source_id, charge.position, charge.kind, charge.wallet_id, charge.seq,
        charge.subscription_id, charge.price_version_id, charge.metric_id, charge.invoice_id, charge.period_start,
        charge.quantity, charge.net, charge.tax, charge.gross, charge.fee, charge.captured, charge.created_at,
-       charge.covered
+       charge.covered, charge.counted
 FROM unnest(?, ?) AS wanted (bucket, id)
 JOIN billing_charge AS charge ON charge.bucket = wanted.bucket AND charge.source_id = wanted.id
 ORDER BY charge.source_id, charge.position""",

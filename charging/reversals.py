@@ -49,6 +49,7 @@ def refund(book: Book, command: RefundUsage) -> Done:
             0,
             book.now,
             None if charge.covered is None else -charge.covered,
+            None if charge.counted is None else -charge.counted,
         )
         post(book, wallet, returned)
     book.writes.refunds.append(made)

@@ -131,10 +131,10 @@ def events(recorded: Sequence[Event]) -> Rows:
 
 
 def charges(made: Sequence[Charge]) -> Rows:
-    """Rows of lane_charge_2."""
+    """Rows of lane_charge_3."""
     return Rows(
-        "lane_charge_2",
-        20,
+        "lane_charge_3",
+        21,
         [
             b"".join(
                 (
@@ -164,6 +164,7 @@ def charges(made: Sequence[Charge]) -> Rows:
                     _number(c.captured),
                     _known_time(c.created_at),
                     _NO_TEXT if c.covered is None else _number(c.covered),
+                    _NO_TEXT if c.counted is None else _number(c.counted),
                 )
             )
             for c in made

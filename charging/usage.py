@@ -17,7 +17,7 @@ from charging.outcomes import Done
 from charging.terms import AHEAD_SECONDS_MAX, Terms, afford, new_counter, post, pot, price_in, terms_of, unratable
 from merchants import ids
 from merchants.errors import IdempotencyConflict, InsufficientFunds, Unprocessable
-from metering.aggregation import OVER_ALL_USES
+from metering.aggregation import OVER_ALL_USES, counted_of
 from metering.expressions.limits import STEPS_PER_EVENT_MAX
 
 FUTURE_SECONDS_MAX = AHEAD_SECONDS_MAX
@@ -35,6 +35,7 @@ class Rated(msgspec.Struct, frozen=True, gc=False):
     price: PriceVersion
     wallet: Wallet
     covered: Decimal | None = None  # of the quantity, by grants
+    counted: Decimal | None = None  # by the metric's aggregation; None: the quantity
 
 
 def record(book: Book, command: RecordUsage, catalogue: Catalogue) -> Done:
@@ -97,7 +98,8 @@ def _charge_one(book: Book, command: RecordUsage, terms: Terms, catalogue: Catal
     key = (terms.subscription.id, price.id, terms.period_end)
     counter = book.counters.get(key) or new_counter(book, terms, price)
     accumulator = _accumulated(command, price, counter.accumulator, item, 0, steps=[STEPS_PER_EVENT_MAX])
-    rated = moved(book, terms, price, counter, accumulator, counter.charged)
+    counted = counted_of(price.aggregation, counter.accumulator.quantity, accumulator.quantity)
+    rated = moved(book, terms, price, counter, accumulator, counter.charged, None, counted)
     due, wallet = rated.due, rated.wallet
     afford(wallet, due.gross)
     if price.aggregation in OVER_ALL_USES:
@@ -192,13 +194,14 @@ def _rate(
                 code="METRIC_NOT_RESERVED",
                 details={"index": index, "field": f"properties.{index}.billableMetricId"},
             )
-        key, counter, accumulator, charged = stand(book, terms, price, latest)
-        covered = None
+        key, counter, before, charged = stand(book, terms, price, latest)
+        accumulator, covered = before, None
         if draft is not None:
             covered = draft.use(item.metric_id, item.quantity, command.timestamp, index, price.aggregation)
         if not is_given(item, covered):
             accumulator = _accumulated(command, price, accumulator, item, index, covered, steps)
-        latest[key] = moved(book, terms, price, counter, accumulator, charged, covered)
+        counted = counted_of(price.aggregation, before.quantity, accumulator.quantity)
+        latest[key] = moved(book, terms, price, counter, accumulator, charged, covered, counted)
         rated.append(latest[key])
     return rated
 
@@ -246,6 +249,7 @@ def moved(
     accumulator: rating.Accumulator,
     charged: rating.Totals,
     covered: Decimal | None = None,
+    counted: Decimal | None = None,
 ) -> Rated:
     """Rate what a counter comes to, and tell the difference to what was charged."""
     totals = rating.totals(
@@ -256,7 +260,7 @@ def moved(
         counter.discount,
     )
     due = rating.difference(totals, charged)
-    return Rated(counter, accumulator, totals, due, price, pot(book, terms.subscription, price), covered)
+    return Rated(counter, accumulator, totals, due, price, pot(book, terms.subscription, price), covered, counted)
 
 
 def advance(book: Book, rated: Rated) -> None:
@@ -371,6 +375,7 @@ def _post(
         captured,
         book.now,
         rated.covered,
+        rated.counted,
     )
     post(book, wallet, charge)
 

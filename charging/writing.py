@@ -35,11 +35,11 @@ CROSS JOIN LATERAL json_to_record(line.event::json) AS new (bucket smallint, cus
 _CHARGES = Statement("""
 INSERT INTO billing_charge (bucket, customer_id, source_id, position, kind, wallet_id, seq, subscription_id,
     price_version_id, metric_id, invoice_id, period_start, quantity, net, tax, gross, fee, captured, created_at,
-    covered)
+    covered, counted)
 SELECT bucket, customer_id, source_id, position, kind, wallet_id, seq, subscription_id, price_version_id, metric_id,
     invoice_id, period_start, quantity::numeric, net::numeric, tax::numeric, gross::numeric, fee::numeric,
-    captured::numeric, created_at, covered::numeric
-FROM unnest(?::lane_charge_2[])""")
+    captured::numeric, created_at, covered::numeric, counted::numeric
+FROM unnest(?::lane_charge_3[])""")
 
 _REFUNDS = Statement(
     """

@@ -83,6 +83,19 @@ def retreat(
     return None
 
 
+def counted_of(aggregation: Aggregation, before: Decimal, after: Decimal, times: int = 1) -> Decimal | None:
+    """Return how much of what an aggregation comes to is a use's, which moved it; None: as much as was reported.
+
+    Of what is counted one by one it is one, also where the counter never saw it because grants gave it.
+
+    Args:
+        times: minus one for a use that is taken out again.
+    """
+    if aggregation == "SUM":
+        return None
+    return Decimal(times) if aggregation == "COUNT" else _EXACT.subtract(after, before)
+
+
 def _averaged(state: str | None, used: Decimal, times: int) -> tuple[Decimal, str]:
     """The mean, and what it is the mean of: how many uses, and their sum."""
     number, _, added = (state or "0 0").partition(" ")

@@ -2,32 +2,30 @@
 
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any, Final, cast
+from typing import Any, Final
 from uuid import UUID
 
 from django.db.models import Sum
 
-from billing import add_ons, invoice_sessions, issuing, plan_moves, trials, wording
+from billing import add_ons, invoice_sessions, plan_moves, trials
 from billing.models import (
     AddOn,
     Charge,
-    Counter,
     CustomerRollup,
     Invoice,
-    InvoiceRollup,
     ManualLine,
     PlanChange,
     PriceVersion,
     Subscription,
     Wallet,
 )
-from billing.prices import ChargeModel, Standard, parse_model
 from merchants import ids
-from metering.aggregation import OVER_ALL_USES, Aggregation
 from metering.models import BillableMetric, Correction, UsageEvent
+from portal import period as periods
+from portal.period import Period
 from ui import charts, fmt
 from ui.spans import Span
 
@@ -35,32 +33,6 @@ RECENT_EVENTS = 10
 INVOICES_SHOWN = 12
 RATE_SPAN: Final = timedelta(days=7)
 NOT_YET_ISSUED: Final = (Invoice.Status.PENDING, Invoice.Status.ACTIVE, Invoice.Status.CLOSING)
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One row of the period's table: an item of the price list, or what was refunded or taxed."""
-
-    name: str
-    tone: str
-    quantity: Decimal | None
-    unit: str
-    unit_price: Decimal | None
-    net: int
-    cost: fmt.Aligned
-    words: str = ""  # of a price that is more than so much a unit
-    as_of: datetime | None = None  # how far use is counted that is only rated after the fact; None: all of it is
-
-
-@dataclass(frozen=True, slots=True)
-class Period:
-    """The current billing period so far. The lines add up to the total as printed."""
-
-    start: datetime
-    end: datetime
-    lines: list[Line]
-    total: int
-    total_text: fmt.Aligned
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,17 +83,7 @@ class Statement:
         return f"{self.balance}.{self.held}.{self.owed}.{self.period.total}.{bills}.{newest}.{agreed}"
 
 
-@dataclass(slots=True)
-class _Sum:
-    quantity: Decimal = Decimal(0)
-    net: int = 0
-    tax: int = 0
-
-
 _CORRECTED: Final = {Correction.Kind.VOID: "Voided", Correction.Kind.AMEND: "Corrected"}
-AS_USAGE = (Charge.Kind.VOID, Charge.Kind.AMEND, Charge.Kind.RERATE)
-
-_Key = tuple[str, UUID, UUID | None]  # kind, price version, metric
 
 
 def statement(*, subscription: Subscription, span: Span) -> Statement:
@@ -150,7 +112,7 @@ def statement(*, subscription: Subscription, span: Span) -> Statement:
         held=prepaid.held,
         days_left=_days_left(subscription, prepaid, available, span.now),
         owed=max(0, credit.spent - credit.balance),
-        period=_period(subscription, list(pots.values()), metrics, {series.name: series.tone for series in daily}),
+        period=periods.current(subscription, {series.name: series.tone for series in daily}),
         daily=daily,
         events=_events(subscription, metrics),
         invoices=[Bill(ids.text("inv", invoice.id), invoice, urls.get(invoice.id, "")) for invoice in invoices],
@@ -165,117 +127,6 @@ def _metrics(subscription: Subscription) -> dict[UUID, BillableMetric]:
         merchant_id=subscription.merchant_id, product=subscription.product
     ).order_by("created_at", "id")
     return {metric.id: metric for metric in metrics}
-
-
-# --- the period ------------------------------------------------------------------------------------------
-
-
-def _period(
-    subscription: Subscription, pots: list[Wallet], metrics: dict[UUID, BillableMetric], tones: dict[str, str]
-) -> Period:
-    sums = _sums(subscription, pots, metrics)
-    behind = _behind(subscription) if any(_lags(metric) for metric in metrics.values()) else {}
-    versions = {
-        version.id: version for version in PriceVersion.objects.filter(id__in={version_id for _, version_id, _ in sums})
-    }
-    names = issuing.names(subscription.bucket, [version_id for _, version_id, _ in sums])
-    rows = _rows(sums, versions, names, metrics, subscription.currency, behind)
-    total = sum(row.net for row in rows)
-    costs = fmt.align([*[row.net for row in rows], total], subscription.currency, fmt.NANO_PLACES)
-    lines = [replace(row, tone=tones.get(row.name, ""), cost=cost) for row, cost in zip(rows, costs, strict=False)]
-    return Period(subscription.period_start, subscription.period_end, lines, total, costs[-1])
-
-
-def _lags(metric: BillableMetric | None) -> bool:
-    return metric is not None and metric.aggregation in OVER_ALL_USES
-
-
-def _behind(subscription: Subscription) -> dict[UUID, datetime]:
-    """Since when use of the period is recorded that is not rated yet, by price version."""
-    counters = Counter.objects.filter(
-        bucket=subscription.bucket,
-        customer_id=subscription.customer_id,
-        period_end=subscription.period_end,
-        subscription_id=subscription.id,
-        unrated_since__isnull=False,
-    )
-    return {
-        counter.price_version_id: counter.unrated_since for counter in counters if counter.unrated_since is not None
-    }
-
-
-def _sums(subscription: Subscription, pots: list[Wallet], metrics: dict[UUID, BillableMetric]) -> dict[_Key, _Sum]:
-    """The period's charges by price: settled ones from the invoice's running sums, newer ones one by one."""
-    sums: dict[_Key, _Sum] = defaultdict(_Sum)
-    if subscription.invoice_id is None:  # it has not started
-        return {}
-    settled = InvoiceRollup.objects.filter(bucket=subscription.bucket, invoice_id=subscription.invoice_id)
-    rows: list[InvoiceRollup | Charge] = list(settled)
-    for pot in pots:
-        rows += Charge.objects.filter(
-            bucket=pot.bucket, wallet_id=pot.id, seq__gt=pot.settled_seq, invoice_id=subscription.invoice_id
-        )
-    for row in rows:
-        kind = Charge.Kind.USAGE if row.kind in AS_USAGE else row.kind  # what was corrected never was otherwise
-        entry = sums[(kind, row.price_version_id, row.metric_id)]
-        if row.kind == Charge.Kind.RERATE or row.metric_id is None or not _lags(metrics.get(row.metric_id)):
-            entry.quantity += row.quantity
-        entry.net += row.net
-        entry.tax += row.tax
-    return sums
-
-
-def _rows(
-    sums: dict[_Key, _Sum],
-    versions: dict[UUID, PriceVersion],
-    names: dict[UUID, str],
-    metrics: dict[UUID, BillableMetric],
-    currency: str,
-    behind: dict[UUID, datetime],
-) -> list[Line]:
-    lines = []
-    for (kind, version_id, metric_id), entry in sorted(sums.items(), key=lambda item: -item[1].net):
-        if kind == Charge.Kind.REFUND:
-            continue
-        metric = metrics.get(metric_id) if metric_id else None
-        if kind in (
-            Charge.Kind.TRUE_UP,
-            Charge.Kind.COUPON,
-            Charge.Kind.UNUSED,
-            Charge.Kind.REBATE,
-            Charge.Kind.MANUAL,
-        ):
-            lines.append(_line(issuing.description(kind, names[version_id]), entry.net))
-            continue
-        version = versions[version_id]
-        model = parse_model(version.model, version.properties)
-        counted = wording.counted(cast(Aggregation, metric.aggregation)) if metric else ""
-        unit_price = model.unit_price if metric and isinstance(model, Standard) and not counted else None
-        lines.append(
-            _line(
-                metric.name if metric else version.display_name,
-                entry.net,
-                quantity=entry.quantity if metric else None,
-                unit=metric.unit if metric else "",
-                unit_price=unit_price,
-                words=_words(model, metric, currency) if metric and unit_price is None else "",
-                as_of=behind.get(version_id) if kind == Charge.Kind.USAGE else None,
-            )
-        )
-    refunded = sum(entry.net for (kind, _, _), entry in sums.items() if kind == Charge.Kind.REFUND)
-    tax = sum(entry.tax for entry in sums.values())
-    extra = [_line(name, net) for name, net in (("Refunds", refunded), ("Tax", tax)) if net]
-    return lines + extra
-
-
-def _words(model: ChargeModel, metric: BillableMetric, currency: str) -> str:
-    aggregation = cast(Aggregation, metric.aggregation)
-    return wording.in_words(model, fmt.Voice(currency, metric.unit), aggregation, for_customers=True)
-
-
-def _line(name: str, net: int, **columns: Any) -> Line:
-    empty = {"quantity": None, "unit": "", "unit_price": None}
-    return Line(name=name, tone="", net=net, cost=fmt.Aligned("", ""), **{**empty, **columns})
 
 
 # --- over time -------------------------------------------------------------------------------------------

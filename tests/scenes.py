@@ -216,7 +216,7 @@ def _past(scene: Scene, buyer: Buyer, place: int) -> None:
             bucket=buyer.customer.bucket, customer_id=buyer.customer.id, invoice_id=buyer.invoice.id,
             wallet_id=buyer.wallet.id, kind=Charge.Kind.USAGE, price_version_id=price.id,
             period_start=buyer.subscription.period_start, metric_id=price.price.billable_metric_id, first_seq=1,
-            last_seq=1, charges=charges, quantity=quantity, net=net, tax=0, gross=net,
+            last_seq=1, charges=charges, quantity=quantity, counted=quantity, covered=0, net=net, tax=0, gross=net,
         )  # fmt: skip
 
 

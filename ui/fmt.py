@@ -178,6 +178,11 @@ class Voice(NamedTuple):
         return f"{qty(quantity)} {units(quantity, self.counted)}"
 
 
+def sentence(text: str) -> str:
+    """A phrase as it stands by itself: with a capital at its beginning."""
+    return text[:1].upper() + text[1:]
+
+
 def delta(current: int | Decimal, previous: int | Decimal) -> Delta:
     """The change from one span to the next: ``+30.1%``, ``−46.6%``, ``New`` when there was nothing before."""
     if not previous:

@@ -209,7 +209,10 @@ class LineEventSerializer(serializers.Serializer[Any]):
     idempotencyKey = serializers.CharField(source="idempotency_key", allow_null=True)
     timestamp = InstantField(allow_null=True)
     chargedAt = InstantField(source="created_at")
-    quantity = QuantityField()
+    quantity = QuantityField(help_text="As it was reported.")
+    countedQuantity = QuantityField(
+        source="counted", help_text="By how much it moved what the metric came to; the line's quantity is their sum."
+    )
     totalPrice = DecimalTextField(source="net")
     totalTax = DecimalTextField(source="tax")
     totalAmount = DecimalTextField(source="gross")

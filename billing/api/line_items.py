@@ -10,7 +10,8 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from billing import line_items, manual_lines, money
+from billing import line_items, manual_lines, measures, money
+from billing.api.invoice_lines import UNCOUNTED
 from billing.line_items import Item
 from billing.manual_lines import NewLine
 from billing.models import Charge
@@ -121,10 +122,11 @@ class _Facts:
         self.type = _type(item)
         self.status = "pending" if item.invoice.number is None else "invoiced"
         self.priceId = ids.text("price", price.price_id) if price else None
-        self.quantity = f"{(item.line.quantity or Decimal(1)).normalize():f}"
+        quantity = Decimal(1) if item.line.kind in UNCOUNTED else measures.counted(item.line)
+        self.quantity = f"{quantity.normalize():f}"
         self.meteredQuantity = self.quantity if self.type == "metered" else None
         self.paymentTerm = price.payment_term if price and self.type == "fee" else None
-        each = money.to_decimal(item.line.net) / (item.line.quantity or 1)
+        each = money.to_decimal(item.line.net) / (quantity or 1)
         self.unitPrice = f"{round(each, money.NANOS_PLACES).normalize():f}"
         self.description, self.createdAt = None, item.invoice.created_at
         self.periodStart, self.periodEnd = item.line.period_start, item.invoice.period_end

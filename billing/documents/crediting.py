@@ -71,6 +71,7 @@ def _line(row: CreditNoteLine, currency: str) -> dict[str, Any]:
         "kind": "credit",
         "name": row.description,
         "says": "",
+        "details": [],
         "tiers": [],
         "periodStart": None,
         "quantity": None,

@@ -138,13 +138,17 @@ def _line(place: int, line: Mapping[str, Any], document: Mapping[str, Any]) -> _
             _n("ram:AssociatedDocumentLineDocument", [_n("ram:LineID", place)]),  # BT-126
             _n(
                 "ram:SpecifiedTradeProduct",
-                [_n("ram:Name", line["name"]), _given("ram:Description", line["says"])],  # BT-153, BT-154
+                [_n("ram:Name", line["name"]), _given("ram:Description", _described(line))],  # BT-153, BT-154
             ),
             _n("ram:SpecifiedLineTradeAgreement", [_n("ram:NetPriceProductTradePrice", agreement)]),
             _n("ram:SpecifiedLineTradeDelivery", [_n("ram:BilledQuantity", quantity, unitCode=unit)]),  # BT-129
             _n("ram:SpecifiedLineTradeSettlement", settlement),
         ],
     )
+
+
+def _described(line: Mapping[str, Any]) -> str:
+    return ". ".join([*filter(None, [line["says"]]), *line.get("details", [])])
 
 
 def _priced(line: Mapping[str, Any]) -> tuple[str, str, str | None]:

@@ -12,10 +12,11 @@ from decimal import Decimal
 from typing import Any, NamedTuple, cast
 from zoneinfo import ZoneInfo
 
-from billing import money, taxes, wording
+from billing import measures, money, taxes, wording
 from billing.documents import tiers, words
+from billing.measures import Measure, Priced
 from billing.models import Charge, Invoice, InvoiceLine, ManualLine, PriceVersion, Seller, Subscription
-from billing.prices import Standard, parse_model, plain_of
+from billing.prices import ChargeModel, Standard, parse_model, plain_of
 from billing.taxes import Category
 from customers import addresses, bank_accounts, countries, tax_ids
 from customers.models import Customer
@@ -60,7 +61,7 @@ def of_invoice(invoice: Invoice, now: datetime) -> dict[str, Any]:
     """Return everything that an issued invoice's document shows, in JSON's types; amounts are decimal strings."""
     facts = facts_of(invoice)
     rows = list(InvoiceLine.objects.filter(bucket=invoice.bucket, invoice_id=invoice.id).order_by("position"))
-    lines = _lines(rows, facts, invoice.currency)
+    lines = _lines(rows, facts, invoice)
     summary = summary_of(lines, invoice.currency)
     parties, due = between(invoice, facts), _due(invoice, facts, now)
     return {
@@ -195,7 +196,8 @@ def _period(start: datetime, end: datetime, timezone: str) -> dict[str, str]:
 # --- lines -----------------------------------------------------------------------------------------------
 
 
-def _lines(rows: Sequence[InvoiceLine], facts: Facts, currency: str) -> list[dict[str, Any]]:
+def _lines(rows: Sequence[InvoiceLine], facts: Facts, invoice: Invoice) -> list[dict[str, Any]]:
+    currency = invoice.currency
     versions = PriceVersion.objects.select_related("price__billable_metric", "price__fee").in_bulk(
         {row.price_version_id for row in rows}
     )
@@ -205,14 +207,21 @@ def _lines(rows: Sequence[InvoiceLine], facts: Facts, currency: str) -> list[dic
     )
     by_hand = {line.id: line for line in made}
     taxed = taxed_by(facts)
+    priced = {
+        version.id: measures.priced_by(metric.aggregation, version.model, version.properties, metric.percentile)
+        for version in versions.values()
+        if (metric := version.price.billable_metric) is not None
+    }
+    measured = measures.of_lines(rows, priced, invoice.period_start)
     return [
         _line(row, currency, taxed)
         | (
-            _priced(row, versions[row.price_version_id], currency)
+            _sold(row, versions[row.price_version_id], priced.get(row.price_version_id), measured.get(row.id), currency)
             if row.price_version_id in versions
             else _by_hand(by_hand[row.price_version_id])
         )
         for row in rows
+        if not measures.is_told_elsewhere(row, rows, priced)
     ]
 
 
@@ -246,6 +255,7 @@ def _line(row: InvoiceLine, currency: str, taxed: Taxed) -> dict[str, Any]:
 def _by_hand(manual: ManualLine) -> dict[str, Any]:
     return {
         "says": manual.description,
+        "details": [],
         "tiers": [],
         "quantity": plain(manual.quantity),
         "unit": "",
@@ -253,37 +263,50 @@ def _by_hand(manual: ManualLine) -> dict[str, Any]:
     }
 
 
-def _priced(row: InvoiceLine, version: PriceVersion, currency: str) -> dict[str, Any]:
+def _sold(
+    row: InvoiceLine, version: PriceVersion, priced: Priced | None, measure: Measure | None, currency: str
+) -> dict[str, Any]:
     """Say how much of what a line is for, and how that is priced."""
     metric, model = version.price.billable_metric, parse_model(version.model, version.properties)
-    is_usage = row.kind == Charge.Kind.USAGE
+    quantity, unit_price = _quantity(row, model, measure)
+    voice = words.Voice(currency, metric.unit if metric is not None else "")
+    is_usage = row.kind in measures.KINDS and priced is not None
     return {
-        "says": _says(row, version, currency),
-        "tiers": tiers.detail(model, row.quantity, row.net) if is_usage else [],
-        "quantity": None if row.kind in UNCOUNTED else plain(row.quantity),
+        "says": _says(row, version, voice, is_shown=unit_price is not None),
+        "details": [said] if measure and priced and (said := wording.came_to(measure, priced, voice)) else [],
+        "tiers": tiers.detail(model, measures.rated(row), row.net) if is_usage else [],
+        "quantity": None if row.kind in UNCOUNTED else plain(quantity),
         "unit": metric.unit if metric is not None else "",
-        "unitPrice": _unit_price(row, version),
+        "unitPrice": None if unit_price is None else plain(unit_price),
     }
 
 
-def _says(row: InvoiceLine, version: PriceVersion, currency: str) -> str:
-    """Say the price of a line in words, where it is more than so much for each."""
+def _says(row: InvoiceLine, version: PriceVersion, voice: words.Voice, *, is_shown: bool) -> str:
+    """Say the price of a line in words, where it is more than so much for each of what is shown."""
     metric = version.price.billable_metric
     model = parse_model(version.model, version.properties)
-    if metric is None or row.kind in UNCOUNTED or isinstance(model, Standard):
-        return metric.description if metric is not None and row.kind == Charge.Kind.USAGE else ""
-    voice = words.Voice(currency, metric.unit)
+    if metric is None or row.kind in UNCOUNTED:
+        return ""
+    if isinstance(model, Standard):
+        about = metric.description if row.kind == Charge.Kind.USAGE else ""
+        return about or ("" if is_shown else wording.in_words(model, voice))
     return wording.in_words(model, voice, cast(Aggregation, metric.aggregation), for_customers=True)
 
 
-def _unit_price(row: InvoiceLine, version: PriceVersion) -> str | None:
-    """Return the price of one, where that times the quantity is the line's amount; else None."""
-    model = plain_of(parse_model(version.model, version.properties))
-    if row.kind in UNCOUNTED or not isinstance(model, Standard):
-        return None
-    if money.round_nanos(money.EXACT.multiply(row.quantity, model.unit_price)) != row.net:
-        return None
-    return plain(model.unit_price)
+def _quantity(row: InvoiceLine, model: ChargeModel, measure: Measure | None) -> tuple[Decimal, Decimal | None]:
+    """Return how much is billed, and the price of one where that times the quantity is the line's amount; else None.
+
+    What is free is not billed: where all but that is so much for each, the quantity is the rest.
+    """
+    quantity, plain_model = measures.counted(row), plain_of(model)
+    if row.kind in UNCOUNTED or not isinstance(plain_model, Standard):
+        return quantity, None
+    left = measures.rated(row)
+    candidates = [quantity, left, *([left - measure.included] if measure and measure.included else [])]
+    for billed in candidates:
+        if money.round_nanos(money.EXACT.multiply(billed, plain_model.unit_price)) == row.net:
+            return billed, plain_model.unit_price
+    return quantity, None
 
 
 # --- sums ------------------------------------------------------------------------------------------------

@@ -126,7 +126,7 @@ def _foot(seller: Mapping[str, Any]) -> str:
 def _line(line: Mapping[str, Any], currency: str) -> dict[str, Any]:
     return {
         "name": line["name"],
-        "says": [line["says"]] if line["says"] else [],
+        "says": [*filter(None, [line["says"]]), *line.get("details", [])],
         "tiers": [_tier(tier, line["unit"], currency) for tier in line["tiers"]],
         "quantity": words.number(line["quantity"]) if line["quantity"] is not None else "",
         "price": words.price(line["unitPrice"], currency) if line["unitPrice"] is not None else "",

@@ -48,6 +48,7 @@ class Charge(Owned):
     period_start = models.DateTimeField()  # the period the event's timestamp lies in
     quantity = QuantityField()
     covered = QuantityField(null=True)  # the part of the quantity that is not rated: grants gave it
+    counted = QuantityField(null=True)  # what the metric's aggregation counts of it; null: the quantity
     net = NanosField()
     tax = NanosField()
     gross = NanosField()
@@ -89,6 +90,7 @@ class Counter(Owned):
     gross = NanosField(default=0)
     fee = NanosField(default=0)
     unrated_since = models.DateTimeField(null=True)
+    is_counted = models.BooleanField(db_default=True)  # false: begun before each charge said what is counted of it
     parked_at = models.DateTimeField(null=True)
     parked_reason = models.CharField(max_length=200, null=True)
 

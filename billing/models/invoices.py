@@ -149,6 +149,9 @@ class InvoiceRollup(Owned):
     last_seq = models.BigIntegerField()
     charges = models.BigIntegerField()
     quantity = QuantityField()
+    # What the metric counts of it, and what grants gave of that; null where it was not kept from the start.
+    counted = QuantityField(null=True)
+    covered = QuantityField(null=True)
     net = NanosField()
     tax = NanosField()
     gross = NanosField()
@@ -175,6 +178,8 @@ class InvoiceLine(Owned):
     last_seq = models.BigIntegerField()
     charges = models.BigIntegerField()
     quantity = QuantityField()
+    counted = QuantityField(null=True)  # as its running sums
+    covered = QuantityField(null=True)
     net = NanosField()
     tax = NanosField()
     gross = NanosField()

@@ -1,5 +1,6 @@
 """Charges: each has one cause, and each cause its charges."""
 
+from billing.rollups import COUNTED, COVERED
 from merchants.verification import rule
 
 CHECKS = (
@@ -67,7 +68,8 @@ CHECKS = (
         SELECT DISTINCT coalesce(r.usage_event_id, r.charge_source), format('position %s', position)
         FROM (
             SELECT r.bucket, r.usage_event_id, NULL::uuid AS charge_source, position,
-                   sum(c.quantity) AS quantity, sum(c.net) AS net, sum(c.tax) AS tax, sum(c.fee) AS fee,
+                   sum(c.quantity) AS quantity, sum(coalesce(c.counted, 0)) AS counted,
+                   sum(c.net) AS net, sum(c.tax) AS tax, sum(c.fee) AS fee,
                    count(*) FILTER (WHERE c.kind = 'refund') AS returned,
                    count(*) FILTER (WHERE c.kind = 'usage') AS used,
                    count(DISTINCT c.wallet_id) AS wallets
@@ -75,12 +77,12 @@ CHECKS = (
             JOIN billing_charge c ON c.bucket = r.bucket AND c.source_id IN (r.id, r.usage_event_id)
             GROUP BY 1, 2, 4
             UNION ALL
-            SELECT c.bucket, NULL, c.source_id, c.position, 1, 0, 0, 0, 1, 0, 1
+            SELECT c.bucket, NULL, c.source_id, c.position, 1, 0, 0, 0, 0, 1, 0, 1
             FROM billing_charge c
             LEFT JOIN billing_refund r ON r.bucket = c.bucket AND r.id = c.source_id
             WHERE c.kind = 'refund' AND r.id IS NULL
         ) r
-        WHERE (quantity, net, tax, fee, returned, used, wallets) <> (0, 0, 0, 0, 1, 1, 1)
+        WHERE (quantity, counted, net, tax, fee, returned, used, wallets) <> (0, 0, 0, 0, 0, 1, 1, 1)
         """,
     ),
     rule(
@@ -136,6 +138,20 @@ CHECKS = (
         SELECT r.usage_event_id, 'refunded and corrected' FROM billing_refund r
         JOIN metering_correction k ON k.bucket = r.bucket AND k.usage_event_id = r.usage_event_id
         """,
+    ),
+    rule(
+        "counters_counted",
+        "what metrics count of charges, less what grants gave, is what their counters stand at",
+        "sub",
+        f"""
+        SELECT k.subscription_id, format('period from %s: counter %s, charges %s', k.period_start, k.quantity, c.rated)
+        FROM billing_counter k
+        JOIN (
+            SELECT bucket, subscription_id, price_version_id, period_start, sum({COUNTED} - {COVERED}) AS rated
+            FROM billing_charge c WHERE kind IN ('usage', 'void', 'amend', 'rerate') GROUP BY 1, 2, 3, 4
+        ) c USING (bucket, subscription_id, price_version_id, period_start)
+        WHERE k.quantity <> c.rated AND k.is_counted
+        """,  # noqa: S608 - put together from constants
     ),
     rule(
         "fees_charged",

@@ -1,8 +1,11 @@
 """Invoices and rollups: every figure that people read is a sum of charges."""
 
+from billing.rollups import COUNTED, COVERED
 from merchants.verification import rule
 
 _SUMS = "count(*) AS charges, sum(quantity) AS quantity, sum(net) AS net, sum(tax) AS tax, sum(gross) AS gross"
+# Null where a line was begun before it was kept.
+_COUNTED = f"sum({COUNTED}) AS counted, sum({COVERED}) AS covered"
 # Hours count what was reported, not what that came to.
 _REPORTED = _SUMS.replace("sum(quantity)", "coalesce(sum(quantity) FILTER (WHERE c.kind <> 'rerate'), 0)")
 _SETTLED = """
@@ -18,11 +21,12 @@ CHECKS = (
         SELECT invoice_id, format('running %s, charged %s', r.gross, c.gross)
         FROM billing_invoicerollup r
         FULL JOIN (
-            SELECT c.bucket, invoice_id, wallet_id, c.kind, price_version_id, period_start, {_SUMS}
+            SELECT c.bucket, invoice_id, wallet_id, c.kind, price_version_id, period_start, {_SUMS}, {_COUNTED}
             FROM {_SETTLED} GROUP BY c.bucket, invoice_id, wallet_id, c.kind, price_version_id, period_start
         ) c USING (bucket, invoice_id, wallet_id, kind, price_version_id, period_start)
         WHERE (r.charges, r.quantity, r.net, r.tax, r.gross)
             IS DISTINCT FROM (c.charges, c.quantity, c.net, c.tax, c.gross)
+            OR (r.counted, r.covered) <> (c.counted, c.covered)
         """,  # noqa: S608
     ),
     rule(
@@ -33,7 +37,7 @@ CHECKS = (
         SELECT invoice_id, format('line %s, charged %s', l.gross, c.gross)
         FROM billing_invoiceline l
         FULL JOIN (
-            SELECT c.bucket, invoice_id, wallet_id, c.kind, price_version_id, c.period_start, {_SUMS}
+            SELECT c.bucket, invoice_id, wallet_id, c.kind, price_version_id, c.period_start, {_SUMS}, {_COUNTED}
             FROM billing_charge c
             JOIN billing_invoice i ON i.bucket = c.bucket AND i.id = c.invoice_id AND i.number IS NOT NULL
             JOIN billing_wallet w ON w.bucket = c.bucket AND w.id = c.wallet_id
@@ -42,6 +46,7 @@ CHECKS = (
         ) c USING (bucket, invoice_id, wallet_id, kind, price_version_id, period_start)
         WHERE (l.charges, l.quantity, l.net, l.tax, l.gross)
             IS DISTINCT FROM (c.charges, c.quantity, c.net, c.tax, c.gross)
+            OR (l.counted, l.covered) <> (c.counted, c.covered)
         """,  # noqa: S608
     ),
     rule(

@@ -3,11 +3,22 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
 
-from billing import credit_reads, dunning, invoice_payments, invoice_sessions, receivables, statements
+from billing import (
+    credit_reads,
+    dunning,
+    invoice_payments,
+    invoice_sessions,
+    measures,
+    receivables,
+    statements,
+    wording,
+)
 from billing.models import Charge, Dunning, Invoice, InvoicePayment, PaymentAttempt, Subscription, Wallet
+from billing.reductions import Taken
 from billing.statements import Line, LineCharge, Totals
 from customers.models import Customer
 from merchants import ids
@@ -74,6 +85,8 @@ class LineRow:
     id: str
     description: str
     unit: str
+    quantity: Decimal
+    details: list[str]  # what use came to, what of it is free, how it is priced, and which coupons took something off
     says: Line
     is_prepaid: bool
     net: fmt.Aligned
@@ -173,6 +186,8 @@ def document(invoice: Invoice) -> Document:
                 id=ids.text("line", line.id),
                 description=line.description,
                 unit=_unit(line),
+                quantity=measures.counted(line),
+                details=_details(line),
                 says=line,
                 is_prepaid=line.wallet_id in prepaid,
                 net=net,
@@ -242,6 +257,25 @@ def sources(*, invoice: Invoice, line_id: UUID, after: int) -> list[Source]:
 def _unit(line: Line) -> str:
     metric = line.price.price.billable_metric if line.price is not None else None
     return metric.unit if metric is not None and line.kind != Charge.Kind.FEE else ""
+
+
+def _details(line: Line) -> list[str]:
+    priced = statements.priced_as(line.price) if line.price is not None else None
+    said = []
+    if priced is not None and line.metric_id is not None and line.kind in measures.KINDS:
+        voice = fmt.Voice(line.currency, _unit(line))
+        if line.measure is not None:
+            said += [wording.came_to(line.measure, priced, voice)]
+        said += [fmt.sentence(wording.in_words(priced.model, voice, for_customers=True))]
+    said += [
+        f"{each.coupon.name} ({each.coupon.code}): {fmt.charge(each.net, line.currency)}" for each in _several(line)
+    ]
+    return list(filter(None, said))
+
+
+def _several(line: Line) -> tuple[Taken, ...]:
+    """The coupons of a line that more than one took something off; one alone has its name in the description."""
+    return line.reduction.taken if len(line.reduction.taken) > 1 else ()
 
 
 def _described(invoices: Sequence[Invoice]) -> list[InvoiceRow]:

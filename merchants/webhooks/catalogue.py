@@ -239,7 +239,6 @@ TYPES: tuple[EventType, ...] = (
             "object": "refund",
             **_CUSTOMER,
             "paymentAttemptId": _id("att"),
-            "withdrawalId": None,
             "amount": "12.00",
             "currency": "USD",
             "status": "succeeded",

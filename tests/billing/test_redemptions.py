@@ -166,7 +166,7 @@ class TestAPercentage:
     def test_is_named_on_the_line(self, product, seat):
         buyer = subscribe(seat, code=percentage(product, "12.5"))
         pass_time(buyer, FEBRUARY + GRACE)
-        assert lines(invoices(buyer)[0])[0].description == "Seat (12.5% off)"
+        assert lines(invoices(buyer)[0])[0].description == "Seat (12.5% off, coupon PART)"
 
     def test_is_one_at_a_time(self, product, calls):
         buyer = subscribe(calls, code=percentage(product, "50"))
@@ -188,7 +188,11 @@ class TestAnAmount:
         pass_time(buyer, FEBRUARY + GRACE)
         assert off(buyer) == [(1, -5, 0)]
         used, coupon = lines(invoices(buyer)[0])
-        assert (coupon.description, coupon.kind, coupon.metric_id) == ("Coupon: Minutes", "coupon", used.metric_id)
+        assert (coupon.description, coupon.kind, coupon.metric_id) == (
+            "Coupon AMOUNT: Minutes",
+            "coupon",
+            used.metric_id,
+        )
         assert (invoices(buyer)[0].subtotal, invoices(buyer)[0].unpaid_amount) == (15 * DOLLAR, 15 * DOLLAR)
 
     def test_is_before_tax_and_as_published_examples_have_it(self, product, minutes, seat):

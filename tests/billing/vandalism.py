@@ -51,6 +51,8 @@ def _copy(table: str, where: str, **changes: str) -> str:
     )
 
 
+_PEAK = _FIRST.format("billing_charge WHERE kind = 'usage' AND counted = 3")
+
 _SETTLED_SUMS = {"settlements_posted", "settlements_sum"}
 _INVOICED_SUMS = {"invoice_rollups", "invoice_lines"}
 
@@ -71,7 +73,19 @@ CONTROLS: dict[str, tuple[str, set[str]]] = {
     ),
     "a charge's quantity": (
         f"UPDATE billing_charge SET quantity = quantity + 1 WHERE {_USED}",
-        {"customer_hours", "events_charged"} | _INVOICED_SUMS,
+        {"counters_counted", "customer_hours", "events_charged"} | _INVOICED_SUMS,
+    ),
+    "what a metric counts of a charge": (
+        f"UPDATE billing_charge SET counted = counted + 1 WHERE {_PEAK}",
+        {"counters_counted"},
+    ),
+    "what an invoice's line counts": (
+        f"UPDATE billing_invoiceline SET counted = counted + 1 WHERE {_LINE}",
+        {"invoice_lines"},
+    ),
+    "what grants gave of an invoice's running sum": (
+        f"UPDATE billing_invoicerollup SET covered = covered - 1 WHERE {_FIRST.format('billing_invoicerollup')}",
+        {"invoice_rollups"},
     ),
     "a charge's captured part": (
         f"UPDATE billing_charge SET captured = captured + 1 WHERE {_USED}",
@@ -87,7 +101,7 @@ CONTROLS: dict[str, tuple[str, set[str]]] = {
     ),
     "a charge's period": (
         f"UPDATE billing_charge SET period_start = period_start - interval '1 day' WHERE {_USED}",
-        {"counters_charged", "usage_recomputed"} | _INVOICED_SUMS,
+        {"counters_counted", "counters_charged", "usage_recomputed"} | _INVOICED_SUMS,
     ),
     "a charge on another invoice": (
         (
@@ -107,7 +121,14 @@ CONTROLS: dict[str, tuple[str, set[str]]] = {
     ),
     "a charge lost": (
         f"DELETE FROM billing_charge WHERE {_USED}",
-        {"charges_numbered", "counters_charged", "customer_hours", "events_charged", "usage_recomputed"}
+        {
+            "counters_counted",
+            "charges_numbered",
+            "counters_charged",
+            "customer_hours",
+            "events_charged",
+            "usage_recomputed",
+        }
         | _SETTLED_SUMS
         | _INVOICED_SUMS,
     ),
@@ -116,12 +137,26 @@ CONTROLS: dict[str, tuple[str, set[str]]] = {
             f"DELETE FROM billing_charge c USING billing_wallet w WHERE w.{_PREPAID} AND c.wallet_id = w.id "
             "AND c.seq = w.charge_seq"
         ),
-        {"captures_charged", "charges_numbered", "counters_charged", "events_charged", "spent_is_unsettled"}
+        {
+            "counters_counted",
+            "captures_charged",
+            "charges_numbered",
+            "counters_charged",
+            "events_charged",
+            "spent_is_unsettled",
+        }
         | {"budgets_spent", "usage_recomputed"},
     ),
     "a charge invented": (
         _copy("billing_charge", _USED, position="7", seq="999"),
-        {"charges_numbered", "counters_charged", "events_charged", "invoices_closed", "spent_is_unsettled"},
+        {
+            "counters_counted",
+            "charges_numbered",
+            "counters_charged",
+            "events_charged",
+            "invoices_closed",
+            "spent_is_unsettled",
+        },
     ),
     # corrections
     "what a correction says": (
@@ -178,7 +213,7 @@ CONTROLS: dict[str, tuple[str, set[str]]] = {
     # counters
     "a counter's quantity": (
         f"UPDATE billing_counter SET quantity = quantity + 1 WHERE {_COUNTED}",
-        {"usage_recomputed"},
+        {"counters_counted", "usage_recomputed"},
     ),
     "a counter's total": (
         f"UPDATE billing_counter SET gross = gross + 1 WHERE {_COUNTED}",
@@ -194,7 +229,7 @@ CONTROLS: dict[str, tuple[str, set[str]]] = {
     ),
     "a counter rated after the fact": (
         f"UPDATE billing_counter SET quantity = quantity + 1 WHERE {_RATED}",
-        {"reratings_last", "reratings_recomputed"},
+        {"counters_counted", "reratings_last", "reratings_recomputed"},
     ),
     "a counter behind that never is": (
         f"UPDATE billing_counter SET unrated_since = now() WHERE {_COUNTED}",
@@ -441,24 +476,8 @@ CONTROLS: dict[str, tuple[str, set[str]]] = {
         {"credit_posted", "lots_removed"},
     ),
     "a withdrawal that was not paid": (
-        "UPDATE billing_withdrawal SET by_hand = 'paid' WHERE by_hand = 'due'",
-        {"withdrawals_posted", "withdrawals_parted"},
-    ),
-    "a withdrawal that calls itself ended": (
         "UPDATE billing_withdrawal SET state = 'paid' WHERE state = 'approved'",
-        {"withdrawals_parted"},
-    ),
-    "what a withdrawal has put back": (
-        "UPDATE billing_withdrawal SET returned = returned + 1 WHERE by_hand = 'paid'",
-        {"withdrawals_posted", "withdrawals_parted"},
-    ),
-    "what a withdrawal gives cards": (
-        "UPDATE billing_withdrawal SET to_cards = to_cards - 1 WHERE by_hand = 'paid'",
-        {"withdrawals_posted", "withdrawals_parted"},
-    ),
-    "a withdrawal's refund that belongs to none": (
-        "UPDATE billing_paymentrefund SET withdrawal_id = NULL WHERE withdrawal_id IS NOT NULL",
-        {"refunds_posted", "withdrawals_parted"},
+        {"withdrawals_posted"},
     ),
     "a payout's amount": (
         "UPDATE billing_payout SET amount = amount + 1 WHERE state = 'paid'",
@@ -787,7 +806,7 @@ CONTROLS: dict[str, tuple[str, set[str]]] = {
     ),
     "what a charge is spared": (
         "UPDATE billing_charge SET covered = covered - 1 WHERE covered = 60.5",
-        {"usage_recomputed", "use_covered"},
+        {"counters_counted", "invoice_lines", "invoice_rollups", "usage_recomputed", "use_covered"},
     ),
     "use taken from nothing": (
         "UPDATE billing_charge SET covered = NULL WHERE covered = 0 AND quantity = 1",

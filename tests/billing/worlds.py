@@ -122,6 +122,7 @@ def world() -> World:
     _live(made)
     _pay_back(gone)
     _entitle(product)
+    _peak(product)
     _owe(product)
     _pay(product)
     _check_out(product)
@@ -212,16 +213,10 @@ def _owe(product: Product) -> None:
 def _pay_back(buyer: Buyer) -> None:
     """Pay money back to a customer, put some back that was not paid, and pay the merchant."""
     named = {"merchant_id": buyer.merchant.id, "actor": SYSTEM}
-    wallet = paying.pot(buyer.merchant)
-    attempts.submit(paying.begun(wallet, amount=3 * 10**9))
-    paying.paid_by_hand(wallet, 5 * 10**9)
-    # To the card and by hand; put back; by hand, which somebody still has to do.
-    for dollars, states in ((4, ("approved", "paid")), (1, ("rejected",)), (1, ("approved",))):
-        made, _ = withdrawals.request(**named, wallet_id=wallet.id, amount=dollars * 10**9)
+    for states in (("approved", "paid"), ("rejected",), ("approved",)):
+        made, _ = withdrawals.request(**named, wallet_id=buyer.prepaid.id, amount=10**9)
         for state in states:
             withdrawals.move(**named, withdrawal_id=made.id, to=state)
-        for each in withdrawals.refunds_of(made):
-            refunds.submit(each)
     for amount in (10**9, 10**9 + 13 * 10**7):
         payouts.create(**named, new=NewPayout(currency="USD", amount=amount))
     payouts.carry_out_due(now=datetime.now(UTC) + timedelta(minutes=1))
@@ -425,6 +420,19 @@ def _entitle(product: Product) -> None:
         new=NewEntitlement(feature_id=_switch(product).id, template={"type": "boolean"}),
     )
     assert bought.amount
+
+
+def _peak(product: Product) -> None:
+    """A customer who is charged by what use comes to, some of which was corrected; in a currency of their own."""
+    seats, reports = (
+        factories.price(metric=factories.metric(product=product, name=name, aggregation=way), unit_price="3")
+        for name, way in (("Seats", "MAX"), ("Reports", "COUNT"))
+    )
+    buyer = buyers.subscribe(product.merchant, factories.plan(product=product, prices=[seats, reports], currency="SEK"))
+    record(buyer, (seats, 4), (reports, 10))
+    record(buyer, (seats, 7), (reports, 10), (seats, 5))
+    correct(buyer, record(buyer, (seats, 9), (reports, 10)), (seats, 8))
+    refund(buyer, record(buyer, (seats, 11), (reports, 1)))
 
 
 def _switch(product: Product) -> Feature:
