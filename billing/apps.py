@@ -6,12 +6,22 @@ class BillingConfig(AppConfig):
 
     def ready(self) -> None:
         """Tell the register of customers what billing knows of them, and payments what they are for."""
-        from billing import assessments, dependents, followers, invoice_payments, invoice_sessions, test_clocks, topups
+        from billing import (
+            assessments,
+            dependents,
+            followers,
+            invoice_payments,
+            invoice_sessions,
+            test_clocks,
+            topups,
+            withdrawals,
+        )
         from billing.payments import accounts, authorizations, checkout, earnings, one_off, refills
 
         dependents.register()
         assessments.register()
         topups.register()
+        withdrawals.register()
         accounts.register()
         checkout.register()
         one_off.register()

@@ -1,7 +1,7 @@
 """What credit notes say, and what of an invoice may still be credited."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
@@ -47,7 +47,16 @@ def find(*, merchant_id: uuid.UUID, credit_note_id: uuid.UUID) -> CreditNote:
 
 def lines_of(note: CreditNote) -> list[CreditNoteLine]:
     """Return the lines of a credit note in their order."""
-    return list(CreditNoteLine.objects.filter(bucket=note.bucket, credit_note_id=note.id).order_by("position"))
+    return lines_of_all([note])[note.id]
+
+
+def lines_of_all(notes: Collection[CreditNote]) -> dict[uuid.UUID, list[CreditNoteLine]]:
+    """Return the lines of credit notes, by note and in their order, in one query."""
+    found: dict[uuid.UUID, list[CreditNoteLine]] = {note.id: [] for note in notes}
+    rows = CreditNoteLine.objects.filter(bucket__in={note.bucket for note in notes}, credit_note_id__in=found.keys())
+    for row in rows.order_by("position"):
+        found[row.credit_note_id].append(row)
+    return found
 
 
 def left(invoice: Invoice) -> Left:

@@ -257,7 +257,7 @@ def _lines(subscription: Subscription, invoice: Invoice) -> list[InvoiceLine]:
     rates = pinned_rates(subscription, [each.period_start for each in sums])
     known = names(invoice.bucket, [each.price_version_id for each in sums])
     percentages = {key: rate.discount for key, rate in rates.items()}
-    reduced = reductions.of_lines(subscription, invoice.id, sums, percentages)
+    reduced = reductions.of_lines(subscription, sums, percentages)
     lines = [
         _line(each, known[each.price_version_id], rates, reduction)
         for each, reduction in zip(sums, reduced, strict=True)

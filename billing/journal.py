@@ -163,25 +163,38 @@ _PAYOUT = {
 }
 
 
-def withdrawal_moved(what: str, *, withdrawal: Withdrawal, now: datetime) -> NewEntry:
-    """What a customer takes back was requested, returned or paid."""
-    movements = _moved((*_WITHDRAWAL[what], withdrawal.amount))
-    return _on_its_way(f"withdrawal_{what}", withdrawal.customer_id, withdrawal, movements, now)
+def withdrawal_moved(
+    what: str, *, withdrawal: Withdrawal, amount: int, part_id: uuid.UUID | None = None, now: datetime
+) -> NewEntry:
+    """What a customer takes back was requested, or a part of it returned or paid by hand.
+
+    Args:
+        part_id: the refund that was to give that part back to a card; None for what is no refund.
+    """
+    kind = f"withdrawal_{what}"
+    key = f"{kind}:{(part_id or withdrawal.id).hex}"
+    return _about(withdrawal, withdrawal.customer_id, kind, key, _moved((*_WITHDRAWAL[what], amount)), now)
 
 
 def payout_moved(what: str, *, payout: Payout, book_id: uuid.UUID, now: datetime) -> NewEntry:
     """A payout has begun, arrived or failed, in the merchant's own book."""
-    return _on_its_way(f"payout_{what}", book_id, payout, _moved((*_PAYOUT[what], payout.amount)), now)
+    kind = f"payout_{what}"
+    return _about(payout, book_id, kind, f"{kind}:{payout.id.hex}", _moved((*_PAYOUT[what], payout.amount)), now)
 
 
-def _on_its_way(
-    kind: str, book_id: uuid.UUID, what: Withdrawal | Payout, movements: tuple[Movement, ...], now: datetime
+def _about(
+    what: Withdrawal | Payout | PaymentRefund | PaymentDispute,
+    book_id: uuid.UUID,
+    kind: str,
+    key: str,
+    movements: tuple[Movement, ...],
+    now: datetime,
 ) -> NewEntry:
     return NewEntry(
         customer_id=book_id,
         currency=what.currency,
         kind=kind,
-        key=f"{kind}:{what.id.hex}",
+        key=key,
         reference_id=what.id,
         movements=movements,
         created_at=now,
@@ -283,15 +296,8 @@ def refund_failed(*, refund: PaymentRefund, pot: Kind, now: datetime) -> NewEntr
 
 
 def _of_refund(refund: PaymentRefund, what: str, movements: tuple[Movement, ...], now: datetime) -> NewEntry:
-    return NewEntry(
-        customer_id=refund.customer_id,
-        currency=refund.currency,
-        kind=f"refund_{what}",
-        key=f"refund:{refund.id.hex}:{what}",
-        reference_id=refund.id,
-        movements=movements,
-        created_at=now,
-    )
+    key = f"refund:{refund.id.hex}:{what}"
+    return _about(refund, refund.customer_id, f"refund_{what}", key, movements, now)
 
 
 def dispute_opened(*, dispute: PaymentDispute, pot: Kind | None, now: datetime) -> NewEntry:
@@ -319,15 +325,8 @@ def dispute_lost(*, dispute: PaymentDispute, now: datetime) -> NewEntry:
 
 
 def _of_dispute(dispute: PaymentDispute, what: str, movements: tuple[Movement, ...], now: datetime) -> NewEntry:
-    return NewEntry(
-        customer_id=dispute.customer_id,
-        currency=dispute.currency,
-        kind=f"dispute_{what}",
-        key=f"dispute:{dispute.id.hex}:{what}",
-        reference_id=dispute.id,
-        movements=movements,
-        created_at=now,
-    )
+    key = f"dispute:{dispute.id.hex}:{what}"
+    return _about(dispute, dispute.customer_id, f"dispute_{what}", key, movements, now)
 
 
 # Where the money of a payment comes from.

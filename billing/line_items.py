@@ -49,14 +49,18 @@ def search(
     if invoice_id is not None:
         named = statements.find(merchant_id=merchant_id, invoice_id=invoice_id)
         invoices = [named] if subscription_id in (None, named.subscription_id) else []
-    return [item for invoice in invoices for item in of_invoice(invoice)]
+    return _items(invoices)
 
 
-def of_invoice(invoice: Invoice) -> list[Item]:
-    """Return the lines of one invoice."""
-    lines = statements.lines_of(invoice)
-    manual = _manual(invoice, lines)
-    return [Item(invoice, line, manual.get(line.price_version_id)) for line in lines]
+def _items(invoices: Sequence[Invoice]) -> list[Item]:
+    """Return the lines of invoices of one subscription; as many queries as for one of them."""
+    lines = statements.lines_of_all(invoices)
+    by_hand = [line for each in lines.values() for line in each if line.price is None]
+    sold = {(line.bucket, line.price_version_id) for line in by_hand}
+    manual = {line.id: line for line in ManualLine.objects.filter(pk__in=list(sold))} if sold else {}
+    return [
+        Item(invoice, line, manual.get(line.price_version_id)) for invoice in invoices for line in lines[invoice.id]
+    ]
 
 
 def of_manual(manual: ManualLine) -> Item:
@@ -64,11 +68,6 @@ def of_manual(manual: ManualLine) -> Item:
     invoice = Invoice.objects.get(bucket=manual.bucket, id=manual.invoice_id)
     return next(
         item
-        for item in of_invoice(invoice)
+        for item in _items([invoice])
         if item.line.kind == Charge.Kind.MANUAL and item.line.price_version_id == manual.id
     )
-
-
-def _manual(invoice: Invoice, lines: Sequence[Line]) -> dict[uuid.UUID, ManualLine]:
-    sold = [line.price_version_id for line in lines if line.price is None]
-    return {line.id: line for line in ManualLine.objects.filter(bucket=invoice.bucket, id__in=sold)}

@@ -2,7 +2,7 @@
 
 import uuid
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import NamedTuple, Protocol
@@ -15,6 +15,8 @@ _ALL, _NONE = Decimal(100), Decimal(0)
 class Reducible(Protocol):
     """A line, or a sum of charges that will be one."""
 
+    @property
+    def invoice_id(self) -> uuid.UUID: ...
     @property
     def wallet_id(self) -> uuid.UUID: ...
     @property
@@ -59,26 +61,25 @@ class Reduction(NamedTuple):
 
 
 NOTHING = Reduction()
-_Key = tuple[uuid.UUID, uuid.UUID, datetime]  # wallet, price version, period start
+_Key = tuple[uuid.UUID, uuid.UUID, uuid.UUID, datetime]  # invoice, wallet, price version, period start
 
 
 def of_lines(
     subscription: Subscription,
-    invoice_id: uuid.UUID,
     lines: Sequence[Reducible],
     percentages: Mapping[tuple[uuid.UUID, datetime], Decimal],
 ) -> list[Reduction]:
-    """Return what reduced each of some lines.
+    """Return what reduced each of some lines of a subscription's invoices.
 
     Args:
         percentages: those pinned, by price version and start of the period; a price without one has none off.
     """
-    taken = _taken(subscription, invoice_id) if any(line.kind == Charge.Kind.COUPON for line in lines) else {}
+    taken = _taken(subscription, {line.invoice_id for line in lines if line.kind == Charge.Kind.COUPON})
     given = list(_given(subscription)) if any(percentages.values()) else []
     found = []
     for line in lines:
         if line.kind == Charge.Kind.COUPON:
-            key = (line.wallet_id, line.price_version_id, line.period_start)
+            key = (line.invoice_id, line.wallet_id, line.price_version_id, line.period_start)
             found.append(Reduction(taken=tuple(taken.get(key, ()))))
         else:
             percent = percentages.get((line.price_version_id, line.period_start), _NONE)
@@ -106,14 +107,16 @@ def _percentage(
     return Reduction(percent)
 
 
-def _taken(subscription: Subscription, invoice_id: uuid.UUID) -> dict[_Key, list[Taken]]:
+def _taken(subscription: Subscription, invoice_ids: Collection[uuid.UUID]) -> dict[_Key, list[Taken]]:
+    if not invoice_ids:
+        return {}
     redeemed = Redemption.objects.filter(bucket=subscription.bucket, subscription_id=subscription.id)
     by_id = {each.id: each.coupon for each in redeemed.select_related("coupon")}
-    uses = CouponUse.objects.filter(bucket=subscription.bucket, invoice_id=invoice_id, redemption_id__in=list(by_id))
+    uses = CouponUse.objects.filter(bucket=subscription.bucket, invoice_id__in=invoice_ids, redemption_id__in=by_id)
     coupons = {use.id: by_id[use.redemption_id] for use in uses.order_by("created_at", "id")}
     taken: dict[_Key, list[Taken]] = defaultdict(list)
     charges = Charge.objects.filter(bucket=subscription.bucket, source_id__in=list(coupons), kind=Charge.Kind.COUPON)
     for charge in charges.order_by("seq"):
-        key = (charge.wallet_id, charge.price_version_id, charge.period_start)
+        key = (charge.invoice_id, charge.wallet_id, charge.price_version_id, charge.period_start)
         taken[key].append(Taken(coupons[charge.source_id], charge.net, charge.gross))
     return taken

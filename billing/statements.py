@@ -202,11 +202,24 @@ def behind_since(invoices: Collection[Invoice]) -> dict[uuid.UUID, datetime]:
 
 def lines_of(invoice: Invoice, subscription: Subscription | None = None) -> list[Line]:
     """Return the lines of an invoice in their order; ``subscription`` is its own, where that is at hand."""
+    return lines_of_all([invoice], subscription)[invoice.id]
+
+
+def lines_of_all(
+    invoices: Collection[Invoice], subscription: Subscription | None = None
+) -> dict[uuid.UUID, list[Line]]:
+    """Return the lines of invoices of one subscription, by invoice and in their order; as many queries as for one."""
+    found: dict[uuid.UUID, list[Line]] = {invoice.id: [] for invoice in invoices}
+    if not found:
+        return found
     if subscription is None:
-        subscription = Subscription.objects.get(bucket=invoice.bucket, id=invoice.subscription_id)
-    if invoice.number is None:
-        return _measured(invoice, _live_lines(invoice, subscription))
-    return _measured(invoice, _reduced(invoice, subscription, _issued_lines(invoice)))
+        any_one = next(iter(invoices))
+        subscription = Subscription.objects.get(bucket=any_one.bucket, id=any_one.subscription_id)
+    issued = [invoice for invoice in invoices if invoice.number is not None]
+    live = [invoice for invoice in invoices if invoice.number is None]
+    for line in [*_reduced(subscription, _issued_lines(issued)), *_live_lines(live, subscription)]:
+        found[line.invoice_id].append(line)
+    return {invoice.id: _measured(invoice, found[invoice.id]) for invoice in invoices}
 
 
 def _measured(invoice: Invoice, lines: Sequence[Line]) -> list[Line]:
@@ -223,17 +236,23 @@ def priced_as(version: PriceVersion) -> Priced | None:
     return measures.priced_by(metric.aggregation, version.model, version.properties, metric.percentile)
 
 
-def _reduced(invoice: Invoice, subscription: Subscription, lines: Sequence[Line]) -> list[Line]:
+def _reduced(subscription: Subscription, lines: Sequence[Line]) -> list[Line]:
     """Say what reduced lines that are frozen; what was pinned and redeemed does not change."""
-    may_be = subscription.discounts or subscription.trial_ends_at
+    may_be = lines and (subscription.discounts or subscription.trial_ends_at)
     rates = issuing.pinned_rates(subscription, [line.period_start for line in lines]) if may_be else {}
     percentages = {key: rate.discount for key, rate in rates.items()}
-    reduced = reductions.of_lines(subscription, invoice.id, lines, percentages)
+    reduced = reductions.of_lines(subscription, lines, percentages)
     return [replace(line, reduction=reduction) for line, reduction in zip(lines, reduced, strict=True)]
 
 
-def _issued_lines(invoice: Invoice) -> list[Line]:
-    rows = list(InvoiceLine.objects.filter(bucket=invoice.bucket, invoice_id=invoice.id).order_by("position"))
+def _issued_lines(invoices: Sequence[Invoice]) -> list[Line]:
+    if not invoices:
+        return []
+    rows = list(
+        InvoiceLine.objects.filter(
+            bucket=invoices[0].bucket, invoice_id__in=[invoice.id for invoice in invoices]
+        ).order_by("invoice_id", "position")
+    )
     prices = _prices(row.price_version_id for row in rows)
     return [
         Line(
@@ -242,22 +261,24 @@ def _issued_lines(invoice: Invoice) -> list[Line]:
             description=row.description,
             tax_rate=row.tax_rate,
             price=prices.get(row.price_version_id),
-            currency=invoice.currency,
+            currency=invoices[0].currency,
         )
         for row in rows
     ]
 
 
-def _live_lines(invoice: Invoice, subscription: Subscription) -> list[Line]:
-    """Write the sums of an open invoice as they will stand on it."""
-    sums = _live_sums([invoice])
+def _live_lines(invoices: Sequence[Invoice], subscription: Subscription) -> list[Line]:
+    """Write the sums of open invoices as they will stand on them."""
+    sums = _live_sums(invoices)
+    if not sums:
+        return []
     rates = issuing.pinned_rates(subscription, [each.period_start for each in sums])
     sold = [each.price_version_id for each in sums]
     prices = _prices(sold)
     names = {version.id: version.display_name for version in prices.values()}
-    names |= issuing.names_by_hand(invoice.bucket, set(sold) - names.keys())
+    names |= issuing.names_by_hand(subscription.bucket, set(sold) - names.keys())
     percentages = {key: rate.discount for key, rate in rates.items()}
-    reduced = reductions.of_lines(subscription, invoice.id, sums, percentages)
+    reduced = reductions.of_lines(subscription, sums, percentages)
     lines = [
         Line(
             **{name: getattr(each, name) for name in _SUMMED},
@@ -265,7 +286,7 @@ def _live_lines(invoice: Invoice, subscription: Subscription) -> list[Line]:
             description=issuing.description(each.kind, names[each.price_version_id], reduction),
             tax_rate=rates[each.price_version_id, each.period_start].tax,
             price=prices.get(each.price_version_id),
-            currency=invoice.currency,
+            currency=invoices[0].currency,
             reduction=reduction,
         )
         for each, reduction in zip(sums, reduced, strict=True)

@@ -127,7 +127,10 @@ class MoveWithdrawal(forms.Form):
     def __init__(self, data: Any = None, *, state: str, **options: Any) -> None:
         super().__init__(data, **options)
         if state == "requested":
-            choices = [("approved", "Approve: I will pay it"), ("rejected", "Reject: it goes back to the balance")]
+            choices = [
+                ("approved", "Approve: it goes back to the cards that paid, and I pay the rest"),
+                ("rejected", "Reject: it goes back to the balance"),
+            ]
             self.fields["text"].help_text = "Why it is rejected; the customer reads it."
         else:
             choices = [("paid", "I have paid it"), ("failed", "It could not be paid: it goes back to the balance")]

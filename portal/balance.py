@@ -6,11 +6,11 @@ from zoneinfo import ZoneInfo
 from django.http import HttpRequest, StreamingHttpResponse
 
 from billing import credits, wallets, withdrawals
-from billing.models import CreditLot, Subscription, Wallet
+from billing.models import CreditLot, Subscription, Wallet, Withdrawal
 from customers.models import Customer
 from merchants import ids
 from merchants.models import Mode
-from ui import csv_files, movements
+from ui import csv_files, fmt, movements
 
 WITHDRAWALS_SHOWN = 5
 
@@ -37,13 +37,25 @@ def history(subscription: Subscription, customer: Customer, query: dict[str, str
         "wallet": wallet,
         "credits": lots,
         "withdrawals": [
-            (ids.text("wd", made.id), made)
+            (ids.text("wd", made.id), made, _says(made))
             for made in withdrawals.search(merchant_id=customer.merchant_id, wallet_id=wallet.id)[:WITHDRAWALS_SHOWN]
         ],
         "withdrawable": withdrawals.withdrawable(wallet),
         "history": movements.history(wallet, query=query, zone=zone),
         "spans": movements.SPANS,
     }
+
+
+def _says(made: Withdrawal) -> list[str]:
+    """Say to a customer where what they take back goes."""
+    says = [made.reason] if made.reason else []
+    if made.to_cards:
+        says.append(f"{fmt.money(made.to_cards, made.currency)} to the cards that paid")
+    if by_hand := withdrawals.by_hand(made):
+        says.append(f"{fmt.money(by_hand, made.currency)} by hand")
+    if made.returned and made.state not in (Withdrawal.State.REJECTED, Withdrawal.State.CANCELLED):
+        says.append(f"{fmt.money(made.returned, made.currency)} did not arrive, and is in your balance again")
+    return says
 
 
 def export(request: HttpRequest, subscription: Subscription) -> StreamingHttpResponse:

@@ -163,6 +163,7 @@ def _on_its_way(caller: Caller, wallet: str) -> dict[str, str]:
         merchant_id=caller.merchant.id,
         wallet_id=pot.id,
         state="approved",
+        by_hand="due",
         **named,
     )
     provider = "test" if caller.merchant.mode == Mode.TEST else "manual"

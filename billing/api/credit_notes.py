@@ -1,7 +1,9 @@
 """Credit notes over HTTP."""
 
+from dataclasses import dataclass
 from typing import Any
 
+from django.db.models import QuerySet
 from django.urls import path
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
@@ -10,7 +12,7 @@ from rest_framework.response import Response
 
 from billing import credit_notes, credit_reads, money
 from billing.credit_notes import NewCreditNote, Reason, To
-from billing.models import CreditNote
+from billing.models import CreditNote, CreditNoteLine
 from billing.serializers import DecimalTextField, FractionField
 from merchants.errors import ValidationFailed
 from merchants.serializers import (
@@ -31,6 +33,14 @@ LINES_MAX = 1_000
 MEMO_LENGTH_MAX = 1_000
 # A void is made by voiding the invoice.
 REASONS = [reason.value for reason in Reason if reason != Reason.VOID]
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A credit note with its lines."""
+
+    note: CreditNote
+    lines: list[CreditNoteLine]
 
 
 # --- answers ---------------------------------------------------------------------------------------------
@@ -71,9 +81,9 @@ class CreditNoteSerializer(serializers.Serializer[Any]):
     issuedAt = InstantField(source="issued_at")
     lines = CreditNoteLineSerializer(many=True, required=False)
 
-    def to_representation(self, instance: CreditNote) -> dict[str, Any]:
-        shown: dict[str, Any] = super().to_representation(instance)
-        return shown | {"lines": CreditNoteLineSerializer(credit_reads.lines_of(instance), many=True).data}
+    def to_representation(self, instance: Shown) -> dict[str, Any]:
+        shown: dict[str, Any] = super().to_representation(instance.note)
+        return shown | {"lines": CreditNoteLineSerializer(instance.lines, many=True).data}
 
 
 # --- requests --------------------------------------------------------------------------------------------
@@ -119,7 +129,23 @@ class CreditNotes(TenantView):
         """List credit notes, the newest first."""
         query = self.read_query(CreditNoteQuerySerializer)
         sought = {name: query[name] for name in ("invoice_id",) if name in query}
-        return self.page(credit_reads.search(merchant_id=self.merchant_id, **sought), query, CreditNoteSerializer)
+        rows = credit_reads.search(merchant_id=self.merchant_id, **sought)
+        return self.page(_ShownRows(rows), query, CreditNoteSerializer)
+
+
+class _ShownRows:
+    """Rows of credit notes whose lines are looked up for one page at a time."""
+
+    def __init__(self, rows: QuerySet[CreditNote]) -> None:
+        self._rows = rows
+
+    def count(self) -> int:
+        return self._rows.count()
+
+    def __getitem__(self, key: slice) -> list[Shown]:
+        notes = list(self._rows[key])
+        lines = credit_reads.lines_of_all(notes)
+        return [Shown(note, lines[note.id]) for note in notes]
 
 
 class CreditNoteById(TenantView):
@@ -129,7 +155,7 @@ class CreditNoteById(TenantView):
     def get(self, request: Request, id: str) -> Response:
         """Get a credit note."""
         note = credit_reads.find(merchant_id=self.merchant_id, credit_note_id=self.path_id("cn", id))
-        return self.answer(CreditNoteSerializer, note)
+        return self.answer(CreditNoteSerializer, Shown(note, credit_reads.lines_of(note)))
 
 
 class InvoiceCreditNotes(TenantView):
@@ -151,9 +177,9 @@ class InvoiceCreditNotes(TenantView):
         )
         made: list[CreditNote] = []
 
-        def act() -> tuple[int, type[CreditNoteSerializer], CreditNote]:
+        def act() -> tuple[int, type[CreditNoteSerializer], Shown]:
             made.append(credit_notes.issue(merchant_id=self.merchant_id, new=new, actor=self.actor))
-            return 201, CreditNoteSerializer, made[0]
+            return 201, CreditNoteSerializer, Shown(made[0], credit_reads.lines_of(made[0]))
 
         answer = self.answer_once(act)
         for note in made:

@@ -17,7 +17,7 @@ from billing.merchant_balances import Balance, Revenue
 from billing.models import Payout, Withdrawal
 from billing.payouts import NewPayout
 from billing.serializers import DecimalTextField
-from merchants import fields
+from merchants import fields, ids
 from merchants.errors import ValidationFailed
 from merchants.serializers import (
     AmountField,
@@ -115,11 +115,31 @@ class WithdrawalSerializer(serializers.Serializer[Withdrawal]):
     amount = DecimalTextField()
     currency = serializers.CharField()
     status = ChoiceField(choices=Withdrawal.State.choices, source="state")
+    toCards = DecimalTextField(source="to_cards", help_text="What goes back to the cards that paid, by refunds.")
+    byHand = serializers.SerializerMethodField()
+    byHandStatus = ChoiceField(
+        choices=Withdrawal.ByHand.choices, source="by_hand", help_text="Of what goes to no card; you pay that."
+    )
+    returned = DecimalTextField(help_text="What did not arrive, and is in the wallet again.")
+    statement = serializers.SerializerMethodField(help_text="Where it goes, and what you have to do, in words.")
+    refundIds = serializers.SerializerMethodField()
     note = serializers.CharField()
     reason = serializers.CharField()
     reference = serializers.CharField()
     createdAt = InstantField(source="created_at")
     resolvedAt = InstantField(source="resolved_at", allow_null=True)
+
+    def get_byHand(self, made: Withdrawal) -> str:  # noqa: N802 - named by the field
+        """Return what is paid by hand, in major units."""
+        return money.from_nanos(withdrawals.by_hand(made))
+
+    def get_statement(self, made: Withdrawal) -> str:
+        """Say where it goes."""
+        return withdrawals.statement(made)
+
+    def get_refundIds(self, made: Withdrawal) -> list[str]:  # noqa: N802
+        """Name the refunds of card payments that it goes back by."""
+        return [ids.text("re", each.id) for each in withdrawals.refunds_of(made)] if made.to_cards else []
 
 
 class CreateWithdrawalSerializer(BodySerializer):
@@ -131,7 +151,7 @@ class CreateWithdrawalSerializer(BodySerializer):
 
 
 class MoveWithdrawalSerializer(BodySerializer):
-    """What becomes of a withdrawal: approved, then paid or failed; or rejected or cancelled before."""
+    """What becomes of a withdrawal: approved, rejected or cancelled; or paid or failed, of what is paid by hand."""
 
     status = ChoiceField(
         choices=[(name, name) for name in ("approved", "paid", "rejected", "cancelled", "failed")],
@@ -299,7 +319,10 @@ class WithdrawalById(TenantView):
 
     @extend_schema(operation_id="updateWithdrawal", request=MoveWithdrawalSerializer, responses=WithdrawalSerializer)
     def patch(self, request: Request, id: str) -> Response:
-        """Approve a withdrawal, and say later that it was paid; or reject it, which puts the money back."""
+        """Approve a withdrawal, which goes back to the cards that paid, or reject it, which puts the money back.
+
+        What no card can take is paid by hand: say later that it was.
+        """
         body = self.read_body(MoveWithdrawalSerializer)
         moved = withdrawals.move(
             merchant_id=self.merchant_id,

@@ -173,6 +173,7 @@ class PaymentRefund(Owned):
     amount = NanosField()  # whole minor units
     # The part of it that the customer had spent: only of what was given back at the provider, without us.
     spent = NanosField(default=0)
+    withdrawal_id = models.UUIDField(null=True)  # what it is a part of: that has set the money aside
     currency = models.CharField(max_length=3)
     state = models.CharField(max_length=12, choices=State)
     reason = models.CharField(max_length=500, blank=True)
@@ -198,6 +199,11 @@ class PaymentRefund(Owned):
         ]
         indexes = [
             models.Index(fields=["bucket", "attempt_id"], name="refund_by_attempt"),
+            models.Index(
+                fields=["bucket", "withdrawal_id"],
+                condition=Q(withdrawal_id__isnull=False),
+                name="refund_by_withdrawal",
+            ),
             models.Index(fields=["merchant_id", "provider_ref"], name="refund_by_provider_ref"),
             models.Index(fields=["next_check_at"], condition=Q(next_check_at__isnull=False), name="refund_due"),
         ]

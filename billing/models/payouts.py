@@ -1,7 +1,7 @@
 """Money on its way out: what customers take back of their balance, and what merchants are paid."""
 
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
 
 from billing.models.fields import NanosField, never_nan
 from customers.models import Owned
@@ -13,7 +13,7 @@ class Withdrawal(Owned):
     """A customer's request to be paid back what they have not used of their own money.
 
     It leaves the wallet as it is asked for, so that nothing else can take it; a rejected, cancelled or failed one puts
-    it back. Approved, it is paid by hand.
+    it back. Approved, it goes back to the cards that paid, and what cannot is paid by hand.
     """
 
     class State(models.TextChoices):
@@ -24,11 +24,22 @@ class Withdrawal(Owned):
         CANCELLED = "cancelled"
         FAILED = "failed"
 
+    class ByHand(models.TextChoices):
+        """What becomes of the part that goes to no card: ``amount`` less ``to_cards``."""
+
+        NONE = "none"  # there is no such part, or nothing is approved
+        DUE = "due"
+        PAID = "paid"
+        FAILED = "failed"
+
     pk = models.CompositePrimaryKey("bucket", "id")
     id = models.UUIDField()
     merchant_id = models.UUIDField()
     wallet_id = models.UUIDField()
     amount = NanosField()
+    to_cards = NanosField(default=0)  # what refunds of card payments give back, or were to
+    by_hand = models.CharField(max_length=6, choices=ByHand, default=ByHand.NONE)
+    returned = NanosField(default=0)  # what was put back into the wallet
     currency = models.CharField(max_length=3)
     state = models.CharField(max_length=10, choices=State)
     note = models.CharField(max_length=500, blank=True, default="")  # the customer's
@@ -45,6 +56,11 @@ class Withdrawal(Owned):
                 fields=["bucket", "customer_id", "idempotency_key"], name="withdrawal_once_per_key"
             ),
             models.CheckConstraint(condition=Q(amount__gt=0), name="withdrawal_takes_something"),
+            models.CheckConstraint(
+                condition=Q(to_cards__gte=0, to_cards__lte=F("amount"), returned__gte=0, returned__lte=F("amount")),
+                name="withdrawal_parts_within_amount",
+            ),
+            never_nan("withdrawal_is_a_number", "amount", "to_cards", "returned"),
         ]
         indexes = [
             models.Index(fields=["merchant_id", "-created_at", "id"], name="withdrawal_by_merchant"),

@@ -21,16 +21,19 @@ class CannotBeCharged(Unprocessable):
 
 def to_stripe(nanos: int, currency: str) -> int:
     """Return an amount as Stripe counts it; raises CannotBeCharged where it cannot."""
-    amount, rest = divmod(nanos, _unit(currency))
-    step = 10 if currency in _WHOLE_TENS else 100 if currency in _AS_IF_CENTS else 1
-    if rest or amount < 0 or amount % step:
+    if nanos < 0 or nanos % step(currency):
         raise CannotBeCharged()
-    return amount
+    return nanos // _unit(currency)
 
 
 def from_stripe(amount: int, currency: str) -> int:
     """Return an amount that Stripe counts, in nanos."""
     return amount * _unit(currency)
+
+
+def step(currency: str) -> int:
+    """Return of which amount, in nanos, every amount that Stripe takes is a multiple."""
+    return _unit(currency) * (10 if currency in _WHOLE_TENS else 100 if currency in _AS_IF_CENTS else 1)
 
 
 def _unit(currency: str) -> int:

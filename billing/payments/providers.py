@@ -62,6 +62,12 @@ def minor_units(nanos: int, currency: str, code: str) -> int:
     return money.to_minor(nanos, currency)[0]
 
 
+def movable(nanos: int, currency: str, code: str) -> int:
+    """Return the most of an amount that a provider can move, in nanos."""
+    step = stripe_units.step(currency) if code == ProviderCode.STRIPE else money.minor_unit(currency)
+    return nanos - nanos % step
+
+
 def nanos(amount: int, currency: str, code: str) -> int:
     """Return an amount that a provider counts, in nanos."""
     if code == ProviderCode.STRIPE:

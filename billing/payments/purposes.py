@@ -11,9 +11,10 @@ from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
-from billing.models import Account, PaymentAttempt
+from billing.models import Account, PaymentAttempt, PaymentRefund
 
 Follow = Callable[[PaymentAttempt, datetime], None]
+FollowPart = Callable[[UUID, PaymentRefund, datetime], None]
 
 
 class Withhold(Protocol):
@@ -58,6 +59,7 @@ def _nothing(attempt: PaymentAttempt, now: datetime) -> None:
     """A saved card is kept with its attempt; nothing else hangs on it."""
 
 
+_withdrawn: list[FollowPart] = []
 _purposes: dict[str, Purpose] = {PaymentAttempt.Purpose.SETUP: Purpose(succeeded=_nothing, failed=_nothing)}
 
 
@@ -69,3 +71,18 @@ def register(purpose: str, *, succeeded: Follow, failed: Follow, returns: Return
 def of(purpose: str) -> Purpose:
     """Return what a purpose does; raises KeyError for one that nobody registered."""
     return _purposes[purpose]
+
+
+def register_withdrawals(refunded: FollowPart) -> None:
+    """Say what happens when a refund that is a part of a withdrawal arrives or fails, when the rooms start.
+
+    It is called with the withdrawal's id, in the transaction that moves the refund on, under the lock of the book.
+    """
+    _withdrawn.append(refunded)
+
+
+def withdrawal_refunded(made: PaymentRefund, now: datetime) -> None:
+    """Tell the withdrawal that a refund is a part of, if it is one, that it arrived or failed."""
+    if made.withdrawal_id is not None:
+        for follow in _withdrawn:
+            follow(made.withdrawal_id, made, now)

@@ -3,6 +3,7 @@
 import uuid
 from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 
 from django.db import transaction
 from django.db.models import F, QuerySet
@@ -103,6 +104,23 @@ def begin(attempt: PaymentAttempt, amount: int, *, reason: str, now: datetime) -
     return _begin(locked, amount, reason, None, b"", now)
 
 
+def begin_withdrawn(attempt: PaymentAttempt, amount: int, *, withdrawal_id: uuid.UUID, now: datetime) -> PaymentRefund:
+    """Have a part of a withdrawal go back to a payment's card: its money was set aside as it was asked for.
+
+    The caller holds the lock of the book and of the payment, and has seen that so much is left of it. The poller hands
+    it to the provider.
+
+    Args:
+        amount: nanos, such as the provider can move.
+    """
+    reason = f"Withdrawal {ids.text('wd', withdrawal_id)}"
+    made = _new(attempt, amount, reason, now, withdrawal_id=withdrawal_id, next_check_at=Now())
+    made.save(force_insert=True)
+    attempt.refunded += amount
+    attempt.save(update_fields=["refunded"])
+    return made
+
+
 def submit(made: PaymentRefund) -> PaymentRefund:
     """Hand a refund to the provider, unless somebody has, and apply what it answers; safe to call again.
 
@@ -183,21 +201,8 @@ def _begin(
     left = attempt.amount - attempt.refunded
     amount = left if amount is None else amount
     _check(attempt, amount, left)
-    made = PaymentRefund(
-        bucket=attempt.bucket,
-        id=ids.new(attempt.bucket),
-        customer_id=attempt.customer_id,
-        merchant_id=attempt.merchant_id,
-        attempt_id=attempt.id,
-        amount=amount,
-        currency=attempt.currency,
-        state=_STATE.CREATED,
-        reason=reason,
-        idempotency_key=key,
-        fingerprint=None if key is None else fingerprint,
-        next_check_at=Now() + claims.LEASE,
-        created_at=now,
-    )
+    keyed = {} if key is None else {"idempotency_key": key, "fingerprint": fingerprint}
+    made = _new(attempt, amount, reason, now, next_check_at=Now() + claims.LEASE, **keyed)
     withheld = returns.withhold(attempt, amount, source_id=made.id, now=now)
     if withheld < amount:
         unspent = money.from_nanos(withheld)
@@ -211,6 +216,22 @@ def _begin(
     attempt.save(update_fields=["refunded"])
     ledger.post([journal.refund_begun(refund=made, pot=returns.pot, now=now)])
     return made
+
+
+def _new(attempt: PaymentAttempt, amount: int, reason: str, now: datetime, **columns: Any) -> PaymentRefund:
+    return PaymentRefund(
+        bucket=attempt.bucket,
+        id=ids.new(attempt.bucket),
+        customer_id=attempt.customer_id,
+        merchant_id=attempt.merchant_id,
+        attempt_id=attempt.id,
+        amount=amount,
+        currency=attempt.currency,
+        state=_STATE.CREATED,
+        reason=reason,
+        created_at=now,
+        **columns,
+    )
 
 
 def _check(attempt: PaymentAttempt, amount: int, left: int) -> None:
@@ -269,30 +290,34 @@ def _advance(made: PaymentRefund, state: str, outcome: Outcome, now: datetime) -
         _tell(made, now)
     elif state == _STATE.FAILED:
         _give_up(made, was, now)
+    if state in FINAL:
+        purposes.withdrawal_refunded(made, now)
 
 
 def _give_up(made: PaymentRefund, was: str, now: datetime) -> None:
     attempt = PaymentAttempt.objects.select_for_update().get(bucket=made.bucket, id=made.attempt_id)
+    attempt.refunded -= made.amount
+    attempt.save(update_fields=["refunded"])
+    if was == _STATE.SUCCEEDED:
+        ledger.post([journal.refund_returned(refund=made, now=now)])
+    if made.withdrawal_id is not None:
+        return
     returns = purposes.of(attempt.purpose).returns
     if returns is None:
         raise NotRefundable()
-    attempt.refunded -= made.amount
-    attempt.save(update_fields=["refunded"])
     if made.amount > made.spent:
         returns.restore(attempt, made.amount - made.spent, source_id=made.id, now=now)
-    entries = [journal.refund_failed(refund=made, pot=returns.pot, now=now)]
-    if was == _STATE.SUCCEEDED:
-        entries.insert(0, journal.refund_returned(refund=made, now=now))
-    ledger.post(entries)
+    ledger.post([journal.refund_failed(refund=made, pot=returns.pot, now=now)])
 
 
 def _tell(made: PaymentRefund, now: datetime) -> None:
-    data = {
+    data: dict[str, Any] = {
         "id": ids.text("re", made.id),
         "object": "refund",
         "merchantId": ids.text("org", made.merchant_id),
         "customerId": ids.text("cus", made.customer_id),
         "paymentAttemptId": ids.text("att", made.attempt_id),
+        "withdrawalId": None if made.withdrawal_id is None else ids.text("wd", made.withdrawal_id),
         "amount": money.from_nanos(made.amount),
         "currency": made.currency,
         "status": "succeeded",

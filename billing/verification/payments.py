@@ -79,13 +79,15 @@ CHECKS = (
     ),
     rule(
         "refunds_posted",
-        "a refund on its way is in transit, one that arrived has left clearing, and one that failed has moved nothing",
+        "a refund on its way is in transit, one that arrived has left clearing, and one that failed has moved nothing; "
+        "what a part of a withdrawal takes out of transit, the withdrawal has put there",
         "re",
         f"""
         SELECT x.id, format('%s: %s of %s in transit, %s cleared', x.state, m.transit, x.amount, m.cleared)
         FROM billing_paymentrefund x
         CROSS JOIN LATERAL (SELECT ({_moved("in_transit")}) AS transit, ({_moved("clearing")}) AS cleared) m
         WHERE m.transit <> CASE WHEN x.state IN ('succeeded', 'failed') THEN 0 ELSE x.amount END
+                - CASE WHEN x.withdrawal_id IS NULL OR x.state = 'failed' THEN 0 ELSE x.amount END
             OR m.cleared <> CASE x.state WHEN 'succeeded' THEN x.amount ELSE 0 END
         """,  # noqa: S608
     ),

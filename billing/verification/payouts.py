@@ -5,7 +5,7 @@ from merchants.verification import rule, unique_keys
 CHECKS = (
     rule(
         "withdrawals_posted",
-        "a withdrawal took its amount out of lots, and is in transit, paid or put back as it says",
+        "a withdrawal took its amount out of lots; what was paid by hand and what was put back of it is as it says",
         "wd",
         """
         SELECT w.id, format('%s of %s: removed %s, posted %s, %s and %s', w.state, w.amount, r.amount, e.asked,
@@ -24,8 +24,33 @@ CHECKS = (
                 AND e.kind LIKE 'withdrawal%'
         ) e
         WHERE (r.amount, e.asked, e.paid, e.back) <> (w.amount, w.amount,
-            CASE WHEN w.state = 'paid' THEN w.amount ELSE 0 END,
-            CASE WHEN w.state IN ('rejected', 'cancelled', 'failed') THEN w.amount ELSE 0 END)
+            CASE w.by_hand WHEN 'paid' THEN w.amount - w.to_cards ELSE 0 END, w.returned)
+        """,
+    ),
+    rule(
+        "withdrawals_parted",
+        "a withdrawal goes to cards by its refunds, the rest by hand; it has ended when all of these have, and what "
+        "did not arrive was put back",
+        "wd",
+        """
+        SELECT w.id, format('%s of %s: %s to cards, refunds of %s, %s open; %s by hand; %s put back, not arrived %s',
+               w.state, w.amount, w.to_cards, r.amount, r.open, w.by_hand, w.returned, x.back)
+        FROM billing_withdrawal w
+        CROSS JOIN LATERAL (
+            SELECT coalesce(sum(r.amount), 0) AS amount,
+                   coalesce(sum(r.amount) FILTER (WHERE r.state = 'failed'), 0) AS failed,
+                   count(*) FILTER (WHERE r.state NOT IN ('succeeded', 'failed')) AS open
+            FROM billing_paymentrefund r WHERE r.bucket = w.bucket AND r.withdrawal_id = w.id
+        ) r
+        CROSS JOIN LATERAL (
+            SELECT CASE WHEN w.state IN ('rejected', 'cancelled') THEN w.amount
+                   ELSE r.failed + CASE w.by_hand WHEN 'failed' THEN w.amount - w.to_cards ELSE 0 END END AS back
+        ) x
+        WHERE w.to_cards <> r.amount OR w.returned <> x.back
+            OR (w.by_hand = 'none') <> (w.state IN ('requested', 'rejected', 'cancelled') OR w.to_cards = w.amount)
+            OR w.state NOT IN ('requested', 'rejected', 'cancelled') AND w.state <> CASE
+                WHEN r.open > 0 OR w.by_hand = 'due' THEN 'approved'
+                WHEN w.returned = w.amount THEN 'failed' ELSE 'paid' END
         """,
     ),
     rule(

@@ -11,5 +11,5 @@ CREATE TYPE lane_charge_3 AS (bucket smallint, customer_id uuid, source_id uuid,
 
 
 class Migration(migrations.Migration):
-    dependencies = [("charging", "0006_counter_discount"), ("billing", "0040_counted")]
+    dependencies = [("charging", "0006_counter_discount"), ("billing", "0041_counted")]
     operations = [migrations.RunSQL(TYPES, migrations.RunSQL.noop)]

@@ -11,7 +11,7 @@ from billing.merchant_balances import Balance
 from billing.models import Payout, PayoutSchedule, Withdrawal
 from customers.models import Customer
 from merchants import ids
-from ui import csv_files
+from ui import csv_files, fmt
 from ui.paging import Page, page
 
 BATCH = 1_000
@@ -46,6 +46,40 @@ class WithdrawalRow:
     customer_id: str
     customer: str
     says: Withdrawal
+    statement: str
+
+    @property
+    def is_open(self) -> bool:
+        """Tell whether the merchant has something to decide or to pay."""
+        return is_open(self.says)
+
+
+def is_open(made: Withdrawal) -> bool:
+    """Tell whether a withdrawal waits for the merchant, and not for cards alone."""
+    return made.state == Withdrawal.State.REQUESTED or made.by_hand == Withdrawal.ByHand.DUE
+
+
+def lead(made: Withdrawal) -> str:
+    """Say what a withdrawal is, and where it goes, or would if it was approved now."""
+    words = [f"{fmt.money(made.amount, made.currency)} of a customer’s money, already out of their balance."]
+    if made.state == Withdrawal.State.REQUESTED:
+        words.append(_ways(made))
+    elif statement := withdrawals.statement(made):
+        words.append(statement)
+    if made.note:
+        words.append(f"They write: {made.note}")
+    return " ".join(words)
+
+
+def _ways(made: Withdrawal) -> str:
+    to_cards = sum([way.amount for way in withdrawals.ways(made)])
+    by_hand = made.amount - to_cards
+    if not to_cards:
+        return "No card payment is left that it could go back to: approved, it is yours to pay by hand."
+    if not by_hand:
+        return "Approved, all of it goes back to the cards that paid."
+    cards, hand = fmt.money(to_cards, made.currency), fmt.money(by_hand, made.currency)
+    return f"Approved, {cards} goes back to the cards that paid; {hand} cannot, and is yours to pay by hand."
 
 
 def pots(merchant_id: UUID) -> list[Pot]:
@@ -71,7 +105,13 @@ def open_withdrawals(merchant_id: UUID) -> list[WithdrawalRow]:
         Customer.objects.filter(bucket__in={ids.bucket_of(key) for key in keys}, id__in=keys).values_list("id", "name")
     )
     return [
-        WithdrawalRow(ids.text("wd", row.id), ids.text("cus", row.customer_id), names.get(row.customer_id, ""), row)
+        WithdrawalRow(
+            id=ids.text("wd", row.id),
+            customer_id=ids.text("cus", row.customer_id),
+            customer=names.get(row.customer_id, ""),
+            says=row,
+            statement=withdrawals.statement(row),
+        )
         for row in rows
     ]
 

@@ -135,9 +135,12 @@ def schedule(request: SeatedRequest, currency: str) -> HttpResponse:
 
 @page("wallets:write", writes="wallets:write")
 def withdrawal(request: SeatedRequest, withdrawal_id: str) -> HttpResponse:
-    """A form that approves a withdrawal or rejects it, or says how it ended."""
+    """A form that approves a withdrawal or rejects it, or says how what is paid by hand ended."""
     merchant_id, key = request.seat.merchant.id, public_id("wd", withdrawal_id)
     made = withdrawals.find(merchant_id=merchant_id, withdrawal_id=key)
+    if not reads.is_open(made):
+        messages.info(request, f"This withdrawal is {made.state}. {withdrawals.statement(made)}".strip())
+        return redirect(to(request, "payouts"))
     form = wallet_forms.MoveWithdrawal(request.POST if request.method == "POST" else None, state=made.state)
     if form.is_valid():
         state, text = form.cleaned_data["outcome"], form.cleaned_data["text"]
@@ -149,11 +152,10 @@ def withdrawal(request: SeatedRequest, withdrawal_id: str) -> HttpResponse:
         else:
             messages.success(request, f"Withdrawal {state}.")
             return redirect(to(request, "payouts"))
-    note = f" They write: {made.note}" if made.note else ""
     context = {
         **_form(request, form),
         "title": "Withdrawal",
-        "lead": f"{fmt.money(made.amount, made.currency)} of a customer’s money, already out of their balance.{note}",
+        "lead": reads.lead(made),
         "verb": "Save",
     }
     return pages.answer(request, "dashboard/form.html", context)

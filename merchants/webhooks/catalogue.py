@@ -239,6 +239,7 @@ TYPES: tuple[EventType, ...] = (
             "object": "refund",
             **_CUSTOMER,
             "paymentAttemptId": _id("att"),
+            "withdrawalId": None,
             "amount": "12.00",
             "currency": "USD",
             "status": "succeeded",

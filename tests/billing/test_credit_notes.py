@@ -5,8 +5,9 @@ from decimal import Decimal
 import pytest
 from django.db import DatabaseError, connection, transaction
 
-from billing import credit_notes, credit_reads, ledger
+from billing import credit_notes, credit_reads, invoice_payments, ledger, voiding
 from billing.credit_notes import NewCreditNote, To
+from billing.invoice_payments import How
 from billing.models import Charge, CreditNote, CreditNoteLine, Invoice
 from config.management.commands.verify import CHECKS
 from merchants import audit
@@ -91,6 +92,22 @@ class TestAFullCreditNote:
         assert (note.to_balance, buyer.prepaid.balance) == (120 * CENT, 10_120 * CENT)
         assert (invoices(buyer)[0].status, invoices(buyer)[0].unpaid_amount) == ("issued", 120 * CENT)
         assert whole() == set()
+
+    @pytest.mark.parametrize("to", [To.AUTO, To.BALANCE])
+    def test_of_what_was_paid_gives_back_no_more_than_that(self, product, to):
+        buyer = bought(product, minutes="1234")  # 1.4808, owed as 1.48
+        invoice_payments.pay(merchant_id=buyer.merchant.id, invoice_id=invoices(buyer)[0].id, how=How(by_card=False))
+        note = credit(buyer, to=to)
+        assert (note.total, note.to_balance, note.rounding) == (148 * CENT, 148 * CENT, -800_000)
+        assert (buyer.prepaid.balance, buyer.credit.balance) == (100 * DOLLAR, 0)
+        assert whole() == set()
+
+    def test_gives_nothing_back_of_what_was_written_off(self, product):
+        buyer = bought(product, minutes="1234")
+        named = {"merchant_id": buyer.merchant.id, "invoice_id": invoices(buyer)[0].id, "actor": audit.SYSTEM}
+        voiding.write_off(**named, reason="Insolvent")
+        with pytest.raises(Unprocessable, match="Nothing is left"):
+            credit(buyer)
 
     def test_leaves_nothing_for_another(self, product):
         buyer = bought(product, minutes="1234")

@@ -6,6 +6,7 @@ import pytest
 
 from billing import credit_notes, invoice_payments, ledger, manual_lines, voiding
 from billing.credit_notes import NewCreditNote, To
+from billing.documents import canonical, files, freezing
 from billing.invoice_payments import How
 from billing.manual_lines import NewLine
 from billing.models import CreditNote, Invoice, PaymentRefund
@@ -38,6 +39,34 @@ def accounts(buyer: Buyer) -> dict[str, int]:
     return {kind: amount for (_, kind), amount in ledger.balances(buyer.customer.id).items() if amount}
 
 
+def with_five_lines(amount: str) -> Buyer:
+    """A buyer with an issued invoice of five lines of this much."""
+    product = factories.product(merchant=factories.merchant())
+    prices = [
+        factories.price(metric=factories.metric(product=product, name=f"M{i}"), unit_price=amount, term="in_arrears")
+        for i in range(5)
+    ]
+    buyer = subscribe(*prices)
+    for price in prices:
+        buyer.use(price)
+    pass_time(buyer, FEBRUARY + GRACE)
+    return buyer
+
+
+def credited(buyer: Buyer, amounts: dict | None = None) -> CreditNote:
+    new = NewCreditNote(invoice_id=first(buyer).id, reason=CreditNote.Reason.CORRECTION, amounts=amounts)
+    return credit_notes.issue(merchant_id=buyer.merchant.id, new=new, actor=audit.SYSTEM)
+
+
+def with_cents_left() -> Buyer:
+    """A buyer whose lines of 49.44 cents were credited as 49 each; what they come to in all is owed as 2.47."""
+    buyer = with_five_lines("0.4944")
+    for line in lines(first(buyer)):
+        credited(buyer, {line.id: 50 * CENT})
+    assert (first(buyer).unpaid_amount, buyer.credit.balance) == (2 * CENT, -2 * CENT)
+    return buyer
+
+
 class TestAVoidedInvoice:
     def test_keeps_its_number_and_is_owed_no_more(self):
         buyer = owing("1234")
@@ -53,26 +82,33 @@ class TestAVoidedInvoice:
         assert broken() == set()
 
     def test_is_owed_no_more_after_its_lines_were_credited_to_the_cent_one_by_one(self):
-        product = factories.product(merchant=factories.merchant())
-        prices = [
-            factories.price(
-                metric=factories.metric(product=product, name=f"M{i}"), unit_price="0.4956", term="in_arrears"
-            )
-            for i in range(5)
-        ]
-        buyer = subscribe(*prices)
-        for price in prices:
-            buyer.use(price)
-        pass_time(buyer, FEBRUARY + GRACE)
-        invoice = first(buyer)
-        for line in lines(invoice)[:4]:
-            new = NewCreditNote(
-                invoice_id=invoice.id, reason=CreditNote.Reason.CORRECTION, amounts={line.id: 50 * CENT}
-            )
-            credit_notes.issue(merchant_id=buyer.merchant.id, new=new, actor=audit.SYSTEM)
+        buyer = with_five_lines("0.4956")
+        for line in lines(first(buyer))[:4]:
+            credited(buyer, {line.id: 50 * CENT})
         assert first(buyer).unpaid_amount == 48 * CENT
         void(buyer)
         assert (first(buyer).unpaid_amount, first(buyer).credited_amount) == (0, 248 * CENT)
+        assert broken() == set()
+
+    def test_is_owed_no_more_where_cents_are_left_of_no_line(self):
+        buyer = with_cents_left()
+        void(buyer)
+        note = CreditNote.objects.latest("number")
+        assert (note.subtotal, note.rounding, note.total, note.to_receivable) == (0, 2 * CENT, 2 * CENT, 2 * CENT)
+        assert (first(buyer).status, first(buyer).unpaid_amount, buyer.credit.balance) == ("cancelled", 0, 0)
+        assert accounts(buyer) == {"clearing": -100 * DOLLAR, "customer_credit": 100 * DOLLAR}
+        assert regenerate(buyer).grand_total == 0
+        document = freezing.of_credit_note(merchant_id=buyer.merchant.id, credit_note_id=note.id)
+        assert canonical.read(document.content)["totals"]["total"] == "0.02"
+        assert files.of(document, FEBRUARY)
+        assert broken() == set()
+
+    def test_may_be_credited_instead_where_cents_are_left_of_no_line(self):
+        buyer = with_cents_left()
+        credited(buyer)
+        assert (first(buyer).status, first(buyer).unpaid_amount, buyer.credit.balance) == ("paid", 0, 0)
+        with pytest.raises(Unprocessable, match="Nothing is left"):
+            credited(buyer)
         assert broken() == set()
 
     def test_can_be_billed_anew_once(self):

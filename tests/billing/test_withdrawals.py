@@ -8,6 +8,7 @@ import pytest
 from billing import credits, ledger, settlement, withdrawals
 from billing.credits import NewCredit
 from billing.models import CreditLot, Wallet, Withdrawal
+from billing.payments import ways_back
 from billing.withdrawals import NotWithdrawable, WithdrawalEnded
 from charging import execution
 from merchants.audit import SYSTEM
@@ -123,6 +124,13 @@ class TestRequest:
         check(wallet)
 
 
+@pytest.fixture
+def by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cards take nothing back: all of it is paid by hand."""
+    monkeypatch.setattr(ways_back, "WAYS_MAX", 0)
+
+
+@pytest.mark.usefixtures("by_hand")
 class TestEnd:
     def test_paid_leaves_what_providers_hold(self, buyer):
         made = ask(buyer)

@@ -476,8 +476,24 @@ CONTROLS: dict[str, tuple[str, set[str]]] = {
         {"credit_posted", "lots_removed"},
     ),
     "a withdrawal that was not paid": (
+        "UPDATE billing_withdrawal SET by_hand = 'paid' WHERE by_hand = 'due'",
+        {"withdrawals_posted", "withdrawals_parted"},
+    ),
+    "a withdrawal that calls itself ended": (
         "UPDATE billing_withdrawal SET state = 'paid' WHERE state = 'approved'",
-        {"withdrawals_posted"},
+        {"withdrawals_parted"},
+    ),
+    "what a withdrawal has put back": (
+        "UPDATE billing_withdrawal SET returned = returned + 1 WHERE by_hand = 'paid'",
+        {"withdrawals_posted", "withdrawals_parted"},
+    ),
+    "what a withdrawal gives cards": (
+        "UPDATE billing_withdrawal SET to_cards = to_cards - 1 WHERE by_hand = 'paid'",
+        {"withdrawals_posted", "withdrawals_parted"},
+    ),
+    "a withdrawal's refund that belongs to none": (
+        "UPDATE billing_paymentrefund SET withdrawal_id = NULL WHERE withdrawal_id IS NOT NULL",
+        {"refunds_posted", "withdrawals_parted"},
     ),
     "a payout's amount": (
         "UPDATE billing_payout SET amount = amount + 1 WHERE state = 'paid'",

@@ -1,14 +1,19 @@
 """Line items over HTTP, and credit notes of what they come to."""
 
+from collections.abc import Callable
+from datetime import timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from billing.models import ManualLine
 from merchants import ids, rates
 from tests import factories
 from tests.billing.buyers import Buyer
-from tests.billing.invoiced import FEBRUARY, GRACE, invoices, pass_time, subscribe
+from tests.billing.invoiced import APRIL, FEBRUARY, GRACE, MARCH, invoices, pass_time, subscribe
 from tests.callers import Caller, caller
 
 pytestmark = pytest.mark.django_db
@@ -100,6 +105,29 @@ class TestListLineItems:
         assert [item["type"] for item in page["data"]] == ["manual"]
         assert seller.get("/v2/invoices/lineItems").json()["errors"][0]["code"] == "SUBSCRIPTION_OR_INVOICE"
 
+    def test_are_listed_by_as_many_queries_however_many_invoices_they_stand_on(
+        self, seller, buyer, django_assert_num_queries
+    ):
+        named = {"subscriptionId": ids.text("sub", buyer.subscription.id)}
+        for at in (FEBRUARY, MARCH, APRIL):
+            pass_time(buyer, at + GRACE)
+            buyer.reload()
+            buyer.use(buyer.subscription.plan_version.prices.get(), 2)
+            seller.post("/v2/invoices/lineItems", line(buyer))
+            seller.post("/v2/invoices/lineItems", line(buyer, invoiceAt=(at + timedelta(days=40)).isoformat()))
+            if at == FEBRUARY:
+                queries = counted(lambda: seller.get("/v2/invoices/lineItems", named))
+        with django_assert_num_queries(queries):
+            shown = seller.get("/v2/invoices/lineItems", named).json()["data"]
+        assert (len(shown), {item["status"] for item in shown}) == (10, {"pending", "invoiced"})
+
+
+def counted(ask: Callable[[], Any]) -> int:
+    """How many queries it takes."""
+    with CaptureQueriesContext(connection) as asked:
+        ask()
+    return len(asked)
+
 
 class TestCreditNotes:
     def test_are_issued_listed_and_read(self, seller, buyer):
@@ -122,6 +150,19 @@ class TestCreditNotes:
         assert seller.get("/v2/creditNotes", {"invoiceId": invoice_id}).json()["data"] == [note]
         shown = seller.get(f"/v2/invoices/{invoice_id}").json()
         assert (shown["creditedAmount"], shown["unpaidAmount"]) == ("12.00", "23.99")
+
+    def test_are_listed_by_as_many_queries_as_one(self, seller, buyer, django_assert_num_queries):
+        pass_time(buyer, FEBRUARY + GRACE)
+        invoice_id = ids.text("inv", invoices(buyer)[0].id)
+        (item,) = seller.get("/v2/invoices/lineItems", {"invoiceId": invoice_id}).json()["data"]
+        body = {"reason": "goodwill", "lines": [{"lineItemId": item["id"], "amount": "0.10"}]}
+        for number in (1, 4):
+            for _ in range(number):
+                seller.post(f"/v2/invoices/{invoice_id}/creditNotes", body)
+            if number == 1:
+                queries = counted(lambda: seller.get("/v2/creditNotes"))
+        with django_assert_num_queries(queries):
+            assert len(seller.get("/v2/creditNotes").json()["data"]) == 5
 
     def test_refuse_what_makes_no_sense(self, seller, buyer):
         path = f"/v2/invoices/{ids.text('inv', invoices(buyer)[0].id)}/creditNotes"

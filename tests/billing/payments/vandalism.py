@@ -1,6 +1,7 @@
 """What may be put wrong in payments, and exactly which checks must notice."""
 
-_PAID = "id = (SELECT attempt_id FROM billing_paymentrefund WHERE state = 'succeeded')"
+_GIVEN = "state = 'succeeded' AND withdrawal_id IS NULL"
+_PAID = f"id = (SELECT attempt_id FROM billing_paymentrefund WHERE {_GIVEN})"
 _ENTRY = "entry_id = (SELECT id FROM billing_entry WHERE kind = '{}' LIMIT 1)"
 _LOST = "state = 'lost'"
 
@@ -29,11 +30,11 @@ PAYMENTS: dict[str, tuple[str, set[str]]] = {
         {"refunds_within_payment"},
     ),
     "a refund that has not arrived": (
-        "UPDATE billing_paymentrefund SET state = 'processing' WHERE state = 'succeeded'",
+        f"UPDATE billing_paymentrefund SET state = 'processing' WHERE {_GIVEN}",
         {"refunds_posted"},
     ),
     "a refund's amount": (
-        "UPDATE billing_paymentrefund SET amount = amount + 1 WHERE state = 'succeeded'",
+        f"UPDATE billing_paymentrefund SET amount = amount + 1 WHERE {_GIVEN}",
         {"refunds_posted", "refunds_within_payment"},
     ),
     "a failed refund that calls itself done": (
@@ -55,7 +56,7 @@ PAYMENTS: dict[str, tuple[str, set[str]]] = {
     "the last step of a payment": (
         (
             "DELETE FROM billing_attemptstep WHERE attempt_id = (SELECT attempt_id FROM billing_paymentrefund "
-            "WHERE state = 'succeeded') AND state = 'succeeded'"
+            f"WHERE {_GIVEN}) AND state = 'succeeded'"
         ),
         {"attempts_traced"},
     ),

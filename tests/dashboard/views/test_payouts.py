@@ -3,9 +3,10 @@
 import pytest
 from django.test import Client
 
-from billing import merchant_balances
+from billing import merchant_balances, withdrawals
 from billing.merchant_balances import Balance
-from billing.models import Payout, PayoutSchedule, Withdrawal
+from billing.models import PaymentAttempt, Payout, PayoutSchedule, Withdrawal
+from billing.payments.ways_back import Way
 from merchants import ids
 from tests import scenes
 
@@ -64,8 +65,20 @@ class TestWithdrawals:
         made = scenes.withdrawal(scene, scene.buyers[0])
         assert "Northwind Labs" in shown(owner, path)
         one = f"/{scene.slug}/test/withdrawals/{ids.text('wd', made.id)}"
-        assert "Withdrawal approved" in owner.post(one, {"outcome": "approved"}, follow=True).content.decode()
+        assert "No card payment is left that it could go back to" in shown(owner, one)
+        page = owner.post(one, {"outcome": "approved"}, follow=True).content.decode()
+        assert "Withdrawal approved" in page
+        assert "7.00 USD cannot go back to a card" in page
         assert "Withdrawal paid" in owner.post(one, {"outcome": "paid", "text": "SEPA-2"}, follow=True).content.decode()
         made.refresh_from_db()
         assert (made.state, made.reference) == (Withdrawal.State.PAID, "SEPA-2")
-        assert "Select a valid choice" in owner.post(one, {"outcome": "approved"}).content.decode()
+        assert "This withdrawal is paid" in owner.post(one, {"outcome": "approved"}, follow=True).content.decode()
+
+    def test_say_how_much_would_go_back_to_cards(
+        self, owner: Client, path: str, scene: scenes.Scene, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        made = scenes.withdrawal(scene, scene.buyers[0])
+        one = f"/{scene.slug}/test/withdrawals/{ids.text('wd', made.id)}"
+        way = Way(PaymentAttempt(), 4 * scenes.NANOS)
+        monkeypatch.setattr(withdrawals, "ways", lambda made: [way])
+        assert "$4.00 goes back to the cards that paid; $3.00 cannot" in shown(owner, one)

@@ -7,7 +7,7 @@ from billing.models.fields import QuantityField
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("billing", "0039_replaced_fees"),
+        ("billing", "0040_withdrawals_to_cards"),
     ]
 
     operations = [
