@@ -99,6 +99,19 @@ class Draft:
                 self._moved.append(
                     _Moved(entitlement, "returned", position, moved.units, moved.draws, moved.period_start)
                 )
+                self._restore(entitlement, moved.draws, position)
+
+    def _restore(self, was: Entitlement, draws: Draws, position: int) -> None:
+        """Give back to grants that were carried over to another entitlement what the one before it had given."""
+        carried = [(grant_id, units) for grant_id, units in draws if grant_id in was.allowance.carried]
+        now = self._copy_of(was.metric_id, None) if carried else None
+        if now is None:
+            return
+        there = {pool.grant_id for pool in now.allowance.pools}
+        back, start = [(grant_id, units) for grant_id, units in carried if grant_id in there], now.allowance.start
+        if back:
+            burning.give_back(now.allowance, back, start)
+            self._moved.append(_Moved(now, "restored", position, burning.total(back), back, start))
 
     def hold(
         self, metric_id: bytes, quantity: Decimal, uses: int, position: int, aggregation: Aggregation

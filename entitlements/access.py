@@ -37,7 +37,7 @@ SELECT m.entitlement_id, m.seq, m.kind, m.source_id, m.units, m.draws, m.period_
 FROM entitlements_movement m
 LEFT JOIN metering_usageevent e ON m.kind = 'used' AND e.bucket = m.bucket AND e.id = m.source_id
 LEFT JOIN metering_correction k ON m.kind = 'used' AND k.bucket = m.bucket AND k.id = m.source_id
-LEFT JOIN entitlements_grant g ON m.kind = 'granted' AND g.bucket = m.bucket AND g.id = m.source_id
+LEFT JOIN entitlements_grant g ON m.kind IN ('granted', 'received') AND g.bucket = m.bucket AND g.id = m.source_id
 """
 
 
@@ -135,7 +135,8 @@ def step(row: Sequence[Any]) -> burning.Step:
     pool = None
     if granted[0] is not None:
         amount, priority, effective_at, expires_at, least, most, recurs = granted
-        pool = burning.Pool(source_id.hex, amount, amount, priority, effective_at, expires_at, least, most, recurs)
+        left = units if kind == "received" else amount
+        pool = burning.Pool(source_id.hex, amount, left, priority, effective_at, expires_at, least, most, recurs)
     reservation = reservation_id.hex if reservation_id is not None else None
     given = [(grant_id, Decimal(part)) for grant_id, part in (json.loads(draws) if type(draws) is str else draws)]
     return burning.Step(kind, source_id.hex, units, recorded_at, happened_at, reservation, pool, given, start)

@@ -8,10 +8,10 @@ class EntitlementsConfig(AppConfig):
         """Keep customers from being deleted while something is held for them; follow subscriptions and prices."""
         from billing import followers, holds
         from customers import registry
-        from entitlements import features, issuing, purchasing, reservations
+        from entitlements import features, following, purchasing, reservations
 
         registry.register_blocker(reservations.open_reservations)
-        followers.register(started=issuing.follow_start, changed=issuing.follow_change, ended=issuing.follow_end)
+        followers.register(started=following.start, changed=following.change, ended=following.end)
         followers.register_features(features.include)
         holds.register(reservations.held_since)
         purchasing.register()

@@ -77,7 +77,8 @@ class Pool(msgspec.Struct, omit_defaults=True):
 class Allowance(msgspec.Struct, omit_defaults=True):
     """What is left in the usage period from ``start`` to ``end``, and what became of the rest.
 
-    ``held`` has left the pools for reservations. ``lapsed`` is what the last reset took, and what late use of the
+    ``held`` has left the pools for reservations, and the ``carried`` grants for the entitlement that took the place of
+    this one. ``lapsed`` is what the last reset took, and what late use of the
     period from ``lapsed_from`` on may still have.
     """
 
@@ -90,6 +91,7 @@ class Allowance(msgspec.Struct, omit_defaults=True):
     held: Decimal = _ZERO
     lapsed: Decimal = _ZERO
     lapsed_from: datetime | None = None
+    carried: list[str] = []
 
     def copy(self) -> "Allowance":
         """Return one that can be changed without changing this."""
@@ -183,6 +185,12 @@ def void(allowance: Allowance, grant_id: str) -> Draws:
     return taken
 
 
+def carry(allowance: Allowance, grant_id: str) -> Draws:
+    """Take away what is left of a grant that goes on elsewhere; what is given back to it does not come back here."""
+    allowance.carried = [*allowance.carried, grant_id]
+    return void(allowance, grant_id)
+
+
 def use(
     allowance: Allowance, units: Decimal, at: datetime, now: datetime, held: "Hold | None" = None
 ) -> tuple[Draws, Decimal]:
@@ -221,6 +229,8 @@ def give_back(allowance: Allowance, draws: Draws, start: datetime) -> None:
     pools = {pool.grant_id: pool for pool in allowance.pools}
     for grant_id, units in draws:
         pool = pools.get(grant_id)  # none of what was drawn from what had lapsed
+        if grant_id in allowance.carried:
+            continue
         if pool is not None and (start == allowance.start or pool.rolls_whole):
             pool.left = EXACT.add(pool.left, units)
         elif start == allowance.lapsed_from:
@@ -301,8 +311,8 @@ class Step(NamedTuple):
     recorded_at: datetime
     happened_at: datetime | None = None  # of use
     reservation_id: str | None = None  # that use named
-    pool: Pool | None = None  # of what was granted
-    draws: Draws = []  # of use that was taken back
+    pool: Pool | None = None  # of what was granted or received
+    draws: Draws = []  # of use that was taken back or restored
     start: datetime | None = None  # of the usage period that it counted in
 
 
@@ -332,6 +342,11 @@ class Replay:
             return held.draws
         if step.kind == "voided":
             return void(allowance, step.source_id)
+        if step.kind == "carried":
+            return carry(allowance, step.source_id)
+        if step.kind == "restored":
+            give_back(allowance, step.draws, allowance.start)
+            return step.draws
         if step.kind == "returned":
             take_back(allowance, step.units, step.draws, step.start or now)
             return step.draws

@@ -1,4 +1,4 @@
-"""Entitlements: issued to customers by their merchant, or by a subscription to a plan whose prices include a feature.
+"""Entitlements: issued to customers by their merchant, or by what they subscribe to (``entitlements.following``).
 
 Everything here happens under the lock of the customer's book, and by its clock. The charging engine burns what is
 granted here (``charging.units``), under the same lock.
@@ -15,7 +15,6 @@ from django.db import transaction
 from django.db.models import QuerySet
 
 from billing import subscription_reads
-from billing.models import Subscription
 from customers import books
 from customers.models import Book
 from entitlements import burning, features, templates
@@ -66,11 +65,11 @@ def issue(
         _check_times(active_from, new.active_to, now)
         for ended in _active(book, feature).filter(active_to__lte=now):
             _check_nothing_held(ended)  # the engine would look for it in the new one
-        if (live := _live(book, feature, now)) is not None:
+        if (live := find_live(book, feature, now)) is not None:
             details = {"entitlementId": ids.text("ent", live.id)}
             message = "The customer is entitled to this feature already."
             raise Conflict(message, code="ENTITLEMENT_EXISTS", details=details)
-        made = _write(
+        made = write(
             book,
             feature,
             template,
@@ -96,7 +95,7 @@ def cancel(*, merchant_id: uuid.UUID, entitlement_id: uuid.UUID, actor: Actor | 
         if entitlement.status != Status.ACTIVE:
             return entitlement
         _check_nothing_held(entitlement)
-        _end(book, entitlement, now)
+        end(book, entitlement, now)
         record(entitlement, actor, "entitlement.ended", {"feature": entitlement.feature.key}, now)
         return entitlement
 
@@ -112,71 +111,6 @@ def record(entitlement: Entitlement, actor: Actor | None, action: str, changes: 
             changes=changes,
             now=now,
         )
-
-
-# --- what subscriptions do -------------------------------------------------------------------------------
-
-
-def follow_start(subscription: Subscription, now: datetime) -> None:
-    """Entitle a customer to what the prices of their new subscription include; what they have already stays."""
-    _entitle(subscription, subscription.started_at, now)
-
-
-def follow_change(subscription: Subscription, now: datetime) -> None:
-    """End what a subscription's plan before entitled to, and the one it has now does not, and entitle to the rest.
-
-    What both include by the same template goes on; so does an entitlement of which reservations hold units.
-    """
-    included = {
-        version.feature_id: version.entitlement_template or {}
-        for version in subscription.plan_version.prices.filter(feature_id__isnull=False)
-    }
-    book = Book.objects.get(bucket=subscription.bucket, customer_id=subscription.customer_id)
-    for entitlement in _of_subscription(subscription):
-        is_held = entitlement.state is not None and bool(burning.decode(entitlement.state).held)
-        if not is_held and included.get(entitlement.feature_id) != entitlement.template:
-            _end(book, entitlement, now)
-    _entitle(subscription, now, now)
-
-
-def _entitle(subscription: Subscription, active_from: datetime, now: datetime) -> None:
-    sold = subscription.plan_version.prices.filter(feature_id__isnull=False).order_by("id")
-    if not sold:
-        return
-    wanted = Feature.objects.filter(id__in=[version.feature_id for version in sold], deleted_at=None)
-    known = {feature.id: feature for feature in wanted.select_related("metric")}
-    book = Book.objects.get(bucket=subscription.bucket, customer_id=subscription.customer_id)
-    for version in sold:
-        feature = known.get(version.feature_id)  # type: ignore[arg-type]
-        if feature is None or _live(book, feature, now) is not None:
-            continue
-        _write(
-            book,
-            feature,
-            version.entitlement_template or {},
-            active_from=active_from,
-            active_to=subscription.ending_at,
-            subscription_id=subscription.id,
-            metadata={},
-            now=now,
-        )
-
-
-def follow_end(subscription: Subscription, now: datetime) -> None:
-    """End what a subscription entitled to; what reservations hold of it has ended with the subscription."""
-    book = Book.objects.get(bucket=subscription.bucket, customer_id=subscription.customer_id)
-    for entitlement in _of_subscription(subscription):
-        _end(book, entitlement, subscription.terminated_at or now)
-
-
-def _of_subscription(subscription: Subscription) -> QuerySet[Entitlement]:
-    """Select what a subscription entitles to."""
-    return Entitlement.objects.filter(
-        bucket=subscription.bucket,
-        customer_id=subscription.customer_id,
-        subscription_id=subscription.id,
-        status=Status.ACTIVE,
-    )
 
 
 # --- under the lock --------------------------------------------------------------------------------------
@@ -269,7 +203,7 @@ def _check_times(active_from: datetime, active_to: datetime | None, now: datetim
         raise ValidationFailed(message, field="activeTo", code="ENDS_BEFORE_START")
 
 
-def _live(book: Book, feature: Feature, now: datetime) -> Entitlement | None:
+def find_live(book: Book, feature: Feature, now: datetime) -> Entitlement | None:
     """Return the entitlement that a customer has to a feature; one whose time is up is put away."""
     mine = _active(book, feature)
     mine.filter(active_to__lte=now).update(status=Status.EXPIRED)
@@ -289,7 +223,7 @@ def _check_nothing_held(entitlement: Entitlement) -> None:
         raise Conflict(message, code="UNITS_HELD", details={"held": format(held.normalize(), "f")})
 
 
-def _write(
+def write(
     book: Book,
     feature: Feature,
     template: Mapping[str, Any],
@@ -300,6 +234,7 @@ def _write(
     metadata: dict[str, str],
     now: datetime,
 ) -> Entitlement:
+    """Entitle a customer who is not entitled to a feature; the caller holds the lock of the book."""
     entitlement = Entitlement(
         bucket=book.bucket,
         customer_id=book.customer_id,
@@ -352,7 +287,8 @@ def _open(entitlement: Entitlement, feature: Feature, now: datetime) -> None:
         )
 
 
-def _end(book: Book, entitlement: Entitlement, at: datetime) -> None:
+def end(book: Book, entitlement: Entitlement, at: datetime) -> None:
+    """End an entitlement; the caller holds the lock of the book."""
     entitlement.status, entitlement.canceled_at = Status.CANCELED, at
     entitlement.save(update_fields=["status", "canceled_at"])
     metered = Entitlement.objects.filter(

@@ -157,16 +157,49 @@ CHECKS = (
         SELECT coalesce(g.id, m.source_id), NULL
         FROM entitlements_grant g
         FULL JOIN (
-            SELECT bucket, customer_id, entitlement_id, source_id, count(*) FILTER (WHERE kind = 'granted') AS granted,
+            SELECT bucket, customer_id, source_id, count(*) FILTER (WHERE kind = 'granted') AS granted,
                    count(*) FILTER (WHERE kind = 'voided') AS voided,
                    sum(units) FILTER (WHERE kind = 'granted') AS amount
             FROM entitlements_movement WHERE kind IN ('granted', 'voided')
-            GROUP BY 1, 2, 3, 4
+            GROUP BY 1, 2, 3
         ) m ON m.bucket = g.bucket AND m.source_id = g.id
         LEFT JOIN entitlements_entitlement t ON t.bucket = g.bucket AND t.id = g.entitlement_id
-        WHERE (m.granted, m.voided, m.amount, m.customer_id, m.entitlement_id, t.customer_id, t.merchant_id)
-            IS DISTINCT FROM (1, (g.voided_at IS NOT NULL)::integer, g.amount, g.customer_id, g.entitlement_id,
-                              g.customer_id, g.merchant_id)
+        WHERE (m.granted, m.voided, m.amount, m.customer_id, t.customer_id, t.merchant_id)
+            IS DISTINCT FROM (1, (g.voided_at IS NOT NULL)::integer, g.amount, g.customer_id, g.customer_id,
+                              g.merchant_id)
+        """,
+    ),
+    rule(
+        "grants_carried",
+        "a grant is with the entitlement that it was made for, or last carried over to, with what was left of it",
+        "grt",
+        """
+        SELECT coalesce(g.id, m.source_id), NULL
+        FROM entitlements_grant g
+        FULL JOIN (
+            SELECT bucket, source_id, entitlement_id,
+                   count(*) FILTER (WHERE kind <> 'carried') - count(*) FILTER (WHERE kind = 'carried') AS there
+            FROM entitlements_movement WHERE kind IN ('granted', 'received', 'carried') GROUP BY 1, 2, 3
+        ) m ON m.bucket = g.bucket AND m.source_id = g.id AND m.entitlement_id = g.entitlement_id
+        WHERE coalesce(m.there, 0) <> (g.id IS NOT NULL)::integer
+        UNION ALL
+        SELECT source_id, format('%s carried, %s received', sum(units) FILTER (WHERE kind = 'carried'),
+               sum(units) FILTER (WHERE kind = 'received'))
+        FROM entitlements_movement WHERE kind IN ('carried', 'received')
+        GROUP BY bucket, source_id, created_at
+        HAVING sum(units) FILTER (WHERE kind = 'carried') IS DISTINCT FROM sum(units) FILTER (WHERE kind = 'received')
+        """,
+    ),
+    rule(
+        "use_restored",
+        "what a correction restores to a grant that was carried over is part of what it returns",
+        "usg",
+        """
+        SELECT m.source_id, NULL
+        FROM entitlements_movement m
+        LEFT JOIN entitlements_movement r ON r.bucket = m.bucket AND r.kind = 'returned'
+            AND r.source_id = m.source_id AND r.position = m.position AND r.entitlement_id <> m.entitlement_id
+        WHERE m.kind = 'restored' AND r.draws @> m.draws IS NOT TRUE
         """,
     ),
     rule(
@@ -178,8 +211,9 @@ CHECKS = (
         FROM entitlements_grantpurchase b
         LEFT JOIN billing_payment p ON p.bucket = b.bucket AND p.id = b.payment_id AND p.customer_id = b.customer_id
         LEFT JOIN entitlements_grant g ON g.bucket = b.bucket AND g.id = b.grant_id
+        LEFT JOIN entitlements_movement m ON m.bucket = g.bucket AND m.source_id = g.id AND m.kind = 'granted'
         WHERE p.id IS NULL OR (p.status = 'completed') <> (b.grant_id IS NOT NULL)
-        OR (b.grant_id IS NOT NULL AND (g.customer_id, g.entitlement_id, g.amount)
+        OR (b.grant_id IS NOT NULL AND (g.customer_id, m.entitlement_id, g.amount)
             IS DISTINCT FROM (b.customer_id, b.entitlement_id, b.amount))
         """,
     ),

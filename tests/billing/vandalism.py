@@ -36,6 +36,8 @@ _PAPER = "id = (SELECT min(document_id::text)::uuid FROM billing_documentfile)"
 _LINE = f"position = 0 AND invoice_id = (SELECT id FROM billing_invoice WHERE {_ISSUED})"
 _AMENDED = "id = (SELECT min(id::text)::uuid FROM metering_correction WHERE kind = 'amend')"
 _MOVED = "ctid = (SELECT min(ctid) FROM entitlements_movement WHERE kind = '{}')"
+_METERED = "template ? 'preserveOverageAtReset'"  # of the one whose plan stays
+_INCLUDING = _FIRST.format("billing_priceversion WHERE feature_id IS NOT NULL")
 _OPEN = "state = 'open' AND units IS NULL"
 _COUPON_LINE = _FIRST.format("billing_invoiceline WHERE kind = 'coupon'")
 _DISCOUNTED = "subscription_id = (SELECT id FROM billing_subscription WHERE currency = 'JPY')"
@@ -786,18 +788,18 @@ CONTROLS: dict[str, tuple[str, set[str]]] = {
     ),
     # entitlements and grants
     "what an entitlement has left": (
-        'UPDATE entitlements_entitlement SET state = replace(state, \'"left":"\', \'"left":"1\') WHERE seq > 0',
+        'UPDATE entitlements_entitlement SET state = replace(state, \'"left":"\', \'"left":"1\') WHERE ' + _METERED,
         {"allowances_repeated"},
     ),
     "what an entitlement allows": (
         (
             "UPDATE entitlements_entitlement SET template = jsonb_set(template, '{preserveOverageAtReset}', 'false') "
-            "WHERE state IS NOT NULL"
+            f"WHERE {_METERED}"
         ),
         {"allowances_repeated"},
     ),
     "what an entitlement has set aside": (
-        'UPDATE entitlements_entitlement SET state = state::jsonb || \'{"held": "1"}\' WHERE state IS NOT NULL',
+        'UPDATE entitlements_entitlement SET state = state::jsonb || \'{"held": "1"}\' WHERE ' + _METERED,
         {"allowances_repeated", "units_reserved"},
     ),
     "units held that are not set aside": (
@@ -832,6 +834,21 @@ CONTROLS: dict[str, tuple[str, set[str]]] = {
         "UPDATE entitlements_grant SET amount = amount + 1 WHERE idempotency_key = 'bought'",
         {"allowances_repeated", "grants_granted"},
     ),
+    "a grant that is with another entitlement": (
+        (
+            "UPDATE entitlements_grant SET entitlement_id = (SELECT entitlement_id FROM entitlements_movement "
+            "WHERE kind = 'carried') WHERE id = (SELECT source_id FROM entitlements_movement WHERE kind = 'carried')"
+        ),
+        {"grants_carried"},
+    ),
+    "what a grant had left when it was carried over": (
+        "UPDATE entitlements_movement SET units = units + 1 WHERE kind = 'carried'",
+        {"grants_carried"},
+    ),
+    "what a correction restores": (
+        "UPDATE entitlements_movement SET position = 7 WHERE kind = 'restored'",
+        {"use_restored"},
+    ),
     "a grant that is not voided": (
         "UPDATE entitlements_grant SET voided_at = NULL WHERE voided_at IS NOT NULL",
         {"grants_granted"},
@@ -842,10 +859,13 @@ CONTROLS: dict[str, tuple[str, set[str]]] = {
     ),
     "a grant lost": (
         "DELETE FROM entitlements_grant WHERE idempotency_key = 'bought'",
-        {"allowances_repeated", "grants_granted"},
+        {"allowances_repeated", "grants_carried", "grants_granted"},
     ),
     "an entitlement the book knows nothing of": (
-        "UPDATE customers_book SET is_entitled = false WHERE is_entitled",
+        (
+            "UPDATE customers_book SET is_entitled = false "
+            f"WHERE customer_id = (SELECT customer_id FROM entitlements_entitlement WHERE {_METERED})"
+        ),
         {"entitlements_at_home"},
     ),
     "an entitlement of another merchant": (
@@ -853,7 +873,7 @@ CONTROLS: dict[str, tuple[str, set[str]]] = {
         {"entitlements_at_home"},
     ),
     "a price that includes nothing": (
-        "UPDATE billing_priceversion SET feature_id = id WHERE feature_id IS NOT NULL",
+        f"UPDATE billing_priceversion SET feature_id = id WHERE {_INCLUDING}",
         {"prices_include"},
     ),
     "a guard of entitlements dropped": (

@@ -129,6 +129,7 @@ def world() -> World:
     _move()
     _regret(product)
     _think_better(product)
+    _outgrow(product)
     for document in Document.objects.order_by("id")[:2]:
         files.of(document, START)
     return made
@@ -355,6 +356,39 @@ def _regret(product: Product) -> None:
     correct(left, events[2], (call, 3), (minute, 50))
     pass_time(left, ended + 2 * GRACE)
     correct(left, events[3])
+
+
+def _outgrow(product: Product) -> None:
+    """A customer with units beside those of their plan, who moves to one that includes fewer; a use is taken back."""
+    pages = factories.metric(product=product, name="Outgrown")
+    feature = features.create(
+        merchant_id=product.merchant_id,
+        product_id=product.id,
+        key="outgrown",
+        name="Outgrown",
+        type="metered",
+        metric_id=pages.id,
+        now=START,
+    )
+    template = {"type": "metered", "usagePeriod": {"interval": "P1M"}, "isSoftLimit": True}
+    first, second = (
+        factories.plan(product=product, prices=[price], currency="CHF")
+        for price in (
+            factories.price(
+                metric=pages, feature_id=feature.id, entitlement_template=template | {"issueAfterReset": units}
+            )
+            for units in (10, 5)
+        )
+    )
+    mover = buyers.subscribe(product.merchant, first, at=START)
+    entitlement = Entitlement.objects.get(customer_id=mover.customer.id)
+    new = NewGrant(amount=Decimal(20), key="beside", fingerprint=b"0" * 16)
+    granting.create(merchant_id=product.merchant_id, entitlement_id=entitlement.id, new=new)
+    early = record(mover, (first.versions.get().prices.get(), 25))
+    mover.set_clock(START + timedelta(days=1))
+    of = {"merchant_id": product.merchant_id, "subscription_id": mover.subscription.id}
+    plan_changes.make(**of, plan_id=second.id, effective="now")
+    correct(mover, early)
 
 
 def _think_better(product: Product) -> None:
