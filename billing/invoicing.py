@@ -33,7 +33,8 @@ from billing import (
 from billing.models import Invoice, Subscription
 from customers import books
 from customers.models import Book
-from merchants import ids
+from merchants import audit, ids
+from merchants.audit import SYSTEM, Actor
 from merchants.errors import Conflict, NotFound
 from metering import periods
 
@@ -146,8 +147,11 @@ def _park(bucket: int, customer_id: uuid.UUID, subscription_id: uuid.UUID, error
         parked.save(update_fields=["status", "failure_reason", "updated_at"])
 
 
-def retry(*, invoice_id: uuid.UUID) -> Invoice:
+def retry(*, invoice_id: uuid.UUID, merchant_id: uuid.UUID | None = None, actor: Actor = SYSTEM) -> Invoice:
     """Put a parked invoice back on the schedule, once what kept it from being closed is put right.
+
+    Args:
+        merchant_id: whose it has to be; None: anybody's.
 
     Raises:
         NotFound: there is no such invoice.
@@ -156,14 +160,23 @@ def retry(*, invoice_id: uuid.UUID) -> Invoice:
     bucket = ids.bucket_of(invoice_id)
     with transaction.atomic():
         found = Invoice.objects.filter(bucket=bucket, id=invoice_id).first()
-        if found is None:
+        if found is None or merchant_id not in (None, found.merchant_id):
             raise NotFound()
         _, now = books.lock(bucket, found.customer_id)
         invoice = Invoice.objects.get(bucket=bucket, id=invoice_id)
         if invoice.status != Status.FAILED:
             raise Conflict(f"The invoice is {invoice.status}, not parked.")
+        reason = invoice.failure_reason
         _stand(invoice, now)
         Subscription.objects.filter(bucket=bucket, id=invoice.subscription_id).update(billing_due_at=now)
+        audit.append(
+            merchant_id=invoice.merchant_id,
+            actor=actor,
+            action="invoice.tried_again",
+            target=ids.text("inv", invoice_id),
+            changes={"reason": reason},
+            now=now,
+        )
     return invoice
 
 

@@ -26,7 +26,9 @@ from billing.models import Charge, Counter, Invoice, PriceVersion, Rerating, Sub
 from billing.prices import ChargeModel, parse_model
 from customers import books
 from customers.models import Book
-from merchants import ids
+from merchants import audit, ids
+from merchants.audit import Actor
+from merchants.errors import Conflict, NotFound, Unprocessable
 from metering import periods
 from metering.models import Aggregation, BillableMetric
 
@@ -63,19 +65,68 @@ def rate_due(*, limit: int = COUNTERS_PER_PASS, is_time_up: Callable[[], bool] =
     counters += behind.filter(parked_at__isnull=False).order_by("parked_at")[:PARKED_PER_PASS]
     rated = 0
     for counter in counters:
-        try:
-            rated += _rate_alone(counter)
-        except OperationalError as error:
-            if not isinstance(error.__cause__, QueryCanceled):
-                raise  # a lost connection or a deadlock: the next pass finds everything as it was
-            logger.warning("a counter of %s takes too long to rate", ids.text("sub", counter.subscription_id))
-            _park(counter, "Its uses take too long to read.")
-        except Exception as error:  # whatever is wrong with one must not keep the others from being rated
-            logger.exception("a counter of %s cannot be rated", ids.text("sub", counter.subscription_id))
-            _park(counter, str(error))
+        rated += _try(counter)
         if is_time_up():
             break
     return rated
+
+
+def _try(counter: Counter) -> bool:
+    """Rate a counter, or park it with the reason why not; tell whether it was rated."""
+    try:
+        return _rate_alone(counter)
+    except OperationalError as error:
+        if not isinstance(error.__cause__, QueryCanceled):
+            raise  # a lost connection or a deadlock: the next pass finds everything as it was
+        logger.warning("a counter of %s takes too long to rate", ids.text("sub", counter.subscription_id))
+        _park(counter, "Its uses take too long to read.")
+    except Exception as error:  # whatever is wrong with one must not keep the others from being rated
+        logger.exception("a counter of %s cannot be rated", ids.text("sub", counter.subscription_id))
+        _park(counter, str(error))
+    return False
+
+
+def try_again(
+    *,
+    merchant_id: uuid.UUID,
+    subscription_id: uuid.UUID,
+    price_version_id: uuid.UUID,
+    period_end: datetime,
+    actor: Actor,
+    now: datetime,
+) -> None:
+    """Rate a counter that is parked now, without waiting for its turn.
+
+    Raises:
+        NotFound: the merchant has no such counter.
+        Conflict: it is not parked any more.
+        Unprocessable: it cannot be rated; it is parked again, with the reason.
+    """
+    bucket = ids.bucket_of(subscription_id)
+    theirs = Subscription.objects.filter(bucket=bucket, id=subscription_id, merchant_id=merchant_id)
+    counter = Counter.objects.filter(
+        bucket=bucket,
+        customer_id__in=theirs.values("customer_id"),
+        period_end=period_end,
+        subscription_id__in=theirs.values("id"),
+        price_version_id=price_version_id,
+    ).first()
+    if counter is None:
+        raise NotFound()
+    if counter.parked_at is None:
+        raise Conflict("It is rated already, or waits for its turn.", code="NOT_PARKED")
+    audit.append(
+        merchant_id=merchant_id,
+        actor=actor,
+        action="counter.tried_again",
+        target=ids.text("sub", subscription_id),
+        changes={"priceVersion": str(price_version_id), "reason": counter.parked_reason},
+        now=now,
+    )
+    _try(counter)
+    left = Counter.objects.filter(pk=counter.pk, parked_at__isnull=False).first()
+    if left is not None:
+        raise Unprocessable(f"It still cannot be rated: {left.parked_reason}", code="CANNOT_BE_RATED")
 
 
 def _park(found: Counter, reason: str) -> None:

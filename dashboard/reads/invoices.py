@@ -215,6 +215,7 @@ def _actions(invoice: Invoice) -> list[Action]:
     owed = invoice.status in receivables.OPEN and (invoice.unpaid_amount or 0) > 0
     is_void, is_issued = invoice.voided_at is not None, invoice.number is not None
     offered = {
+        "retry": ("Try again", invoice.status == Status.FAILED),
         "issue": ("Issue", invoice.status == Status.DRAFT),
         "add-line": ("Add line", invoice.status in (Status.ACTIVE, Status.CLOSING)),
         "pay": ("Collect", owed),

@@ -3,6 +3,7 @@
 from django.urls import URLPattern, URLResolver, include, path
 
 from dashboard.views import (
+    attention,
     audit_log,
     budgets,
     catalogue,
@@ -84,6 +85,9 @@ _pages: list[URLPattern | URLResolver] = [
     ),
     path("invoices", invoices.listing, name="invoices"),
     path("invoices/<str:invoice_id>", invoices.show, name="invoice"),
+    path("attention", attention.listing, name="attention"),
+    path("attention/try-again", attention.try_again, name="attention-retry"),
+    path("invoices/<str:invoice_id>/retry", invoice_actions.retry, name="invoice-retry"),
     path("invoices/<str:invoice_id>/issue", invoice_actions.issue, name="invoice-issue"),
     path("invoices/<str:invoice_id>/add-line", invoice_actions.add_line, name="invoice-add-line"),
     path("invoices/<str:invoice_id>/pay", invoice_actions.pay, name="invoice-pay"),

@@ -10,7 +10,17 @@ from django.http import HttpResponse
 from django.shortcuts import redirect
 from django.utils import timezone
 
-from billing import credit_notes, credit_reads, drafts, invoice_payments, manual_lines, money, statements, voiding
+from billing import (
+    credit_notes,
+    credit_reads,
+    drafts,
+    invoice_payments,
+    invoicing,
+    manual_lines,
+    money,
+    statements,
+    voiding,
+)
 from billing.credit_notes import NewCreditNote, Reason, To
 from billing.invoice_payments import How
 from billing.manual_lines import NewLine
@@ -43,6 +53,25 @@ def issue(request: SeatedRequest, invoice_id: str) -> HttpResponse:
         title="Issue this invoice",
         lead="It gets its number and goes to the customer. What it says does not change any more.",
         verb="Issue invoice",
+    )
+
+
+@page("invoices:write", writes="invoices:write")
+def retry(request: SeatedRequest, invoice_id: str) -> HttpResponse:
+    """Put an invoice that could not be issued back on the schedule."""
+
+    def act(invoice: Invoice, given: dict[str, Any]) -> str:
+        invoicing.retry(invoice_id=invoice.id, merchant_id=request.seat.merchant.id, actor=actor(request))
+        return "It is tried again within a minute. Where something is still wrong, it comes back here with the reason."
+
+    return _ask(
+        request,
+        invoice_id,
+        invoice_forms.Confirm,
+        act,
+        title="Try this invoice again",
+        lead="Once what kept it from being issued is put right. Later invoices of the subscription wait for it.",
+        verb="Try again",
     )
 
 

@@ -12,7 +12,7 @@ from billing.documents import files
 from billing.models import Document, Invoice
 from dashboard.access import SeatedRequest, page, public_id, to
 from dashboard.filters import InvoiceFilter
-from dashboard.reads import invoice_papers, invoices
+from dashboard.reads import attention, invoice_papers, invoices
 from merchants.errors import Conflict, Unavailable
 from ui import downloads, pages
 
@@ -26,6 +26,7 @@ def listing(request: SeatedRequest) -> HttpResponse:
     status = form.cleaned_data["status"] if form.is_valid() else ""
     found = invoices.listing(merchant_id=request.seat.merchant.id, status=status, cursor=request.GET.get("cursor", ""))
     context = {"nav": "invoices", "seat": request.seat, "form": form, "status": status, "page": found}
+    context["needs_attention"] = attention.is_any(request.seat.merchant.id)
     return pages.answer(request, "dashboard/invoices.html", context, part="results")
 
 

@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from dashboard import first_key, onboarding
 from dashboard.access import SeatedRequest, page, public_id, to
-from dashboard.reads import events, overview
+from dashboard.reads import attention, events, overview
 from merchants import ids
 from ui import charts, fmt, pages, spans
 
@@ -71,6 +71,7 @@ def show(request: SeatedRequest) -> HttpResponse:
         "facts": _facts(report, span),
         "revenue": _revenue(report, span),
         "by_item": _by_item(report, span),
+        "needs_attention": seat.may("invoices:read") and attention.is_any(seat.merchant.id),
         **_live(request),
     }
     return pages.answer(request, "dashboard/overview.html", context, part="body")

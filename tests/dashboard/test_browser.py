@@ -14,6 +14,7 @@ from merchants.webhooks import endpoints, listing
 from tests import browsing, factories, scenes
 from tests.billing.payments import hosted
 from tests.dashboard.reads.test_events import meter_event
+from tests.dashboard.views import test_attention as attention
 from tests.dashboard.views.test_payments import paid
 from tests.dashboard.views.test_refused import turned_down
 from tests.dashboard.views.test_webhooks import told
@@ -64,6 +65,7 @@ def paths(scene: "Scene") -> list[str]:
     shop = Shop(scene.test)
     listing.list_events(merchant_id=scene.test.id, now=scene.now)  # what happened before anybody listened
     hook = f"/webhooks/{endpoints.text_id(shop.endpoint())}"
+    attention.stuck(scene)
     sent = f"{hook}/deliveries/{ids.text('whd', told(shop).id)}"
     payment = f"/payments/{ids.text('att', paid(buyer.wallet).id)}"
     metered = meter_event(scene, [metric.id.hex, "4", None, {"groups": {"model": "large"}, "metered": True}])
@@ -88,7 +90,7 @@ def paths(scene: "Scene") -> list[str]:
         f"{key}/roll", f"{key}/revoke", "/payments", payment, f"{payment}/refund",
         "/settings/payments", "/settings", "/account", "/settings/team", "/settings/team/invite", member,
         "/credit-notes", "/disputes", f"{invoice}/add-line", f"{invoice}/credit",
-        "/invoices", "/invoices?status=failed", invoice, f"{invoice}/lines/{line}", f"{member}/remove",
+        "/attention", "/invoices", "/invoices?status=failed", invoice, f"{invoice}/lines/{line}", f"{member}/remove",
         "/webhooks", "/webhooks/new", hook, f"{hook}/edit", f"{hook}/rotate", f"{hook}/remove", sent,
         "/event-log", "/emails",
         "/settings/audit-log", "/settings/leave", "/settings/invoices", "/settings/billing",
