@@ -86,6 +86,7 @@ class Invoice(Owned):
         indexes = [
             models.Index(fields=["merchant_id", "created_at"], name="invoice_by_merchant"),
             models.Index(fields=["approve_at"], condition=models.Q(status="draft"), name="invoice_draft"),
+            models.Index(fields=["merchant_id"], condition=models.Q(status="failed"), name="invoice_failed"),
         ]
 
 
