@@ -256,11 +256,14 @@ class TestPrices:
         browsing.open_page(browser_page, f"{home}/plans/{ids.text('plan', scene.plan.id)}/prices/new?model=formula")
         browser_page.get_by_label("Metric").select_option(str(metric.id))
         browser_page.get_by_label("At most, for each use").fill("1")
-        browser_page.get_by_label("Formula", exact=True).fill("quantity * 0.01 + double(metadata.tear)" + " + 0" * 50)
+        formula = browser_page.get_by_label("Formula", exact=True)
+        with browser_page.expect_request("**/preview*"):
+            formula.fill("quantity * 0.01")
+        formula.fill("quantity * 0.01 + double(metadata.tear)" + " + 0" * 50)  # while the first is answered
         browser_page.get_by_text('there is no "tear" in metadata').first.wait_for()
         assert not browsing.faults(browser_page)
         assert not browsing.sticks_out(browser_page)
-        browser_page.get_by_label("Formula", exact=True).fill("quantity * 0.01")
+        formula.fill("quantity * 0.01")
         browser_page.get_by_text("gives 2.5; it must be at least 0 and at most 1.").wait_for()
         browser_page.get_by_role("button", name="Try it").click()
         browser_page.get_by_text("gives 2.5; it must be at least 0 and at most 1.").wait_for()
