@@ -12,7 +12,7 @@ from decimal import Decimal
 from django.db import transaction
 from django.db.models import QuerySet
 
-from billing import catalogue, fees, plans, prices, subscription_reads, trials
+from billing import catalogue, currencies, fees, plans, prices, subscription_reads, trials
 from billing.models import AddOn, PriceVersion, Subscription
 from billing.prices import Standard
 from customers import books
@@ -53,7 +53,7 @@ def attach(*, merchant_id: uuid.UUID, subscription_id: uuid.UUID, new: NewAddOn)
     Raises:
         NotFound: the merchant has no such subscription or price.
         ValidationFailed: its times are out of bounds.
-        Unprocessable: the price is no plain price of a fee, or of another product.
+        Unprocessable: the price is no plain price of a fee, of another product, or not in the subscription's currency.
         Conflict: the subscription is not active, or has as many as there may be.
     """
     price = catalogue.get_price(merchant_id=merchant_id, price_id=new.price_id)
@@ -61,6 +61,7 @@ def attach(*, merchant_id: uuid.UUID, subscription_id: uuid.UUID, new: NewAddOn)
         subscription, now = _lock(merchant_id, subscription_id)
         starts_at = new.starts_at or now
         _check(subscription, price, starts_at, new.ends_at, now)
+        price = _in_currency(price, subscription)
         made = AddOn.objects.create(
             bucket=subscription.bucket,
             id=ids.new(subscription.bucket),
@@ -144,3 +145,12 @@ def _check_price(subscription: Subscription, price: PriceVersion) -> None:
     if fee.product_id != subscription.product_id:
         message = "The fee is of another product than the subscription."
         raise Unprocessable(message, code="PRICE_PRODUCT_MISMATCH", details=field)
+
+
+def _in_currency(price: PriceVersion, subscription: Subscription) -> PriceVersion:
+    """Return what a price costs in a subscription's currency; its own figures are in that of the plan."""
+    option = currencies.price_in(price, subscription.currency)
+    if option is None and subscription.plan_version.is_option:
+        message = f"The price has no option for {subscription.currency}, which the subscription is in."
+        raise Unprocessable(message, code="CURRENCY_NOT_OFFERED", details={"field": "priceId"})
+    return option or price

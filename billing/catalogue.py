@@ -7,43 +7,23 @@ at it (``plans.follow``); what was charged or agreed before keeps its own.
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, cast
+from typing import Any
 from uuid import UUID
 
 from django.db import transaction
 from django.db.models import Exists, OuterRef, QuerySet
 
-from billing import followers, money, plans, prices, rating, taxes
-from billing.models import Fee, PaymentTerm, Price, PriceVersion, Subscription
-from billing.plans import CADENCES, ONE_TIME, AppliesTo
-from billing.prices import ChargeModel, Commitment, Percentage, Standard
+from billing import currencies, plans, price_terms, taxes
+from billing.models import Fee, Price, PriceVersion, Subscription
+from billing.plans import AppliesTo
+from billing.price_terms import INCLUDED, TERMS, NewPrice
 from customers.models import Book
 from merchants import audit, ids, products
 from merchants.audit import Actor
-from merchants.errors import Conflict, NotFound, Unprocessable, ValidationFailed
+from merchants.errors import Conflict, NotFound, ValidationFailed
 from metering import metrics
-from metering.aggregation import OVER_ALL_USES, Aggregation
-from metering.models import BillableMetric
 
 BLOCKERS_SHOWN_MAX = 10
-
-METRIC_TERMS = (PaymentTerm.INSTANT, PaymentTerm.IN_ARREARS)
-FEE_TERMS = (PaymentTerm.IN_ADVANCE, PaymentTerm.IN_ARREARS)
-
-
-@dataclass(frozen=True, kw_only=True)
-class NewPrice:
-    """A price as it is asked for, of a metric or of a fee; ``properties`` are those of its model."""
-
-    display_name: str
-    payment_term: str
-    model: str
-    properties: Any
-    metric_id: UUID | None = None
-    fee_id: UUID | None = None
-    billing_cadence: str | None = None  # None follows the plan
-    feature_id: UUID | None = None  # that it includes, by this template
-    entitlement_template: Any = None
 
 
 # --- fees ------------------------------------------------------------------------------------------------
@@ -71,6 +51,7 @@ class FeePrice:
     """What a fee costs one subscription; the tax rate is in percent."""
 
     version: PriceVersion
+    currency: str
     tax_rate: Decimal
 
 
@@ -95,7 +76,7 @@ def fee_price(*, merchant_id: UUID, fee_id: UUID, subscription_id: UUID) -> FeeP
         plan_rate=subscription.plan_version.default_tax_rate,
         is_exempt=subscription.tax_exempt,
     )
-    return FeePrice(version, rate)
+    return FeePrice(version, subscription.currency, rate)
 
 
 def create_fee(*, merchant_id: UUID, product_id: UUID, name: str, description: str, now: datetime) -> Fee:
@@ -163,13 +144,11 @@ def _lock_fee(merchant_id: UUID, fee_id: UUID) -> Fee:
 
 
 def current_prices(*, merchant_id: UUID) -> QuerySet[PriceVersion]:
-    """Select the newest version of each of a merchant's prices, the oldest price first."""
+    """Select the newest version of each of a merchant's prices with its options, the oldest price first."""
     newer = PriceVersion.objects.filter(price_id=OuterRef("price_id"), number__gt=OuterRef("number"))
-    return (
-        PriceVersion.objects.filter(~Exists(newer), price__merchant_id=merchant_id, price__deleted_at=None)
-        .select_related("price")
-        .order_by("price__created_at", "price_id")
-    )
+    own = PriceVersion.objects.filter(~Exists(newer), price__merchant_id=merchant_id, price__deleted_at=None)
+    rows = currencies.with_options(own.filter(currency=""))
+    return rows.select_related("price").order_by("price__created_at", "price_id")
 
 
 def get_price(*, merchant_id: UUID, price_id: UUID) -> PriceVersion:
@@ -202,13 +181,14 @@ def create_price(*, merchant_id: UUID, new: NewPrice, actor: Actor, now: datetim
         else:
             message = "A price needs a billableMetricId or a feeId, and not both."
             raise ValidationFailed(message, field="billableMetricId", code="METRIC_OR_FEE")
-        terms = _terms(new, metric) | _included(new, merchant_id, product_id, metric)
+        terms = price_terms.checked(new, metric) | price_terms.included(new, merchant_id, product_id, metric)
+        options = price_terms.options(new, metric)
         price = Price.objects.create(
             merchant_id=merchant_id, billable_metric_id=new.metric_id, fee_id=new.fee_id, created_at=now, updated_at=now
         )
-        version = PriceVersion.objects.create(price=price, number=1, created_at=now, **terms)
-        _record(price, "price.created", actor, now, **_audited(terms))
-    return version
+        currencies.write_price(price, 1, terms, options, now)
+        _record(price, "price.created", actor, now, **price_terms.audited(terms, options))
+    return get_price(merchant_id=merchant_id, price_id=price.id)
 
 
 def update_price(
@@ -223,7 +203,8 @@ def update_price(
     """Give a price, and every live plan that sells at it, a next version.
 
     Subscriptions stay on theirs; or those of the plans all move to the newest, each from its next period on.
-    ``changes`` are members of NewPrice; what a price is for cannot change.
+    ``changes`` are members of NewPrice; what a price is for cannot change. Its options in other currencies stay unless
+    they are given, all of them.
 
     Raises:
         NotFound: the merchant has no such price.
@@ -233,30 +214,38 @@ def update_price(
     with transaction.atomic():
         price = _lock_price(merchant_id, price_id)
         version = get_price(merchant_id=merchant_id, price_id=price_id)
-        before = {name: getattr(version, name) for name in (*_TERMS, *_INCLUDED)}
+        before = {name: getattr(version, name) for name in (*TERMS, *INCLUDED)}
+        options_before = version.options  # type: ignore[attr-defined]
         what = {"metric_id": price.billable_metric_id, "fee_id": price.fee_id}
-        wanted = NewPrice(**what | before | changes)
-        if {"metric_id": wanted.metric_id, "fee_id": wanted.fee_id} != what:
-            if wanted.metric_id is not None:
-                metrics.get(merchant_id=merchant_id, metric_id=wanted.metric_id)
-            message = "A price stays with its metric; make a new price for another one."
-            raise ValidationFailed(message, field="billableMetricId", code="PRICE_STAYS")
-        terms = _terms(wanted, price.billable_metric)
-        if _INCLUDED.isdisjoint(changes):
-            terms |= {name: before[name] for name in _INCLUDED}
+        wanted = NewPrice(**what | before | {"currency_options": options_before} | changes)
+        _check_same(price, wanted, merchant_id)
+        terms = price_terms.checked(wanted, price.billable_metric)
+        options = price_terms.options(wanted, price.billable_metric)
+        if INCLUDED.isdisjoint(changes):
+            terms |= {name: before[name] for name in INCLUDED}
         else:
             product_id = (price.billable_metric or price.fee).product_id  # type: ignore[union-attr]
-            terms |= _included(wanted, merchant_id, product_id, price.billable_metric)
-        if terms == before and applies_to == AppliesTo.NEW_SUBSCRIPTIONS:
-            return version
-        if terms != before:
-            version = PriceVersion.objects.create(price=price, number=version.number + 1, created_at=now, **terms)
+            terms |= price_terms.included(wanted, merchant_id, product_id, price.billable_metric)
+        is_new = (terms, options) != (before, options_before)
+        if is_new:
+            version = currencies.write_price(price, version.number + 1, terms, options, now)
             price.updated_at = now
             price.save(update_fields=["updated_at"])
-        plans.follow(price_id=price.id, replacement=version, actor=actor, now=now, applies_to=applies_to)
-        if terms != before:
-            _record(price, "price.revised", actor, now, before=_audited(before), after=_audited(terms))
-    return version
+        if is_new or applies_to == AppliesTo.NEXT_PERIOD:
+            plans.follow(price_id=price.id, replacement=version, actor=actor, now=now, applies_to=applies_to)
+        if is_new:
+            said = [price_terms.audited(*each) for each in ((before, options_before), (terms, options))]
+            _record(price, "price.revised", actor, now, before=said[0], after=said[1])
+    return get_price(merchant_id=merchant_id, price_id=price_id)
+
+
+def _check_same(price: Price, wanted: NewPrice, merchant_id: UUID) -> None:
+    if (wanted.metric_id, wanted.fee_id) == (price.billable_metric_id, price.fee_id):
+        return
+    if wanted.metric_id is not None:
+        metrics.get(merchant_id=merchant_id, metric_id=wanted.metric_id)
+    message = "A price stays with its metric; make a new price for another one."
+    raise ValidationFailed(message, field="billableMetricId", code="PRICE_STAYS")
 
 
 def delete_price(*, merchant_id: UUID, price_id: UUID, actor: Actor, now: datetime) -> None:
@@ -276,91 +265,12 @@ def delete_price(*, merchant_id: UUID, price_id: UUID, actor: Actor, now: dateti
         _record(price, "price.deleted", actor, now)
 
 
-_TERMS = ("display_name", "model", "properties", "payment_term", "billing_cadence")
-_INCLUDED = frozenset({"feature_id", "entitlement_template"})
-
-
-def _terms(new: NewPrice, metric: BillableMetric | None) -> dict[str, Any]:
-    """Check the terms of a price of a metric, or else of a fee, and return them as they are stored."""
-    model = prices.parse_model(new.model, new.properties)
-    is_fee = metric is None
-    is_commitment = isinstance(model, Commitment)
-    if metric is None:
-        _check_fee_model(model)
-    else:
-        check_fit(model, metric, new.payment_term)
-    # A rebate is known to be one when its invoice closes: it may not take that below zero.
-    is_late = is_commitment or prices.is_rebate(model)
-    allowed = (PaymentTerm.IN_ARREARS,) if is_late else FEE_TERMS if is_fee else METRIC_TERMS
-    if new.payment_term not in allowed:
-        what = "commitment" if is_commitment else "rebate" if is_late else "fee" if is_fee else "metric"
-        message = f"paymentTerm of a {what} must be {' or '.join(allowed)}."
-        raise ValidationFailed(message, field="paymentTerm", code="INVALID_PAYMENT_TERM")
-    follows = not is_fee or is_commitment  # what is counted by the periods of the plan
-    cadences = (None, *CADENCES) if follows else (ONE_TIME, *CADENCES)
-    if new.billing_cadence not in cadences:
-        named = ", ".join(cadence for cadence in cadences if cadence)
-        message = f"billingCadence must be one of {named}{', or null to follow the plan' if follows else ''}."
-        raise ValidationFailed(message, field="billingCadence", code="INVALID_CADENCE")
-    return {
-        "display_name": new.display_name,
-        "model": prices.model_name(model),
-        "properties": prices.describe(model),
-        "payment_term": new.payment_term,
-        "billing_cadence": new.billing_cadence,
-    }
-
-
-def _included(
-    new: NewPrice, merchant_id: UUID, product_id: UUID | None, metric: BillableMetric | None
-) -> dict[str, Any]:
-    """Check the feature that a price includes, and return it as it is stored."""
-    if new.feature_id is None or product_id is None:
-        return dict.fromkeys(_INCLUDED)
-    template = followers.include(
-        merchant_id=merchant_id,
-        product_id=product_id,
-        metric=metric,
-        feature_id=new.feature_id,
-        template=new.entitlement_template,
-    )
-    return {"feature_id": new.feature_id, "entitlement_template": template}
-
-
-def _check_fee_model(model: ChargeModel) -> None:
-    if not isinstance(model, Standard | Commitment):
-        message = "A fee is one amount: its model must be standard, with a unitPrice and nothing else, or a commitment."
-        raise ValidationFailed(message, field="model", code="INVALID_FEE_MODEL")
-
-
-def check_fit(model: ChargeModel, metric: BillableMetric, term: str) -> None:
-    """Refuse a model or a term that cannot rate a metric; raises Unprocessable."""
-    reason = rating.misfit(model, cast(Aggregation, metric.aggregation))
-    if reason is not None:
-        raise Unprocessable(reason, code="MODEL_DOES_NOT_FIT", details={"field": "model"})
-    if metric.aggregation in OVER_ALL_USES and term == PaymentTerm.INSTANT:
-        message = (
-            f"Metrics of {metric.aggregation} are rated after the fact, when all use is looked at together: "
-            f"paymentTerm must be {PaymentTerm.IN_ARREARS}."
-        )
-        raise Unprocessable(message, code="RATED_IN_ARREARS", details={"field": "paymentTerm"})
-    if isinstance(prices.plain_of(model), Percentage) and metric.unit not in money.EXPONENTS:
-        message = f"A percentage is of an amount of money: the metric's unit must be a currency, not {metric.unit}."
-        raise Unprocessable(message, code="UNIT_IS_NO_CURRENCY", details={"field": "billableMetricId"})
-
-
 def _lock_price(merchant_id: UUID, price_id: UUID) -> Price:
     own = Price.objects.select_for_update(no_key=True).filter(merchant_id=merchant_id, id=price_id, deleted_at=None)
     price = own.first()
     if price is None:
         raise NotFound("There is no such price.")
     return price
-
-
-def _audited(terms: dict[str, Any]) -> dict[str, Any]:
-    """Write the terms of a price for the audit log."""
-    feature_id = terms["feature_id"]
-    return terms | {"feature_id": None if feature_id is None else ids.text("feat", feature_id)}
 
 
 def _record(price: Price, action: str, actor: Actor, now: datetime, **changes: Any) -> None:

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any, NamedTuple, cast
 from uuid import UUID
 
-from billing import catalogue, prices, rating
+from billing import price_terms, prices, rating
 from billing.models import PaymentTerm
 from billing.money import EXACT, round_nanos
 from billing.prices import ChargeModel
@@ -102,7 +102,7 @@ def run(
     aggregation: Aggregation = "SUM"
     if metric_id is not None:
         metric = metrics.get(merchant_id=merchant_id, metric_id=metric_id)
-        catalogue.check_fit(parsed, metric, PaymentTerm.IN_ARREARS)
+        price_terms.check_fit(parsed, metric, PaymentTerm.IN_ARREARS)
         aggregation = cast(Aggregation, metric.aggregation)
         if aggregation in OVER_ALL_USES:
             message = (

@@ -19,7 +19,7 @@ from typing import NamedTuple
 from django.db import transaction
 from django.db.models import QuerySet
 
-from billing import charges, cycles, fees, plan_moves, plans, rollouts, subscription_reads, trials
+from billing import charges, currencies, cycles, fees, plan_moves, plans, rollouts, subscription_reads, trials
 from billing.models import Charge, Counter, PlanChange, PlanVersion, PriceVersion, Subscription
 from billing.prices import PlanVersion as PriceBook
 from billing.spells import Spell
@@ -171,6 +171,7 @@ def _agree(
     """Write a change down, and when it comes into force; one of a rollout that is to come gives way to it."""
     target = plans.get(merchant_id=merchant_id, plan_id=plan_id)
     subscription, now = _lock(merchant_id, subscription_id)
+    target = currencies.find(target, subscription.currency) or target
     waiting = plan_moves.scheduled(subscription)
     if waiting is not None and waiting.rollout_id is not None and waiting.effective_at > now:
         plan_moves.call_off(subscription, waiting, now, Status.REPLACED)
@@ -213,7 +214,8 @@ def _check_prices(subscription: Subscription, target: PlanVersion, last: Spell, 
     if target.plan.product_id != subscription.product_id:
         raise Unprocessable("The plan is of another product.", code="PLAN_OF_ANOTHER_PRODUCT", details=field)
     if target.currency != subscription.currency:
-        message = f"The plan is in {target.currency}, the subscription in {subscription.currency}."
+        known = ", ".join(currencies.offered(target))
+        message = f"The plan is on offer in {known}, the subscription is in {subscription.currency}."
         raise Unprocessable(message, code="CURRENCY_MISMATCH", details=field)
     if old.tax_behavior != new.tax_behavior:
         message = "One of the plans includes tax in its prices, the other does not: make a new subscription."

@@ -17,7 +17,7 @@ from uuid import UUID
 from django.db import transaction
 from django.db.models import Exists, OuterRef, Prefetch, QuerySet
 
-from billing import prices, sellers
+from billing import currencies, prices, sellers
 from billing.models import Fee, Plan, PlanVersion, PlanVersionPrice, Price, PriceVersion, Rollout, Subscription
 from merchants import audit, ids, products
 from merchants.audit import Actor
@@ -86,15 +86,22 @@ class NewPlan:
 
 
 def current(*, merchant_id: UUID) -> QuerySet[PlanVersion]:
-    """Select the newest version of each of a merchant's plans, with its plan and prices, the oldest plan first."""
-    newer = PlanVersion.objects.filter(plan_id=OuterRef("plan_id"), number__gt=OuterRef("number"))
+    """Select the newest version of each of a merchant's plans in its own currency, the oldest plan first.
+
+    With plan, prices, and the options that plan and prices have in other currencies.
+    """
     in_order = PriceVersion.objects.select_related(*_OF_PRODUCT).order_by("price__created_at", "price_id")
     return (
-        PlanVersion.objects.filter(~Exists(newer), plan__merchant_id=merchant_id, plan__deleted_at=None)
+        currencies.with_currencies(_newest().filter(plan__merchant_id=merchant_id, plan__deleted_at=None))
         .select_related("plan")
-        .prefetch_related(Prefetch("prices", queryset=in_order))
+        .prefetch_related(Prefetch("prices", queryset=currencies.with_options(in_order)))
         .order_by("plan__created_at", "plan_id")
     )
+
+
+def _newest() -> QuerySet[PlanVersion]:
+    newer = PlanVersion.objects.filter(plan_id=OuterRef("plan_id"), number__gt=OuterRef("number"))
+    return PlanVersion.objects.filter(~Exists(newer), is_option=False)
 
 
 def get(*, merchant_id: UUID, plan_id: UUID) -> PlanVersion:
@@ -121,12 +128,8 @@ def available(*, merchant_id: UUID, bucket: int, customer_id: UUID) -> QuerySet[
 
 def containing(*, price_id: UUID) -> QuerySet[PlanVersion]:
     """Select the newest versions of the live plans that sell at a price, in the order of their plans' ids."""
-    newer = PlanVersion.objects.filter(plan_id=OuterRef("plan_id"), number__gt=OuterRef("number"))
-    return (
-        PlanVersion.objects.filter(~Exists(newer), plan__deleted_at=None, prices__price_id=price_id)
-        .select_related("plan")
-        .order_by("plan_id")
-    )
+    sold = _newest().filter(plan__deleted_at=None, prices__price_id=price_id)
+    return sold.select_related("plan").order_by("plan_id")
 
 
 @lru_cache(maxsize=COMPILED_MAX)
@@ -292,8 +295,8 @@ def _lock_prices(merchant_id: UUID, price_ids: Collection[UUID]) -> list[PriceVe
     own = Price.objects.filter(merchant_id=merchant_id, id__in=wanted, deleted_at=None).order_by("id")
     if len(own.select_for_update(no_key=True)) != len(wanted):
         raise NotFound("There is no such price.")
-    newest = PriceVersion.objects.filter(price_id__in=wanted).order_by("price_id", "-number").distinct("price_id")
-    return list(newest.select_related(*_OF_PRODUCT))
+    newest = PriceVersion.objects.filter(price_id__in=wanted, currency="").order_by("price_id", "-number")
+    return list(newest.distinct("price_id").select_related(*_OF_PRODUCT))
 
 
 def _product(merchant_id: UUID, product_id: UUID | None, sold: Sequence[PriceVersion]) -> UUID:
@@ -334,6 +337,9 @@ def _check(sold: Sequence[PriceVersion], product_id: UUID | None, cadence: str, 
         if version.model == "percentage" and metric and metric.unit != currency:
             faults.append(_fault("CURRENCY_MISMATCH", f"{name} takes a part of {metric.unit}, not of {currency}."))
         seen.add(price.billable_metric_id or price.fee_id)
+    for option in currencies.options_of(sold).get(currency, []):
+        name = ids.text("price", option.price_id)
+        faults.append(_fault("CURRENCY_STATED_TWICE", f"{name} has an option for {currency}, the plan's own currency."))
     if faults:
         raise ValidationFailed(faults[0]["message"], errors=faults)
 
@@ -347,6 +353,7 @@ def _write_version(
 ) -> None:
     version = PlanVersion.objects.create(plan=plan, number=number, currency=currency, created_at=now, **terms)
     PlanVersionPrice.objects.bulk_create(PlanVersionPrice(plan_version=version, price_version=price) for price in sold)
+    currencies.write_options(version, sold)
 
 
 def _record(plan: Plan, action: str, actor: Actor, now: datetime, **changes: Any) -> None:

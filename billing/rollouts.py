@@ -23,7 +23,7 @@ from django.db import OperationalError, transaction
 from django.db.models import Case, Count, Exists, F, OuterRef, Q, QuerySet, Subquery, Value, When
 from django.db.models.functions import Coalesce
 
-from billing import cycles, plan_moves
+from billing import currencies, cycles, plan_moves
 from billing.models import PlanChange, PlanVersion, Rollout, Subscription
 from customers import books
 from merchants import audit, ids
@@ -109,7 +109,7 @@ def _goes_with(version: PlanVersion) -> Q:
     return Q(
         plan_version__billing_cadence=version.billing_cadence,
         plan_version__tax_behavior=version.tax_behavior,
-        currency=version.currency,
+        currency__in=currencies.offered(version),
     )
 
 
@@ -267,9 +267,9 @@ def catch_up(subscription: Subscription, now: datetime) -> bool:
     rollout = newer.select_related("to_version").order_by("-to_version__number").first()
     if rollout is None or subscription.status == Subscription.Status.TERMINATED:
         return False
-    target = rollout.to_version
+    target = currencies.find(rollout.to_version, subscription.currency)
     at = cycles.period_of(subscription, max(now, subscription.started_at)).end
-    if not _fits(subscription, target) or (subscription.ending_at is not None and subscription.ending_at <= at):
+    if target is None or not _fits(subscription, target, at):
         return False
     if plan_moves.of(subscription).filter(rollout=rollout, status=Status.CANCELLED).exists():
         return False
@@ -283,7 +283,8 @@ def catch_up(subscription: Subscription, now: datetime) -> bool:
     return True
 
 
-def _fits(subscription: Subscription, target: PlanVersion) -> bool:
-    pinned = subscription.plan_version
-    before = (pinned.billing_cadence, pinned.tax_behavior, subscription.currency)
-    return before == (target.billing_cadence, target.tax_behavior, target.currency)
+def _fits(subscription: Subscription, target: PlanVersion, at: datetime) -> bool:
+    """Tell whether a subscription can have a version from an instant on, and is there then."""
+    pinned, ends = subscription.plan_version, subscription.ending_at
+    is_alike = (pinned.billing_cadence, pinned.tax_behavior) == (target.billing_cadence, target.tax_behavior)
+    return is_alike and (ends is None or at < ends)

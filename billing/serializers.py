@@ -26,6 +26,14 @@ _read_duration = re.compile(
 _read_url = re.compile(r"(?P<scheme>https?)://(?P<host>[A-Za-z0-9.-]+)(?::[0-9]{1,5})?(?:[/?#][!-~]*)?").fullmatch
 
 
+@extend_schema_field({"type": "string", "pattern": "^[A-Z]{3}$", "example": "USD"})
+class CurrencyField(StrictField):
+    """An ISO 4217 code."""
+
+    def read(self, value: Any, name: str) -> str:
+        return money.currency(value, name)
+
+
 @extend_schema_field({"type": "string", "pattern": "^-?[0-9]+$", "example": "100000000000"})
 class NanosTextField(serializers.ReadOnlyField):
     """An amount as digits of nanos: 1 000 000 000 is one of the currency's major unit."""

@@ -13,6 +13,7 @@ from typing import Any
 from django.db import transaction
 
 from billing import (
+    currencies,
     cycles,
     fees,
     followers,
@@ -69,6 +70,7 @@ class NewSubscription:
     name: str
     plan_id: uuid.UUID
     started_at: datetime
+    currency: str | None = None  # None: the plan's own
     ending_at: datetime | None = None
     minimum_balance: int = 0
     auto_charge: bool = False
@@ -108,11 +110,12 @@ def create(
     Raises:
         NotFound: the merchant has no such plan, customer or coupon.
         ValidationFailed: a time or amount is out of bounds.
-        Unprocessable: the coupon does not go with the subscription.
-        Conflict: the customer has a subscription to another plan of the same product, or the coupon is used up.
+        Unprocessable: the plan is not on offer in the currency, or the coupon does not go with the subscription.
+        Conflict: the customer has a subscription to another plan of the same product, or to this one in another
+            currency, or the coupon is used up.
     """
     with transaction.atomic():
-        version = plans.get(merchant_id=merchant_id, plan_id=new.plan_id)
+        version = currencies.choose(plans.get(merchant_id=merchant_id, plan_id=new.plan_id), new.currency)
         if isinstance(customer, NewCustomer):
             who, _ = registry.enter(merchant_id=merchant_id, new=customer, now=now)
         else:
@@ -120,7 +123,7 @@ def create(
         book, now = books.lock(who.bucket, who.id)
         if book.closed_at is not None:
             raise NotFound()
-        live = _live(who, version.plan, now)
+        live = _live(who, version.plan, new.currency, now)
         if live is None:
             _check(new, now)
         subscription = live or _write(who, version, new, now)
@@ -152,7 +155,7 @@ def look_up(*, merchant_id: uuid.UUID, subscription_id: uuid.UUID) -> Agreement:
     return Agreement(subscription=subscription, due=upfront.due(subscription), session=upfront.session_of(subscription))
 
 
-def _live(customer: Customer, plan: Plan, now: datetime) -> Subscription | None:
+def _live(customer: Customer, plan: Plan, currency: str | None, now: datetime) -> Subscription | None:
     """Return the customer's subscription to the plan; end it, or one to the same product, if its time is over."""
     query = Subscription.objects.filter(
         bucket=customer.bucket,
@@ -162,12 +165,10 @@ def _live(customer: Customer, plan: Plan, now: datetime) -> Subscription | None:
     live = query.first()
     if live is None or _end_if_due(live, now):
         return None
-    if live.plan_id != plan.id:
-        raise Conflict(
-            "The customer is subscribed to another plan of this product.",
-            code="SUBSCRIPTION_EXISTS",
-            details={"subscriptionId": ids.text("sub", live.id), "planId": ids.text("plan", live.plan_id)},
-        )
+    if live.plan_id != plan.id or currency not in (None, live.currency):
+        what = "another plan of this product" if live.plan_id != plan.id else f"this plan in {live.currency}"
+        details = {"subscriptionId": ids.text("sub", live.id), "planId": ids.text("plan", live.plan_id)}
+        raise Conflict(f"The customer is subscribed to {what}.", code="SUBSCRIPTION_EXISTS", details=details)
     return live
 
 

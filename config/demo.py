@@ -14,9 +14,9 @@ from uuid import UUID
 from django.db import transaction
 
 from billing import catalogue, money, plans, subscriptions, topups
-from billing.catalogue import NewPrice
 from billing.models import Plan, Price, Subscription
 from billing.plans import NewPlan
+from billing.price_terms import NewPrice
 from billing.subscriptions import NewSubscription
 from customers import registry
 from customers.registry import NewCustomer

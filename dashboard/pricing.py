@@ -10,8 +10,8 @@ from uuid import UUID
 from django.db import transaction
 
 from billing import catalogue, dry_runs, plans, prices, rating, wording
-from billing.catalogue import NewPrice
 from billing.models import PaymentTerm, PlanVersion
+from billing.price_terms import NewPrice
 from merchants import strict_json
 from merchants.audit import Actor
 from merchants.errors import ServiceError, ValidationFailed

@@ -141,8 +141,10 @@ def delete(*, merchant_id: UUID, feature_id: UUID, now: datetime) -> None:
 
 def including(feature_id: UUID) -> QuerySet[PriceVersion]:
     """Select the prices whose newest version includes a feature, or that a plan of today sells with it."""
-    newest = PriceVersion.objects.filter(price_id=OuterRef("price_id")).order_by("-number").values("id")[:1]
-    current = PlanVersion.objects.filter(plan_id=OuterRef("plan_id")).order_by("-number").values("id")[:1]
+    own = PriceVersion.objects.filter(price_id=OuterRef("price_id"), currency="")
+    newest = own.order_by("-number").values("id")[:1]
+    of_plan = PlanVersion.objects.filter(plan_id=OuterRef("plan_id"), is_option=False)
+    current = of_plan.order_by("-number").values("id")[:1]
     sold = PlanVersion.objects.filter(plan__deleted_at=None, id=Subquery(current)).values("prices")
     found = PriceVersion.objects.filter(feature_id=feature_id, price__deleted_at=None)
     return found.filter(Q(id=Subquery(newest)) | Q(id__in=sold)).order_by("price_id").distinct("price_id")

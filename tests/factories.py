@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
+from billing import currencies
 from billing.models import Coupon, Fee, Plan, PlanVersion, PlanVersionPrice, Price, PriceVersion
 from customers.models import Book, Customer, CustomerClaim
 from merchants import ids
@@ -52,6 +53,14 @@ def metric(
 def fee(*, product: Product, name: str = "Platform") -> Fee:
     """A fee."""
     return Fee.objects.create(merchant=product.merchant, product=product, name=name, created_at=NOW, updated_at=NOW)
+
+
+def option(of: PriceVersion, currency: str, unit_price: str = "0.02", **version: Any) -> PriceVersion:
+    """What a price costs in another currency; it has it before a plan sells at it."""
+    properties = {"properties": {"unitPrice": unit_price}, **version}
+    terms = ("number", "display_name", "model", "payment_term", "billing_cadence", "created_at")
+    shared = {name: getattr(of, name) for name in terms}
+    return PriceVersion.objects.create(price=of.price, currency=currency, **shared, **properties)
 
 
 def price(
@@ -110,6 +119,7 @@ def plan_version(
     made = PlanVersion.objects.create(plan=plan, number=number, currency=currency, created_at=NOW, **version)
     for each in prices:
         PlanVersionPrice.objects.create(plan_version=made, price_version=each)
+    currencies.write_options(made, prices)
     return made
 
 

@@ -9,11 +9,10 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from billing import coupons, redemptions
-from billing.api.plans import CurrencyField
 from billing.coupons import NewCoupon
 from billing.models import Coupon
 from billing.redemptions import Redeemed
-from billing.serializers import DecimalTextField
+from billing.serializers import CurrencyField, DecimalTextField
 from merchants.serializers import (
     AmountField,
     BodySerializer,

@@ -6,7 +6,7 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from billing import catalogue, prices
+from billing import catalogue, price_terms, prices
 from billing.api.prices import PropertiesField
 from billing.catalogue import FeePrice
 from billing.models import Fee
@@ -71,9 +71,10 @@ class FeePriceSerializer(serializers.Serializer[FeePrice]):
     id = IdField("price", source="version.price_id")
     feeId = IdField("fee", source="version.price.fee_id")
     model = ChoiceField(source="version.model", choices=prices.MODELS)
-    paymentTerm = ChoiceField(source="version.payment_term", choices=[term.value for term in catalogue.FEE_TERMS])
+    paymentTerm = ChoiceField(source="version.payment_term", choices=[term.value for term in price_terms.FEE_TERMS])
     billingCadence = TextField(source="version.billing_cadence")
     invoiceDisplayName = TextField(source="version.display_name")
+    currency = serializers.CharField(help_text="Of the subscription, in which the properties are.")
     properties = PropertiesField(source="version.properties")
     taxRate = PercentField(source="tax_rate", help_text="In percent.")
 

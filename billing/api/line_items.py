@@ -15,7 +15,7 @@ from billing.api.invoice_lines import UNCOUNTED
 from billing.line_items import Item
 from billing.manual_lines import NewLine
 from billing.models import Charge
-from billing.serializers import DecimalTextField
+from billing.serializers import CurrencyField, DecimalTextField
 from merchants import fields, ids, rates
 from merchants.errors import ValidationFailed
 from merchants.serializers import (
@@ -69,14 +69,6 @@ class KeyField(StrictField):
 
     def read(self, value: Any, name: str) -> str:
         return fields.idempotency_key(value, name)
-
-
-@extend_schema_field({"type": "string", "example": "USD"})
-class CurrencyField(StrictField):
-    """An ISO 4217 code."""
-
-    def read(self, value: Any, name: str) -> str:
-        return money.currency(value, name)
 
 
 # --- answers ---------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from billing.api.keys import IdempotencyKeyField
 from billing.merchant_balances import Balance, Revenue
 from billing.models import Payout, Withdrawal
 from billing.payouts import NewPayout
-from billing.serializers import DecimalTextField
+from billing.serializers import CurrencyField, DecimalTextField
 from merchants import fields, ids
 from merchants.errors import ValidationFailed
 from merchants.serializers import (
@@ -37,14 +37,6 @@ from merchants.tenancy import REPLAYED_HEADER, TenantView
 
 REASON_LENGTH_MAX = 500
 BUCKETS_MAX = 1_000
-
-
-@extend_schema_field({"type": "string", "pattern": "^[A-Z]{3}$", "example": "USD"})
-class CurrencyField(StrictField):
-    """An ISO 4217 code."""
-
-    def read(self, value: Any, name: str) -> str:
-        return money.currency(value, name)
 
 
 @extend_schema_field(OpenApiTypes.DATETIME)

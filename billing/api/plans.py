@@ -8,11 +8,12 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from billing import money, plans
+from billing import plans
 from billing.api.prices import AppliesToField, PriceSerializer
 from billing.models import PaymentTerm, PlanVersion, TrialEnd, TrialUsage
 from billing.models.catalogue import TaxBehavior
 from billing.plans import CADENCES, INTERVALS, AppliesTo, NewPlan
+from billing.serializers import CurrencyField
 from customers import registry
 from merchants import products
 from merchants.errors import ValidationFailed
@@ -46,12 +47,12 @@ _INTERVAL_OF = {cadence: name for name, cadence in reversed(INTERVALS.items())}
 # --- fields ----------------------------------------------------------------------------------------------
 
 
-@extend_schema_field({"type": "string", "pattern": "^[A-Z]{3}$", "example": "USD"})
-class CurrencyField(StrictField):
-    """An ISO 4217 code."""
+@extend_schema_field({"type": "array", "items": {"type": "string", "pattern": "^[A-Z]{3}$"}, "example": ["USD", "EUR"]})
+class CurrenciesField(serializers.ReadOnlyField):
+    """The currencies that a plan is on offer in, its own first."""
 
-    def read(self, value: Any, name: str) -> str:
-        return money.currency(value, name)
+    def to_representation(self, value: Any) -> list[str]:
+        return [value.currency, *value.other_currencies]
 
 
 @extend_schema_field({"type": "array", "items": id_schema("price"), "maxItems": plans.PRICES_PER_PLAN_MAX})
@@ -98,7 +99,10 @@ class PlanSerializer(serializers.Serializer[PlanVersion]):
     name = TextField(source="plan.name")
     description = TextField(source="plan.description")
     invoiceDisplayName = TextField(source="plan.invoice_display_name", allow_null=True)
-    currency = CurrencyField()
+    currency = CurrencyField(help_text="The plan's own, in which `properties` of prices are.")
+    currencies = CurrenciesField(
+        source="*", help_text="Those it is on offer in: its own, and those that all its prices have an option for."
+    )
     billingCadence = ChoiceField(source="billing_cadence", choices=CADENCES)
     billingInterval = IntervalField(source="billing_cadence")
     paymentTerm = TermsField(source="prices")

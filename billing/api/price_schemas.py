@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from billing import dry_runs
+from billing import currencies, dry_runs
 from billing.prices import reading
 from metering.expressions import limits
 
@@ -126,6 +126,20 @@ PROPERTIES: dict[str, Any] = {
             "additionalProperties": False,
         },
     ],
+}
+
+CURRENCY_OPTIONS: dict[str, Any] = {
+    "type": "object",
+    "description": "By ISO 4217 code: properties of the same model, in that currency.",
+    "propertyNames": {"pattern": "^[A-Z]{3}$"},
+    "maxProperties": currencies.OPTIONS_MAX,
+    "additionalProperties": {
+        "type": "object",
+        "required": ["properties"],
+        "properties": {"properties": PROPERTIES},
+        "additionalProperties": False,
+    },
+    "example": {"EUR": {"properties": {"unitPrice": "0.0095"}}},
 }
 
 _TIERS_EXAMPLE = [

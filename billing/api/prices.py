@@ -11,13 +11,13 @@ from rest_framework.response import Response
 
 from billing import catalogue, dry_runs, prices
 from billing.api import price_schemas
-from billing.catalogue import NewPrice
 from billing.dry_runs import DryRun, Step
 from billing.models import PaymentTerm, PriceVersion
 from billing.money import EXACT
 from billing.plans import CADENCES, ONE_TIME, AppliesTo
+from billing.price_terms import NewPrice
 from billing.serializers import DecimalTextField, TemplateField
-from merchants.errors import ServiceError
+from merchants.errors import ServiceError, ValidationFailed
 from merchants.serializers import (
     BodySerializer,
     ChoiceField,
@@ -50,6 +50,21 @@ def _example(name: str, model: str, properties: dict[str, Any]) -> OpenApiExampl
 
 
 EXAMPLES = [_example(*each) for each in price_schemas.EXAMPLES]
+CURRENCIES_EXAMPLE = OpenApiExample(
+    "A price in three currencies",
+    {
+        "billableMetricId": example_id("bm"),
+        "invoiceDisplayName": "Requests",
+        "model": "standard",
+        "properties": {"unitPrice": "0.01"},
+        "currencyOptions": {
+            "EUR": {"properties": {"unitPrice": "0.0095"}},
+            "GBP": {"properties": {"unitPrice": "0.008"}},
+        },
+        "paymentTerm": "instant",
+    },
+    request_only=True,
+)
 EDIT_EXAMPLE = OpenApiExample(
     "For all subscribers from their next period on",
     {"properties": {"unitPrice": "0.012"}, "appliesTo": "next_period"},
@@ -64,6 +79,17 @@ class PropertiesField(StrictField):
 
     def read(self, value: Any, name: str) -> Any:
         return value
+
+
+@extend_schema_field(price_schemas.CURRENCY_OPTIONS)
+class CurrencyOptionsField(StrictField):
+    """What a price costs in other currencies: properties of its model by currency."""
+
+    def read(self, value: Any, name: str) -> Any:
+        return value
+
+    def to_representation(self, value: dict[str, Any]) -> dict[str, Any]:
+        return {currency: {"properties": properties} for currency, properties in sorted(value.items())}
 
 
 class PriceFeatureSerializer(serializers.Serializer[Any]):
@@ -93,7 +119,8 @@ class PriceSerializer(serializers.Serializer[PriceVersion]):
     feeId = IdField("fee", source="price.fee_id", allow_null=True)
     invoiceDisplayName = TextField(source="display_name")
     model = ChoiceField(choices=prices.MODELS)
-    properties = PropertiesField()
+    properties = PropertiesField(help_text="In the own currency of the plan that sells it.")
+    currencyOptions = CurrencyOptionsField(source="options", help_text="What it costs in other currencies.")
     paymentTerm = ChoiceField(source="payment_term", choices=PaymentTerm.choices)
     billingCadence = ChoiceField(source="billing_cadence", choices=[ONE_TIME, *CADENCES], allow_null=True)
     features = IncludedFeaturesField(read_only=True)
@@ -112,11 +139,28 @@ class IncludeFeatureSerializer(BodySerializer):
 
 
 def flat(body: dict[str, Any]) -> dict[str, Any]:
-    """Put what a body says of a feature among the members of a price; null takes the feature out."""
-    if "feature" not in body:
-        return body
-    nothing = {"feature_id": None, "entitlement_template": None}
-    return {name: value for name, value in body.items() if name != "feature"} | nothing | (body["feature"] or {})
+    """Put what a body says of a feature among the members of a price, and of options no more than their properties.
+
+    Null takes the feature out.
+    """
+    found = {name: value for name, value in body.items() if name != "feature"}
+    if "feature" in body:
+        found |= {"feature_id": None, "entitlement_template": None} | (body["feature"] or {})
+    if "currency_options" in body:
+        found["currency_options"] = _properties_of(body["currency_options"], "currencyOptions")
+    return found
+
+
+def _properties_of(options: Any, name: str) -> dict[str, Any]:
+    if not isinstance(options, dict):
+        message = f"{name} must be an object with properties by currency."
+        raise ValidationFailed(message, field=name, code="INVALID_CURRENCY_OPTIONS")
+    for currency, option in options.items():
+        if not isinstance(option, dict) or option.keys() != {"properties"}:
+            at = f"{name}.{currency}"
+            message = f"{at} must be an object with properties, and nothing else."
+            raise ValidationFailed(message, field=at, code="INVALID_CURRENCY_OPTIONS")
+    return {currency: option["properties"] for currency, option in options.items()}
 
 
 class CreatePriceSerializer(BodySerializer):
@@ -128,7 +172,12 @@ class CreatePriceSerializer(BodySerializer):
     model = TextField(
         required=False, help_text=f"One of {', '.join(prices.MODELS)}; required for metrics. Fees are `standard`."
     )
-    properties = PropertiesField()
+    properties = PropertiesField(help_text="In the own currency of the plan that sells it.")
+    currencyOptions = CurrencyOptionsField(
+        source="currency_options",
+        required=False,
+        help_text="What it costs in other currencies. A plan is on offer in those that all its prices have.",
+    )
     paymentTerm = ChoiceField(source="payment_term", choices=PaymentTerm.choices)
     billingCadence = ChoiceField(
         source="billing_cadence", choices=[ONE_TIME, *CADENCES], required=False, allow_null=True
@@ -163,6 +212,9 @@ class UpdatePriceSerializer(BodySerializer):
     invoiceDisplayName = TextField(source="display_name", length_max=NAME_LENGTH_MAX, required=False)
     model = TextField(required=False)
     properties = PropertiesField(required=False)
+    currencyOptions = CurrencyOptionsField(
+        source="currency_options", required=False, help_text="All of them, not only what to add; left out, they stay."
+    )
     paymentTerm = ChoiceField(source="payment_term", choices=PaymentTerm.choices, required=False)
     billingCadence = ChoiceField(
         source="billing_cadence", choices=[ONE_TIME, *CADENCES], required=False, allow_null=True
@@ -282,7 +334,7 @@ class Prices(TenantView):
         operation_id="createPrice",
         request=CreatePriceSerializer,
         responses={201: PriceSerializer},
-        examples=EXAMPLES,
+        examples=[*EXAMPLES, CURRENCIES_EXAMPLE],
     )
     def post(self, request: Request) -> Response:
         """Price a metric or a fee.

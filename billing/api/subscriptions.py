@@ -3,7 +3,7 @@
 from typing import Any
 
 from django.urls import path
-from drf_spectacular.utils import extend_schema, extend_schema_field
+from drf_spectacular.utils import OpenApiExample, extend_schema, extend_schema_field
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -11,7 +11,7 @@ from rest_framework.response import Response
 from billing import money, plans, subscription_reads, subscriptions, test_clocks
 from billing.models import Subscription, TrialEnd, TrialUsage
 from billing.payments import sessions
-from billing.serializers import MinutesField, NanosTextField, RedirectUrlField
+from billing.serializers import CurrencyField, MinutesField, NanosTextField, RedirectUrlField
 from billing.subscription_reads import Seller
 from billing.subscriptions import Agreement, NewSubscription
 from customers.registry import NewCustomer
@@ -30,6 +30,7 @@ from merchants.serializers import (
     PercentField,
     TextField,
     WholeField,
+    example_id,
     page_of,
     refuse,
 )
@@ -39,6 +40,18 @@ NAME_LENGTH_MAX = 200
 REASON_LENGTH_MAX = 1_000
 REMINDER_DAYS_MAX = 30
 COUPON_CODE_LENGTH_MAX = 64
+
+
+_SUBSCRIBED = {
+    "name": "Team",
+    "planId": example_id("plan"),
+    "customerId": example_id("cus"),
+    "startedAt": "2026-11-15T12:00:00Z",
+}
+EXAMPLES = [
+    OpenApiExample("In the plan's own currency", _SUBSCRIBED, request_only=True),
+    OpenApiExample("In another currency", {**_SUBSCRIBED, "currency": "EUR"}, request_only=True),
+]
 
 
 @extend_schema_field({"type": "number", "example": 8.875})
@@ -205,6 +218,9 @@ class CreateSubscriptionSerializer(_MinimumBalance):
 
     name = TextField(length_max=NAME_LENGTH_MAX)
     planId = IdField("plan", source="plan_id")
+    currency = CurrencyField(
+        required=False, help_text="One of the plan's `currencies`; left out: its own. Its wallet is used, or made."
+    )
     customerId = IdField("cus", source="customer_id", required=False)
     customer = SubscribingCustomerSerializer(required=False)
     startedAt = InstantField(source="started_at")
@@ -303,9 +319,14 @@ class Subscriptions(TenantView):
         operation_id="createSubscription",
         request=CreateSubscriptionSerializer,
         responses={200: SubscriptionSerializer, 201: SubscriptionSerializer},
+        examples=EXAMPLES,
     )
     def post(self, request: Request) -> Response:
-        """Subscribe a customer to a plan, or find the subscription to it that they have."""
+        """Subscribe a customer to a plan, or find the subscription to it that they have.
+
+        A plan that is on offer in several currencies is subscribed to in one of them, for good; with another one the
+        answer is 422 `CURRENCY_NOT_OFFERED`, whose `details.currencies` are those it is on offer in.
+        """
         body = self.read_body(CreateSubscriptionSerializer)
         known, given = body.pop("customer_id", None), body.pop("customer", None)
         clock_id = body.pop("test_clock_id", None)

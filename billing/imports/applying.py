@@ -14,12 +14,12 @@ from typing import Any, NamedTuple
 from django.db import transaction
 
 from billing import catalogue, credits, money, plans, subscriptions, wallets
-from billing.catalogue import NewPrice
 from billing.credits import NewCredit
 from billing.imports import shapes
 from billing.imports.shapes import Export
 from billing.models import ImportedObject
 from billing.plans import NewPlan
+from billing.price_terms import NewPrice
 from billing.subscriptions import NewSubscription
 from customers import books, changes, registry
 from customers.models import Customer

@@ -73,13 +73,18 @@ class Price(models.Model):
 
 
 class PriceVersion(models.Model):
-    """A price as it was at one time: model, numbers, term. Immutable; charges and reservations name it."""
+    """A price as it was at one time: model, numbers, term. Immutable; charges and reservations name it.
+
+    What it costs in other currencies than the plan's own are versions by themselves under the same number, which differ
+    in their ``properties`` alone (billing.currencies).
+    """
 
     table_class = TableClass.REFERENCE
 
     id = models.UUIDField(primary_key=True, default=ids.new, editable=False)
     price = models.ForeignKey(Price, on_delete=models.PROTECT, related_name="versions")
     number = models.PositiveIntegerField()
+    currency = models.CharField(max_length=3, blank=True, db_default="", default="")  # empty: the plan's own
     display_name = models.CharField(max_length=200)
     model = models.CharField(max_length=20)
     properties = models.JSONField()
@@ -91,7 +96,9 @@ class PriceVersion(models.Model):
     created_at = models.DateTimeField()
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["price", "number"], name="price_version_numbered_once")]
+        constraints = [
+            models.UniqueConstraint(fields=["price", "number", "currency"], name="price_version_numbered_once")
+        ]
 
 
 class Plan(models.Model):
@@ -116,7 +123,10 @@ class Plan(models.Model):
 
 
 class PlanVersion(models.Model):
-    """A plan's price book at one time: currency, cadence, tax and prices. Immutable; subscriptions pin it."""
+    """A plan's price book at one time: currency, cadence, tax and prices. Immutable; subscriptions pin it.
+
+    In every other currency that it is on offer in it is a version by itself under the same number (billing.currencies).
+    """
 
     table_class = TableClass.REFERENCE
 
@@ -124,6 +134,7 @@ class PlanVersion(models.Model):
     plan = models.ForeignKey(Plan, on_delete=models.PROTECT, related_name="versions")
     number = models.PositiveIntegerField()
     currency = models.CharField(max_length=3)
+    is_option = models.BooleanField(db_default=False, default=False)  # in another currency than the plan's own
     billing_cadence = models.CharField(max_length=12, default="P1M")  # ISO 8601 duration
     tax_behavior = models.CharField(max_length=10, choices=TaxBehavior, default=TaxBehavior.EXCLUSIVE)
     default_tax_code = models.CharField(max_length=40, default="eservice")
@@ -135,7 +146,12 @@ class PlanVersion(models.Model):
     created_at = models.DateTimeField()
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["plan", "number"], name="plan_version_numbered_once")]
+        constraints = [
+            models.UniqueConstraint(fields=["plan", "number", "currency"], name="plan_version_numbered_once"),
+            models.UniqueConstraint(
+                fields=["plan", "number"], condition=models.Q(is_option=False), name="plan_version_has_one_currency"
+            ),
+        ]
 
 
 class PlanVersionPrice(models.Model):

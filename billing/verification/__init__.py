@@ -1,6 +1,7 @@
 """What must be true of charges, wallets, the ledger and invoices at every instant."""
 
 from billing.verification import (
+    catalogue,
     charges,
     checkout,
     coupons,
@@ -17,6 +18,7 @@ from billing.verification import (
 )
 
 CHECKS = (
+    *catalogue.CHECKS,
     *charges.CHECKS,
     *recomputation.CHECKS,
     *rerating.CHECKS,

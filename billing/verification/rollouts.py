@@ -35,8 +35,9 @@ CHECKS = (
         JOIN billing_planversion target ON target.id = r.to_version_id
         JOIN billing_subscription s ON s.plan_id = r.plan_id AND s.status <> 'terminated' AND s.ending_at IS NULL
         JOIN billing_planversion pinned ON pinned.id = s.plan_version_id AND pinned.number < target.number
-            AND (pinned.billing_cadence, pinned.tax_behavior, s.currency)
-                = (target.billing_cadence, target.tax_behavior, target.currency)
+            AND (pinned.billing_cadence, pinned.tax_behavior) = (target.billing_cadence, target.tax_behavior)
+        JOIN billing_planversion offer ON (offer.plan_id, offer.number, offer.currency)
+            = (target.plan_id, target.number, s.currency)
         WHERE r.withdrawn_at IS NULL AND r.look_at IS NULL AND NOT EXISTS (
             SELECT FROM billing_planchange c WHERE c.bucket = s.bucket AND c.subscription_id = s.id
                 AND (c.status = 'scheduled' OR (c.status = 'cancelled' AND c.rollout_id = r.id))

@@ -10,6 +10,7 @@ from uuid import UUID
 from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
 
 from billing import coupons as billing_coupons
+from billing import currencies
 from billing import rollouts as billing_rollouts
 from billing.models import Fee, Plan, PlanVersion, PlanVersionPrice, PriceVersion, Subscription
 from billing.prices import ChargeModel, Commitment, Standard, parse_model
@@ -155,7 +156,7 @@ def plan(*, merchant_id: UUID, plan_id: UUID) -> PlanView:
 
 def versions(plan_id: UUID) -> QuerySet[PlanVersion]:
     """Return the versions of a plan, newest first."""
-    return PlanVersion.objects.filter(plan_id=plan_id).order_by("-number")
+    return PlanVersion.objects.filter(plan_id=plan_id, is_option=False).order_by("-number")
 
 
 def rollouts(plan: Plan) -> list[Any]:
@@ -168,10 +169,10 @@ def plan_views(plans: Iterable[Plan]) -> list[PlanView]:
     """Say of each plan what its newest version sells, in four queries however many there are."""
     plans = list(plans)
     plan_ids = [plan.id for plan in plans]
-    newest = PlanVersion.objects.filter(plan_id=OuterRef("plan_id")).order_by("-number").values("id")[:1]
-    current = {
-        version.plan_id: version for version in PlanVersion.objects.filter(plan_id__in=plan_ids, id=Subquery(newest))
-    }
+    own = PlanVersion.objects.filter(plan_id=OuterRef("plan_id"), is_option=False)
+    newest = own.order_by("-number").values("id")[:1]
+    rows = PlanVersion.objects.filter(plan_id__in=plan_ids, id=Subquery(newest))
+    current = {version.plan_id: version for version in currencies.with_currencies(rows)}
     lines = _lines_of({version.id for version in current.values()})
     subscribers = dict(
         Subscription.objects.filter(plan_id__in=plan_ids, status=Subscription.Status.ACTIVE)
@@ -193,11 +194,12 @@ def plan_views(plans: Iterable[Plan]) -> list[PlanView]:
 def metric_views(metrics: Iterable[BillableMetric]) -> list[MetricView]:
     """Say of each metric what it is sold for: the newest version of each of its prices."""
     metrics = list(metrics)
-    newest = PriceVersion.objects.filter(price_id=OuterRef("price_id")).order_by("-number").values("id")[:1]
+    own = PriceVersion.objects.filter(price_id=OuterRef("price_id"), currency="")
+    newest = own.order_by("-number").values("id")[:1]
     current = PriceVersion.objects.filter(
         price__billable_metric__in=metrics, price__deleted_at=None, id=Subquery(newest)
     ).select_related("price__billable_metric", "price__fee")
-    currencies = dict(
+    sold_in = dict(
         PlanVersionPrice.objects.filter(price_version__in=current).values_list(
             "price_version_id", "plan_version__currency"
         )
@@ -205,7 +207,7 @@ def metric_views(metrics: Iterable[BillableMetric]) -> list[MetricView]:
     lines: dict[UUID, list[tuple[PriceLine, str]]] = defaultdict(list)
     for version in current:
         if metric_id := version.price.billable_metric_id:
-            currency = currencies.get(version.id, "")
+            currency = sold_in.get(version.id, "")
             lines[metric_id].append((_line(version, currency), currency))
     return [
         MetricView(ids.text("bm", metric.id), metric, ids.text("prod", metric.product_id), lines[metric.id])

@@ -111,7 +111,7 @@ def subscribe(
     """Subscribe a new customer to a plan, with this much in the prepaid wallet."""
     who = factories.customer(merchant=merchant, **(customer or {}))
     Book.objects.filter(customer_id=who.id).update(test_clock=at)
-    currency = plan.versions.get().currency
+    currency = (subscription or {}).get("currency") or plan.versions.get(is_option=False).currency
     if Decimal(balance):
         top_up(merchant, who, balance, currency)
     new = {"name": plan.name, "plan_id": plan.id, "started_at": started_at or at} | (subscription or {})

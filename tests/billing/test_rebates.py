@@ -5,8 +5,8 @@ from decimal import Decimal
 import pytest
 
 from billing import catalogue, rating
-from billing.catalogue import NewPrice
 from billing.models import Charge, ForgoneRebate
+from billing.price_terms import NewPrice
 from billing.prices import Standard
 from merchants import audit
 from merchants.errors import Unprocessable, ValidationFailed

@@ -335,6 +335,29 @@ CONTROLS: dict[str, tuple[str, set[str]]] = {
         "UPDATE billing_planchange SET rollout_id = NULL WHERE status = 'cancelled' AND rollout_id IS NOT NULL",
         {"rollouts_reach"},
     ),
+    "a subscription in another currency": (
+        (
+            "UPDATE billing_subscription SET plan_version_id = (SELECT v.id FROM billing_planversion v "
+            "WHERE v.plan_id = billing_subscription.plan_id AND v.currency = 'CHF' AND v.number = 2), spells = NULL "
+            "WHERE currency = 'EUR' AND plan_version_id IN (SELECT id FROM billing_planversion WHERE is_option)"
+        ),
+        {"currencies_pinned", "fees_agreed", "plan_changes"},
+    ),
+    "an option on other terms": (
+        "UPDATE billing_priceversion SET payment_term = 'instant' WHERE currency = 'EUR' AND number = 2",
+        {"price_options"},
+    ),
+    "an option taxed otherwise": (
+        "UPDATE billing_planversion SET default_tax_rate = 3 WHERE is_option AND number = 1",
+        {"plan_options"},
+    ),
+    "an option that lost a price": (
+        (
+            "DELETE FROM billing_planversionprice WHERE price_version_id = (SELECT id FROM billing_priceversion "
+            "WHERE currency = 'EUR' AND number = 2)"
+        ),
+        {"plan_options"},
+    ),
     "a true-up lost": (
         f"DELETE FROM billing_trueup WHERE {_FIRST.format('billing_trueup')}",
         {"true_ups_charged", "true_ups_recomputed"},

@@ -307,6 +307,29 @@ def _move() -> None:
     record(mover, (small, 2))
     _give_back(product)
     _roll_out(product)
+    _sell_abroad(product)
+
+
+def _sell_abroad(product: Product) -> None:
+    """Two customers of one plan in two currencies, whose figures are edited in both."""
+    metric, fee = factories.metric(product=product, name="Lines"), factories.fee(product=product, name="Desk")
+    used = factories.price(metric=metric, unit_price="0.01", term="in_arrears")
+    desk = factories.price(fee=fee, unit_price="11", term="in_advance", cadence="P1M")
+    other = factories.option(used, "EUR", "0.009")
+    factories.option(desk, "EUR", "9.5")
+    plan = factories.plan(product=product, prices=[used, desk], currency="CHF", name="Everywhere")
+    of = {"merchant_id": product.merchant_id, "applies_to": "next_period", "actor": SYSTEM, "now": START}
+    here = buyers.subscribe(product.merchant, plan, at=START)
+    abroad = buyers.subscribe(product.merchant, plan, at=START, subscription={"currency": "EUR"})
+    changes = {"properties": {"unitPrice": "0.02"}, "currency_options": {"EUR": {"unitPrice": "0.018"}}}
+    catalogue.update_price(price_id=used.price_id, changes=changes, **of)
+    for at in (START, START + rollouts.SETTLED_AFTER):
+        rollouts.carry_on(now=at)
+    for each, price in ((here, used), (abroad, other)):
+        record(each, (price, 1000))
+        pass_time(each, FEBRUARY)
+        record(each, (price, 700))
+        pass_time(each, FEBRUARY + GRACE)
 
 
 def _roll_out(product: Product) -> None:

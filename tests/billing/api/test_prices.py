@@ -1,5 +1,7 @@
 """Prices over HTTP."""
 
+from datetime import UTC, datetime
+
 import jsonschema
 import pytest
 
@@ -320,3 +322,69 @@ class TestList:
 
         assert [(price["id"], price["properties"]["unitPrice"]) for price in page["data"]] == [(price_id, "0.02")]
         assert page["pagination"] == {"limit": 10, "offset": 0, "total": 1}
+
+
+OPTIONS = {"EUR": {"properties": {"unitPrice": "0.009"}}, "GBP": {"properties": {"unitPrice": "0.008"}}}
+
+
+class TestInOtherCurrencies:
+    def test_is_shown_as_it_was_written_and_changed_as_a_whole(self, seller, metric_id):
+        price = callers.made(seller.post("/v0/prices", of_metric(metric_id, currencyOptions=OPTIONS)))
+        assert price["currencyOptions"] == OPTIONS
+        assert seller.get(f"/v0/prices/{price['id']}").json() == price
+        assert seller.get("/v0/prices").json()["data"] == [price]
+        path = f"/v0/prices/{price['id']}"
+        assert seller.patch(path, {"properties": {"unitPrice": "1"}}).json()["currencyOptions"] == OPTIONS
+        only = {"CHF": {"properties": {"unitPrice": "2"}}}
+        assert seller.patch(path, {"currencyOptions": only}).json()["currencyOptions"] == only
+        assert seller.patch(path, {"currencyOptions": {}}).json()["currencyOptions"] == {}
+
+    def test_is_none_unless_it_is_said(self, seller, metric_id):
+        assert callers.made(seller.post("/v0/prices", of_metric(metric_id)))["currencyOptions"] == {}
+
+    @pytest.mark.parametrize(
+        ("options", "field"),
+        [
+            (None, "currencyOptions"),
+            ([], "currencyOptions"),
+            ("EUR", "currencyOptions"),
+            ({"EUR": {"unitPrice": "1"}}, "currencyOptions.EUR"),
+            ({"EUR": {"properties": {"unitPrice": "1"}, "model": "standard"}}, "currencyOptions.EUR"),
+            ({"EUR": {"properties": {"unitPrice": 1}}}, "currencyOptions.EUR.properties.unitPrice"),
+            ({"EUR": {"properties": {"unitPrice": "NaN"}}}, "currencyOptions.EUR.properties.unitPrice"),
+            ({"EUR": {"properties": {"unitPrice": "1e3"}}}, "currencyOptions.EUR.properties.unitPrice"),
+            ({"EUR": {"properties": []}}, "currencyOptions.EUR.properties"),
+            ({"": {"properties": {"unitPrice": "1"}}}, "currencyOptions."),
+            ({"usd": {"properties": {"unitPrice": "1"}}}, "currencyOptions.usd"),
+            ({"XXX": {"properties": {"unitPrice": "1"}}}, "currencyOptions.XXX"),
+        ],
+    )
+    def test_is_refused_with_the_place_that_is_wrong(self, seller, metric_id, options, field):
+        answer = seller.post("/v0/prices", of_metric(metric_id, currencyOptions=options))
+        assert (answer.status_code, answer.json()["errors"][0]["field"]) == (400, field)
+        price = callers.made(seller.post("/v0/prices", of_metric(metric_id)))
+        answer = seller.patch(f"/v0/prices/{price['id']}", {"currencyOptions": options})
+        assert (answer.status_code, answer.json()["errors"][0]["field"]) == (400, field)
+
+    def test_lets_plans_and_subscriptions_be_in_them(self, seller, product_id, metric_id):
+        price = callers.made(seller.post("/v0/prices", of_metric(metric_id, currencyOptions=OPTIONS)))
+        plan = callers.plan(seller, [price["id"]])
+        assert (plan["currency"], plan["currencies"]) == ("USD", ["USD", "EUR", "GBP"])
+        assert plan["prices"][0]["currencyOptions"] == OPTIONS
+        assert seller.get("/v0/plans").json()["data"][0]["currencies"] == ["USD", "EUR", "GBP"]
+        consumer = {"name": "Ada", "email": "ada@example.com", "address": {}}
+        entered = callers.made(seller.post("/v0/customers", {"merchantId": seller.merchant_id, "consumer": consumer}))
+        new = {"name": "A", "planId": plan["id"], "startedAt": datetime.now(UTC).isoformat(), **entered}
+        new = {name: new[name] for name in ("name", "planId", "startedAt", "customerId")}
+        refused = seller.post("/v0/subscriptions", {**new, "currency": "CHF"})
+        assert (refused.status_code, refused.json()["code"]) == (422, "CURRENCY_NOT_OFFERED")
+        assert refused.json()["details"] == {"field": "currency", "currencies": ["USD", "EUR", "GBP"]}
+        for wrong in ("eur", "", None, 5):
+            assert seller.post("/v0/subscriptions", {**new, "currency": wrong}).status_code == 400
+        made = seller.post("/v0/subscriptions", {**new, "currency": "EUR"})
+        assert (made.status_code, made.json()["currency"]) == (201, "EUR")
+        wallet = seller.get(f"/v0/wallets/{made.json()['walletId']}").json()
+        assert wallet["currency"] == "EUR"
+        assert seller.post("/v0/subscriptions", {**new, "currency": "EUR"}).status_code == 200
+        other = seller.post("/v0/subscriptions", {**new, "currency": "USD"})
+        assert (other.status_code, other.json()["code"]) == (409, "SUBSCRIPTION_EXISTS")
