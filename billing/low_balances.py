@@ -160,7 +160,7 @@ def _top_up(wallet: Wallet, book: Book, now: datetime) -> TopUp | None:
         agreed.due_at = wait_until
         agreed.save(update_fields=["due_at"])
         return None
-    card = _card(agreed)
+    card = _card(agreed, book.merchant_id)
     if card is None:
         auto_top_ups.deactivate(agreed, auto_top_ups.NO_CARD, now)
         return None
@@ -183,11 +183,11 @@ def _limited_until(agreed: AutoTopUp, book: Book, now: datetime) -> datetime | N
     return period.end if spent + agreed.amount > agreed.limit_amount else None
 
 
-def _card(agreed: AutoTopUp) -> PaymentMethod | None:
+def _card(agreed: AutoTopUp, merchant_id: uuid.UUID) -> PaymentMethod | None:
     if agreed.method_id is None:
         return methods.default(agreed.bucket, agreed.customer_id)
-    query = PaymentMethod.objects.filter(bucket=agreed.bucket, customer_id=agreed.customer_id, id=agreed.method_id)
-    return query.filter(deleted_at=None).first()
+    usable = methods.usable(merchant_id=merchant_id, bucket=agreed.bucket, customer_id=agreed.customer_id)
+    return usable.filter(id=agreed.method_id).first()
 
 
 def _pay(made: TopUp) -> None:

@@ -227,7 +227,12 @@ def _parts(wallet: Wallet, amount: int) -> list[tuple[CreditLot, int]]:
 def ways(made: Withdrawal, *, lock: bool = False) -> list[Way]:
     """Tell to which card payments a withdrawal would go back if it was approved now, and how much to each."""
     return ways_back.find(
-        bucket=made.bucket, customer_id=made.customer_id, wallet_id=made.wallet_id, amount=made.amount, lock=lock
+        merchant_id=made.merchant_id,
+        bucket=made.bucket,
+        customer_id=made.customer_id,
+        wallet_id=made.wallet_id,
+        amount=made.amount,
+        lock=lock,
     )
 
 
@@ -256,7 +261,7 @@ def _says_by_hand(made: Withdrawal) -> str:
         case ByHand.DUE:
             return (
                 f"{_said(amount, made)} cannot go back to a card: the card payments of this wallet were given back, "
-                "are disputed, or do not come to so much. Pay it by hand, and say when it was."
+                "are disputed or of another account, or do not come to so much. Pay it by hand, and say when it was."
             )
         case ByHand.PAID:
             return f"{_said(amount, made)} was paid by hand."

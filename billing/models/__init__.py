@@ -33,6 +33,7 @@ from billing.models.invoices import Invoice, InvoiceLine, InvoiceNumber, Invoice
 from billing.models.ledger import Account, CustomerRollup, Entry, MerchantRollup, Posting, Settlement, UnsettledWallet
 from billing.models.payments import (
     AttemptStep,
+    KnownAccount,
     PaymentAttempt,
     PaymentDispute,
     PaymentMethod,
@@ -80,6 +81,7 @@ __all__ = [
     "InvoiceNumber",
     "InvoicePayment",
     "InvoiceRollup",
+    "KnownAccount",
     "LinkOrder",
     "Logo",
     "LotDraw",

@@ -15,14 +15,49 @@ class ProviderCode(models.TextChoices):
     RECORDED = "recorded"  # nobody was asked: money that came in some other way
 
 
+def _names_account(name: str) -> models.CheckConstraint:
+    """Have rows of a provider that merchants have accounts at name one, and no others."""
+    return models.CheckConstraint(
+        condition=Q(provider="stripe", account_id__isnull=False) | (~Q(provider="stripe") & Q(account_id=None)),
+        name=name,
+    )
+
+
+class KnownAccount(models.Model):
+    """An account at a payment provider that a merchant has connected, now or before.
+
+    What was made there names it: customers, cards and payments of one account are unknown to every other.
+    """
+
+    table_class = TableClass.MERCHANT
+
+    pk = models.CompositePrimaryKey("merchant_id", "id")
+    merchant = models.ForeignKey(Merchant, on_delete=models.PROTECT)
+    id = models.UUIDField()
+    provider = models.CharField(max_length=8, choices=ProviderCode)
+    # What the provider calls it; a key's fingerprint where it does not say; empty where nobody has asked.
+    identity = models.CharField(max_length=255, blank=True)
+    created_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["merchant", "provider", "identity"],
+                condition=~Q(identity=""),
+                name="provider_account_known_once",
+            )
+        ]
+
+
 class ProviderAccount(models.Model):
-    """A merchant's account at a payment provider; its secrets are kept sealed."""
+    """The account at a payment provider that a merchant has connected; its secrets are kept sealed."""
 
     table_class = TableClass.MERCHANT
 
     pk = models.CompositePrimaryKey("merchant_id", "provider")
     merchant = models.ForeignKey(Merchant, on_delete=models.PROTECT)
     provider = models.CharField(max_length=8, choices=ProviderCode)
+    account_id = models.UUIDField()  # of the KnownAccount that the keys open
     secret_key = models.BinaryField()
     secret_key_hint = models.CharField(max_length=24)  # enough to recognise, not to use
     webhook_secret = models.BinaryField(null=True)
@@ -31,9 +66,10 @@ class ProviderAccount(models.Model):
 
 
 class ProviderCustomer(Owned):
-    """What a provider calls a customer of ours."""
+    """What a provider calls a customer of ours, at one account."""
 
-    pk = models.CompositePrimaryKey("bucket", "customer_id", "provider")
+    pk = models.CompositePrimaryKey("bucket", "customer_id", "account_id")
+    account_id = models.UUIDField()
     provider = models.CharField(max_length=8, choices=ProviderCode)
     ref = models.CharField(max_length=255)
     created_at = models.DateTimeField()
@@ -46,6 +82,7 @@ class PaymentMethod(Owned):
     id = models.UUIDField()
     merchant_id = models.UUIDField()
     provider = models.CharField(max_length=8, choices=ProviderCode)
+    account_id = models.UUIDField(null=True)  # where it is saved; null at the test provider
     provider_ref = models.CharField(max_length=255)
     kind = models.CharField(max_length=20)
     brand = models.CharField(max_length=40, blank=True)
@@ -62,10 +99,12 @@ class PaymentMethod(Owned):
                 fields=["bucket", "customer_id", "provider", "provider_ref"], name="payment_method_saved_once"
             ),
             models.UniqueConstraint(
-                fields=["bucket", "customer_id"],
+                fields=["bucket", "customer_id", "account_id"],
                 condition=Q(is_default=True),
+                nulls_distinct=False,
                 name="one_default_payment_method",
             ),
+            _names_account("payment_method_names_account"),
             models.CheckConstraint(
                 condition=Q(is_default=False) | Q(deleted_at=None), name="default_payment_method_is_there"
             ),
@@ -106,6 +145,7 @@ class PaymentAttempt(Owned):
     refunded = NanosField(default=0)  # what refunds have given back, or are about to
     currency = models.CharField(max_length=3)
     provider = models.CharField(max_length=8, choices=ProviderCode)
+    account_id = models.UUIDField(null=True)  # at which it is asked for; null at the test provider
     source = models.CharField(max_length=255, blank=True)  # what is charged; empty: what the payer gives on a page
     save_card = models.BooleanField(default=False)
     state = models.CharField(max_length=16, choices=State)
@@ -132,6 +172,7 @@ class PaymentAttempt(Owned):
                 condition=Q(refunded__gte=0) & Q(refunded__lte=F("amount")), name="refunded_within_captured"
             ),
             models.CheckConstraint(condition=Q(refunded=0) | Q(state="succeeded"), name="only_captured_is_refunded"),
+            _names_account("payment_attempt_names_account"),
             never_nan("payment_attempt_is_a_number", "amount", "refunded"),
         ]
         indexes = [
@@ -250,6 +291,7 @@ class ProviderEvent(models.Model):
     merchant = models.ForeignKey(Merchant, on_delete=models.PROTECT)
     provider = models.CharField(max_length=8, choices=ProviderCode)
     event_id = models.CharField(max_length=255)
+    account_id = models.UUIDField(null=True)  # whose it is; null at the test provider
     type = models.CharField(max_length=80)
     subject = models.CharField(max_length=8)
     ref = models.CharField(max_length=255, blank=True)

@@ -13,15 +13,15 @@ from django.db import transaction
 from django.db.models.functions import Now
 
 from billing import money
-from billing.models import AttemptStep, PaymentAttempt, PaymentMethod, ProviderCode
-from billing.payments import claims, outcomes, providers
+from billing.models import AttemptStep, PaymentAttempt, PaymentMethod
+from billing.payments import accounts, claims, outcomes, providers
 from billing.payments.claims import Taken
 from billing.payments.minor_units import CannotBeCharged
 from billing.payments.outcomes import News
 from billing.payments.provider import Order, Outcome, Payer, Provider, ProviderDown, ProviderError, State
 from customers.models import Book, Customer
 from merchants import ids
-from merchants.errors import Conflict, NotFound
+from merchants.errors import Conflict, NotFound, Unprocessable
 
 OPEN = (
     PaymentAttempt.State.CREATED,
@@ -37,6 +37,13 @@ class PaymentInProgress(Conflict):
 
     code = "PAYMENT_IN_PROGRESS"
     message = "Another payment of this is on its way; wait for it to end, or cancel it."
+
+
+class CardElsewhere(Unprocessable):
+    """The saved card is known to another account at the provider than the one that is connected."""
+
+    code = "CARD_AT_OTHER_ACCOUNT"
+    message = "This card was saved at another account of the payment provider; it can be charged with its keys alone."
 
 
 def begin(
@@ -67,7 +74,7 @@ def begin(
     Raises:
         NotFound: there is no such customer.
         PaymentInProgress: another attempt to pay for the same is open.
-        Unprocessable: the merchant cannot take payments yet.
+        Unprocessable: the merchant cannot take payments yet, or not with this card.
         ValueError: the amount is no whole number of minor units.
     """
     merchant_id = Book.objects.values_list("merchant_id", flat=True).filter(pk=(bucket, customer_id)).first()
@@ -78,6 +85,9 @@ def begin(
     if purpose != PaymentAttempt.Purpose.SETUP and open_for(bucket, purpose, target_id) is not None:
         raise PaymentInProgress()
     provider = method.provider if method else providers.code_for(merchant_id, source)
+    account_id = accounts.connected(merchant_id, provider)
+    if method is not None and method.account_id != account_id:
+        raise CardElsewhere()
     attempt = PaymentAttempt.objects.create(
         bucket=bucket,
         id=ids.new(bucket),
@@ -90,6 +100,7 @@ def begin(
         amount=amount,
         currency=currency,
         provider=provider,
+        account_id=account_id,
         source=method.provider_ref if method else source,
         save_card=save_card,
         state=PaymentAttempt.State.CREATED,
@@ -133,10 +144,15 @@ def cancel(attempt: PaymentAttempt) -> PaymentAttempt:
         return attempt
     ensure_no_transaction()
     try:
-        outcome = providers.open_for(attempt.merchant_id, attempt.provider).cancel(attempt.provider_ref)
+        outcome = open_provider(attempt).cancel(attempt.provider_ref)
     except (ProviderDown, ProviderError):
         return attempt
     return outcomes.apply(attempt.id, outcome, news=News.CALLER)
+
+
+def open_provider(attempt: PaymentAttempt) -> Provider:
+    """Open the account at which a payment is asked for; raises ProviderError where its keys are not there."""
+    return providers.open_for(attempt.merchant_id, attempt.provider, attempt.account_id)
 
 
 def reload(attempt: PaymentAttempt) -> PaymentAttempt:
@@ -173,7 +189,7 @@ def steps_of(attempt: PaymentAttempt) -> list[AttemptStep]:
 
 def _ask(attempt: PaymentAttempt, taken: Taken) -> Outcome:
     try:
-        return _hand_over(providers.open_for(attempt.merchant_id, attempt.provider), attempt)
+        return _hand_over(open_provider(attempt), attempt)
     except CannotBeCharged as refused:
         return Outcome(state=State.DECLINED, code="amount_cannot_be_charged", message=refused.message)
     except ProviderError as refused:
@@ -206,9 +222,9 @@ def _hand_over(provider: Provider, attempt: PaymentAttempt) -> Outcome:
 
 def _customer_ref(provider: Provider, attempt: PaymentAttempt) -> str:
     """Return what the provider calls the customer, whom it is told of the first time."""
-    if attempt.provider == ProviderCode.TEST:
+    if attempt.account_id is None:
         return ""
-    known = providers.customer_ref(attempt.bucket, attempt.customer_id, attempt.provider)
+    known = providers.customer_ref(attempt.bucket, attempt.customer_id, attempt.account_id)
     if known:
         return known
     customer = Customer.objects.filter(bucket=attempt.bucket, id=attempt.customer_id).first()
@@ -217,5 +233,5 @@ def _customer_ref(provider: Provider, attempt: PaymentAttempt) -> str:
     payer = Payer(customer_id=customer.id, name=customer.name, email=customer.email)
     ensure_no_transaction()
     ref = provider.ensure_customer(payer, key=f"cus-{customer.id.hex}")
-    providers.remember_customer(attempt.bucket, attempt.customer_id, attempt.provider, ref)
+    providers.remember_customer(attempt.bucket, attempt.customer_id, attempt.provider, attempt.account_id, ref)
     return ref

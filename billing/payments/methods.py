@@ -6,7 +6,8 @@ from datetime import datetime
 from django.db import transaction
 from django.db.models import QuerySet
 
-from billing.models import PaymentAttempt, PaymentMethod
+from billing.models import PaymentAttempt, PaymentMethod, ProviderCode
+from billing.payments import accounts
 from billing.payments.provider import Card
 from customers import books
 from merchants import ids
@@ -14,8 +15,22 @@ from merchants.errors import NotFound
 
 
 def default(bucket: int, customer_id: uuid.UUID) -> PaymentMethod | None:
-    """Return what a customer is charged by when they are away, if they have saved anything."""
-    return PaymentMethod.objects.filter(bucket=bucket, customer_id=customer_id, is_default=True).first()
+    """Return what a customer is charged by when they are away, if they have saved anything that can be charged now.
+
+    A card that another account of the provider keeps than the one that is connected cannot.
+    """
+    found = list(PaymentMethod.objects.filter(bucket=bucket, customer_id=customer_id, is_default=True))
+    if not found:
+        return None
+    here = accounts.connected(found[0].merchant_id, ProviderCode.STRIPE)
+    usable = [each for each in found if each.account_id in (None, here)]
+    return next((each for each in usable if each.account_id is not None), usable[0] if usable else None)
+
+
+def usable(*, merchant_id: uuid.UUID, bucket: int, customer_id: uuid.UUID) -> QuerySet[PaymentMethod]:
+    """Return what a customer has saved and can be charged by now."""
+    mine = PaymentMethod.objects.filter(bucket=bucket, customer_id=customer_id, deleted_at=None)
+    return mine.filter(accounts.usable(merchant_id))
 
 
 def search(*, merchant_id: uuid.UUID, customer_id: uuid.UUID) -> QuerySet[PaymentMethod]:
@@ -25,7 +40,7 @@ def search(*, merchant_id: uuid.UUID, customer_id: uuid.UUID) -> QuerySet[Paymen
         NotFound: the merchant has no such customer.
     """
     books.check_owner(merchant_id=merchant_id, customer_id=customer_id)
-    mine = PaymentMethod.objects.filter(bucket=ids.bucket_of(customer_id), customer_id=customer_id, deleted_at=None)
+    mine = usable(merchant_id=merchant_id, bucket=ids.bucket_of(customer_id), customer_id=customer_id)
     return mine.order_by("-is_default", "-created_at", "-id")
 
 
@@ -45,6 +60,7 @@ def remember(attempt: PaymentAttempt, card: Card, now: datetime) -> PaymentMetho
         provider=attempt.provider,
         provider_ref=card.ref,
         defaults={
+            "account_id": attempt.account_id,
             "kind": card.kind,
             "brand": card.brand,
             "last4": card.last4,
@@ -53,6 +69,7 @@ def remember(attempt: PaymentAttempt, card: Card, now: datetime) -> PaymentMetho
             "deleted_at": None,
         },
         create_defaults={
+            "account_id": attempt.account_id,
             "id": ids.new(attempt.bucket),
             "merchant_id": attempt.merchant_id,
             "kind": card.kind,
@@ -95,7 +112,8 @@ def set_default(
 
 def _make_default(method: PaymentMethod) -> None:
     mine = PaymentMethod.objects.filter(bucket=method.bucket, customer_id=method.customer_id)
-    mine.filter(is_default=True).exclude(id=method.id).update(is_default=False)
+    others = mine.filter(accounts.usable(method.merchant_id), is_default=True).exclude(id=method.id)
+    others.update(is_default=False)
     method.is_default = True
     method.save(update_fields=["is_default"])
 

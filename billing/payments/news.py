@@ -13,7 +13,7 @@ from django.db.models import F, QuerySet
 from django.db.models.functions import Now
 
 from billing.models import PaymentAttempt, PaymentRefund, ProviderEvent
-from billing.payments import attempts, claims, disputes, foreign_refunds, outcomes, providers, refunds
+from billing.payments import accounts, attempts, claims, disputes, foreign_refunds, outcomes, providers, refunds
 from billing.payments.outcomes import News
 from billing.payments.provider import Subject
 from merchants import ids
@@ -29,11 +29,13 @@ def receive(*, merchant_id: uuid.UUID, provider: str, raw: bytes, headers: Mappi
     Raises:
         Exception: of any kind, where the message is not what a provider sends.
     """
-    hint = providers.open_for(merchant_id, provider).read_webhook(raw, headers, now)
+    account_id = accounts.connected(merchant_id, provider)
+    hint = providers.open_for(merchant_id, provider, account_id).read_webhook(raw, headers, now)
     stored = ProviderEvent(
         merchant_id=merchant_id,
         provider=provider,
         event_id=hint.event_id,
+        account_id=account_id,
         type=hint.type[:80],
         subject=hint.subject,
         ref=hint.ref,
@@ -79,7 +81,7 @@ def apply_due(*, is_time_up: Callable[[], bool]) -> int:
 
 
 def _apply(event: ProviderEvent) -> None:
-    provider = providers.open_for(event.merchant_id, event.provider)
+    provider = providers.open_for(event.merchant_id, event.provider, event.account_id)
     attempts.ensure_no_transaction()
     if event.subject == Subject.DISPUTE:
         facts = provider.fetch_dispute(event.ref)

@@ -11,7 +11,7 @@ from typing import TypeVar
 from django.db.models.functions import Now
 
 from billing.models import PaymentAttempt, PaymentRefund
-from billing.payments import attempts, claims, outcomes, providers, refunds
+from billing.payments import attempts, claims, outcomes, refunds
 from billing.payments.outcomes import News
 from billing.payments.provider import Outcome, ProviderDown, ProviderError, State
 from merchants import ids
@@ -75,7 +75,7 @@ def look_after_refund(made: PaymentRefund) -> bool:
     attempt = PaymentAttempt.objects.get(bucket=made.bucket, id=made.attempt_id)
     attempts.ensure_no_transaction()
     try:
-        provider = providers.open_for(made.merchant_id, attempt.provider)
+        provider = attempts.open_provider(attempt)
         if made.provider_ref:
             outcome = provider.fetch_refund(made.provider_ref)
         else:
@@ -89,7 +89,7 @@ def look_after_refund(made: PaymentRefund) -> bool:
 def _ask(attempt: PaymentAttempt) -> Outcome:
     attempts.ensure_no_transaction()
     try:
-        provider = providers.open_for(attempt.merchant_id, attempt.provider)
+        provider = attempts.open_provider(attempt)
         if attempt.provider_ref:
             return provider.fetch(attempt.provider_ref)
         found = provider.find(attempt.id, attempt.submitted_at or attempt.created_at)

@@ -40,18 +40,21 @@ def code_for(merchant_id: uuid.UUID, source: str = "") -> str:
     return ProviderCode.TEST
 
 
-def open_for(merchant_id: uuid.UUID, code: str) -> Provider:
-    """Open a provider with a merchant's keys.
+def open_for(merchant_id: uuid.UUID, code: str, account_id: uuid.UUID | None) -> Provider:
+    """Open a provider with a merchant's keys, at the account that what is asked about belongs to.
+
+    Args:
+        account_id: of a KnownAccount; None at the test provider.
 
     Raises:
-        ProviderError: the merchant has no account there, or is live and the provider moves no money.
+        ProviderError: the keys of this account are not there, or the merchant is live and the provider moves no money.
     """
     if code == ProviderCode.TEST:
         if not Merchant.objects.filter(id=merchant_id, mode=Mode.TEST).exists():
             raise ProviderError("The test provider moves no money, and takes no payments in live mode.")
         return Simulator(merchant_id)
     if code == ProviderCode.STRIPE:
-        return accounts.open_stripe(merchant_id)
+        return accounts.open_stripe(merchant_id, account_id)
     raise ProviderError(f"There is no account at {code}.")
 
 
@@ -75,13 +78,15 @@ def nanos(amount: int, currency: str, code: str) -> int:
     return money.from_minor(amount, currency)
 
 
-def customer_ref(bucket: int, customer_id: uuid.UUID, code: str) -> str:
-    """Return what a provider calls a customer; empty where it has not heard of them."""
-    found = ProviderCustomer.objects.filter(bucket=bucket, customer_id=customer_id, provider=code)
+def customer_ref(bucket: int, customer_id: uuid.UUID, account_id: uuid.UUID) -> str:
+    """Return what a customer is called at an account; empty where it has not heard of them."""
+    found = ProviderCustomer.objects.filter(bucket=bucket, customer_id=customer_id, account_id=account_id)
     return found.values_list("ref", flat=True).first() or ""
 
 
-def remember_customer(bucket: int, customer_id: uuid.UUID, code: str, ref: str) -> None:
-    """Keep what a provider calls a customer."""
-    made = ProviderCustomer(bucket=bucket, customer_id=customer_id, provider=code, ref=ref, created_at=Now())
+def remember_customer(bucket: int, customer_id: uuid.UUID, code: str, account_id: uuid.UUID, ref: str) -> None:
+    """Keep what a customer is called at an account."""
+    made = ProviderCustomer(
+        bucket=bucket, customer_id=customer_id, provider=code, account_id=account_id, ref=ref, created_at=Now()
+    )
     ProviderCustomer.objects.bulk_create([made], ignore_conflicts=True)

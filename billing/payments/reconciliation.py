@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from django.db.models import Q
 
 from billing.models import PaymentAttempt, PaymentDispute, PaymentRefund, ProviderAccount, ProviderCode
+from billing.payments import accounts as payment_accounts
 from billing.payments import attempts, disputes, foreign_refunds, outcomes, providers, refunds
 from billing.payments.outcomes import News
 from billing.payments.provider import DisputeFacts, Outcome, Provider, State
@@ -55,15 +56,16 @@ def accounts(merchant_id: uuid.UUID | None = None) -> list[tuple[uuid.UUID, str]
 def compare(
     *, merchant_id: uuid.UUID, provider: str, since: datetime, now: datetime, grace: timedelta = GRACE
 ) -> Compared:
-    """Hold what we booked since a time against what the provider lists.
+    """Hold what we booked since a time against what the provider lists, at the account that is connected.
 
     Raises:
         ProviderDown, ProviderError: the provider does not answer, or does not let us in.
         RuntimeError: a transaction is open.
     """
     attempts.ensure_no_transaction()
-    opened = providers.open_for(merchant_id, provider)
-    side = _Side(merchant_id, provider, opened, since, now - grace)
+    account_id = payment_accounts.connected(merchant_id, provider)
+    opened = providers.open_for(merchant_id, provider, account_id)
+    side = _Side(merchant_id, provider, account_id, opened, since, now - grace)
     payments, returned, disputed = side.payments(), side.refunds(), side.disputes()
     return Compared(
         merchant_id=merchant_id,
@@ -83,7 +85,7 @@ def catch_up(*, merchant_id: uuid.UUID, provider: str, since: datetime) -> None:
         RuntimeError: a transaction is open.
     """
     attempts.ensure_no_transaction()
-    opened = providers.open_for(merchant_id, provider)
+    opened = providers.open_for(merchant_id, provider, payment_accounts.connected(merchant_id, provider))
     for outcome in list(opened.payments_since(since - CLOCKS_APART)):
         if _ours(PaymentAttempt, merchant_id, outcome.attempt_id):
             outcomes.apply(outcome.attempt_id, outcome, news=News.RECONCILE)  # type: ignore[arg-type]
@@ -109,6 +111,7 @@ def _ours(
 class _Side:
     merchant_id: uuid.UUID
     provider: str
+    account_id: uuid.UUID | None
     opened: Provider
     since: datetime
     until: datetime
@@ -127,7 +130,10 @@ class _Side:
         ours = {
             each.id: each
             for each in PaymentAttempt.objects.filter(
-                Q(created_at__gte=self.since) | Q(id__in=theirs), merchant_id=self.merchant_id, provider=self.provider
+                Q(created_at__gte=self.since) | Q(id__in=theirs),
+                merchant_id=self.merchant_id,
+                provider=self.provider,
+                account_id=self.account_id,
             ).exclude(purpose=PaymentAttempt.Purpose.SETUP)
         }
         for attempt_id, charged in theirs.items():
@@ -172,7 +178,9 @@ class _Side:
                 yield self._differ("refund_not_booked", subject, f"given back as {given[0].ref}, and {state} here")
         yield from self._of_foreign(listed)
         refs = {each.ref for each in listed}
-        mine = PaymentAttempt.objects.filter(merchant_id=self.merchant_id, provider=self.provider)
+        mine = PaymentAttempt.objects.filter(
+            merchant_id=self.merchant_id, provider=self.provider, account_id=self.account_id
+        )
         at_provider = set(mine.values_list("id", flat=True))
         for made in ours.values():
             is_booked = made.state == PaymentRefund.State.SUCCEEDED and made.attempt_id in at_provider

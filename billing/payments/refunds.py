@@ -11,7 +11,7 @@ from django.db.models.functions import Now
 
 from billing import journal, ledger, money
 from billing.models import PaymentAttempt, PaymentDispute, PaymentRefund
-from billing.payments import attempts, claims, outcomes, providers, purposes
+from billing.payments import accounts, attempts, claims, outcomes, providers, purposes
 from billing.payments.claims import Taken
 from billing.payments.provider import Outcome, ProviderDown, ProviderError, RefundOrder, State
 from customers import books
@@ -72,7 +72,8 @@ def refund(
 
     Raises:
         NotFound: the merchant has no such payment.
-        NotRefundable: it did not come in through a provider, is disputed, or has no way back.
+        NotRefundable: it did not come in through a provider, or an account that is connected, is disputed, or has no
+            way back.
         TooMuch: that much is not left of it, or was spent.
         ValidationFailed: the amount is no whole number of minor units.
         CannotBeCharged: the provider cannot move this amount.
@@ -195,6 +196,9 @@ def _begin(
     returns = purposes.of(attempt.purpose).returns
     if attempt.state != PaymentAttempt.State.SUCCEEDED or returns is None or not attempt.provider_ref:
         raise NotRefundable()
+    if attempt.account_id != accounts.connected(attempt.merchant_id, attempt.provider):
+        message = "This payment was taken by another account of the provider: its keys are needed to give it back."
+        raise NotRefundable(message, code="PAYMENT_AT_OTHER_ACCOUNT")
     disputes = PaymentDispute.objects.filter(bucket=attempt.bucket, attempt_id=attempt.id)
     if disputes.exclude(state=PaymentDispute.State.WON).exists():
         raise NotRefundable("This payment is disputed: its payer's bank decides about it.", code="PAYMENT_DISPUTED")
@@ -266,7 +270,7 @@ def _ask(made: PaymentRefund, taken: Taken) -> Outcome:
     attempt = PaymentAttempt.objects.get(bucket=made.bucket, id=made.attempt_id)
     attempts.ensure_no_transaction()
     try:
-        return providers.open_for(made.merchant_id, attempt.provider).refund(order_of(made, attempt))
+        return attempts.open_provider(attempt).refund(order_of(made, attempt))
     except ProviderError as refused:
         # Refused now: what was asked before, and not answered, may have happened all the same.
         state = State.DECLINED if taken == Taken.FIRST else State.UNKNOWN

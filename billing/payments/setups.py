@@ -65,7 +65,7 @@ def forget(method: PaymentMethod) -> None:
     """
     attempts.ensure_no_transaction()
     try:
-        providers.open_for(method.merchant_id, method.provider).forget_card(method.provider_ref)
+        providers.open_for(method.merchant_id, method.provider, method.account_id).forget_card(method.provider_ref)
     except (ProviderDown, ProviderError):
         return
 

@@ -86,6 +86,14 @@ class StripeAccount:
             base_addresses={"api": base_url} if base_url else None,
         ).v1
 
+    @_asks
+    def identity(self) -> str:
+        """Return Stripe's own name for the account; empty where the key may not ask for it."""
+        try:
+            return self.client.accounts.retrieve_current().id
+        except (stripe.PermissionError, stripe.InvalidRequestError):
+            return ""
+
     # --- payments ---
 
     @_asks

@@ -121,6 +121,19 @@ CHECKS = (
         """,
     ),
     rule(
+        "payments_at_their_account",
+        "a payment is at an account of its merchant's, and charges no card that is saved at another",
+        "att",
+        """
+        SELECT a.id, format('at %s, its card at %s', a.account_id, m.account_id)
+        FROM billing_paymentattempt a
+        LEFT JOIN billing_paymentmethod m ON m.bucket = a.bucket AND m.id = a.method_id
+        LEFT JOIN billing_knownaccount k ON k.merchant_id = a.merchant_id AND k.id = a.account_id
+        WHERE a.account_id IS NOT NULL AND k.id IS NULL
+            OR m.id IS NOT NULL AND (a.provider, a.account_id) IS DISTINCT FROM (m.provider, m.account_id)
+        """,
+    ),
+    rule(
         "payments_looked_after",
         "no payment or refund that has not come to an end goes without being asked after",
         "att",

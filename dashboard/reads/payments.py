@@ -97,13 +97,15 @@ class PaymentView:
     refunds: list[tuple[PaymentRefund, str]]
     disputes: list[tuple[PaymentDispute, str]]
     left: int  # nanos that have not gone back
+    is_reachable: bool  # the account that took it is the one that is connected
 
     @property
     def is_refundable(self) -> bool:
         attempt = self.row.attempt
         is_disputed = any(dispute.state != PaymentDispute.State.WON for dispute, _ in self.disputes)
         can_return = purposes.of(attempt.purpose).returns is not None and bool(attempt.provider_ref)
-        return attempt.state == State.SUCCEEDED and can_return and self.left > 0 and not is_disputed
+        is_left = attempt.state == State.SUCCEEDED and self.left > 0
+        return is_left and can_return and self.is_reachable and not is_disputed
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +139,7 @@ def view(*, merchant_id: UUID, attempt_id: UUID) -> PaymentView:
         refunds=[(made, REFUND_STATES[made.state]) for made in refunds.of_attempt(attempt)],
         disputes=[(dispute, DISPUTE_STATES[dispute.state]) for dispute in disputes.of_attempt(attempt)],
         left=attempt.amount - attempt.refunded,
+        is_reachable=attempt.account_id == accounts.connected(attempt.merchant_id, attempt.provider),
     )
 
 

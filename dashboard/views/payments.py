@@ -128,7 +128,7 @@ def disconnect(request: SeatedRequest) -> HttpResponse:
         title="Remove Stripe’s keys",
         lead="Nothing more is charged by Stripe.",
         text="Payments that are on their way there are not asked after any more, and cannot be refunded from here, "
-        "until you enter keys of the same account again. Saved cards stay at Stripe.",
+        "until you enter keys of the same account again; nor can saved cards be charged. They stay at Stripe.",
         verb="Remove keys",
         back=back,
     )

@@ -22,8 +22,13 @@ import httpx
 
 START_SECONDS_MAX = 20.0
 HANG_SECONDS = 300.0
-# Lists of what localstripe has none of.
-UNKNOWN_LISTS = {"/v1/disputes", "/v1/checkout/sessions"}
+NOTHING = b'{"object": "list", "data": [], "has_more": false, "url": "/"}'
+# What localstripe does not know: lists of which it has none, and who it is.
+UNKNOWN = {
+    "/v1/disputes": NOTHING,
+    "/v1/checkout/sessions": NOTHING,
+    "/v1/account": b'{"object": "account", "id": "acct_local"}',
+}
 RUNNER = Path(__file__).with_name("run_localstripe.py")
 
 Answer = tuple[int, bytes]
@@ -126,8 +131,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self, body: bytes) -> Answer:
         key = self.headers.get("Idempotency-Key") if self.server.is_idempotent else None
-        if self.command == "GET" and urlsplit(self.path).path in UNKNOWN_LISTS:
-            return 200, b'{"object": "list", "data": [], "has_more": false, "url": "/"}'
+        unknown = UNKNOWN.get(urlsplit(self.path).path)
+        if self.command == "GET" and unknown is not None:
+            return 200, unknown
         path, sent = _of_2017(self.path, body)
         headers = {
             "Authorization": self.headers["Authorization"],

@@ -84,7 +84,9 @@ def with_card(wallet: Wallet, merchant: Merchant, proxy: peers.Proxy, number: st
         return str(httpx.post(f"{proxy.url}/v1/{path}", data=form, headers=headers, timeout=20).json()["id"])
 
     customer = ask("customers", {"email": "ada@example.com"})
-    providers.remember_customer(wallet.bucket, wallet.customer_id, "stripe", customer)
+    account_id = accounts.connected(merchant.id, "stripe")
+    assert account_id is not None
+    providers.remember_customer(wallet.bucket, wallet.customer_id, "stripe", account_id, customer)
     card = {"card[number]": number, "card[exp_month]": "12", "card[exp_year]": "2099", "card[cvc]": "123"}
     method = ask("payment_methods", {"type": "card", **card})
     ask(f"payment_methods/{method}/attach", {"customer": customer})
@@ -94,6 +96,7 @@ def with_card(wallet: Wallet, merchant: Merchant, proxy: peers.Proxy, number: st
         customer_id=wallet.customer_id,
         merchant_id=merchant.id,
         provider="stripe",
+        account_id=account_id,
         provider_ref=method,
         kind="card",
         created_at=timezone.now(),
@@ -146,7 +149,7 @@ def broken() -> dict[str, list[str]]:
 def charged(merchant: Merchant) -> Counter[uuid.UUID]:
     """How often the provider charged each attempt."""
     since = timezone.now() - timedelta(days=1)
-    listed = providers.open_for(merchant.id, "stripe").payments_since(since)
+    listed = providers.open_for(merchant.id, "stripe", accounts.connected(merchant.id, "stripe")).payments_since(since)
     return Counter(each.attempt_id for each in listed if each.state == State.SUCCEEDED and each.attempt_id)
 
 
@@ -188,7 +191,12 @@ class TestAPeerThatDropsItsAnswers:
         drops, proxy.drops = proxy.drops, 0.0
         dice = random.Random(SEED)
         since = timezone.now() - timedelta(days=1)
-        refs = [each.ref for each in providers.open_for(merchant.id, "stripe").payments_since(since)]
+        refs = [
+            each.ref
+            for each in providers.open_for(
+                merchant.id, "stripe", accounts.connected(merchant.id, "stripe")
+            ).payments_since(since)
+        ]
         told = [ref for ref in refs if dice.random() > 1 / 3] * 5
         dice.shuffle(told)
         for ref in told:

@@ -317,6 +317,10 @@ class TestAmounts:
 
 
 class TestKeys:
+    @pytest.fixture(autouse=True)
+    def named(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(StripeAccount, "identity", lambda self: "acct_1")
+
     def connect(self, merchant: Any, secret_key: str = "sk_test_" + "a" * 24, webhook_secret: Any = SECRET) -> Any:
         return accounts.connect_stripe(
             merchant_id=merchant.id,
@@ -335,7 +339,7 @@ class TestKeys:
         assert b"a" * 24 not in bytes(row.secret_key) + bytes(row.webhook_secret or b"")
         assert "a" * 24 not in str(list(AuditEntry.objects.values_list("changes", flat=True)))
         assert providers.code_for(merchant.id) == "stripe"
-        assert isinstance(providers.open_for(merchant.id, "stripe"), StripeAccount)
+        assert isinstance(providers.open_for(merchant.id, "stripe", row.account_id), StripeAccount)
         self.connect(merchant, "rk_test_" + "b" * 24, None)
         assert ProviderAccount.objects.get().webhook_secret == row.webhook_secret
         accounts.disconnect_stripe(merchant_id=merchant.id, actor=audit.SYSTEM, now=timezone.now())
@@ -343,7 +347,7 @@ class TestKeys:
         with pytest.raises(NotFound):
             accounts.disconnect_stripe(merchant_id=merchant.id, actor=audit.SYSTEM, now=timezone.now())
         with pytest.raises(ProviderError):
-            providers.open_for(merchant.id, "stripe")
+            providers.open_for(merchant.id, "stripe", row.account_id)
 
     @pytest.mark.parametrize("key", ["", "pk_test_" + "a" * 24, "sk_test_", "sk_live_" + "a" * 24, "sk_test_a b"])
     def test_are_refused_where_they_are_not_of_this_mode(self, db: None, key: str) -> None:
@@ -355,7 +359,7 @@ class TestKeys:
 
     def test_of_the_test_provider_open_nothing_in_live_mode(self, db: None) -> None:
         with pytest.raises(ProviderError):
-            providers.open_for(factories.merchant(mode=Mode.LIVE).id, "test")
+            providers.open_for(factories.merchant(mode=Mode.LIVE).id, "test", None)
 
 
 def test_time_is_told_apart() -> None:

@@ -60,6 +60,13 @@ PAYMENTS: dict[str, tuple[str, set[str]]] = {
         ),
         {"attempts_traced"},
     ),
+    "the account of a payment": (
+        (
+            "UPDATE billing_paymentattempt SET provider = 'stripe', account_id = gen_random_uuid() WHERE id = "
+            "(SELECT id FROM billing_paymentattempt WHERE state = 'declined' LIMIT 1)"
+        ),
+        {"payments_at_their_account"},
+    ),
     "what keeps payments from being open twice": (
         "DROP INDEX one_open_attempt_per_target",
         {"payments_once"},

@@ -9,6 +9,7 @@ from django.test import Client
 from billing.models import PaymentAttempt, PaymentRefund, ProviderAccount, SimulatedObject, Wallet
 from billing.payments import attempts, disputes, refunds
 from billing.payments.provider import DisputeFacts, DisputeState
+from billing.payments.stripe_account import StripeAccount
 from merchants import audit, ids
 from merchants.models import Membership, Role, User
 from tests import scenes
@@ -111,7 +112,9 @@ class TestRefund:
 
 
 class TestProvider:
-    def test_takes_keys_and_shows_none(self, quiet: Scene, browser: Client) -> None:
+    def test_takes_keys_and_shows_none(self, quiet: Scene, browser: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+        names = ["acct_1"]
+        monkeypatch.setattr(StripeAccount, "identity", lambda self: names[-1])
         page = f"/{quiet.slug}/test/settings/payments"
         before = text(browser.get(page))
         assert "Not set" in before
@@ -124,6 +127,10 @@ class TestProvider:
         assert browser.post(page, {"secret_key": secret, "webhook_secret": "whsec_" + "w" * 24}).status_code == 302
         after = text(browser.get(page))
         assert ("sk_test_…qqqq" in after, "q" * 24 in after, "w" * 24 in after) == (True, False, False)
+        assert "connected before" not in after
+        names.append("acct_2")
+        other = text(browser.post(page, {"secret_key": secret}, follow=True))
+        assert "1 other Stripe account was connected before" in other
         gone = f"{page}/disconnect"
         assert "Remove keys" in text(browser.get(gone))
         assert browser.post(gone).status_code == 302

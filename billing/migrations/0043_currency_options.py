@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("billing", "0041_counted"),
+        ("billing", "0042_failed_invoices"),
     ]
 
     operations = [
