@@ -3,15 +3,16 @@
 import uuid
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any, Final
 
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import OuterRef, QuerySet, Subquery
 
-from billing import money, wallets, watching
+from billing import money, portals, wallets, watching
 from billing.models import AutoTopUp, TopUp, Wallet
 from billing.payments import methods
-from customers import books
-from customers.models import Book
+from customers import books, notices
+from customers.models import Book, Customer
 from merchants import audit, ids, outbox
 from merchants.audit import Actor
 from merchants.errors import NotFound, Unprocessable, ValidationFailed
@@ -21,6 +22,10 @@ FAILURES_MAX = 3
 # How long to wait after a decline, by how many there were in a row.
 PAUSES = (timedelta(hours=1), timedelta(hours=6))
 DECLINED, NO_CARD = "payment_failed", "no_payment_method"
+WHY: Final = {
+    DECLINED: "the card was declined three times in a row",
+    NO_CARD: "no card is saved for it any more",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +53,8 @@ def agree(
     *, merchant_id: uuid.UUID, wallet_id: uuid.UUID, terms: Terms, actor: Actor, is_new: bool | None = None
 ) -> AutoTopUp:
     """Set up automatic top-up of a wallet, or change it; switched on again, it starts afresh.
+
+    What had switched it off is forgotten either way: somebody has seen it, and decided.
 
     Args:
         is_new: True: there must be none yet; False: there must be one; None: either.
@@ -83,6 +90,20 @@ def top_ups(made: AutoTopUp) -> QuerySet[TopUp]:
     return rows.order_by("-created_at", "-id")
 
 
+def with_stopped(pots: QuerySet[Wallet]) -> QuerySet[Any]:
+    """Read with wallets when (``stopped_at``) and why (``stopped_for``) their automatic top-up was switched off.
+
+    By itself, that is, and for as long as nobody has decided about it since.
+    """
+    stopped = AutoTopUp.objects.filter(
+        bucket=OuterRef("bucket"), wallet_id=OuterRef("id"), enabled=False, deactivated_at__isnull=False
+    )
+    return pots.annotate(
+        stopped_at=Subquery(stopped.values("deactivated_at")),
+        stopped_for=Subquery(stopped.values("deactivation_reason")),
+    )
+
+
 def _check(wallet: Wallet, terms: Terms) -> None:
     if wallet.kind != Wallet.Kind.PREPAID:
         raise Unprocessable("Only a prepaid wallet can be topped up.", code="WALLET_NOT_PREPAID")
@@ -116,8 +137,7 @@ def _write(wallet: Wallet, terms: Terms, before: AutoTopUp | None, actor: Actor,
     made.amount, made.threshold, made.method_id = terms.amount, terms.threshold, terms.method_id
     made.limit_amount, made.limit_period = terms.limit_amount, terms.limit_period
     made.enabled, made.failures, made.due_at = terms.enabled, 0, None
-    if terms.enabled:
-        made.deactivation_reason, made.deactivated_at = "", None
+    made.deactivation_reason, made.deactivated_at = "", None
     made.consented_by, made.consented_at = actor.name, now
     made.updated_at = now
     made.save()
@@ -146,7 +166,7 @@ def ended(top_up: TopUp, now: datetime) -> None:
 
 
 def deactivate(made: AutoTopUp, reason: str, now: datetime) -> None:
-    """Switch automatic top-up off, and tell the merchant; the book is locked."""
+    """Switch automatic top-up off, and tell the merchant and the customer; the book is locked."""
     made.enabled, made.due_at = False, None
     made.deactivation_reason, made.deactivated_at = reason, now
     made.save(update_fields=["enabled", "due_at", "failures", "deactivation_reason", "deactivated_at"])
@@ -167,6 +187,28 @@ def deactivate(made: AutoTopUp, reason: str, now: datetime) -> None:
         object_id=wallet_id,
         now=now,
         bucket=made.bucket,
+    )
+    _write_to_customer(made, now)
+
+
+def _write_to_customer(made: AutoTopUp, now: datetime) -> None:
+    wallet = Wallet.objects.get(bucket=made.bucket, id=made.wallet_id)
+    customer = Customer.objects.filter(bucket=made.bucket, id=made.customer_id).first()
+    if customer is None:
+        return
+    notices.mail(
+        customer=customer,
+        template="auto_topup_stopped",
+        context={
+            "reason": WHY[made.deactivation_reason],
+            "available": f"{money.from_nanos(wallet.available or 0)} {wallet.currency}",
+            "terms": f"{money.from_nanos(made.amount)} {wallet.currency} below "
+            f"{money.from_nanos(made.threshold)} {wallet.currency}",
+            "date": f"{now:%-d %B %Y}",
+            "url": portals.of_wallet(wallet, now),
+        },
+        now=now,
+        key=f"auto_topup_stopped:{ids.text('acc', made.wallet_id)}:{now.isoformat()}",
     )
 
 

@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 from django.db import DatabaseError, OperationalError, transaction
 from django.db.models import Sum
 
-from billing import auto_top_ups, money, topups, watching
+from billing import auto_top_ups, money, portals, topups, watching
 from billing.models import AutoTopUp, LowWallet, PaymentAttempt, PaymentMethod, TopUp, Wallet, WalletAlert
 from billing.payments import attempts, methods
 from customers import books, notices
@@ -127,7 +127,8 @@ def _tell(alert: WalletAlert, wallet: Wallet, book: Book, now: datetime) -> None
     key = f"{ids.text('alrt', alert.id)}:{now.isoformat()}"
     customer = Customer.objects.filter(bucket=wallet.bucket, id=wallet.customer_id).first()
     if customer is not None:
-        notices.mail(customer=customer, template="low_balance", context=said, now=now, key=key)
+        theirs = {**said, "url": portals.of_wallet(wallet, now)}  # nobody else's: it opens the customer's pages
+        notices.mail(customer=customer, template="low_balance", context=theirs, now=now, key=key)
     for number, recipient in enumerate(alert.recipients):
         mailing.queue(
             merchant_id=book.merchant_id,

@@ -3,14 +3,13 @@
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from django.conf import settings
 from django.db import transaction
 from django.db.models import DurationField, ExpressionWrapper, F, Q, QuerySet, Value
 from django.db.models.functions import Coalesce
 
-from billing import fees, money
+from billing import fees, money, portals
 from billing.models import Subscription
-from customers import books, notices, portal_links
+from customers import books, notices
 from customers.models import Customer
 from merchants import ids
 
@@ -63,19 +62,10 @@ def _remind(subscription: Subscription, now: datetime) -> None:
                 "plan": subscription.plan.name,
                 "date": f"{renews:%-d %B %Y}",
                 "amount": f"{money.from_nanos(owed)} {subscription.currency}" if owed else "",
-                "url": _portal(subscription, now),
+                "url": portals.of(subscription, now),
             },
             now=now,
             key=f"renewal_reminder:{ids.text('sub', subscription.id)}:{subscription.period_end.isoformat()}",
         )
     subscription.reminded_for = subscription.period_end
     subscription.save(update_fields=["reminded_for"])
-
-
-def _portal(subscription: Subscription, now: datetime) -> str:
-    return portal_links.url(
-        public_url=settings.PUBLIC_URL,
-        subscription_id=subscription.id,
-        customer_id=subscription.customer_id,
-        expires_at=now + portal_links.LIFETIME_MAX,
-    )

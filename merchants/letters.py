@@ -98,6 +98,14 @@ KINDS: dict[str, Kind] = {
         setting="lowBalance",
         can_unsubscribe=True,
     ),
+    "auto_topup_stopped": Kind(
+        subject="Automatic top-up at {merchant} was switched off",
+        heading="Automatic top-up was switched off",
+        opening="Your balance at {merchant} does not fill itself up any more: {reason}. "
+        "When it is used up, calls may be refused.",
+        facts={"Available": "available", "It added": "terms", "Switched off": "date"},
+        action="Add money or switch it on",
+    ),
     "renewal_reminder": Kind(
         subject="{plan} at {merchant} renews on {date}",
         heading="Your subscription renews soon",

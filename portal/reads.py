@@ -10,7 +10,7 @@ from uuid import UUID
 
 from django.db.models import Sum
 
-from billing import add_ons, invoice_sessions, plan_moves, trials
+from billing import add_ons, auto_top_ups, invoice_sessions, plan_moves, trials
 from billing.models import (
     AddOn,
     Charge,
@@ -73,12 +73,14 @@ class Statement:
     trial_ends_at: datetime | None = None  # while it is on trial
     next_plan: PlanChange | None = None
     add_ons: list[AddOn] = field(default_factory=list)  # those that have not ended
+    stopped_at: datetime | None = None  # when automatic top-up was switched off by itself
+    stopped_why: str = ""
 
     @property
     def stamp(self) -> str:
         """Names what is shown, so that it is only sent again when something has changed."""
         newest = self.events[0].id if self.events else ""
-        agreed = f"{self.trial_ends_at}.{self.next_plan and self.next_plan.id}.{len(self.add_ons)}"
+        agreed = f"{self.trial_ends_at}.{self.next_plan and self.next_plan.id}.{len(self.add_ons)}.{self.stopped_at}"
         bills = "-".join([f"{bill.invoice.status}{bill.invoice.unpaid_amount}" for bill in self.invoices])
         return f"{self.balance}.{self.held}.{self.owed}.{self.period.total}.{bills}.{newest}.{agreed}"
 
@@ -91,8 +93,8 @@ def statement(*, subscription: Subscription, span: Span) -> Statement:
     bucket = subscription.bucket
     pots = {
         wallet.id: wallet
-        for wallet in Wallet.objects.filter(
-            bucket=bucket, id__in=[subscription.prepaid_wallet_id, subscription.credit_wallet_id]
+        for wallet in auto_top_ups.with_stopped(
+            Wallet.objects.filter(bucket=bucket, id__in=[subscription.prepaid_wallet_id, subscription.credit_wallet_id])
         )
     }
     prepaid, credit = pots[subscription.prepaid_wallet_id], pots[subscription.credit_wallet_id]
@@ -118,6 +120,8 @@ def statement(*, subscription: Subscription, span: Span) -> Statement:
         invoices=[Bill(ids.text("inv", invoice.id), invoice, urls.get(invoice.id, "")) for invoice in invoices],
         trial_ends_at=subscription.trial_ends_at if trials.is_on(subscription, span.now) else None,
         next_plan=plan_moves.scheduled(subscription) if subscription.spells else None,
+        stopped_at=prepaid.stopped_at,
+        stopped_why=auto_top_ups.WHY.get(prepaid.stopped_for, ""),
         add_ons=[each for each in add_ons.of(subscription) if each.ends_at is None or each.ends_at > span.now],
     )
 

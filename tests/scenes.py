@@ -16,6 +16,7 @@ from billing import alerts, credits, topups
 from billing.alerts import NewAlert
 from billing.credits import NewCredit
 from billing.models import (
+    AutoTopUp,
     Charge,
     Counter,
     CreditLot,
@@ -332,6 +333,16 @@ def watched(scene: Scene, buyer: Buyer) -> WalletAlert:
     """Set an alert of little in a buyer's wallet."""
     new = NewAlert(threshold=5 * NANOS, recipients=("ops@judgebox.example",))
     return alerts.create(merchant_id=scene.test.id, wallet_id=buyer.wallet.id, new=new, actor=SYSTEM)
+
+
+def stopped(buyer: Buyer) -> AutoTopUp:
+    """Automatic top-up of a buyer's wallet, which three declines have switched off."""
+    return AutoTopUp.objects.create(
+        bucket=buyer.wallet.bucket, wallet_id=buyer.wallet.id, customer_id=buyer.customer.id, amount=20 * NANOS,
+        threshold=5 * NANOS, enabled=False, failures=3, deactivation_reason="payment_failed",
+        deactivated_at=NOW - timedelta(hours=3), consented_by="customer", consented_at=NOW - timedelta(days=20),
+        created_at=NOW - timedelta(days=20), updated_at=NOW,
+    )  # fmt: skip
 
 
 def payout(scene: Scene) -> Payout:

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from django.db.models import Q, QuerySet, Sum
 
-from billing import policies
+from billing import auto_top_ups, policies
 from billing.models import CustomerRollup, Subscription, TopUp, Wallet
 from customers import addresses, tax_ids
 from customers.models import Customer
@@ -37,6 +37,8 @@ class Pot:
     held: int
     available: int | None  # None where nothing limits it
     credit_limit: int | None = None
+    stopped_at: datetime | None = None  # when automatic top-up was switched off by itself, and nobody has decided since
+    stopped_why: str = ""
 
     @property
     def owed(self) -> int:
@@ -203,7 +205,7 @@ def _pots(keys: Sequence[tuple[int, UUID]]) -> dict[UUID, list[Pot]]:
     rows = Wallet.objects.filter(
         bucket__in={bucket for bucket, _ in keys}, customer_id__in=[customer_id for _, customer_id in keys]
     ).order_by("created_at", "id")
-    for wallet in rows:
+    for wallet in auto_top_ups.with_stopped(rows):
         found[wallet.customer_id].append(
             Pot(
                 id=ids.text("acc", wallet.id),
@@ -213,6 +215,8 @@ def _pots(keys: Sequence[tuple[int, UUID]]) -> dict[UUID, list[Pot]]:
                 held=wallet.held,
                 available=wallet.available,
                 credit_limit=wallet.credit_limit,
+                stopped_at=wallet.stopped_at,
+                stopped_why=auto_top_ups.WHY.get(wallet.stopped_for, ""),
             )
         )
     return found

@@ -236,7 +236,7 @@ def _context(request: SeatedRequest, customer: Customer) -> dict[str, Any]:
 
 def _stamp(profile: customers.Profile, rows: list[events.EventRow], limits: list[budgets.BudgetRow]) -> str:
     """Name the state the live parts show: money, what holds and limits it, and the newest event."""
-    pots = "".join(f"{pot.balance}.{pot.held}-" for pot in profile.pots)
+    pots = "".join(f"{pot.balance}.{pot.held}.{pot.stopped_at}-" for pot in profile.pots)
     caps = "".join(f"{cap.gauge.used}.{cap.gauge.held}." if cap.gauge else "." for cap in limits)
     return f"{pots}{profile.spend_total}-{profile.reservations_open}-{caps}-{events.stamp(rows)}"
 

@@ -21,10 +21,6 @@ from portal.doors import private
 from ui import pages
 
 TOP_UPS_SHOWN = 5
-REASONS = {
-    auto_top_ups.DECLINED: "your card was declined several times",
-    auto_top_ups.NO_CARD: "the card it used is gone",
-}
 
 
 @private
@@ -48,7 +44,7 @@ def show(request: HttpRequest) -> HttpResponse:
         **balance.context(subscription, customer),
         "form": form,
         "known": known,
-        "reason": REASONS.get(known.deactivation_reason, "") if known is not None else "",
+        "reason": auto_top_ups.WHY.get(known.deactivation_reason, "") if known is not None else "",
         "cards": cards,
         "top_ups": auto_top_ups.top_ups(known)[:TOP_UPS_SHOWN] if known is not None else [],
     }

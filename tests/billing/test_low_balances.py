@@ -73,6 +73,12 @@ def told() -> int:
     return Event.objects.filter(type="wallet.low_balance.v0").count()
 
 
+def stopped(buyer: Buyer) -> str | None:
+    """Why pages say that automatic top-up was switched off, if they do."""
+    why: str | None = auto_top_ups.with_stopped(Wallet.objects.filter(id=buyer.prepaid.id)).get().stopped_for
+    return why
+
+
 def autos() -> list[str]:
     return list(TopUp.objects.filter(is_auto=True).order_by("created_at", "id").values_list("status", flat=True))
 
@@ -101,9 +107,10 @@ class TestAlert:
         spend(buyer, 6)
         spend(buyer, 1)
         assert told() == 1
-        assert sorted(Mail.objects.filter(template="low_balance").values_list("recipient", flat=True)) == sorted(
-            [buyer.customer.email, "ops@example.com"]
-        )
+        mails = {mail.recipient: mail for mail in Mail.objects.filter(template="low_balance")}
+        assert set(mails) == {buyer.customer.email, "ops@example.com"}
+        assert "/portal/c/" in mails[buyer.customer.email].text
+        assert "/portal/c/" not in mails["ops@example.com"].text  # it opens the customer's own pages
         buyer.top_up("10")
         spend(buyer, 9, at=2 * HOUR)
         assert told() == 2
@@ -268,6 +275,10 @@ class TestAutomaticTopUp:
         made.refresh_from_db()
         assert (autos(), made.enabled, made.deactivation_reason) == (["failed"] * 3, False, "payment_failed")
         assert Event.objects.filter(type="auto_topup.deactivated.v0").count() == 1
+        mail = Mail.objects.get(template="auto_topup_stopped")
+        assert (mail.recipient, stopped(buyer)) == (buyer.customer.email, "payment_failed")
+        for words in ("declined three times in a row", "20.00 USD below 5.00 USD", "3.00 USD", "/portal/c/"):
+            assert words in mail.text
         later(buyer, timedelta(days=2))
         assert len(autos()) == 3
         card(buyer)
@@ -275,6 +286,7 @@ class TestAutomaticTopUp:
         low_balances.look_due()
         made.refresh_from_db()
         assert (autos()[-1], made.enabled, made.deactivated_at) == ("success", True, None)
+        assert (Mail.objects.filter(template="auto_topup_stopped").count(), stopped(buyer)) == (1, None)
 
     def test_forgets_declines_after_a_success(self, buyer):
         card(buyer, "test_decline")
@@ -299,6 +311,9 @@ class TestAutomaticTopUp:
         spend(buyer, 6)
         made.refresh_from_db()
         assert (autos(), made.enabled, made.deactivation_reason) == ([], False, "no_payment_method")
+        assert "no card is saved" in Mail.objects.get(template="auto_topup_stopped").text
+        agreed(buyer, enabled=False)  # left off by who may: nobody needs to be reminded of it
+        assert stopped(buyer) is None
 
     @pytest.mark.parametrize(
         "terms",

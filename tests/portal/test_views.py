@@ -323,6 +323,16 @@ class TestAutomaticTopUp:
             created_at=scene.now,
         )
 
+    def test_says_that_it_was_switched_off_until_somebody_decides(self, scene: scenes.Scene) -> None:
+        client, words = visitor(scene), "Automatic top-up was switched off"
+        assert words not in client.get("/portal/").content.decode()
+        scenes.stopped(scene.buyers[0])
+        assert "declined three times in a row" in client.get("/portal/").content.decode()
+        assert words not in visitor(scene, buyer=1).get("/portal/").content.decode()
+        assert "Leave it off" in client.get("/portal/auto-top-up").content.decode()
+        client.post("/portal/auto-top-up", {"off": "1"})
+        assert words not in client.get("/portal/").content.decode()
+
     def test_needs_a_card(self, scene: scenes.Scene) -> None:
         assert "Save a card first" in visitor(scene).get("/portal/auto-top-up").content.decode()
 

@@ -53,6 +53,16 @@ class TestListing:
 
 
 class TestShow:
+    def test_says_that_automatic_top_up_was_switched_off(self, owner: Client, scene: scenes.Scene) -> None:
+        words = "Automatic top-up was switched off"
+        assert words not in owner.get(path(scene)).content.decode()
+        scenes.stopped(scene.buyers[0])
+        content = owner.get(path(scene)).content.decode()
+        assert words in content
+        assert "declined three times in a row" in content
+        assert words not in owner.get(path(scene, buyer=1)).content.decode()
+        assert "Top-up off" in owner.get(f"/{scene.slug}/test/customers").content.decode()
+
     def test_prints_what_is_left_and_what_is_held(self, owner: Client, scene: scenes.Scene) -> None:
         content = owner.get(path(scene)).content.decode()
         wallet = scene.buyers[0].wallet
