@@ -1,12 +1,12 @@
 """The forms of payment links, authorization links, and the sites that a merchant trusts."""
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from django import forms
 
 from billing import money
-from billing.models import Plan
-from dashboard.forms import MerchantChoice
+from dashboard.forms import offer
 from merchants import origins
 from merchants.errors import ValidationFailed
 
@@ -57,7 +57,7 @@ class NewAuthorization(forms.Form):
     """An invitation of one person to one plan."""
 
     email = forms.EmailField(label="Email", help_text="The link works for this person alone, and once.")
-    plan = MerchantChoice(label="Plan", queryset=Plan.objects.none())
+    plan = forms.TypedChoiceField(label="Plan")
     minimum_balance = forms.DecimalField(
         label="Balance to begin with",
         required=False,
@@ -75,9 +75,9 @@ class NewAuthorization(forms.Form):
         help_text="On a site that you allow in the settings.",
     )
 
-    def __init__(self, data: Any = None, *, plans: Any, **options: Any) -> None:
+    def __init__(self, data: Any = None, *, plans: Sequence[Any], **options: Any) -> None:
         super().__init__(data, **options)
-        self.fields["plan"].queryset = plans  # type: ignore[attr-defined]
+        offer(self.fields["plan"], plans, "Choose a plan")
 
 
 class AllowedOrigins(forms.Form):

@@ -1,13 +1,14 @@
 """The forms of subscriptions: how they are charged, another plan, and a fee beside it."""
 
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any, Final
 
 from django import forms
 
 from billing import money
-from billing.models import Plan, Price, Subscription
-from dashboard.forms import MerchantChoice
+from billing.models import Plan, Subscription
+from dashboard.forms import MerchantChoice, offer
 
 WHEN: Final = [
     ("now", "At once: fees are shared out by time"),
@@ -78,24 +79,14 @@ class Settings(forms.Form):
         }
 
 
-class FeeChoice(forms.ModelChoiceField):  # type: ignore[type-arg]
-    """A choice among the prices of fees; anything else in the request is no choice at all."""
-
-    def label_from_instance(self, obj: Any) -> str:
-        newest = max(obj.versions.all(), key=lambda version: version.number)
-        often = {"P0D": "once", "P1M": "every month", "P3M": "every quarter", "P1Y": "every year"}
-        cadence = often.get(newest.billing_cadence, "every billing period")
-        return f"{newest.display_name}: {newest.properties['unitPrice']} {cadence}"
-
-
 class AddFee(forms.Form):
     """A fee beside those of the plan, and how many of it."""
 
-    price = FeeChoice(queryset=Price.objects.none(), label="Fee", empty_label="Choose a fee")
+    price = forms.TypedChoiceField(label="Fee")
     quantity = forms.DecimalField(
         label="How many", initial=1, min_value=Decimal("0.000000001"), max_digits=23, decimal_places=9
     )
 
-    def __init__(self, data: Any = None, *, prices: Any) -> None:
+    def __init__(self, data: Any = None, *, prices: Sequence[Any]) -> None:
         super().__init__(data)
-        self.fields["price"].queryset = prices  # type: ignore[attr-defined]
+        offer(self.fields["price"], prices, "Choose a fee")

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Final, cast
 from uuid import UUID
 
-from billing import plans, subscriptions, upfront, wording
+from billing import currencies, plans, subscriptions, upfront, wording
 from billing.models import Authorization, PaymentSession, PlanVersion, Subscription
 from billing.payments import sessions
 from billing.prices import PriceVersion
@@ -32,6 +32,7 @@ class Invitation:
     authorization: Authorization
     merchant: str
     is_test: bool
+    is_offered: bool  # still, in the currency of the authorization
     every: str
     prices: list[Price]
     minimum: str
@@ -39,7 +40,16 @@ class Invitation:
 
     @property
     def is_open(self) -> bool:
-        return self.authorization.status == Authorization.Status.PENDING and self.authorization.accepted_at is None
+        return self._waits and self.is_offered
+
+    @property
+    def is_off(self) -> bool:
+        return self._waits and not self.is_offered
+
+    @property
+    def _waits(self) -> bool:
+        is_pending = self.authorization.status == Authorization.Status.PENDING
+        return is_pending and self.authorization.accepted_at is None
 
     @property
     def is_done(self) -> bool:
@@ -47,13 +57,16 @@ class Invitation:
 
 
 def invitation(found: Authorization) -> Invitation:
-    """Read the page of an authorization, with its plan's newest version."""
-    version = plans.get(merchant_id=found.merchant_id, plan_id=found.plan_id)
+    """Read the page of an authorization, with its plan's newest version in its currency."""
+    newest = plans.get(merchant_id=found.merchant_id, plan_id=found.plan_id)
+    offer = currencies.find(newest, found.currency)
+    version = offer or newest
     organization = found.merchant.organization
     return Invitation(
         authorization=found,
         merchant=organization.name,
         is_test=found.merchant.mode == Mode.TEST,
+        is_offered=offer is not None,
         every=CADENCES.get(version.billing_cadence, f"every {version.billing_cadence}"),
         prices=_prices(version),
         minimum=fmt.money(found.minimum_balance, version.currency) if found.minimum_balance else "",

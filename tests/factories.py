@@ -63,6 +63,13 @@ def option(of: PriceVersion, currency: str, unit_price: str = "0.02", **version:
     return PriceVersion.objects.create(price=of.price, currency=currency, **shared, **properties)
 
 
+def abroad(product: Product) -> PriceVersion:
+    """A monthly fee in advance with figures for euros too."""
+    made = price(fee=fee(product=product, name="Desk"), unit_price="11", term="in_advance", cadence="P1M")
+    option(made, "EUR", "9.5")
+    return made
+
+
 def price(
     *,
     metric: BillableMetric | None = None,

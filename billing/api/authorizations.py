@@ -12,7 +12,7 @@ from billing import money
 from billing.models import Authorization
 from billing.payments import authorizations
 from billing.payments.authorizations import NewAuthorization
-from billing.serializers import LifetimeField, NanosTextField, RedirectUrlField
+from billing.serializers import CurrencyField, LifetimeField, NanosTextField, RedirectUrlField
 from customers.serializers import EmailField
 from merchants.serializers import (
     AmountField,
@@ -42,6 +42,7 @@ class AuthorizationSerializer(serializers.Serializer[Authorization]):
     merchantName = TextField(source="merchant.organization.name")
     planId = IdField("plan", source="plan_id")
     planName = TextField(source="plan.name")
+    currency = CurrencyField()
     minimumAccountBalance = NanosTextField(source="minimum_balance")
     redirectUrl = TextField(source="redirect_url", allow_null=True)
     status = ChoiceField(choices=["pending", "completed", "expired"])
@@ -67,6 +68,7 @@ class CreateAuthorizationSerializer(BodySerializer):
     merchantId = OwnMerchantField(source="merchant_id", required=False)
     email = EmailField()
     planId = IdField("plan", source="plan_id")
+    currency = CurrencyField(required=False, help_text="One of the plan's `currencies`; left out: its own.")
     redirectUrl = RedirectUrlField(source="redirect_url", required=False)
     minimumAccountBalance = AmountField(source="minimum_balance", required=False)
     expiresIn = LifetimeField(source="lifetime", most=authorizations.LIFETIME_MAX, required=False)

@@ -222,6 +222,7 @@ class Authorization(models.Model):
     status = models.CharField(max_length=9, choices=Status, default=Status.PENDING)
     email = models.EmailField()
     plan = models.ForeignKey(Plan, on_delete=models.PROTECT, db_index=False)
+    currency = models.CharField(max_length=3)  # that the person reads the prices in, and pays
     minimum_balance = NanosField(default=0)  # what is to be in the wallet at the start and at each renewal
     redirect_url = models.CharField(max_length=2000, blank=True)
     customer_id = models.UUIDField(null=True)  # from when the person accepted the plan

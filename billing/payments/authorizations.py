@@ -13,7 +13,7 @@ from typing import Any
 from django.db import transaction
 from django.db.models import QuerySet
 
-from billing import plans, subscriptions, upfront
+from billing import currencies, plans, subscriptions, upfront
 from billing.models import Authorization, Subscription
 from billing.payments import tokens
 from billing.subscriptions import Agreement, NewSubscription
@@ -34,6 +34,7 @@ class NewAuthorization:
 
     email: str
     plan_id: uuid.UUID
+    currency: str | None = None  # None: the plan's own
     minimum_balance: int = 0
     redirect_url: str | None = None
     lifetime: timedelta = LIFETIME
@@ -79,19 +80,20 @@ def create(*, merchant_id: uuid.UUID, new: NewAuthorization, actor: Actor, now: 
     Raises:
         NotFound: the merchant has no such plan.
         ValidationFailed: the balance or the address is not allowed.
+        Unprocessable: the plan is not on offer in the currency.
         Conflict: the person has accepted an invitation to this plan, and has still to pay.
     """
     upfront.check_minimum_balance(new.minimum_balance)
     origins.check_redirects(merchant_id, {"redirectUrl": new.redirect_url})
     email = new.email.lower()
     with transaction.atomic():
-        version = plans.get(merchant_id=merchant_id, plan_id=new.plan_id)
+        version = currencies.choose(plans.get(merchant_id=merchant_id, plan_id=new.plan_id), new.currency)
         rows = Authorization.objects.filter(merchant_id=merchant_id, email=email, plan_id=version.plan_id)
         known = rows.filter(status=Status.PENDING).select_for_update(no_key=True).first()
         if known is not None:
             if known.accepted_at is not None:
                 raise Conflict("The person has accepted this plan already.", code="AUTHORIZATION_ACCEPTED")
-            if known.expires_at > now and _says(known, new):
+            if known.expires_at > now and _says(known, new, version.currency):
                 return get(merchant_id=merchant_id, authorization_id=known.id, now=now), False
             known.status = Status.REVOKED if known.expires_at > now else Status.EXPIRED
             known.save(update_fields=["status"])
@@ -99,6 +101,7 @@ def create(*, merchant_id: uuid.UUID, new: NewAuthorization, actor: Actor, now: 
             merchant_id=merchant_id,
             email=email,
             plan_id=version.plan_id,
+            currency=version.currency,
             minimum_balance=new.minimum_balance,
             redirect_url=new.redirect_url or "",
             expires_at=now + new.lifetime,
@@ -108,8 +111,9 @@ def create(*, merchant_id: uuid.UUID, new: NewAuthorization, actor: Actor, now: 
     return get(merchant_id=merchant_id, authorization_id=made.id, now=now), True
 
 
-def _says(known: Authorization, new: NewAuthorization) -> bool:
-    return (known.minimum_balance, known.redirect_url) == (new.minimum_balance, new.redirect_url or "")
+def _says(known: Authorization, new: NewAuthorization, currency: str) -> bool:
+    said = (known.currency, known.minimum_balance, known.redirect_url)
+    return said == (currency, new.minimum_balance, new.redirect_url or "")
 
 
 def revoke(*, merchant_id: uuid.UUID, authorization_id: uuid.UUID, actor: Actor, now: datetime) -> Authorization:
@@ -168,6 +172,7 @@ def accept(*, found: Authorization, about: dict[str, Any], now: datetime) -> Agr
 
     Raises:
         Conflict: the link was revoked or has expired, or the person has another plan of the product.
+        Unprocessable: the plan is no longer on offer in the currency of the link.
         ValidationFailed: what the person gives cannot be kept.
     """
     with transaction.atomic():
@@ -182,6 +187,7 @@ def accept(*, found: Authorization, about: dict[str, Any], now: datetime) -> Agr
             new=NewSubscription(
                 name=found.plan.name,
                 plan_id=locked.plan_id,
+                currency=locked.currency,
                 started_at=now,
                 minimum_balance=locked.minimum_balance,
                 redirect_urls={"onSuccess": locked.redirect_url} if locked.redirect_url else None,

@@ -3,12 +3,11 @@
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from uuid import UUID
 
 from django.db.models import Exists, OuterRef, QuerySet
 
 from billing import add_ons, plan_moves, trials
-from billing.models import AddOn, Plan, PlanChange, PlanVersion, Price, PriceVersion, Subscription
+from billing.models import AddOn, Plan, PlanChange, PlanVersion, Subscription
 from merchants import ids
 
 CHANGES_SHOWN = 20
@@ -91,14 +90,8 @@ def _add_on(row: AddOn, now: datetime) -> AddOnRow:
 
 
 def other_plans(subscription: Subscription) -> QuerySet[Plan]:
-    """Select the plans that a subscription may move to: those of its product, its own with a newer version too."""
-    of_currency = PlanVersion.objects.filter(plan=OuterRef("id"), currency=subscription.currency)
+    """Select the plans that a subscription may move to: those of its product that are on offer in its currency."""
+    newer = PlanVersion.objects.filter(plan_id=OuterRef("plan_id"), number__gt=OuterRef("number"))
+    newest = PlanVersion.objects.filter(~Exists(newer), plan_id=OuterRef("id"), currency=subscription.currency)
     own = Plan.objects.filter(merchant_id=subscription.merchant_id, product=subscription.product_id, deleted_at=None)
-    return own.filter(Exists(of_currency)).order_by("name")
-
-
-def fees(merchant_id: UUID, product_id: UUID | None) -> QuerySet[Price]:
-    """Select the prices of a product's fees that can be added to a subscription."""
-    standard = PriceVersion.objects.filter(price=OuterRef("id"), model="standard")
-    own = Price.objects.filter(merchant_id=merchant_id, fee__product=product_id, deleted_at=None)
-    return own.filter(Exists(standard)).prefetch_related("versions").order_by("created_at")
+    return own.filter(Exists(newest)).order_by("name")

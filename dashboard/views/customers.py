@@ -7,18 +7,16 @@ from urllib.parse import urlencode
 
 from django.conf import settings
 from django.contrib import messages
-from django.db.models import QuerySet
 from django.http import Http404, HttpResponse, StreamingHttpResponse
 from django.shortcuts import redirect
 from django.utils import timezone
 
 from billing import money, subscription_reads, subscriptions, topups, wallets
-from billing.models import Plan
 from customers import portal_links
 from customers.models import Customer
 from dashboard import coupon_forms, filters, forms
 from dashboard.access import SeatedRequest, actor, file_name, find_customer, page, public_id, to
-from dashboard.reads import budgets, customers, events, exports
+from dashboard.reads import budgets, customers, events, exports, offers
 from merchants.errors import ServiceError
 from ui import allowances, charts, csv_files, fmt, pages, spans
 
@@ -67,11 +65,14 @@ def live(request: SeatedRequest, customer_id: str) -> HttpResponse:
 def subscribe(request: SeatedRequest, customer_id: str) -> HttpResponse:
     """Subscribe a customer to a plan from now on."""
     customer = find_customer(request, customer_id)
-    form = forms.NewSubscription(request.POST if request.method == "POST" else None, plans=_plans(request))
+    plans = offers.plans(request.seat.merchant.id)
+    form = forms.NewSubscription(request.POST if request.method == "POST" else None, plans=plans)
     if form.is_valid():
-        plan: Plan = form.cleaned_data["plan"]
+        plan: offers.Offer = form.cleaned_data["plan"]
         now = timezone.now()
-        wanted = subscriptions.NewSubscription(name=plan.name, plan_id=plan.id, started_at=now)
+        wanted = subscriptions.NewSubscription(
+            name=plan.name, plan_id=plan.plan_id, currency=plan.currency, started_at=now
+        )
         try:
             made = subscriptions.create(merchant_id=request.seat.merchant.id, customer=customer.id, new=wanted, now=now)
         except ServiceError as refusal:
@@ -87,7 +88,7 @@ def subscribe(request: SeatedRequest, customer_id: str) -> HttpResponse:
         "lead": f"Subscribe {customer.name} to a plan, starting now.",
         "verb": "Subscribe",
         "back": to(request, "customer", customer_id),
-        "has_choices": _plans(request).exists(),
+        "has_choices": bool(plans),
         "none": "You have no plan yet. Create one first.",
         "none_path": to(request, "plan-new"),
         "none_verb": "Create plan",
@@ -196,10 +197,6 @@ def portal_link(request: SeatedRequest, customer_id: str, subscription_id: str) 
             expires_at=expires_at,
         )
     return pages.answer(request, "dashboard/portal_link.html", context)
-
-
-def _plans(request: SeatedRequest) -> QuerySet[Plan]:
-    return Plan.objects.filter(merchant=request.seat.merchant, deleted_at=None).order_by("name")
 
 
 def _subscribed(status: str, *, is_new: bool) -> str:

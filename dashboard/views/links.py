@@ -8,12 +8,13 @@ from django.shortcuts import redirect
 from django.utils import timezone
 
 from billing import money
-from billing.models import PaymentLink, Plan
+from billing.models import PaymentLink
 from billing.payments import authorizations, links
 from dashboard import forms, link_forms
 from dashboard.access import SeatedRequest, actor, page, public_id, to
 from dashboard.asking import ask
 from dashboard.reads import links as reads
+from dashboard.reads import offers
 from merchants import ids, origins
 from merchants.errors import ServiceError
 from ui import pages
@@ -102,13 +103,14 @@ def authorization_list(request: SeatedRequest) -> HttpResponse:
 @page("customers:write", writes="customers:write")
 def authorization_new(request: SeatedRequest) -> HttpResponse:
     """A form that invites a person to a plan."""
-    offered = Plan.objects.filter(merchant=request.seat.merchant, deleted_at=None).order_by("name", "id")
+    offered = offers.plans(request.seat.merchant.id)
     form = link_forms.NewAuthorization(request.POST if request.method == "POST" else None, plans=offered)
     if form.is_valid():
         data = form.cleaned_data
         wanted = authorizations.NewAuthorization(
             email=data["email"],
-            plan_id=data["plan"].id,
+            plan_id=data["plan"].plan_id,
+            currency=data["plan"].currency,
             minimum_balance=money.to_nanos(data["minimum_balance"] or "0"),
             redirect_url=data["redirect_url"] or None,
         )
@@ -129,7 +131,7 @@ def authorization_new(request: SeatedRequest) -> HttpResponse:
         "lead": "Invite one person to a plan. They say who they are, accept it and pay what is due at the start.",
         "verb": "Create link",
         "back": to(request, "authorizations"),
-        "has_choices": offered.exists(),
+        "has_choices": bool(offered),
         "none": "You have no plan yet. Create one first.",
         "none_path": to(request, "plan-new"),
         "none_verb": "Create plan",

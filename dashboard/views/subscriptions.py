@@ -14,7 +14,7 @@ from billing.add_ons import NewAddOn
 from billing.models import Subscription
 from dashboard import forms, subscription_forms
 from dashboard.access import SeatedRequest, actor, page, public_id, to
-from dashboard.reads import subscriptions
+from dashboard.reads import offers, subscriptions
 from merchants import ids
 from merchants.errors import NotFound, ServiceError
 from ui import pages
@@ -121,11 +121,11 @@ def call_off(request: SeatedRequest, customer_id: str, subscription_id: str, cha
 def add_on_new(request: SeatedRequest, customer_id: str, subscription_id: str) -> HttpResponse:
     """A form that adds a fee to a subscription from now on."""
     subscription = _subscription(request, customer_id, subscription_id)
-    prices = subscriptions.fees(request.seat.merchant.id, subscription.product_id)
+    prices = offers.fees(subscription)
     form = subscription_forms.AddFee(request.POST if request.method == "POST" else None, prices=prices)
     back = to(request, "subscription", customer_id, subscription_id)
     if form.is_valid():
-        new = NewAddOn(price_id=form.cleaned_data["price"].id, quantity=form.cleaned_data["quantity"])
+        new = NewAddOn(price_id=form.cleaned_data["price"].price_id, quantity=form.cleaned_data["quantity"])
         try:
             add_ons.attach(merchant_id=request.seat.merchant.id, subscription_id=subscription.id, new=new)
         except ServiceError as refusal:
@@ -141,8 +141,8 @@ def add_on_new(request: SeatedRequest, customer_id: str, subscription_id: str) -
         "lead": f"A fee that {subscription.name} has beside those of its plan, from now on.",
         "verb": "Add fee",
         "back": back,
-        "has_choices": prices.exists(),
-        "none": "This product has no fee yet. Add one to a plan first.",
+        "has_choices": bool(prices),
+        "none": f"This product has no fee in {subscription.currency} yet. Add one to a plan first.",
         "none_path": to(request, "plan", ids.text("plan", subscription.plan_id)),
         "none_verb": "Open plan",
     }

@@ -148,3 +148,49 @@ class TestInviting:
         assert invite(stranger, plan).status_code == 404
         link = callers.made(invite(seller, plan))
         assert stranger.get(f"/v0/customers/authorization/{link['id']}").status_code == 404
+
+
+class TestInAnotherCurrency:
+    """A person is invited in one of the currencies that the plan is on offer in, and reads and pays in it."""
+
+    @pytest.fixture
+    def abroad(self, seller: Caller) -> Plan:
+        product = factories.product(merchant=seller.merchant)
+        return factories.plan(product=product, prices=[factories.abroad(product)])
+
+    def test_is_shown_subscribed_and_paid(self, seller: Caller, abroad: Plan) -> None:
+        link = callers.made(invite(seller, abroad, currency="EUR", minimumAccountBalance="20"))
+        assert (link["currency"], shown(seller, link)["currency"]) == ("EUR", "EUR")
+        page = Client().get(path(link)).content.decode()
+        assert "€9.50 every month" in page
+        assert "a balance of €20.00" in page
+        assert "$" not in page
+        answer = Client().post(path(link), ABOUT, follow=True)
+        assert "Pay €29.50" in answer.content.decode()
+        sellers.pay(PaymentSession.objects.get())
+        assert (shown(seller, link)["status"], Subscription.objects.get().currency) == ("completed", "EUR")
+
+    def test_is_the_plans_own_unless_it_is_said(self, seller: Caller, abroad: Plan) -> None:
+        assert callers.made(invite(seller, abroad))["currency"] == "USD"
+        assert invite(seller, abroad, currency="USD").status_code == 200
+        assert callers.made(invite(seller, abroad, currency="EUR"))["currency"] == "EUR"
+        assert list(Authorization.objects.order_by("created_at").values_list("status", flat=True)) == [
+            "revoked",
+            "pending",
+        ]
+
+    def test_is_one_that_the_plan_is_on_offer_in(self, seller: Caller, abroad: Plan) -> None:
+        refused = invite(seller, abroad, currency="CHF")
+        assert (refused.status_code, refused.json()["code"]) == (422, "CURRENCY_NOT_OFFERED")
+        assert refused.json()["details"]["currencies"] == ["USD", "EUR"]
+        assert invite(seller, abroad, currency="eur").status_code == 400
+
+    def test_that_is_no_more_on_offer_subscribes_nobody(self, seller: Caller, abroad: Plan) -> None:
+        link = callers.made(invite(seller, abroad, currency="EUR"))
+        price = seller.get("/v0/prices").json()["data"][0]["id"]
+        assert seller.patch(f"/v0/prices/{price}", {"currencyOptions": {}}).status_code == 200
+        page = Client().get(path(link)).content.decode()
+        assert "no longer on offer in EUR" in page
+        assert "Subscribe" not in page
+        answer = Client().post(path(link), ABOUT)
+        assert (answer.status_code, Subscription.objects.exists()) == (422, False)

@@ -207,6 +207,18 @@ class TestSubscribe:
         assert Subscription.objects.get(bucket=buyer.bucket, customer_id=buyer.id).plan == scene.plan
         assert b"Subscription" in response.content
 
+    def test_asks_for_the_currency_where_the_plan_has_several(self, owner: Client, scene: scenes.Scene) -> None:
+        abroad = factories.plan(product=scene.product, prices=[factories.abroad(scene.product)], name="Everywhere")
+        buyer = factories.customer(merchant=scene.test, name="Fresh")
+        target = f"/{scene.slug}/test/customers/{ids.text('cus', buyer.id)}"
+        form = owner.get(f"{target}/subscribe").content.decode()
+        assert all(f">Everywhere in {currency}</option>" in form for currency in ("USD", "EUR"))
+        assert f">{scene.plan.name}</option>" in form
+        assert b"Select a valid choice" in owner.post(f"{target}/subscribe", {"plan": f"{abroad.id}:CHF"}).content
+        owner.post(f"{target}/subscribe", {"plan": f"{abroad.id}:EUR"})
+        assert Subscription.objects.get(bucket=buyer.bucket, customer_id=buyer.id).currency == "EUR"
+        assert "EUR" in owner.get(target).content.decode()
+
 
 class TestTopUp:
     def url(self, scene: scenes.Scene, mode: str = "test/") -> str:

@@ -2,8 +2,9 @@
 
 from typing import TYPE_CHECKING
 
+from billing.models import Authorization
 from merchants.models import Merchant
-from tests import scenes
+from tests import factories, scenes
 
 if TYPE_CHECKING:
     from django.test import Client
@@ -51,6 +52,12 @@ class TestAuthorizations:
         assert b"Revoke link" in owner.get(path).content
         assert b"opens nothing any more" in owner.post(path, follow=True).content
         assert b"It was" not in owner.get(path).content
+
+    def test_are_in_one_of_the_plans_currencies(self, scene: "Scene", owner: "Client") -> None:
+        abroad = factories.plan(product=scene.product, prices=[factories.abroad(scene.product)])
+        wanted = {"email": "ada@northwind.example", "plan": f"{abroad.id}:EUR"}
+        owner.post(f"{home(scene)}/authorizations/new", wanted)
+        assert Authorization.objects.get().currency == "EUR"
 
     def test_offer_the_merchants_own_plans_alone(self, scene: "Scene", owner: "Client") -> None:
         stranger = scenes.catalogue(

@@ -78,6 +78,14 @@ class TestPlans:
         shown = owner.post(f"{path_of(scene)}/plan", {"plan": yearly.id, "effective": "now"}).content.decode()
         assert "changes at the end of a period" in shown
 
+    def test_of_other_currencies_are_no_choice(self, owner: Client, scene: scenes.Scene) -> None:
+        for currency, name in (("EUR", "Elsewhere"), ("USD", "Here")):
+            price = factories.price(fee=factories.fee(product=scene.product))
+            factories.plan(product=scene.product, prices=[price], currency=currency, name=name)
+        form = owner.get(f"{path_of(scene)}/plan").content.decode()
+        assert ">Here</option>" in form
+        assert "Elsewhere" not in form
+
     def test_of_others_are_no_choice(self, owner: Client, scene: scenes.Scene) -> None:
         stranger = factories.plan(product=factories.product(merchant=factories.merchant()))
         owner.post(f"{path_of(scene)}/plan", {"plan": stranger.id, "effective": "now", "sure": "1"})
@@ -94,6 +102,18 @@ class TestAddOns:
         done = owner.post(f"{path}/add-ons/{ids.text('add', made.id)}/end", follow=True).content.decode()
         assert "Fee ended." in done
         assert AddOn.objects.get().ends_at is not None
+
+    def test_cost_what_they_do_in_the_currency_of_the_subscription(self, owner: Client, scene: scenes.Scene) -> None:
+        abroad = factories.abroad(scene.product)
+        factories.price(fee=factories.fee(product=scene.product, name="Only here"), unit_price="5", cadence="P1M")
+        plan = factories.plan(product=scene.product, prices=[abroad], name="Everywhere")
+        assert "Desk: $11.00 every month" in owner.get(f"{path_of(scene)}/add-ons/new").content.decode()
+        buyer = scene.buyers[0]
+        version = plan.versions.get(is_option=True)
+        Subscription.objects.filter(id=buyer.subscription.id).update(plan=plan, plan_version=version, currency="EUR")
+        form = owner.get(f"{path_of(scene)}/add-ons/new").content.decode()
+        assert "Desk: €9.50 every month" in form
+        assert "Only here" not in form
 
 
 def test_a_trial_is_told_of(owner: Client, scene: scenes.Scene) -> None:
