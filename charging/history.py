@@ -1,7 +1,7 @@
 """Usage events as they are shown: what was recorded, what it was charged, and whether that was returned."""
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
@@ -12,10 +12,11 @@ from django.db.models import QuerySet
 from billing import subscription_reads
 from charging.book import Correction, Event, Refund
 from charging.commands import MeterEvent
-from charging.usage import FUTURE_SECONDS_MAX
 from customers import books
 from merchants import ids
 from merchants.errors import NotFound, ValidationFailed
+from metering import holding
+from metering.holding import Listed
 from metering.models import Correction as CorrectionRow
 from metering.models import UsageEvent
 
@@ -56,7 +57,7 @@ class Recorded(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Scope:
-    """Whose events, from ``start`` on and before ``end``, both by the time the merchant gave them."""
+    """Whose events, from ``start`` on and before ``end``, both by the time the merchant gave them, or amended it to."""
 
     merchant_id: uuid.UUID
     start: datetime
@@ -69,8 +70,8 @@ class Scope:
 class History:
     """The events of a scope, newest first: counted up to COUNTED_MAX, and read a page at a time.
 
-    Those of one customer are in the order in which they happened, those of all in the order in which they were
-    recorded: each the order of an index, so that a page reads little more than it shows.
+    Those of one customer are in the order in which they happened, as it holds by now, those of all in the order in
+    which they were recorded: each the order of an index, so that a page reads little more than it shows.
     """
 
     def __init__(self, scope: Scope) -> None:
@@ -87,7 +88,7 @@ class History:
 
     def count(self) -> int:
         """Return how many there are, or COUNTED_MAX where there are more."""
-        return self._rows.order_by()[:COUNTED_MAX].count()
+        return self._rows.count(COUNTED_MAX)
 
     def __getitem__(self, page: slice) -> list[Recorded]:
         if page.stop > COUNTED_MAX:
@@ -104,27 +105,22 @@ def find(*, merchant_id: uuid.UUID, event_id: uuid.UUID) -> Recorded:
     raise NotFound()
 
 
-def _rows(scope: Scope) -> QuerySet[UsageEvent]:
+def _rows(scope: Scope) -> Listed:
     """Say what to look for, in the order of the index that leads to it."""
-    rows = UsageEvent.objects.filter(merchant_id=scope.merchant_id, timestamp__gte=scope.start, timestamp__lt=scope.end)
-    if not scope.with_metered:
-        rows = rows.filter(subscription_id__isnull=False)
     customer_id = scope.customer_id
+    of_event: dict[str, Any] = {} if scope.with_metered else {"subscription_id__isnull": False}
     if customer_id is not None:
         books.check_owner(merchant_id=scope.merchant_id, customer_id=customer_id)
     if scope.subscription_id is not None:
         subscription = subscription_reads.find(merchant_id=scope.merchant_id, subscription_id=scope.subscription_id)
-        rows = rows.filter(subscription_id=scope.subscription_id)
+        of_event["subscription_id"] = scope.subscription_id
         customer_id = customer_id or subscription.customer_id
-    if customer_id is not None:
-        rows = rows.filter(bucket=ids.bucket_of(customer_id), customer_id=customer_id)
-        return rows.order_by("-timestamp", "-id")
-    # No event is recorded long before it says it happened: older records need not be looked at.
-    recorded_since = scope.start - timedelta(seconds=FUTURE_SECONDS_MAX)
-    return rows.filter(created_at__gte=recorded_since).order_by("-created_at", "-id")
+    return holding.listed(
+        merchant_id=scope.merchant_id, customer_id=customer_id, start=scope.start, end=scope.end
+    ).filter(**of_event)
 
 
-def _recorded(rows: QuerySet[UsageEvent]) -> list[Recorded]:
+def _recorded(rows: Iterable[UsageEvent]) -> list[Recorded]:
     events = list(rows)
     if not events:
         return []

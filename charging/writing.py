@@ -55,12 +55,12 @@ SELECT * FROM unnest(?, ?, ?, ?, ?, ?)""",
 
 _CORRECTIONS = Statement(
     """
-INSERT INTO metering_correction (bucket, customer_id, id, usage_event_id, number, kind, timestamp, properties, metadata,
-    reason, idempotency_key, fingerprint, created_at)
+INSERT INTO metering_correction (bucket, customer_id, id, merchant_id, usage_event_id, number, kind, timestamp,
+    properties, metadata, reason, idempotency_key, fingerprint, created_at)
 SELECT new.* FROM unnest(?) AS line (correction)
 CROSS JOIN LATERAL json_to_record(line.correction::json) AS new (bucket smallint, customer_id uuid, id uuid,
-    usage_event_id uuid, number smallint, kind text, timestamp timestamptz, properties jsonb, metadata jsonb,
-    reason text, idempotency_key text, fingerprint bytea, created_at timestamptz)""",
+    merchant_id uuid, usage_event_id uuid, number smallint, kind text, timestamp timestamptz, properties jsonb,
+    metadata jsonb, reason text, idempotency_key text, fingerprint bytea, created_at timestamptz)""",
     Texts,
 )
 
@@ -257,6 +257,7 @@ def _correction(made: Correction) -> bytes:
             "bucket": made.id[15],
             "customer_id": made.customer_id.hex(),
             "id": made.id.hex(),
+            "merchant_id": made.event.merchant_id.hex(),
             "usage_event_id": made.event.id.hex(),
             "number": made.number,
             "kind": made.kind,

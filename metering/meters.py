@@ -4,7 +4,7 @@ Counted is what holds of each event, whichever door it came through: what was st
 what its last correction says. The aggregations are those of the metrics. Refunds return money, not use.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -13,14 +13,15 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.db import OperationalError, connection, transaction
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import Exists, OuterRef
 from psycopg.errors import QueryCanceled
 
 from customers import registry
 from merchants import ids
 from merchants.errors import Unprocessable, ValidationFailed
-from metering import windows
+from metering import holding, windows
 from metering.aggregation import ratio
+from metering.holding import Listed
 from metering.models import Aggregation, BillableMetric, Correction, UsageEvent
 
 RANGE_MAX = timedelta(days=366)
@@ -28,7 +29,7 @@ WINDOWS_MAX = 1_500  # a day of minutes, two months of hours
 GROUPS_MAX = 1_000
 SECONDS_MAX = 20
 COUNTED_MAX = 10_000
-FUTURE_MAX = timedelta(minutes=5)  # of an event's timestamp, when it is recorded
+FUTURE_MAX = holding.FUTURE_MAX
 
 # Where nothing was used, these are zero; the others are of no value, and such a window is left out.
 _ZERO_FOR_NOTHING = frozenset(
@@ -228,7 +229,8 @@ def _of_whom(scope: Scope) -> tuple[str, str, dict[str, Any]]:
     Returns the conditions on events and on their corrections, and what they name.
     """
     if scope.subject is None:
-        return "event.created_at >= %(recorded)s", "true", {"recorded": scope.start - FUTURE_MAX}
+        recorded = {"recorded": scope.start - FUTURE_MAX}
+        return "event.created_at >= %(recorded)s", "correction.merchant_id = %(merchant)s", recorded
     customer_id = _customer(scope)
     named = {"bucket": ids.bucket_of(customer_id), "customer": customer_id}
     own = "{0}.bucket = %(bucket)s AND {0}.customer_id = %(customer)s"
@@ -294,7 +296,8 @@ class Events:
     """A metric's events but voided ones, newest first: counted up to COUNTED_MAX, and read a page at a time.
 
     Those of one customer are in the order in which they happened, those of all in the order in which they were
-    recorded: each the order of an index.
+    recorded: each the order of an index. Each says what holds of it by now, and comes with the amendment that
+    has it say so.
     """
 
     def __init__(self, scope: Scope) -> None:
@@ -306,36 +309,23 @@ class Events:
 
     def count(self) -> int:
         """Return how many there are, or COUNTED_MAX where there are more."""
-        return self._rows.order_by()[:COUNTED_MAX].count()
+        return self._rows.count(COUNTED_MAX)
 
-    def __getitem__(self, page: slice) -> Iterable[UsageEvent]:
+    def __getitem__(self, page: slice) -> list[tuple[UsageEvent, Correction | None]]:
         if page.stop > COUNTED_MAX:
             message = f"Only the newest {COUNTED_MAX} events of a range can be paged through; narrow the range."
             raise ValidationFailed(message, field="offset", code="OFFSET_TOO_LARGE")
-        return _as_they_hold(list(self._rows[page]))
+        return holding.as_they_hold(self._rows[page])
 
 
-def _as_they_hold(events: list[UsageEvent]) -> list[UsageEvent]:
-    """Have events say what their last corrections do."""
-    amended = Correction.objects.filter(
-        bucket__in={event.bucket for event in events}, usage_event_id__in=[event.id for event in events]
-    )
-    latest = {each.usage_event_id: each for each in amended.order_by("number")}
-    for event in events:
-        if (correction := latest.get(event.id)) is not None:
-            event.properties, event.timestamp = correction.properties, correction.timestamp or event.timestamp
-    return events
-
-
-def _events(scope: Scope) -> QuerySet[UsageEvent]:
-    rows = UsageEvent.objects.filter(
+def _events(scope: Scope) -> Listed:
+    customer_id = None if scope.subject is None else _customer(scope)
+    found = holding.listed(
         merchant_id=scope.metric.merchant_id,
-        timestamp__gte=scope.start,
-        timestamp__lt=scope.end,
-        properties__contains=[[scope.metric.id.hex]],
-    ).exclude(Exists(Correction.objects.filter(bucket=OuterRef("bucket"), usage_event_id=OuterRef("id"), kind="void")))
-    if scope.subject is None:
-        return rows.filter(created_at__gte=scope.start - FUTURE_MAX).order_by("-created_at", "-id")
-    customer_id = _customer(scope)
-    rows = rows.filter(bucket=ids.bucket_of(customer_id), customer_id=customer_id)
-    return rows.order_by("-timestamp", "-id")
+        customer_id=customer_id,
+        start=scope.start,
+        end=scope.end,
+        metric_id=scope.metric.id,
+    )
+    void = Correction.objects.filter(bucket=OuterRef("bucket"), usage_event_id=OuterRef("id"), kind="void")
+    return found.filter(~Exists(void))

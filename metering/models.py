@@ -1,6 +1,7 @@
 """Billable metrics and usage events."""
 
 import json
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
@@ -92,6 +93,8 @@ class UsageEvent(Owned):
     subject = models.TextField(null=True)
     data = models.JSONField(null=True, decoder=ExactDecoder)
 
+    held_at: datetime  # of a list's rows: when it happened as it holds by now (metering.holding)
+
     class Meta:
         constraints = [
             models.UniqueConstraint(
@@ -117,7 +120,16 @@ class Correction(Owned):
 
     pk = models.CompositePrimaryKey("bucket", "id")
     id = models.UUIDField()
+    merchant_id = models.UUIDField()
     usage_event_id = models.UUIDField()
+    # For joins alone: the database has no such key.
+    event = models.ForeignObject(
+        UsageEvent,
+        on_delete=models.DO_NOTHING,
+        from_fields=["bucket", "usage_event_id"],
+        to_fields=["bucket", "id"],
+        related_name="corrections",
+    )
     number = models.SmallIntegerField()  # from 1 on, of its event
     kind = models.CharField(max_length=5, choices=Kind)
     # Of the event, from now on; a void one has none.
@@ -142,5 +154,9 @@ class Correction(Owned):
             # Partial, so that only the question for uses of a period fits it (ADR 0010).
             models.Index(
                 fields=["customer_id", "timestamp"], condition=models.Q(kind="amend"), name="amendment_by_time"
+            ),
+            # Of all customers of a merchant; the lane does not name the merchant.
+            models.Index(
+                fields=["merchant_id", "timestamp"], condition=models.Q(kind="amend"), name="amendment_by_merchant"
             ),
         ]

@@ -23,6 +23,7 @@ from billing.models import (
     Wallet,
 )
 from merchants import ids
+from metering import holding
 from metering.models import BillableMetric, Correction, UsageEvent
 from portal import period as periods
 from portal.period import Period
@@ -182,27 +183,25 @@ def _days_left(subscription: Subscription, prepaid: Wallet, available: int, now:
 
 
 def _events(subscription: Subscription, metrics: dict[UUID, BillableMetric]) -> list[Event]:
-    found = UsageEvent.objects.filter(
-        merchant_id=subscription.merchant_id, customer_id=subscription.customer_id, subscription_id=subscription.id
-    )
-    rows = list(found.order_by("-timestamp", "-id")[:RECENT_EVENTS])
+    listed = holding.listed(merchant_id=subscription.merchant_id, customer_id=subscription.customer_id)
+    rows = listed.filter(subscription_id=subscription.id)[0:RECENT_EVENTS]
     made = list(
         Correction.objects.filter(bucket=subscription.bucket, usage_event_id__in=[row.id for row in rows]).order_by(
             "number"
         )
     )
-    holding = {each.usage_event_id: each for each in made}  # the last one holds
+    last = {each.usage_event_id: each for each in made}  # it holds
     sources = {row.id: row.id for row in rows} | {each.id: each.usage_event_id for each in made}
     gross = _gross(subscription.bucket, sources)
     costs = fmt.align([gross[row.id] for row in rows], subscription.currency)
     return [
         Event(
             id=ids.text("usg", row.id),
-            at=row.timestamp,
-            uses=list(_uses(_held(row, holding.get(row.id)), metrics)),
+            at=row.held_at,
+            uses=list(_uses(_held(row, last.get(row.id)), metrics)),
             gross=gross[row.id],
             cost=cost,
-            note=_CORRECTED[Correction.Kind(holding[row.id].kind)] if row.id in holding else "",
+            note=_CORRECTED[Correction.Kind(last[row.id].kind)] if row.id in last else "",
         )
         for row, cost in zip(rows, costs, strict=True)
     ]

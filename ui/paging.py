@@ -48,14 +48,19 @@ def read_cursor(text: str) -> Cursor | None:
     return cursor if direction in {"older", "newer"} and cursor.at.tzinfo else None
 
 
-def page(rows: QuerySet[Row], *, cursor: str, by: str = "created_at", size: int = PAGE_SIZE) -> Page[Row]:
-    """Fetch the page of a list, newest first by ``by`` and id, that a cursor from its query string asks for."""
+def page(*lists: QuerySet[Row], cursor: str, by: str = "created_at", size: int = PAGE_SIZE) -> Page[Row]:
+    """Fetch the page of a list, newest first by ``by`` and id, that a cursor from its query string asks for.
+
+    Several lists are read as one: the newest of all of them.
+    """
     start = read_cursor(cursor)
     is_backwards = start is not None and start.direction == "newer"
-    if start:
-        rows = rows.filter(_beyond(start, by))
     order = [by, "id"] if is_backwards else [f"-{by}", "-id"]
-    found = list(rows.order_by(*order)[: size + 1])
+    found: list[Row] = []
+    for rows in lists:
+        beyond = rows.filter(_beyond(start, by)) if start else rows
+        found += beyond.order_by(*order)[: size + 1]
+    found.sort(key=lambda row: _place(row, by), reverse=not is_backwards)
     has_more = len(found) > size
     found = found[:size]
     if is_backwards:
@@ -68,8 +73,12 @@ def page(rows: QuerySet[Row], *, cursor: str, by: str = "created_at", size: int 
     )
 
 
+def _place(row: Any, by: str) -> tuple[datetime, UUID]:
+    return getattr(row, by), row.id
+
+
 def _cursor(direction: str, row: Any, by: str) -> Cursor:
-    return Cursor(direction, getattr(row, by), row.id)
+    return Cursor(direction, *_place(row, by))
 
 
 def _beyond(start: Cursor, by: str) -> Q:

@@ -140,6 +140,17 @@ CHECKS = (
         """,
     ),
     rule(
+        "corrections_whose",
+        "a correction is of its event's customer and merchant",
+        "cor",
+        """
+        SELECT k.id, format('of event %s', k.usage_event_id)
+        FROM metering_correction k
+        LEFT JOIN metering_usageevent e ON e.bucket = k.bucket AND e.id = k.usage_event_id
+        WHERE (e.customer_id, e.merchant_id) IS DISTINCT FROM (k.customer_id, k.merchant_id)
+        """,
+    ),
+    rule(
         "counters_counted",
         "what metrics count of charges, less what grants gave, is what their counters stand at",
         "sub",

@@ -205,6 +205,7 @@ class UsageEvents(TenantView):
     def get(self, request: Request) -> HttpResponse:
         """List usage events, the newest first; the total is exact up to 10,000.
 
+        Those that were amended stand, and are found, at the time that they say now; `correction` tells what that is.
         Meter events that no subscription priced are listed with `include=metered`, and by the metric that counts them.
         """
         query = self.read_query(UsageQuerySerializer)

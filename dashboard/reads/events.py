@@ -13,7 +13,9 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 from billing.models import Charge, PriceVersion, Refund, Subscription
 from customers.models import Customer
 from merchants import ids
+from metering import holding
 from metering.aggregation import OVER_ALL_USES
+from metering.holding import RECORDED_AT, Listed
 from metering.models import BillableMetric, Correction, UsageEvent
 from ui import fmt
 from ui.paging import Page, page
@@ -40,7 +42,6 @@ PERIOD_DEFAULT = "7d"
 ID_BITS = 128
 BITS_PER_LETTER = 5
 ID_PREFIX = "usg"
-RECORDED, HAPPENED = "created_at", "timestamp"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,27 +101,39 @@ class Filters:
 def explore(*, merchant_id: UUID, filters: Filters, cursor: str, now: datetime) -> Page[Any]:
     """Return the page of a merchant's events that the filters and the cursor ask for, newest first.
 
-    Events of all customers are listed as they were recorded, those of one as they happened: each has its index.
+    Events of all customers are listed as they were recorded, those of one as they happened, or were amended to have
+    happened: each has its index.
     """
-    rows, by = narrowed(merchant_id=merchant_id, filters=filters, now=now)
-    found = page(rows, cursor=cursor, by=by)
-    return Page(rows=described(found.rows, merchant_id, by), newer=found.newer, older=found.older)
+    listed = narrowed(merchant_id=merchant_id, filters=filters, now=now)
+    found = page(*listed.parts, cursor=cursor, by=listed.by)
+    return Page(rows=described(found.rows, merchant_id, listed.by), newer=found.newer, older=found.older)
 
 
-def narrowed(*, merchant_id: UUID, filters: Filters, now: datetime) -> tuple[QuerySet[UsageEvent], str]:
-    """Select what the filters ask for; also name the time to list it by."""
+def narrowed(*, merchant_id: UUID, filters: Filters, now: datetime) -> Listed:
+    """Select what the filters ask for, by what holds of events that were amended."""
     since = now - PERIODS.get(filters.period, PERIODS[PERIOD_DEFAULT])[1]
-    by = HAPPENED if filters.customer_id else RECORDED
-    return _narrow(merchant_id, {f"{by}__gte": since}, filters), by
+    events = holding.listed(
+        merchant_id=merchant_id,
+        customer_id=filters.customer_id,
+        start=since if filters.customer_id else None,
+        metric_id=filters.metric_id,
+    )
+    if not filters.customer_id:
+        events = events.filter(created_at__gte=since)
+    if filters.text:
+        bounds = id_range(filters.text)
+        by_key = Q(idempotency_key=filters.text.strip())
+        events = events.filter(by_key | Q(id__range=bounds) if bounds else by_key)
+    return _with_status(events, filters.status)
 
 
 def latest(*, merchant_id: UUID, count: int, customer_id: UUID | None = None) -> list[EventRow]:
     """Return a merchant's newest events, or those of one customer."""
-    events = UsageEvent.objects.filter(merchant_id=merchant_id)
-    by = HAPPENED if customer_id else RECORDED
     if customer_id:
-        events = events.filter(bucket=ids.bucket_of(customer_id), customer_id=customer_id)
-    return described(list(events.order_by(f"-{by}", "-id")[:count]), merchant_id, by)
+        listed = holding.listed(merchant_id=merchant_id, customer_id=customer_id)
+        return described(listed[0:count], merchant_id, listed.by)
+    events = UsageEvent.objects.filter(merchant_id=merchant_id)
+    return described(list(events.order_by("-created_at", "-id")[:count]), merchant_id)
 
 
 def stamp(rows: Sequence[EventRow]) -> str:
@@ -128,7 +141,7 @@ def stamp(rows: Sequence[EventRow]) -> str:
     return rows[0].id + rows[0].status if rows else "none"
 
 
-def described(events: Sequence[UsageEvent], merchant_id: UUID, by: str = RECORDED) -> list[EventRow]:
+def described(events: Sequence[UsageEvent], merchant_id: UUID, by: str = RECORDED_AT) -> list[EventRow]:
     """Say of each event who, what, how much and what became of it, in six queries however many there are."""
     gross: dict[UUID, int] = defaultdict(int)
     captured: dict[UUID, int] = defaultdict(int)
@@ -221,32 +234,23 @@ def id_range(text: str) -> tuple[UUID, UUID] | None:
     return UUID(int=min(lowest, most)), UUID(int=min(highest, most))
 
 
-def _narrow(merchant_id: UUID, since: dict[str, datetime], filters: Filters) -> QuerySet[UsageEvent]:
-    events = UsageEvent.objects.filter(merchant_id=merchant_id, **since)
-    if filters.customer_id:
-        events = events.filter(bucket=ids.bucket_of(filters.customer_id), customer_id=filters.customer_id)
-    if filters.metric_id:
-        events = events.filter(properties__contains=[[filters.metric_id.hex]])
-    if filters.text:
-        bounds = id_range(filters.text)
-        by_key = Q(idempotency_key=filters.text.strip())
-        events = events.filter(by_key | Q(id__range=bounds) if bounds else by_key)
-    return _with_status(events, filters.status)
-
-
-def _with_status(events: QuerySet[UsageEvent], wanted: str) -> QuerySet[UsageEvent]:
+def _with_status(listed: Listed, wanted: str) -> Listed:
     if wanted not in STATUSES:
-        return events
-    if wanted == "metered":
-        return events.filter(subscription_id__isnull=True)
-    events = events.filter(subscription_id__isnull=False)
+        return listed
+    if wanted == "amended":
+        return replace(listed, as_recorded=listed.as_recorded.none())
+    return replace(listed, as_recorded=_with_fate(listed.as_recorded, wanted), amended=listed.amended.none())
+
+
+def _with_fate(events: QuerySet[UsageEvent], wanted: str) -> QuerySet[UsageEvent]:
+    """Narrow events that were not amended to those of one fate."""
     corrections = Correction.objects.filter(bucket=OuterRef("bucket"), usage_event_id=OuterRef("id"))
     voids = Exists(corrections.filter(kind=Correction.Kind.VOID))
     if wanted == "voided":
         return events.filter(voids)
-    if wanted == "amended":
-        return events.filter(~voids, Exists(corrections))
-    events = events.filter(~Exists(corrections))
+    events = events.filter(~voids, subscription_id__isnull=wanted == "metered")
+    if wanted == "metered":
+        return events
     refunds = Exists(Refund.objects.filter(bucket=OuterRef("bucket"), usage_event_id=OuterRef("id")))
     if wanted == "refunded":
         return events.filter(refunds)

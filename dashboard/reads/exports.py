@@ -35,24 +35,24 @@ def event_lines(*, merchant_id: UUID, filters: events.Filters, now: datetime) ->
 
     The amount, tax included, is the event's, after corrections: it stands on its first line, so that a column adds up.
     """
-    rows, by = events.narrowed(merchant_id=merchant_id, filters=filters, now=now)
-    for batch in _batches(rows, by):
+    listed = events.narrowed(merchant_id=merchant_id, filters=filters, now=now)
+    for batch in _batches(*listed.parts, by=listed.by):
         described = zip(batch, events.described(batch, merchant_id), strict=True)
         yield [line for event, row in described for line in _event_lines(event, row)]
 
 
 def customer_lines(*, merchant_id: UUID, text: str, now: datetime) -> Iterator[Batch]:
     """Give a line for each customer that a search finds, and for each currency they pay in."""
-    for batch in _batches(customers.search(merchant_id, text), "created_at"):
+    for batch in _batches(customers.search(merchant_id, text), by="created_at"):
         rows = zip(batch, customers.described(batch, now), strict=True)
         yield [line for customer, row in rows for line in _customer_lines(row, customer.external_id)]
 
 
-def _batches(rows: QuerySet[Any], by: str) -> Iterator[list[Any]]:
+def _batches(*lists: QuerySet[Any], by: str) -> Iterator[list[Any]]:
     """Read a list by key, a batch at a time; nothing is held open between two."""
     cursor = ""
     for _ in range(ROWS_MAX // BATCH):
-        found = page(rows, cursor=cursor, by=by, size=BATCH)
+        found = page(*lists, cursor=cursor, by=by, size=BATCH)
         yield found.rows
         cursor = found.older
         if not cursor:
@@ -65,7 +65,7 @@ def _event_lines(event: UsageEvent, row: EventRow) -> Iterator[Line]:
         yield [
             row.id,
             csv_files.text(row.type),
-            _time(event.timestamp),
+            _time(event.held_at),
             _time(event.created_at),
             row.customer_id,
             csv_files.text(row.customer),

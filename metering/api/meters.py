@@ -30,7 +30,7 @@ from merchants.serializers import (
 from merchants.tenancy import TenantView
 from metering import matching, meters, metrics, windows
 from metering.meters import Events, Scope
-from metering.models import UsageEvent
+from metering.models import Correction, UsageEvent
 
 EVENTS_DEFAULT, EVENTS_MAX = 20, 200
 FILTER_LENGTH_MAX = 4_000
@@ -159,6 +159,9 @@ class MeterEventSerializer(serializers.Serializer[Any]):
     idempotencyKey = serializers.CharField()
     data = serializers.DictField()  # type: ignore[assignment]  # a member, no option
     quantity = serializers.FloatField(help_text="What it counts for.")
+    amendedAt = InstantField(
+        allow_null=True, help_text="When it was last amended: its time and quantity are what it says since then."
+    )
 
 
 class MeterEventListSerializer(serializers.Serializer[Any]):
@@ -228,7 +231,10 @@ class MeterEvents(TenantView):
         responses=MeterEventListSerializer,
     )
     def get(self, request: Request, id: str) -> HttpResponse:
-        """List the events that a metric counts, the newest first; the total is exact up to 10,000."""
+        """List the events that a metric counts, the newest first; the total is exact up to 10,000.
+
+        Those that were amended are found by what they say now; those that were voided are left out.
+        """
         metric = metrics.get(merchant_id=self.merchant_id, metric_id=self.path_id("bm", id))
         query = self.read_query(MeterEventQuerySerializer)
         limit, offset = query.pop("limit"), query.pop("offset")
@@ -237,13 +243,13 @@ class MeterEvents(TenantView):
             {
                 "object": "list",
                 "billableMetricId": ids.text("bm", metric.id),
-                "events": [_event(row, metric.id.hex) for row in found[offset : offset + limit]],
+                "events": [_event(*row, metric.id.hex) for row in found[offset : offset + limit]],
                 "pagination": {"limit": limit, "offset": offset, "total": found.count()},
             }
         )
 
 
-def _event(row: UsageEvent, metric_id: str) -> dict[str, Any]:
+def _event(row: UsageEvent, made: Correction | None, metric_id: str) -> dict[str, Any]:
     quantity = sum((Decimal(item[1]) for item in row.properties if item[0] == metric_id), Decimal(0))
     was_usage = row.type is None
     return {
@@ -256,6 +262,7 @@ def _event(row: UsageEvent, metric_id: str) -> dict[str, Any]:
         "idempotencyKey": row.idempotency_key,
         "data": {"quantity": quantity} if was_usage else row.data,
         "quantity": quantity,
+        "amendedAt": None if made is None else made.created_at,
     }
 
 

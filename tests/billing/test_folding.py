@@ -77,6 +77,7 @@ def write(buyer: Buyer, sold: PriceVersion, told: list[tuple[Use, str, Use]]) ->
             Correction.objects.create(
                 **of_customer,
                 id=sources[-1],
+                merchant_id=buyer.merchant.id,
                 usage_event_id=event_id,
                 number=place,
                 kind=kind,

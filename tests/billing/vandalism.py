@@ -169,6 +169,10 @@ CONTROLS: dict[str, tuple[str, set[str]]] = {
         f"DELETE FROM metering_correction WHERE {_AMENDED}",
         {"budgets_spent", "corrections_charged", "usage_recomputed"},
     ),
+    "a correction of another merchant": (
+        f"UPDATE metering_correction SET merchant_id = customer_id WHERE {_AMENDED}",
+        {"corrections_whose"},
+    ),
     "a correction out of order": (
         f"UPDATE metering_correction SET number = 3 WHERE {_AMENDED}",
         {"corrections_charged"},

@@ -203,6 +203,27 @@ class TestCorrections:
         assert found[plain["id"]] is None
         assert found[changed["id"]]["kind"] == "void"
 
+    @pytest.mark.parametrize("scope", ["merchantId", "customerId"])
+    def test_put_events_in_lists_where_they_say_they_are(self, shop: Seller, scope: str) -> None:
+        event = record(shop, quantity=2)
+        moved = datetime.now(UTC) - timedelta(minutes=2)
+        assert amend(shop, event, 3, timestamp=moved.isoformat()).status_code == 200
+        times = {"startTime": (moved - timedelta(hours=1)).isoformat(), "endTime": event["timestamp"]}
+        path = f"/v0/billableMetrics/{shop.seeded.metric_id}/events"
+        spans = {"from": times["startTime"], "to": times["endTime"], "subject": event["customerId"]}
+        [listed] = api(shop).get("/v0/usage", {**times, scope: event[scope]}).json()["data"]
+        [counted] = api(shop).get(path, spans).json()["events"]
+        assert (listed["timestamp"], listed["correction"]["kind"]) == (event["timestamp"], "amend")
+        assert datetime.fromisoformat(listed["correction"]["timestamp"]) == moved
+        assert (counted["id"], counted["quantity"], counted["time"]) == (
+            event["id"],
+            3,
+            listed["correction"]["timestamp"],
+        )
+        assert counted["amendedAt"] == listed["correction"]["createdAt"]
+        later = {**times, "startTime": times["endTime"], "endTime": (moved + timedelta(hours=1)).isoformat()}
+        assert api(shop).get("/v0/usage", {**later, scope: event[scope]}).json()["pagination"]["total"] == 0
+
     def test_of_others_do_not_exist(self, shop: Seller) -> None:
         event, other = record(shop, quantity=10), seller()
         stranger = Caller(other.seeded.merchant, other.secret)

@@ -148,7 +148,7 @@ class TestListUsage:
             )
             for _ in range(6):
                 record(shop, customer=1)
-        assert counts == [3, 3]  # the page, its charges, and the total
+        assert counts == [4, 4]  # the page's keys, its events, their charges, and the total
 
     def test_counts_up_to_ten_thousand(self, shop: Seller, monkeypatch: pytest.MonkeyPatch) -> None:
         from charging import history

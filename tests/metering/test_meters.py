@@ -93,6 +93,7 @@ def correct(event: UsageEvent, *, number: int = 1, kind: str = "amend", **says: 
         bucket=event.bucket,
         id=ids.new(event.bucket),
         customer_id=event.customer_id,
+        merchant_id=event.merchant_id,
         usage_event_id=event.id,
         number=number,
         kind=kind,
@@ -208,7 +209,7 @@ class TestRead:
         scope = Scope(metric=of, start=START, end=END, subject=subject if is_of_one else None, group_by=["model"])
 
         reading = meters.read(scope)
-        listed = {event.id: event.properties for event in meters.Events(scope)[0:20]}
+        listed = {event.id: event.properties for event, _ in meters.Events(scope)[0:20]}
 
         assert reading.total == Decimal("12.25") - said + 100
         assert Group({"model": "new"}, Decimal(100)) in (reading.groups or ())
@@ -314,9 +315,9 @@ class TestWhatIsRead:
 
         with CaptureQueriesContext(connection) as asked:
             found = meters.read(scope).total if kind == "meter" else len(list(meters.Events(scope)[0:20]))
-        [query] = [
+        query = next(
             each["sql"] for each in asked.captured_queries if " metering_usageevent" in each["sql"].replace('"', " ")
-        ]
+        )
         with connection.cursor() as cursor:
             cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {query}")
             plan = cursor.fetchone()[0][0]["Plan"]

@@ -1,5 +1,6 @@
 """What a customer sees of one subscription."""
 
+from datetime import timedelta
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
@@ -14,7 +15,7 @@ from tests import scenes
 from tests.metering.test_meters import correct
 from ui import fmt, spans
 
-QUERIES_MAX = 18
+QUERIES_MAX = 19
 
 
 @pytest.fixture
@@ -139,6 +140,13 @@ class TestStatement:
         shown = next(each for each in statement(scene, span).events if each.id == before.id)
         assert (shown.gross, shown.note) == (0, note)
         assert [use[1] for use in shown.uses] == ([Decimal(quantity)] if quantity else [use[1] for use in before.uses])
+
+    def test_shows_use_that_was_amended_at_the_time_it_says_now(self, scene: scenes.Scene, span: spans.Span) -> None:
+        before = statement(scene, span).events
+        event = next(each for each in scene.buyers[0].events if ids.text("usg", each.id) == before[0].id)
+        correct(event, timestamp=before[-1].at - timedelta(hours=1))
+        last = statement(scene, span).events[-1]
+        assert (last.id, last.at, last.note) == (before[0].id, before[-1].at - timedelta(hours=1), "Corrected")
 
     def test_changes_its_stamp_when_money_is_held(self, scene: scenes.Scene, span: spans.Span) -> None:
         before = statement(scene, span).stamp

@@ -11,12 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from billing.models import Charge, Settlement
-from dashboard.reads import events, fate
+from dashboard.reads import events, exports, fate
 from merchants import ids
-from metering.models import UsageEvent
+from metering.models import Correction, UsageEvent
 from tests import scenes
+from tests.metering.test_meters import correct
 
-LIST_QUERIES_MAX = 7
+LIST_QUERIES_MAX = 8
 FATE_QUERIES_MAX = 18
 
 
@@ -120,6 +121,43 @@ class TestExplore:
         with CaptureQueriesContext(connection) as queries:
             found(scene)
         assert len(queries) <= LIST_QUERIES_MAX
+
+
+class TestAmended:
+    """An event that counted for one metric just now, and counts for another two days ago since it was amended."""
+
+    @pytest.fixture
+    def event(self, scene: scenes.Scene) -> UsageEvent:
+        made = scene.buyers[0].events[0]
+        other = next(metric for metric in scene.metrics if metric.id.hex != made.properties[0][0])
+        correct(made, properties=[[other.id.hex, "7", None]], timestamp=scene.now - timedelta(days=2))
+        return made
+
+    @pytest.mark.parametrize("is_of_one", [True, False])
+    def test_is_found_by_the_metric_it_counts_for_now(
+        self, scene: scenes.Scene, event: UsageEvent, is_of_one: bool
+    ) -> None:
+        whose = {"customer_id": event.customer_id} if is_of_one else {}
+        before, now = UUID(hex=event.properties[0][0]), Correction.objects.get().properties[0][0]
+        [row] = [each for each in found(scene, metric_id=UUID(hex=now), **whose) if each.status == "amended"]
+        assert (row.id, row.uses[0].quantity) == (ids.text("usg", event.id), 7)
+        assert row.id not in [each.id for each in found(scene, metric_id=before, **whose)]
+        assert [each.id for each in found(scene, status="amended", **whose)] == [row.id]
+
+    def test_stands_among_a_customers_events_where_it_says_now(self, scene: scenes.Scene, event: UsageEvent) -> None:
+        whose = {"customer_id": event.customer_id}
+        event_id, rows = ids.text("usg", event.id), found(scene, **whose)
+        assert (rows[-1].id, rows[-1].at) == (event_id, scene.now - timedelta(days=2))
+        assert event_id not in [each.id for each in found(scene, period="24h", **whose)]
+        latest = events.latest(merchant_id=scene.test.id, count=50, customer_id=event.customer_id)
+        assert [row.id for row in latest] == [row.id for row in rows]
+
+    def test_is_written_with_that_time(self, scene: scenes.Scene, event: UsageEvent) -> None:
+        batches = exports.event_lines(merchant_id=scene.test.id, filters=events.Filters(), now=scene.now)
+        [line] = [line for batch in batches for line in batch if line[0] == ids.text("usg", event.id)]
+        said = dict(zip(exports.EVENT_HEADER, line, strict=True))
+        happened = (scene.now - timedelta(days=2)).isoformat().replace("+00:00", "Z")
+        assert (said["happened_at"], said["quantity"], said["status"]) == (happened, "7", "amended")
 
 
 class TestIdRange:

@@ -15,7 +15,7 @@ from tests import factories, scenes
 HOME = "/judgebox/test"
 MANY = 10_000
 PIECE_BYTES_MAX = 500_000  # a batch; the whole file is several times as long
-QUERIES_OF_A_BATCH = 7
+QUERIES_OF_A_BATCH = 8
 
 MANY_EVENTS = """
 INSERT INTO metering_usageevent (bucket, customer_id, id, merchant_id, subscription_id, idempotency_key, fingerprint,
