@@ -128,7 +128,7 @@ def _write(template: str, invoice: Invoice, now: datetime, *, key: str, **contex
     setting = letters.named(template).setting
     if customer.deleted_at is not None or (setting and not customer.notification_settings.get(setting, True)):
         return
-    url = invoice_sessions.urls_of([invoice]).get(invoice.id, "")
+    url = invoice_sessions.url(invoice)
     due = _day(invoice.due_at) if invoice.due_at is not None and invoice.unpaid_amount else ""
     mailing.queue(
         merchant_id=invoice.merchant_id,

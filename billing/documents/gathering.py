@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import Any, NamedTuple, cast
 from zoneinfo import ZoneInfo
 
-from billing import measures, money, taxes, wording
+from billing import invoice_sessions, measures, money, taxes, wording
 from billing.documents import tiers, words
 from billing.measures import Measure, Priced
 from billing.models import Charge, Invoice, InvoiceLine, ManualLine, PriceVersion, Seller, Subscription
@@ -76,7 +76,14 @@ def of_invoice(invoice: Invoice, now: datetime) -> dict[str, Any]:
         "taxes": summary,
         "totals": _totals(invoice, lines, summary),
         "notes": [*reasons_of(summary), ROUNDING_STATED, *pay_words(parties["seller"], invoice.number, due)],
+        **_online(invoice),
     }
+
+
+def _online(invoice: Invoice) -> dict[str, Any]:
+    """Say where an invoice can be paid, if something is owed on it as its document is written down."""
+    where = invoice_sessions.url(invoice)
+    return {"payment": {"url": where}} if where else {}
 
 
 def facts_of(invoice: Invoice) -> Facts:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from billing.documents import words
@@ -34,6 +35,7 @@ def pages(document: Mapping[str, Any]) -> dict[str, Any]:
         "footer": document["seller"]["footer"],
         "foot": _foot(document["seller"]),
         "isTest": document["seller"]["mode"] == "test",
+        "online": _online(document),
     }
     cleaned: dict[str, Any] = _printable(printed)
     return cleaned
@@ -109,6 +111,15 @@ def _due_label(document: Mapping[str, Any]) -> str:
     if document["kind"] == "credit_note":
         return "Amount credited"
     return "Credit balance" if Decimal(document["totals"]["due"]) < 0 else "Amount due"
+
+
+def _online(document: Mapping[str, Any]) -> list[str]:
+    """Say that it can be paid online; nothing where it cannot. The address itself is not for reading."""
+    if not document.get("payment"):
+        return []
+    host = urlsplit(document["payment"]["url"]).netloc
+    due = words.amount(document["totals"]["due"], document["currency"])
+    return [f"Pay {due} online", f"Scan the code, or open the link, at {host}. It shows what is still to be paid."]
 
 
 def _foot(seller: Mapping[str, Any]) -> str:

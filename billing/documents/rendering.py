@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from billing.documents import hybrids, printing
+from billing.documents import codes, hybrids, printing
 from billing.documents.glyphs import FONTS
 
 if TYPE_CHECKING:
@@ -52,9 +52,16 @@ def _compile(
         "data": json.dumps(printing.pages(document)),
         "logo": (logo or b"").decode("latin-1"),  # inputs are text: a character for each byte
         "einvoice": einvoice,
+        **_online(document),
     }
     issued = datetime.fromisoformat(document["issueDate"]).replace(tzinfo=UTC)
     return _compiler().compile(input=_layout(document["layout"]), sys_inputs=inputs, timestamp=issued, **options)
+
+
+def _online(document: Mapping[str, Any]) -> dict[str, str]:
+    """Where a document can be paid, as an address and as the code of it; empty where it cannot."""
+    payment = document.get("payment")
+    return {"url": payment["url"], "code": codes.svg(payment["url"])} if payment else {"url": "", "code": ""}
 
 
 def _compiler() -> "typst.Compiler":

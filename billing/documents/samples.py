@@ -7,6 +7,7 @@ from typing import Any
 from billing import policies, sellers, taxes
 from billing.documents import gathering, rendering
 from billing.models import Seller
+from billing.payments import tokens
 from customers import addresses
 from merchants.models import Merchant
 
@@ -68,5 +69,6 @@ def _sample(merchant: Merchant, seller: Seller, now: datetime) -> dict[str, Any]
         "totals": {
             "net": "1801.31", "tax": "0.00", "rounding": "0.00", "total": "1801.31", "paid": "0.00", "due": "1801.31",
         },
+        "payment": {"url": tokens.url(tokens.INVOICE, merchant.id)},  # no invoice has that id: it leads nowhere
         "notes": ["This is a sample. Nothing is owed.", *gathering.pay_words(who, number, due)],
     }  # fmt: skip

@@ -15,6 +15,7 @@ from django.core import signing
 SESSION: Final = "pay"
 LINK: Final = "link"
 AUTHORIZATION: Final = "authorize"
+INVOICE: Final = "invoice"  # where an invoice is paid, whichever session is open for it by then
 
 _ID_BYTES = 16
 

@@ -205,7 +205,7 @@ def document(invoice: Invoice) -> Document:
         ],
         notes=_notes(invoice),
         dunning=dunning.of(invoice),
-        payment_url=invoice_sessions.urls_of([invoice]).get(invoice.id, ""),
+        payment_url=invoice_sessions.url(invoice),
         replaced_by=_replaced_by(invoice),
     )
 

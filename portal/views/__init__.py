@@ -2,7 +2,7 @@
 
 from django.urls import URLPattern, path
 
-from portal.views import authorize, auto_top_up, disputes, home, link, methods, pay, test_card, withdrawals
+from portal.views import authorize, auto_top_up, disputes, home, invoice, link, methods, pay, test_card, withdrawals
 
 app_name = "portal"
 urlpatterns: list[URLPattern] = [
@@ -33,5 +33,6 @@ urlpatterns: list[URLPattern] = [
     path("testCard/<str:merchant>/<str:ref>/<str:secret>/pay", test_card.pay, name="test-card-pay"),
     path("testCard/<str:merchant>/<str:ref>/<str:secret>/confirm", test_card.confirm, name="test-card-confirm"),
     path("link/<str:token>", link.show, name="link"),
+    path("invoice/<str:token>", invoice.show, name="invoice"),
     path("authorize/<str:token>", authorize.show, name="authorize"),
 ]

@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import pytest
 
-from billing import credit_notes, documents
+from billing import credit_notes, documents, invoice_sessions
 from billing.credit_notes import NewCreditNote
 from billing.documents import canonical, files, freezing, rendering
 from billing.models import CreditNote, Document, DocumentFile, PriceVersion, Seller, UnprintedDocument
@@ -57,6 +57,16 @@ class TestFreeze:
         assert (totals["net"], totals["tax"], totals["rounding"]) == ("2.73", "0.27", "0.01")
         assert (totals["total"], totals["paid"], totals["due"]) == ("3.01", "1.65", "1.36")
         assert (totals["exactNet"], totals["exactTax"]) == ("2.734", "0.2734")
+
+    def test_names_where_it_can_be_paid_while_it_is_owed(self, price, arrears):
+        buyer = subscribe(price, arrears)
+        buyer.use(arrears, "1234")
+        pass_time(buyer, ISSUED)
+        invoice = invoices(buyer)[0]
+        assert says(buyer)["payment"] == {"url": invoice_sessions.url(invoice)}
+        buyer.use(price, 3)
+        pass_time(buyer, MARCH + GRACE)
+        assert (invoices(buyer)[1].status, "payment" in says(buyer, 1)) == ("paid", False)
 
     def test_keeps_the_digest_of_its_text(self, price):
         buyer = subscribe(price)

@@ -6,7 +6,7 @@ from typing import Any
 import pikepdf
 import pytest
 
-from billing.documents import glyphs, printing, rendering, words
+from billing.documents import codes, glyphs, printing, rendering, words
 from tests.billing.papers import paper
 
 CLAIMED = [("pdfa", "part"), ("pdfa", "conformance"), ("pdfua", "part")]
@@ -14,6 +14,12 @@ CLAIMED = [("pdfa", "part"), ("pdfa", "conformance"), ("pdfua", "part")]
 
 def opened(document: dict[str, Any], **options: Any) -> pikepdf.Pdf:
     return pikepdf.open(io.BytesIO(rendering.pdf(document, **options)))
+
+
+def alternatives(pdf: pikepdf.Pdf) -> list[str]:
+    """What is read aloud in place of pictures."""
+    found = [each.get("/Alt") for each in pdf.objects if isinstance(each, pikepdf.Dictionary)]
+    return [str(text) for text in found if text is not None]
 
 
 class TestPdf:
@@ -28,6 +34,14 @@ class TestPdf:
             assert pdf.Root.MarkInfo.Marked
             assert "/StructTreeRoot" in pdf.Root
             assert str(pdf.Root.Lang) == "en"
+
+    def test_leads_to_where_it_can_be_paid_if_it_can(self):
+        where = "https://pay.example/portal/invoice/AZqk.sig-1_"
+        for payment, found in (({"url": where}, [where]), (None, [])):
+            with opened(paper(payment=payment)) as pdf:
+                links = [str(note.A.URI) for note in pdf.pages[0].get("/Annots", []) if note.get("/Subtype") == "/Link"]
+                assert links == found
+                assert ("Pay $856.44 online (QR code)" in alternatives(pdf)) is bool(found)
 
     @pytest.mark.parametrize(("lines", "pages"), [(0, 1), (5, 1), (60, 3)])
     def test_takes_as_many_pages_as_it_needs(self, lines, pages):
@@ -82,6 +96,14 @@ class TestWords:
     )
     def test_say(self, said, expected):
         assert said == expected
+
+
+class TestCodes:
+    def test_are_drawn_with_their_quiet_zone_and_nothing_from_elsewhere(self):
+        drawn = codes.svg("https://pay.example/portal/invoice/AZqk.sig-1_")
+        assert drawn == codes.svg("https://pay.example/portal/invoice/AZqk.sig-1_")
+        assert 'viewBox="0 0 41 41"' in drawn  # 33 modules, and four of nothing on each side
+        assert "href" not in drawn
 
 
 class TestPages:

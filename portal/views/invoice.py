@@ -1,0 +1,28 @@
+"""An invoice's own address, as it is printed and sent: it leads to the payment page, or says why it does not."""
+
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
+from django.views.decorators.http import require_safe
+
+from billing import invoice_sessions
+from billing.payments import tokens
+from merchants.models import Merchant, Mode
+from portal.doors import hosted, let_frame
+from ui import pages
+
+
+@hosted
+@require_safe
+def show(request: HttpRequest, token: str) -> HttpResponse:
+    """Where an invoice can be paid; once it needs no payment any more, that."""
+    invoice, session = invoice_sessions.opened(token)
+    if session is not None:
+        return HttpResponseRedirect(reverse("portal:pay", args=[tokens.make(tokens.SESSION, session.id)]), status=303)
+    merchant = Merchant.objects.select_related("organization").get(id=invoice.merchant_id)
+    context = {
+        "invoice": invoice,
+        "merchant": merchant.organization.name,
+        "is_test": merchant.mode == Mode.TEST,
+    }
+    response = pages.answer(request, "portal/invoice.html", context)
+    return let_frame(response, list(merchant.allowed_origins))
