@@ -225,33 +225,6 @@ class NewPlan(forms.Form):
             raise forms.ValidationError(refusal.message) from refusal
 
 
-def _unit_price(label: str, help_text: str) -> forms.DecimalField:
-    return forms.DecimalField(
-        label=label,
-        max_digits=UNIT_PRICE_DIGITS_MAX,
-        decimal_places=UNIT_PRICE_DECIMALS_MAX,
-        help_text=help_text,
-        # Not a keypad for decimals: on some phones it has no minus sign.
-        widget=forms.TextInput(attrs={"autocomplete": "off"}),
-    )
-
-
-class NewFeePrice(forms.Form):
-    """A fee of a plan: an amount that does not depend on use."""
-
-    name = forms.CharField(label="Name", max_length=NAME_LENGTH_MAX, help_text="Such as “Platform fee”.")
-    unit_price = _unit_price("Amount", "Charged once each time. Below zero it is a rebate, on the invoice.")
-    how_often = forms.ChoiceField(
-        label="Charged",
-        choices=[("period", "Every billing period"), ("once", "Once")],
-        widget=forms.RadioSelect,
-        initial="period",
-    )
-    payment_term = forms.ChoiceField(
-        label="Paid", choices=FEE_TERMS, widget=forms.RadioSelect, initial=PaymentTerm.IN_ADVANCE.value
-    )
-
-
 class NewKey(forms.Form):
     """A key, for everything or for chosen resources."""
 

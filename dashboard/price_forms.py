@@ -5,7 +5,7 @@ of its refusals is shown beside the field it is about. A form with rows is poste
 everything works without scripts.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from typing import Any, ClassVar
 
@@ -13,17 +13,13 @@ from django import forms
 from django.forms import BoundField
 
 from billing.models import PaymentTerm
-from billing.plans import AppliesTo
 from billing.prices import reading
-from dashboard.forms import FEE_TERMS, NAME_LENGTH_MAX, MerchantChoice
+from dashboard import currency_forms
+from dashboard.forms import MerchantChoice
+from dashboard.price_fields import applies_to, typed
 from metering.expressions import limits
 from metering.models import BillableMetric
 
-APPLIES_TO = [
-    (AppliesTo.NEW_SUBSCRIPTIONS.value, "New subscriptions"),
-    (AppliesTo.NEXT_PERIOD.value, "All subscribers, from their next period on"),
-]
-TYPED_LENGTH_MAX = 40
 ROWS_MIN = 3
 ROWS_MORE = 3
 SAMPLES_LENGTH_MAX = 20_000
@@ -31,35 +27,12 @@ SAMPLES = """[
   {"quantity": 10},
   {"quantity": 250, "metadata": {"tier": "premium"}}
 ]"""
-
-
+_NOT_FIGURES = {"metric", "payment_term", "samples"}  # which are the same in all currencies
 _COMMON = {
     "included_units": "includedUnits",
     "minimum_charge": "minimumCharge",
     "maximum_charge": "maximumCharge",
 }
-
-
-def _typed(label: str, help_text: str = "", *, required: bool = False, keypad: str = "decimal") -> forms.CharField:
-    hints = {"inputmode": keypad} if keypad else {}
-    return forms.CharField(
-        label=label,
-        required=required,
-        max_length=TYPED_LENGTH_MAX,
-        help_text=help_text,
-        widget=forms.TextInput(attrs={**hints, "autocomplete": "off"}),
-    )
-
-
-def _applies_to() -> forms.ChoiceField:
-    first, *_ = APPLIES_TO
-    return forms.ChoiceField(
-        label="For",
-        choices=APPLIES_TO,
-        widget=forms.RadioSelect,
-        initial=first[0],
-        help_text="Whoever is subscribed keeps the price they have until they are moved.",
-    )
 
 
 class MetricPrice(forms.Form):
@@ -68,15 +41,17 @@ class MetricPrice(forms.Form):
     model: ClassVar[str]
     label: ClassVar[str]
     lead: ClassVar[str]
+    has_options: ClassVar[bool] = True  # in other currencies
+    alike: ClassVar[tuple[str, ...]] = ("included_units",)  # how fields begin that are no money
     # The form's plain fields by the properties they become, in the order they are shown.
     members: ClassVar[dict[str, str]]
 
     metric = MerchantChoice(queryset=BillableMetric.objects.none(), label="Metric", empty_label="Choose a metric")
-    included_units = _typed("Free units in each period")
-    minimum_charge = _typed(
+    included_units = typed("Free units in each period")
+    minimum_charge = typed(
         "At least in each period", "Before tax. What use falls short of it is charged when the period's invoice closes."
     )
-    maximum_charge = _typed("At most in each period", "What use of this metric costs at most, before tax.")
+    maximum_charge = typed("At most in each period", "What use of this metric costs at most, before tax.")
     payment_term = forms.ChoiceField(
         label="Paid",
         choices=[
@@ -87,21 +62,65 @@ class MetricPrice(forms.Form):
         initial=PaymentTerm.INSTANT.value,
     )
 
-    def __init__(self, data: Any = None, *, metrics: Any = None, typed: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        data: Any = None,
+        *,
+        own: str,
+        known: Sequence[str] = (),
+        metrics: Any = None,
+        typed: Mapping[str, Any] | None = None,
+        currency: str = "",
+    ) -> None:
         """Show what was typed.
 
         Args:
+            own: the currency of the plan.
+            known: the others that figures are asked for before anything was sent.
             metrics: those there are to choose from; None for a price that there is, whose metric stays.
             typed: what was typed into a form that is not sent yet.
+            currency: another one, whose figures alone are asked for.
         """
-        initial = None if typed is None else {name: typed.get(name) for name in typed}
-        super().__init__(data, initial=initial)
         self.typed: Mapping[str, Any] = data if data is not None else typed or {}
+        super().__init__(data, prefix=currency or None)
+        self.own, self.currency, self.others = own, currency, list[MetricPrice]()
+        if typed is not None:
+            named = {name: self.add_prefix(name) for name in self.fields}
+            self.initial = {name: typed[key] for name, key in named.items() if key in typed}
+        if currency:
+            for name in _NOT_FIGURES & self.fields.keys():
+                del self.fields[name]
+            return
+        if self.has_options:
+            chosen = currency_forms.chosen(self.typed, known, own)
+            if typed is not None and currency_forms.ADD in typed:
+                typed = {**self._copied(typed), **typed}
+            self.others = [type(self)(data, own=own, typed=typed, currency=each) for each in chosen]
+        self.spare = currency_forms.spare(own, self.currencies)
         if metrics is None:
             del self.fields["metric"]
-            self.fields["applies_to"] = _applies_to()
+            self.fields["applies_to"] = applies_to()
         else:
             self.fields["metric"].queryset = metrics  # type: ignore[attr-defined]
+
+    def _copied(self, typed: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what a currency that is being added begins with: what is no money."""
+        added = str(typed.get(currency_forms.ADDED, ""))
+        alike = {name: value for name, value in typed.items() if name.startswith(self.alike)}
+        return {currency_forms.name_in(added, name): value for name, value in alike.items()}
+
+    @property
+    def currencies(self) -> list[str]:
+        """The currencies beside the plan's own that it has figures for."""
+        return [block.currency for block in self.others]
+
+    def is_valid(self) -> bool:
+        """Tell whether everything was typed, in every currency."""
+        return all([super().is_valid(), *(block.is_valid() for block in self.others)])
+
+    def options(self) -> dict[str, Any]:
+        """Return the price's properties in other currencies."""
+        return {block.currency: block.properties() for block in self.others}
 
     @classmethod
     def typed_of(cls, properties: Mapping[str, Any]) -> dict[str, Any]:
@@ -110,7 +129,7 @@ class MetricPrice(forms.Form):
 
     def text(self, name: str) -> str:
         """Return what was typed into a field, without outer spaces."""
-        return str(self.typed.get(name) or "").strip()
+        return str(self.typed.get(self.add_prefix(name)) or "").strip()
 
     def properties(self) -> dict[str, Any]:
         """Return the price's properties, without those of which nothing was typed."""
@@ -136,7 +155,7 @@ class Standard(MetricPrice):
 
     model, label, lead = "standard", "Per unit", "Every unit costs the same."
     members = {"unit_price": "unitPrice"}
-    unit_price = _typed(
+    unit_price = typed(
         "Unit price",
         "Up to 9 decimals. A price of 0.001 charges 1.00 for every 1,000 units. Below zero it is a rebate, on the "
         "invoice after the period.",
@@ -150,8 +169,9 @@ class Package(MetricPrice):
 
     model, label, lead = "package", "Packages", "Units come in packages; one that is begun is paid in full."
     members = {"package_size": "packageSize", "package_price": "packagePrice"}
-    package_size = _typed("Units in a package", required=True)
-    package_price = _typed("Price of a package", required=True)
+    alike = ("included_units", "package_size")
+    package_size = typed("Units in a package", required=True)
+    package_price = typed("Price of a package", required=True)
 
 
 class _Rows(MetricPrice):
@@ -162,14 +182,22 @@ class _Rows(MetricPrice):
     row_name: ClassVar[str]
     rows_path: ClassVar[str]
 
-    def __init__(self, data: Any = None, *, metrics: Any = None, typed: Mapping[str, Any] | None = None) -> None:
-        super().__init__(data, metrics=metrics, typed=typed)
+    def __init__(self, data: Any = None, **options: Any) -> None:
+        super().__init__(data, **options)
         asked = self.text("rows")
         wanted = int(asked) if asked.isdecimal() and len(asked) < 5 else ROWS_MIN
         self.row_count = max(1, min(wanted, self.rows_max))
         for row in range(self.row_count):
             for part, label in self.parts.items():
-                self.fields[f"{part}_{row}"] = _typed(label, keypad="" if part.startswith("value") else "decimal")
+                name = f"{part}_{row}"
+                self.fields[name] = typed(label, keypad="" if part.startswith("value") else "decimal")
+                if not self.is_bound:
+                    self.initial[name] = self.text(name)
+
+    @property
+    def rows_name(self) -> str:
+        """The name of the field that says how many rows there are."""
+        return self.add_prefix("rows")
 
     def rows(self) -> list[list[BoundField]]:
         """List the rows, each with its fields."""
@@ -185,6 +213,7 @@ class Tiers(_Rows):
 
     members: ClassVar[dict[str, str]] = {}
     parts = {"up_to": "Up to", "unit_price": "Unit price", "flat_fee": "Flat fee"}
+    alike = ("included_units", "up_to_", "rows")
     rows_max, row_name, rows_path = reading.TIERS_MAX, "Tier", "tiers"
 
     @classmethod
@@ -240,6 +269,7 @@ class Percentage(MetricPrice):
 
     model, label = "percentage", "Percentage"
     lead = "A part of the amount of each use. The unit of the metric must be the plan’s currency."
+    has_options = False  # it is of amounts of the metric's currency
     members = {
         "percentage": "percentage",
         "fixed_fee": "fixedFee",
@@ -247,10 +277,10 @@ class Percentage(MetricPrice):
         "max_charge": "maxCharge",
     }
     included_units = None  # type: ignore[assignment]
-    percentage = _typed("Percentage", "Up to 1,000, with 2 decimals: 2.9 takes 0.29 of 10.00.", required=True)
-    fixed_fee = _typed("Plus, for each use")
-    min_charge = _typed("At least, for each use")
-    max_charge = _typed("At most, for each use")
+    percentage = typed("Percentage", "Up to 1,000, with 2 decimals: 2.9 takes 0.29 of 10.00.", required=True)
+    fixed_fee = typed("Plus, for each use")
+    min_charge = typed("At least, for each use")
+    max_charge = typed("At most, for each use")
 
     @classmethod
     def typed_of(cls, properties: Mapping[str, Any]) -> dict[str, Any]:
@@ -276,8 +306,8 @@ class Dynamic(MetricPrice):
     model, label, lead = "dynamic", "Stated", "Each use states its own unit price, within bounds."
     members = {"min_price": "minPrice", "max_price": "maxPrice"}
     included_units = None  # type: ignore[assignment]
-    min_price = _typed("Unit price, at least")
-    max_price = _typed("Unit price, at most", "Without it, reservations must state an amount.")
+    min_price = typed("Unit price, at least")
+    max_price = typed("Unit price, at most", "Without it, reservations must state an amount.")
 
 
 class Matrix(_Rows):
@@ -287,10 +317,11 @@ class Matrix(_Rows):
     lead = "The unit price goes by what the metadata of each use says, such as its model and region."
     members = {"default_unit_price": "defaultUnitPrice"}
     parts = {"value_0": "First", "value_1": "Second", "value_2": "Third", "unit_price": "Unit price"}
+    alike = ("dimensions", "value_", "rows")
     rows_max, row_name, rows_path = reading.CELLS_MAX, "Combination", "cells"
     included_units = None  # type: ignore[assignment]
-    dimensions = _typed("Attributes", "Up to three, with commas: model, region", required=True, keypad="")
-    default_unit_price = _typed("Unit price of all others", "Without it, any other use is refused.")
+    dimensions = typed("Attributes", "Up to three, with commas: model, region", required=True, keypad="")
+    default_unit_price = typed("Unit price of all others", "Without it, any other use is refused.")
 
     def shown(self) -> list[BoundField]:
         """Put the attributes first."""
@@ -338,6 +369,7 @@ class Formula(MetricPrice):
     model, label = "formula", "Formula"
     lead = "An expression says what each use costs, from its quantity, price, metadata, data and timestamp."
     members = {"formula": "formula", "max_amount": "maxAmount", "min_amount": "minAmount"}
+    alike = ("formula",)
     included_units = None  # type: ignore[assignment]
     formula = forms.CharField(
         label="Formula",
@@ -345,8 +377,8 @@ class Formula(MetricPrice):
         help_text="Such as: quantity * 0.002 + (metadata.tier == 'premium' ? 0.01 : 0)",
         widget=forms.Textarea(attrs={"rows": 4, "spellcheck": "false", "autocomplete": "off", "class": "source"}),
     )
-    max_amount = _typed("At most, for each use", "A use that comes to more is refused.", required=True)
-    min_amount = _typed("At least, for each use", "A use that comes to less is refused; always one below zero.")
+    max_amount = typed("At most, for each use", "A use that comes to more is refused.", required=True)
+    min_amount = typed("At least, for each use", "A use that comes to less is refused; always one below zero.")
     samples = forms.CharField(
         label="Try it on",
         required=False,
@@ -364,28 +396,3 @@ class Formula(MetricPrice):
 MODELS: dict[str, type[MetricPrice]] = {
     form.model: form for form in (Standard, Graduated, Volume, Package, Percentage, Dynamic, Matrix, Formula)
 }
-
-
-class NewCommitment(forms.Form):
-    """What all use of a plan comes to at least in each of its periods."""
-
-    name = forms.CharField(label="Name", max_length=NAME_LENGTH_MAX, initial="Minimum spend")
-    minimum_spend = _typed(
-        "At least",
-        "Before tax, each period. What use falls short of it is charged when the period's invoice closes.",
-        required=True,
-    )
-
-
-class FeePrice(forms.Form):
-    """The price of a fee, or of a commitment, that there is."""
-
-    amount = _typed("Amount", required=True, keypad="")
-    payment_term = forms.ChoiceField(label="Paid", choices=FEE_TERMS, widget=forms.RadioSelect)
-    applies_to = _applies_to()
-
-    def __init__(self, data: Any = None, *, model: str, **options: Any) -> None:
-        super().__init__(data, **options)
-        self.member = "unitPrice" if model == Standard.model else "minimumSpend"
-        if model != Standard.model:  # a commitment is made up to as the invoice closes
-            del self.fields["payment_term"]

@@ -1,6 +1,6 @@
 """Adding to what a plan sells, in one step: a page asks for a price of a plan, the catalogue knows them apart."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -28,10 +28,11 @@ SAMPLES_BYTES_MAX = 100_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewFee:
-    """A fee of a plan; ``is_one_time`` or once in each of the plan's periods."""
+    """A fee of a plan; ``is_one_time`` or once in each of the plan's periods; ``options`` are amounts by currency."""
 
     name: str
     amount: Decimal
+    options: Mapping[str, str]
     payment_term: str
     is_one_time: bool
 
@@ -44,11 +45,12 @@ def sell_metric(
     name: str,
     model: str,
     properties: dict[str, Any],
+    options: dict[str, Any],
     payment_term: str,
     actor: Actor,
     now: datetime,
 ) -> PlanVersion:
-    """Price a metric, and give the plan a next version that sells it.
+    """Price a metric, in other currencies by ``options``, and give the plan a next version that sells it.
 
     Raises:
         NotFound: the merchant has no such plan or metric.
@@ -60,6 +62,7 @@ def sell_metric(
         payment_term=payment_term,
         model=model,
         properties=properties,
+        currency_options=options,
         metric_id=metric_id,
     )
     with transaction.atomic():
@@ -80,6 +83,7 @@ def sell_fee(*, merchant_id: UUID, plan_id: UUID, fee: NewFee, actor: Actor, now
             payment_term=fee.payment_term,
             model=STANDARD,
             properties={"unitPrice": f"{fee.amount:f}"},
+            currency_options={currency: {"unitPrice": amount} for currency, amount in fee.options.items()},
             fee_id=fee_id,
             billing_cadence=plans.ONE_TIME if fee.is_one_time else version.billing_cadence,
         )
@@ -87,9 +91,18 @@ def sell_fee(*, merchant_id: UUID, plan_id: UUID, fee: NewFee, actor: Actor, now
 
 
 def commit(
-    *, merchant_id: UUID, plan_id: UUID, name: str, minimum_spend: str, actor: Actor, now: datetime
+    *,
+    merchant_id: UUID,
+    plan_id: UUID,
+    name: str,
+    minimum_spend: str,
+    options: Mapping[str, str],
+    actor: Actor,
+    now: datetime,
 ) -> PlanVersion:
     """Give a plan a next version, of which all use comes to at least so much in each period.
+
+    ``options`` are amounts by currency.
 
     Raises:
         NotFound: the merchant has no such plan.
@@ -102,6 +115,7 @@ def commit(
             payment_term=PaymentTerm.IN_ARREARS,
             model=COMMITMENT,
             properties={"minimumSpend": minimum_spend},
+            currency_options={currency: {"minimumSpend": amount} for currency, amount in options.items()},
             fee_id=fee_id,
         )
         return _sell(merchant_id, plan_id, new, actor, now)
@@ -164,7 +178,7 @@ class Tried:
 
 
 def try_out(properties: dict[str, Any], samples: str, *, metric: BillableMetric | None, now: datetime) -> Tried | None:
-    """Try a formula that is being typed on events that are, perhaps of a metric already; nothing before it is typed."""
+    """Try a formula that is being typed on events that are, perhaps of a metric already; nothing without a formula."""
     source = properties.get("formula", "")
     if not source:
         return None
@@ -181,6 +195,15 @@ def try_out(properties: dict[str, Any], samples: str, *, metric: BillableMetric 
         return Tried(fault=Fault(message=message, snippet=snippet))
     steps = [(step, None if step.refusal is None else _fault(source, step.refusal)) for step in tried.steps]
     return Tried(steps=steps, total=tried.total)
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What is said of a price that is being typed, in one currency."""
+
+    currency: str
+    preview: Explained | None
+    tried: Tried | None
 
 
 def _fault(source: str, refusal: ServiceError) -> Fault:

@@ -61,6 +61,21 @@ class PlanView:
     subscribers: int
 
     @property
+    def currency(self) -> str:
+        """The plan's own currency."""
+        return self.version.currency if self.version else ""
+
+    @property
+    def other_currencies(self) -> list[str]:
+        """The currencies that it is on offer in beside its own."""
+        return self.version.other_currencies if self.version else []  # type: ignore[attr-defined]
+
+    @property
+    def currencies(self) -> list[str]:
+        """All of them, the plan's own first."""
+        return [self.currency, *self.other_currencies] if self.version else []
+
+    @property
     def every(self) -> str:
         """How often it is billed, in a word."""
         return cadence_words(self.version.billing_cadence) if self.version else ""
@@ -152,6 +167,25 @@ def plan(*, merchant_id: UUID, plan_id: UUID) -> PlanView:
     if not views:
         raise NotFound()
     return views[0]
+
+
+def prices_in(view: PlanView, currency: str) -> list[PriceLine]:
+    """Return the prices of a plan in one of the currencies that it is on offer in."""
+    if view.version is None or currency == view.currency:
+        return view.prices
+    version = currencies.find(view.version, currency)
+    return _lines_of({version.id})[version.id] if version else []
+
+
+def lacking(view: PlanView) -> dict[str, list[str]]:
+    """Tell of each currency that only some prices of a plan have, which do not: it is not on offer in it."""
+    sold = [] if view.version is None else list(view.version.prices.all())
+    found = {}
+    for currency, options in currencies.options_of(sold).items():
+        known = {ids.text("price", option.price_id) for option in options}
+        if len(known) < len(sold):
+            found[currency] = [line.item for line in view.prices if line.id not in known]
+    return found
 
 
 def versions(plan_id: UUID) -> QuerySet[PlanVersion]:

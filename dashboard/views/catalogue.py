@@ -72,7 +72,19 @@ def _use_by_day(request: SeatedRequest, metric: BillableMetric) -> charts.Chart 
 def plan(request: SeatedRequest, plan_id: str) -> HttpResponse:
     view = catalogue.plan(merchant_id=request.seat.merchant.id, plan_id=public_id("plan", plan_id))
     versions, moves = list(catalogue.versions(view.plan.id)), catalogue.rollouts(view.plan)
-    return _answer(request, "dashboard/plan.html", "plans", view=view, versions=versions, rollouts=moves)
+    asked = request.GET.get("currency")
+    currency = asked if asked in view.currencies else view.currency
+    return _answer(
+        request,
+        "dashboard/plan.html",
+        "plans",
+        view=view,
+        versions=versions,
+        rollouts=moves,
+        currency=currency,
+        prices=catalogue.prices_in(view, currency),
+        lacking=catalogue.lacking(view),
+    )
 
 
 @page("products:write", writes="products:write")

@@ -1,6 +1,6 @@
 """Prices of a plan: forms that add to what it sells, and edits of what it sells, for new or for all subscribers."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django.contrib import messages
@@ -13,7 +13,7 @@ from billing import catalogue as billing_catalogue
 from billing import revising, rollouts
 from billing.models import PriceVersion
 from billing.plans import AppliesTo
-from dashboard import asking, forms, price_forms, pricing
+from dashboard import asking, currency_forms, fee_forms, price_forms, pricing
 from dashboard.access import SeatedRequest, actor, page, public_id, to
 from dashboard.reads import catalogue
 from merchants import ids
@@ -27,7 +27,7 @@ def price_new(request: SeatedRequest, plan_id: str) -> HttpResponse:
     """A form that puts a metric into a plan at a price."""
     view = _plan(request, plan_id)
     unpriced = _unpriced(view)
-    form = _price_form(request, unpriced)
+    form = _price_form(request, unpriced, view.currency, view.other_currencies)
     if form.is_valid():
         data = form.cleaned_data
         try:
@@ -38,12 +38,13 @@ def price_new(request: SeatedRequest, plan_id: str) -> HttpResponse:
                 name=data["metric"].name,
                 model=form.model,
                 properties=form.properties(),
+                options=form.options(),
                 payment_term=data["payment_term"],
                 actor=actor(request),
                 now=timezone.now(),
             )
         except ServiceError as refusal:
-            forms.refuse(form, refusal, request_id=request.request_id, names=form.names())
+            currency_forms.refuse_blocks(form, refusal, request_id=request.request_id)
         else:
             messages.success(request, f"{data['metric'].name} is sold in new subscriptions to this plan.")
             return redirect(to(request, "plan", plan_id))
@@ -60,46 +61,51 @@ def price_new(request: SeatedRequest, plan_id: str) -> HttpResponse:
 def price_preview(request: SeatedRequest, plan_id: str) -> HttpResponse:
     """The price being typed, in words, and what some quantities cost at it."""
     view = _plan(request, plan_id)
-    form = _form_class(request.GET)(metrics=BillableMetric.objects.none(), typed=request.GET)
+    metrics = BillableMetric.objects.none()
+    form = _form_class(request.GET)(metrics=metrics, typed=request.GET, own=view.currency, known=view.other_currencies)
     return _answer(request, "dashboard/price_new.html", part="preview", view=view, form=form, **_shown(view, form))
 
 
 def _shown(view: catalogue.PlanView, form: price_forms.MetricPrice) -> dict[str, Any]:
     """What is said of a new price while it is typed."""
     metric = next((each for each in _unpriced(view) if str(each.id) == form.text("metric")), None)
-    return _said_of(view, form, metric)
+    return _said_of(form, metric)
 
 
 def _shown_of(
-    view: catalogue.PlanView, line: catalogue.PriceLine, form: price_forms.MetricPrice, metric: BillableMetric | None
+    line: catalogue.PriceLine, form: price_forms.MetricPrice, metric: BillableMetric | None
 ) -> dict[str, Any]:
     """What is said of a price while it is changed."""
     models = [(name, kind.label) for name, kind in price_forms.MODELS.items()]
-    return {"models": models, "line": line, **_said_of(view, form, metric)}
+    return {"models": models, "line": line, **_said_of(form, metric)}
 
 
-def _said_of(view: catalogue.PlanView, form: price_forms.MetricPrice, metric: BillableMetric | None) -> dict[str, Any]:
-    currency = view.version.currency if view.version else ""
-    tried = None
-    if form.model == price_forms.Formula.model:
-        tried = pricing.try_out(form.properties(), form.text("samples"), metric=metric, now=timezone.now())
-    return {
-        "preview": pricing.preview(form.model, form.properties(), currency=currency, metric=metric),
-        "unit": metric.unit if metric else "unit",
-        "tried": tried,
-    }
+def _said_of(form: price_forms.MetricPrice, metric: BillableMetric | None) -> dict[str, Any]:
+    """What is said of the figures in each currency."""
+    now = timezone.now()
+    said = [
+        pricing.Said(
+            block.currency or form.own,
+            pricing.preview(form.model, block.properties(), currency=block.currency or form.own, metric=metric),
+            pricing.try_out(block.properties(), form.text("samples"), metric=metric, now=now),
+        )
+        for block in (form, *form.others)
+    ]
+    return {"said": said, "unit": metric.unit if metric else "unit"}
 
 
 @page("prices:write", writes="prices:write")
 def fee_new(request: SeatedRequest, plan_id: str) -> HttpResponse:
     """A form that puts a fee into a plan."""
     view = _plan(request, plan_id)
-    form = forms.NewFeePrice(request.POST if request.method == "POST" else None)
+    sent = request.POST if request.method == "POST" else None
+    form = fee_forms.NewFeePrice(sent, own=view.currency, known=view.other_currencies)
     if form.is_valid():
         data = form.cleaned_data
         fee = pricing.NewFee(
             name=data["name"],
             amount=data["unit_price"],
+            options=form.amounts(),
             payment_term=data["payment_term"],
             is_one_time=data["how_often"] == "once",
         )
@@ -112,12 +118,12 @@ def fee_new(request: SeatedRequest, plan_id: str) -> HttpResponse:
                 now=timezone.now(),
             )
         except ServiceError as refusal:
-            forms.refuse(form, refusal, request_id=request.request_id, names=_PRICE_FIELDS)
+            currency_forms.refuse_amounts(form, refusal, member="unitPrice", request_id=request.request_id)
         else:
             messages.success(request, f"{fee.name} is charged in new subscriptions to this plan.")
             return redirect(to(request, "plan", plan_id))
     return _form(
-        request, form, title="New fee", verb="Add fee",
+        request, form, template="dashboard/fee_new.html", title="New fee", verb="Add fee",
         lead=f"An amount that subscribers of {view.plan.name} pay whatever they use.",
         back=to(request, "plan", plan_id),
     )  # fmt: skip
@@ -127,25 +133,26 @@ def fee_new(request: SeatedRequest, plan_id: str) -> HttpResponse:
 def commitment_new(request: SeatedRequest, plan_id: str) -> HttpResponse:
     """A form that has all use of a plan come to an amount at least."""
     view = _plan(request, plan_id)
-    form = price_forms.NewCommitment(request.POST if request.method == "POST" else None)
+    sent = request.POST if request.method == "POST" else None
+    form = fee_forms.NewCommitment(sent, own=view.currency, known=view.other_currencies)
     if form.is_valid():
         try:
             pricing.commit(
                 merchant_id=request.seat.merchant.id,
                 plan_id=view.plan.id,
-                **form.cleaned_data,
+                name=form.cleaned_data["name"],
+                minimum_spend=form.cleaned_data["minimum_spend"],
+                options=form.amounts(),
                 actor=actor(request),
                 now=timezone.now(),
             )
         except ServiceError as refusal:
-            forms.refuse(
-                form, refusal, request_id=request.request_id, names={"properties.minimumSpend": "minimum_spend"}
-            )
+            currency_forms.refuse_amounts(form, refusal, member="minimumSpend", request_id=request.request_id)
         else:
             messages.success(request, "New subscriptions to this plan come to that at least.")
             return redirect(to(request, "plan", plan_id))
     return _form(
-        request, form, title="New commitment", verb="Add commitment",
+        request, form, template="dashboard/fee_new.html", title="New commitment", verb="Add commitment",
         lead=f"What subscribers of {view.plan.name} spend on use at least, in each billing period.",
         back=to(request, "plan", plan_id),
     )  # fmt: skip
@@ -156,7 +163,8 @@ def price_edit(request: SeatedRequest, plan_id: str, price_id: str) -> HttpRespo
     """A form that changes a price: for new subscriptions, or, once it has shown whom it moves, for all of them."""
     view, line = _sold(request, plan_id, price_id)
     version = billing_catalogue.get_price(merchant_id=request.seat.merchant.id, price_id=public_id("price", price_id))
-    form = _fee_edit(request, version) if line.is_fee else _metric_edit(request, version)
+    edit = _fee_edit if line.is_fee else _metric_edit
+    form = edit(request, version, view.currency)
     context: dict[str, Any] = {
         "template": "dashboard/fee_edit.html" if line.is_fee else "dashboard/price_edit.html",
         "title": f"Change the price of {line.item}",
@@ -181,9 +189,9 @@ def price_edit(request: SeatedRequest, plan_id: str, price_id: str) -> HttpRespo
                 messages.success(request, _said(line.item, applies_to))
                 return redirect(context["back"])
         except ServiceError as refusal:
-            forms.refuse(form, refusal, request_id=request.request_id, names=_names(form))
+            _refuse(form, refusal, request_id=request.request_id)
     if isinstance(form, price_forms.MetricPrice):
-        context |= _shown_of(view, line, form, version.price.billable_metric)
+        context |= _shown_of(line, form, version.price.billable_metric)
     return _form(request, form, **context)
 
 
@@ -198,14 +206,14 @@ def edit_preview(request: SeatedRequest, plan_id: str, price_id: str) -> HttpRes
     """The price being changed, in words, and what some quantities cost at it."""
     view, line = _sold(request, plan_id, price_id)
     metric = BillableMetric.objects.filter(product=view.plan.product, id=ids.parse("bm", line.item_id)).first()
-    form = _form_class(request.GET)(typed=request.GET)
+    form = _form_class(request.GET)(typed=request.GET, own=view.currency)
     return _answer(
         request,
         "dashboard/price_edit.html",
         part="preview",
         view=view,
         form=form,
-        **_shown_of(view, line, form, metric),
+        **_shown_of(line, form, metric),
     )
 
 
@@ -247,35 +255,38 @@ def _sold(request: SeatedRequest, plan_id: str, price_id: str) -> tuple[catalogu
     return view, line
 
 
-def _metric_edit(request: SeatedRequest, version: PriceVersion) -> price_forms.MetricPrice:
+def _metric_edit(request: SeatedRequest, version: PriceVersion, own: str) -> price_forms.MetricPrice:
     """The form of the price's model with what it says now, or of another one."""
+    options: dict[str, Any] = version.options  # type: ignore[attr-defined]
     if request.method == "POST" or "model" in request.GET:
-        return _price_form(request, None)
+        return _price_form(request, None, own, sorted(options))
     kind = price_forms.MODELS[version.model]
-    return kind(typed={**kind.typed_of(version.properties), "payment_term": version.payment_term})
+    typed = {**kind.typed_of(version.properties), "payment_term": version.payment_term}
+    for currency, properties in options.items():
+        of_option = kind.typed_of(properties).items()
+        typed |= {currency_forms.name_in(currency, name): value for name, value in of_option}
+    return kind(typed=typed, own=own, known=sorted(options))
 
 
-def _fee_edit(request: SeatedRequest, version: PriceVersion) -> price_forms.FeePrice:
-    form = price_forms.FeePrice(request.POST if request.method == "POST" else None, model=version.model)
-    form.initial = {"amount": version.properties[form.member], "payment_term": version.payment_term}
-    return form
+def _fee_edit(request: SeatedRequest, version: PriceVersion, own: str) -> fee_forms.FeePrice:
+    sent = request.POST if request.method == "POST" else None
+    return fee_forms.FeePrice(sent, version=version, options=version.options, own=own)  # type: ignore[attr-defined]
 
 
-def _changes(form: price_forms.MetricPrice | price_forms.FeePrice, version: PriceVersion) -> dict[str, Any]:
+def _changes(form: price_forms.MetricPrice | fee_forms.FeePrice, version: PriceVersion) -> dict[str, Any]:
     """What a form says of a price; the term stays where it is not asked for."""
     term = {"payment_term": form.cleaned_data.get("payment_term", version.payment_term)}
     if isinstance(form, price_forms.MetricPrice):
-        return {"model": form.model, "properties": form.properties(), **term}
-    return {"properties": {form.member: form.cleaned_data["amount"]}, **term}
+        return {"model": form.model, "properties": form.properties(), "currency_options": form.options(), **term}
+    options = {currency: {form.member: amount} for currency, amount in form.amounts().items()}
+    return {"properties": {form.member: form.cleaned_data["amount"]}, "currency_options": options, **term}
 
 
-def _names(form: price_forms.MetricPrice | price_forms.FeePrice) -> dict[str, str]:
+def _refuse(form: price_forms.MetricPrice | fee_forms.FeePrice, refusal: ServiceError, *, request_id: str) -> None:
     if isinstance(form, price_forms.MetricPrice):
-        return form.names()
-    return {f"properties.{form.member}": "amount", "paymentTerm": "payment_term"}
-
-
-_PRICE_FIELDS = {"properties.unitPrice": "unit_price", "paymentTerm": "payment_term"}
+        currency_forms.refuse_blocks(form, refusal, request_id=request_id)
+    else:
+        currency_forms.refuse_amounts(form, refusal, member=form.member, request_id=request_id)
 
 
 def _plan(request: SeatedRequest, plan_id: str) -> catalogue.PlanView:
@@ -292,19 +303,23 @@ def _form_class(typed: Mapping[str, Any]) -> type[price_forms.MetricPrice]:
     return price_forms.MODELS.get(str(typed.get("model", "")), price_forms.Standard)
 
 
-def _price_form(request: SeatedRequest, metrics: QuerySet[BillableMetric] | None) -> price_forms.MetricPrice:
-    """The form of the chosen model: sent, or being tried, or with more rows to type into, or new."""
+def _price_form(
+    request: SeatedRequest, metrics: QuerySet[BillableMetric] | None, own: str, known: Sequence[str]
+) -> price_forms.MetricPrice:
+    """The form of the chosen model: sent, or being tried, or with more rows or currencies to type into, or new."""
+    options: dict[str, Any] = {"metrics": metrics, "own": own, "known": known}
     if request.method != "POST":
-        return _form_class(request.GET)(metrics=metrics, typed=request.GET)
+        return _form_class(request.GET)(typed=request.GET, **options)
     kind = _form_class(request.POST)
     typed = request.POST.dict()
-    if "try" in typed:
-        return kind(metrics=metrics, typed=typed)
+    if "try" in typed or currency_forms.is_asking(typed):
+        return kind(typed=typed, **options)
     if "more" not in typed:
-        return kind(request.POST, metrics=metrics)
-    rows = typed.get("rows", "")
-    typed["rows"] = str((int(rows) if rows.isdecimal() else 0) + price_forms.ROWS_MORE)
-    return kind(metrics=metrics, typed=typed)
+        return kind(request.POST, **options)
+    asked = typed["more"] if typed["more"] in typed else "rows"
+    rows = str(typed.get(asked, ""))
+    typed[asked] = str((int(rows) if rows.isdecimal() else 0) + price_forms.ROWS_MORE)
+    return kind(typed=typed, **options)
 
 
 def _answer(request: SeatedRequest, template: str, *, part: str = "", **context: Any) -> HttpResponse:
