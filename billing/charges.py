@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from billing import rating
+from billing import lapses, rating
 from billing.models import Charge, Subscription, UnsettledWallet, Wallet
 
 Pots = dict[uuid.UUID, Wallet]
@@ -29,6 +29,12 @@ def pots(subscription: Subscription) -> Pots:
     """Return a subscription's two wallets, by id."""
     wanted = (subscription.prepaid_wallet_id, subscription.credit_wallet_id)
     return {wallet.id: wallet for wallet in Wallet.objects.filter(bucket=subscription.bucket, id__in=wanted)}
+
+
+def funds(subscription: Subscription, now: datetime) -> Pots:
+    """Return a subscription's two wallets as they can pay now, without credit whose time is up."""
+    lapses.bring_up_to_date(subscription.bucket, subscription.customer_id, now)
+    return pots(subscription)
 
 
 def payer(subscription: Subscription, pots: Pots, gross: int, *, is_instant: bool) -> Wallet:

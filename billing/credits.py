@@ -1,24 +1,16 @@
-"""Credit that a merchant gives away: granted once, used in the order of lots, taken back or gone when its time is up.
-
-What reservations held of a lot as its time was up outlives it, and goes once they end without having used it. What was
-charged before is settled first, so that it is paid for from the lot. Between the end of its time and the sweep that
-writes it down, a few seconds at most, a lot still pays for what is used.
-"""
+"""Credit that a merchant gives away: granted once, used in the order of lots, taken back, or gone with its time."""
 
 import uuid
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple
 
 from django.db import transaction
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import QuerySet
 
-from billing import holds, journal, ledger, lots, money, settlement, subscriptions, wallets, watching
-from billing.models import CreditLot, LotRemoval, Wallet
+from billing import journal, lapses, ledger, money, subscriptions, wallets, watching
+from billing.models import CreditLot, Wallet
 from billing.models.wallets import PAID_PRIORITY
 from customers import books
-from customers.models import Book
 from merchants import audit, idempotency, ids
 from merchants.audit import Actor
 from merchants.errors import IdempotencyConflict, NotFound, Unprocessable, ValidationFailed
@@ -26,7 +18,6 @@ from merchants.errors import IdempotencyConflict, NotFound, Unprocessable, Valid
 AMOUNT_MAX = 1_000_000 * money.NANOS
 PRIORITY_MAX = 100
 PRIORITY_DEFAULT = PAID_PRIORITY - 1  # before money
-EXPIRE_BATCH = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,16 +34,6 @@ class NewCredit:
     name: str = ""
     priority: int = PRIORITY_DEFAULT
     expires_at: datetime | None = None
-
-
-class _Due(NamedTuple):
-    """A place in the order in which lots expire, and the wallet of the lot there."""
-
-    expires_at: datetime
-    id: uuid.UUID
-    bucket: int
-    customer_id: uuid.UUID
-    wallet_id: uuid.UUID
 
 
 def grant(
@@ -120,7 +101,8 @@ def _record(wallet: Wallet, lot_id: uuid.UUID, new: NewCredit, fingerprint: byte
         created_at=now,
     )
     wallet.balance += new.amount
-    wallet.save(update_fields=["balance"])
+    wallet.lapses_at = min(filter(None, (wallet.lapses_at, new.expires_at)), default=None)
+    wallet.save(update_fields=["balance", "lapses_at"])
     ledger.post([journal.credit_granted(lot=lot, currency=wallet.currency, now=now)])
     watching.rose(wallet)
     return lot
@@ -140,86 +122,16 @@ def void(*, merchant_id: uuid.UUID, wallet_id: uuid.UUID, credit_id: uuid.UUID, 
     named = find(merchant_id=merchant_id, wallet_id=wallet_id, credit_id=credit_id)
     with transaction.atomic():
         _, now = books.lock(named.bucket, named.customer_id)
-        wallet = _settled(named.bucket, named.wallet_id, now)
+        wallet = lapses.settled(named.bucket, named.wallet_id, now)
         lot = CreditLot.objects.get(bucket=named.bucket, id=named.id)
         if lot.voided_at is None:
             lot.voided_at = now
             lot.expires_at = now if lot.expires_at is None else min(lot.expires_at, now)
             lot.save(update_fields=["voided_at", "expires_at"])
-            _retire(wallet, lot, lot.expires_at, now)
+            lapses.expire(wallet, now=now)
+            lot.refresh_from_db()
             _log(merchant_id, actor, "credit.voided", lot, lot.removed, now)
     return lot
-
-
-# --- the end of its time ---------------------------------------------------------------------------------
-
-
-def expire_due(*, now: datetime, is_time_up: Callable[[], bool] = lambda: False) -> int:
-    """Write down what has expired; return how many lots were looked at."""
-    done, after = 0, None
-    while due := _due(now, after):
-        for bucket, customer_id, wallet_id in dict.fromkeys(each[2:] for each in due):
-            expire_wallet(bucket, customer_id, wallet_id)
-        done, after = done + len(due), due[-1]
-        if len(due) < EXPIRE_BATCH or is_time_up():
-            break
-    return done
-
-
-def _due(now: datetime, after: _Due | None) -> list[_Due]:
-    behind = Book.objects.filter(  # the customer's own clock says it is not time yet
-        bucket=OuterRef("bucket"), customer_id=OuterRef("customer_id"), test_clock__lt=OuterRef("expires_at")
-    )
-    rows = CreditLot.objects.filter(~Exists(behind), remaining__gt=0, expires_at__lte=now)
-    if after is not None:
-        rows = rows.filter(expires_at__gte=after.expires_at).exclude(expires_at=after.expires_at, id__lte=after.id)
-    return [_Due(*row) for row in rows.order_by("expires_at", "id").values_list(*_Due._fields)[:EXPIRE_BATCH]]
-
-
-def expire_wallet(bucket: int, customer_id: uuid.UUID, wallet_id: uuid.UUID) -> None:
-    """Write down what has expired in a wallet by its customer's time."""
-    with transaction.atomic():
-        _, now = books.lock(bucket, customer_id)
-        expire(_settled(bucket, wallet_id, now), now=now)
-
-
-def expire(wallet: Wallet, *, now: datetime) -> None:
-    """Take out of a wallet what has expired by now; the book is locked, and everything charged is settled."""
-    for lot in lots.in_order(wallet):
-        if lot.expires_at is not None and lot.expires_at <= now:
-            _retire(wallet, lot, lot.expires_at, now)
-
-
-def brought_up_to_date(bucket: int, wallet_id: uuid.UUID, now: datetime) -> Wallet:
-    """Return a wallet with everything charged settled, and without what has expired; the book is locked."""
-    wallet = _settled(bucket, wallet_id, now)
-    expire(wallet, now=now)
-    return wallet
-
-
-def _settled(bucket: int, wallet_id: uuid.UUID, now: datetime) -> Wallet:
-    """Return a wallet with everything charged settled; the book is locked."""
-    wallet = Wallet.objects.get(bucket=bucket, id=wallet_id)
-    settlement.settle_wallets(wallets=[wallet], now=now)
-    wallet.refresh_from_db()
-    return wallet
-
-
-def _retire(wallet: Wallet, lot: CreditLot, ended_at: datetime, now: datetime) -> None:
-    """Take out of a lot whose time was up at an instant what no reservation from before it holds."""
-    ahead = 0
-    for each in lots.in_order(wallet):
-        if each.id == lot.id:
-            break
-        ahead += each.remaining
-    kept = min(lot.remaining, max(0, holds.held_since(wallet, ended_at) - ahead))
-    # Reservations granted before the sweep came may hold more than is left otherwise: they stay good too.
-    amount = min(lot.remaining - kept, wallet.available or 0)
-    if amount <= 0:
-        return
-    reason = LotRemoval.Reason.EXPIRED if lot.voided_at is None else LotRemoval.Reason.VOIDED
-    removal = lots.remove(wallet, lot, amount, reason=reason, cause_id=ids.new(wallet.bucket), now=now)
-    ledger.post([journal.credit_removed(lot=lot, removal=removal, currency=wallet.currency, now=now)])
 
 
 # --- finding ---------------------------------------------------------------------------------------------

@@ -62,7 +62,7 @@ def charge_due(subscription: Subscription, now: datetime) -> datetime | None:
         if fee.end is not None and fee.end <= now:
             _give_back_unused(fee, fee.end, subscription, now)
     found = list(_uncharged(subscription, now, agreed))
-    book, pots = _book(subscription), charges.pots(subscription)
+    book, pots = _book(subscription), charges.funds(subscription, now)
     due = sorted([each for each in found if each.due <= now], key=lambda each: (each.due, each.fee.price.id))
     for occurrence in due[:OCCURRENCES_PER_CALL_MAX]:
         _charge(occurrence, subscription, book, pots, now)

@@ -13,7 +13,7 @@ from datetime import datetime
 from django.db import transaction
 from django.db.models import QuerySet
 
-from billing import invoice_sessions, issuing, journal, ledger, lots, money, notices, pauses, receivables, statements
+from billing import invoice_sessions, journal, lapses, ledger, lots, money, notices, pauses, receivables, statements
 from billing.models import (
     Account,
     CreditLot,
@@ -246,14 +246,12 @@ def begin_collecting(invoice: Invoice, now: datetime) -> PaymentAttempt | None:
 def _from_balance(invoice: Invoice, wanted: int, now: datetime) -> int:
     """Pay from the prepaid wallet what it covers of an amount, in whole minor units; returns how much that is."""
     subscription = Subscription.objects.get(bucket=invoice.bucket, id=invoice.subscription_id)
-    wallet = Wallet.objects.get(bucket=invoice.bucket, id=subscription.prepaid_wallet_id)
+    # What was charged before is drawn from the lots before.
+    wallet = lapses.brought_up_to_date(invoice.bucket, subscription.prepaid_wallet_id, now)
     unit = money.minor_unit(invoice.currency)
     covered = min(wanted, max(0, wallet.available or 0) // unit * unit)
-    if not covered:
-        return 0
-    # What was charged before is drawn from the lots before.
-    issuing.settle(subscription, now)
-    apply(invoice, Kind.WALLET, covered, now)
+    if covered:
+        apply(invoice, Kind.WALLET, covered, now)
     return covered
 
 
@@ -359,8 +357,7 @@ def _prepaid(attempt: PaymentAttempt) -> uuid.UUID:
 def _withhold(attempt: PaymentAttempt, amount: int, *, source_id: uuid.UUID, now: datetime) -> int:
     """Take out of the balance what it has of an amount that is to go back to the card; not of credit given away."""
     subscription = Subscription.objects.get(bucket=attempt.bucket, id=_paid_for(attempt).subscription_id)
-    issuing.settle(subscription, now)
-    wallet = Wallet.objects.get(bucket=attempt.bucket, id=subscription.prepaid_wallet_id)
+    wallet = lapses.brought_up_to_date(attempt.bucket, subscription.prepaid_wallet_id, now)
     left: int = max(0, min(amount, wallet.available or 0))
     taken = 0
     for lot in lots.in_order(wallet):

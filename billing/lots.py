@@ -20,6 +20,8 @@ class Lot(NamedTuple):
     amount: int  # what can be in it: less what has expired or was taken out otherwise
     remaining: int
     kind: str = CreditLot.Kind.PAID.value
+    has_lapsed: bool = False
+    expires_at: datetime | None = None
 
 
 class Draw(NamedTuple):
@@ -44,6 +46,21 @@ def draw(lots: Sequence[Lot], amount: int) -> tuple[list[Draw], int]:
             draws.append(Draw(lot.id, part))
             amount -= part
     return draws, amount
+
+
+def draw_held(lots: Sequence[Lot], amount: int, captured: int) -> list[Draw]:
+    """Take an amount out of lots, of which those whose time is up are there for what was held of them before.
+
+    Args:
+        captured: what reservations paid of it.
+    """
+    first, _ = draw(lots, min(captured, amount))
+    taken = {each.lot_id: each.amount for each in first}
+    left = [lot._replace(remaining=lot.remaining - taken.get(lot.id, 0)) for lot in lots]
+    then, _ = draw(sorted(left, key=lambda lot: lot.has_lapsed), amount - sum(taken.values()))
+    for each in then:
+        taken[each.lot_id] = taken.get(each.lot_id, 0) + each.amount
+    return [Draw(lot_id, part) for lot_id, part in taken.items()]
 
 
 def give_back(lots: Sequence[Lot], amount: int) -> tuple[list[Draw], int]:
@@ -76,7 +93,8 @@ class Spending(NamedTuple):
 _Row = tuple[int, str, int, str, uuid.UUID]  # bucket, lot, amount, customer, settlement
 
 _LOTS = """
-SELECT lot.wallet_id::text, lot.id::text, (lot.amount - lot.removed)::text, lot.remaining::text, lot.kind
+SELECT lot.wallet_id::text, lot.id::text, (lot.amount - lot.removed)::text, lot.remaining::text, lot.kind,
+       lot.has_lapsed, lot.expires_at
 FROM unnest(%s::smallint[], %s::uuid[]) AS x (bucket, wallet_id)
 JOIN billing_creditlot lot ON lot.bucket = x.bucket AND lot.wallet_id = x.wallet_id AND lot.remaining {condition}
 ORDER BY lot.wallet_id, lot.priority, lot.expires_at NULLS LAST, lot.created_at, lot.id
@@ -88,6 +106,19 @@ _MOVE = """
 UPDATE billing_creditlot lot SET remaining = lot.remaining - x.amount
 FROM unnest(%s::smallint[], %s::uuid[], %s::numeric[]) AS x (bucket, lot_id, amount)
 WHERE lot.bucket = x.bucket AND lot.id = x.lot_id
+"""
+
+_CAPTURED = """
+SELECT coalesce(sum(c.captured), 0)::text
+FROM billing_settlement s
+JOIN billing_charge c ON c.bucket = s.bucket AND c.wallet_id = s.wallet_id AND c.seq BETWEEN s.first_seq AND s.last_seq
+WHERE s.bucket = %s AND s.id = %s
+"""
+
+_LAPSE = """
+UPDATE billing_wallet w SET lapses_at = least(w.lapses_at, x.lapses_at)
+FROM unnest(%s::smallint[], %s::uuid[], %s::timestamptz[]) AS x (bucket, wallet_id, lapses_at)
+WHERE w.bucket = x.bucket AND w.id = x.wallet_id
 """
 
 _RECORD = """
@@ -110,14 +141,16 @@ def settle(spendings: Sequence[Spending], *, now: datetime) -> dict[uuid.UUID, i
     returned = [spending for spending in spendings if spending.gross < 0]
     rows: list[_Row] = []
     promotional: dict[uuid.UUID, int] = {}
+    lapsing: list[tuple[int, str, datetime]] = []
     for spending, lots in _with_lots(_WITH_CREDIT, charged):
-        draws, _ = draw(lots, spending.gross)
+        draws = _draws(spending, lots)
         rows += _rows(spending, draws)
         promotional[spending.settlement_id] = _promotional(lots, draws)
     for spending, lots in _with_lots(_WITH_ROOM, returned):
         draws, surplus = give_back(lots, -spending.gross)
         if surplus:
             _open(spending, surplus, now)
+        lapsing += _lapsing(spending, lots, draws)
         rows += _rows(spending, draws)
         promotional[spending.settlement_id] = _promotional(lots, draws)
     if rows:
@@ -125,7 +158,24 @@ def settle(spendings: Sequence[Spending], *, now: datetime) -> dict[uuid.UUID, i
         with connection.cursor() as cursor:
             cursor.execute(_MOVE, columns[:3])
             cursor.execute(_RECORD, columns)
+            if lapsing:
+                cursor.execute(_LAPSE, arrays.columns(lapsing, 3))
     return promotional
+
+
+def _draws(spending: Spending, lots: Sequence[Lot]) -> list[Draw]:
+    if not any(lot.has_lapsed for lot in lots):
+        return draw(lots, spending.gross)[0]
+    with connection.cursor() as cursor:
+        cursor.execute(_CAPTURED, [spending.bucket, spending.settlement_id])
+        return draw_held(lots, spending.gross, int(cursor.fetchone()[0]))
+
+
+def _lapsing(spending: Spending, lots: Sequence[Lot], draws: Sequence[Draw]) -> list[tuple[int, str, datetime]]:
+    """Tell when what was put back into lots that end has to leave the wallet again."""
+    filled = {each.lot_id for each in draws}
+    ends = [lot.expires_at for lot in lots if lot.id in filled and lot.expires_at is not None]
+    return [(spending.bucket, spending.wallet_id, min(ends))] if ends else []
 
 
 def _promotional(lots: Sequence[Lot], draws: Sequence[Draw]) -> int:
@@ -140,8 +190,8 @@ def _with_lots(query: str, spendings: Sequence[Spending]) -> list[tuple[Spending
     lots: dict[str, list[Lot]] = {}
     with connection.cursor() as cursor:
         cursor.execute(query, wallets)
-        for wallet_id, lot_id, amount, remaining, kind in cursor.fetchall():
-            lots.setdefault(wallet_id, []).append(Lot(lot_id, int(amount), int(remaining), kind))
+        for wallet_id, lot_id, amount, remaining, *facts in cursor.fetchall():
+            lots.setdefault(wallet_id, []).append(Lot(lot_id, int(amount), int(remaining), *facts))
     return [(spending, lots.get(spending.wallet_id, [])) for spending in spendings]
 
 

@@ -18,6 +18,7 @@ from billing import (
     fees,
     followers,
     invoicing,
+    lapses,
     plan_changes,
     plans,
     redemptions,
@@ -131,6 +132,7 @@ def create(
             if new.coupon_code is not None:
                 redemptions.apply(subscription, new.coupon_code, now)
             told.created(subscription, now)
+        lapses.bring_up_to_date(who.bucket, who.id, now)
         due = upfront.due(subscription) if subscription.status == Status.PENDING_PAYMENT else NOTHING_DUE
         session = None
         if subscription.status == Status.PENDING_PAYMENT:
@@ -234,6 +236,7 @@ def start_covered(*, bucket: int, customer_id: uuid.UUID, now: datetime) -> None
 
     The caller holds the lock of the book.
     """
+    lapses.bring_up_to_date(bucket, customer_id, now)
     waiting = Subscription.objects.filter(bucket=bucket, customer_id=customer_id, status=Status.PENDING_PAYMENT)
     for subscription in waiting.select_related("plan_version").order_by("created_at", "id"):
         if _end_if_due(subscription, now):

@@ -10,10 +10,10 @@ from django.utils import timezone
 from billing import (
     assessments,
     collecting,
-    credits,
     drafts,
     endings,
     invoicing,
+    lapses,
     low_balances,
     payouts,
     reminders,
@@ -54,7 +54,7 @@ def settle() -> int:
 @shared_task
 def expire_credit() -> int:
     """Take out of wallets the credit whose time is up; return how many lots were looked at."""
-    return credits.expire_due(now=timezone.now(), is_time_up=_after(EXPIRE_SECONDS_MAX))
+    return lapses.expire_due(now=timezone.now(), is_time_up=_after(EXPIRE_SECONDS_MAX))
 
 
 @shared_task

@@ -14,7 +14,7 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.db.models.functions import Now
 
-from billing import collecting, credits, drafts, invoicing, rollouts, subscriptions
+from billing import collecting, drafts, invoicing, lapses, rollouts, subscriptions
 from billing.models import CreditLot, Dunning, Invoice, Subscription, Wallet
 from billing.subscriptions import Agreement, NewSubscription
 from customers import books, registry
@@ -321,4 +321,4 @@ def _next_of_credit(bucket: int, customer_id: uuid.UUID, now: datetime) -> datet
 def _expire(bucket: int, customer_id: uuid.UUID) -> None:
     rows = CreditLot.objects.filter(bucket=bucket, customer_id=customer_id, remaining__gt=0, expires_at__isnull=False)
     for wallet_id in set(rows.values_list("wallet_id", flat=True)):
-        credits.expire_wallet(bucket, customer_id, wallet_id)
+        lapses.expire_wallet(bucket, customer_id, wallet_id)

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.db import transaction
 
-from billing import auto_top_ups, journal, ledger, lots, money, settlement, subscriptions, wallets, watching
+from billing import auto_top_ups, journal, lapses, ledger, lots, money, subscriptions, wallets, watching
 from billing.models import Account, CreditLot, LotRemoval, PaymentAttempt, TopUp, Wallet
 from billing.payments import attempts, cards, purposes
 from billing.payments.purposes import Returns
@@ -226,9 +226,8 @@ def take_back(bucket: int, top_up_id: uuid.UUID, amount: int, source_id: uuid.UU
     What was used is paid for first: or it would come out of credit, and the money of the lot go back.
     """
     wallet_id = CreditLot.objects.values_list("wallet_id", flat=True).get(bucket=bucket, id=top_up_id)
-    settlement.settle_wallets(wallets=list(Wallet.objects.filter(bucket=bucket, id=wallet_id)), now=now)
+    wallet = lapses.brought_up_to_date(bucket, wallet_id, now)
     lot = CreditLot.objects.get(bucket=bucket, id=top_up_id)
-    wallet = Wallet.objects.get(bucket=bucket, id=wallet_id)
     part: int = max(0, min(amount, lot.remaining, wallet.available or 0))
     if part:
         lots.remove(wallet, lot, part, reason=LotRemoval.Reason.REFUNDED, cause_id=source_id, now=now)

@@ -7,7 +7,7 @@ then is owed on the invoice, as any fee in advance is; or, where that was agreed
 from datetime import datetime, timedelta
 from typing import Any
 
-from billing import fees, plans
+from billing import fees, lapses, plans
 from billing.models import Subscription, TrialEnd, Wallet
 from merchants.errors import Conflict, ValidationFailed
 
@@ -59,6 +59,7 @@ def decide(subscription: Subscription, now: datetime) -> bool:
 
     The caller holds the lock of the book.
     """
+    lapses.bring_up_to_date(subscription.bucket, subscription.customer_id, now)
     wallet = Wallet.objects.get(bucket=subscription.bucket, id=subscription.prepaid_wallet_id)
     due = fees.due_at(subscription, subscription.trial_ends_at or now) + subscription.minimum_balance
     if due > (wallet.available or 0):

@@ -33,7 +33,7 @@ def charge_due(subscription: Subscription, invoice: Invoice, now: datetime) -> b
     """
     if not any(minimums.has_minimum(term.prices) for term in cycles.in_force(subscription)):
         return False
-    pots = charges.pots(subscription)
+    pots = charges.funds(subscription, now)
     charged = False
     for period in _periods(subscription, invoice):
         counters = _counters(subscription, period)

@@ -15,7 +15,7 @@ from datetime import datetime
 from django.db import transaction
 from django.db.models import QuerySet
 
-from billing import credits, journal, ledger, lots, money, wallets, watching
+from billing import journal, lapses, ledger, lots, money, wallets, watching
 from billing.models import CreditLot, LotRemoval, PaymentRefund, Wallet, Withdrawal
 from billing.payments import purposes, refunds, ways_back
 from billing.payments.ways_back import Way
@@ -84,7 +84,7 @@ def request(
             if bytes(first.fingerprint or b"") != fingerprint:
                 raise IdempotencyConflict()
             return first, False
-        wallet = credits.brought_up_to_date(seen.bucket, seen.id, now)
+        wallet = lapses.brought_up_to_date(seen.bucket, seen.id, now)
         _check(wallet, amount)
         made = Withdrawal.objects.create(
             bucket=wallet.bucket,

@@ -91,6 +91,8 @@ def add_subscription(books: Books, row: Row, writes: Writes) -> None:
         prepaid_id,
         currency,
         *prepaid,
+        lapses_at,
+        keeps_lapsed,
         credit_id,
         balance,
         spent,
@@ -101,6 +103,9 @@ def add_subscription(books: Books, row: Row, writes: Writes) -> None:
     ) = of_subscription
     if prepaid_id not in book.wallets:
         book.wallets[prepaid_id] = _wallet(prepaid_id, currency, "prepaid", *prepaid[:3], None, *prepaid[3:])  # type: ignore[call-arg]
+        book.wallets[prepaid_id].keeps_lapsed = keeps_lapsed
+        if lapses_at is not None and lapses_at <= book.now:
+            book.has_lapsed = True
     if credit_id not in book.wallets:
         book.wallets[credit_id] = _wallet(
             credit_id, currency, "credit", balance, spent, held, limit, charge_seq, settled_seq

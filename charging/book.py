@@ -1,7 +1,6 @@
 """A customer's book: everything the engine may look at or change while the customer is locked. Pure.
 
-The store fills a book, the engine decides against it, the store writes back what is marked as changed. Amounts are
-nanos, instants aware UTC datetimes, ids 16 bytes.
+The store fills it, the engine decides on it, the store writes what changed. Amounts are nanos, times UTC, ids 16 bytes.
 """
 
 from collections.abc import Container, Mapping, Sequence
@@ -32,15 +31,15 @@ class Wallet(msgspec.Struct, gc=False):
     charge_seq: int
     settled_seq: int
     changed: bool = False
+    keeps_lapsed: bool = False  # it has credit whose time is up, as long as reservations hold it
 
     @property
     def available(self) -> int | None:
         """Free to spend, in nanos; None where there is no limit."""
+        free = self.balance - self.spent - self.held
         if self.prepaid:
-            return self.balance - self.spent - self.held
-        if self.credit_limit is None:
-            return None
-        return self.balance - self.spent - self.held + self.credit_limit
+            return free
+        return None if self.credit_limit is None else free + self.credit_limit
 
 
 class Subscription(msgspec.Struct, gc=False):
@@ -302,6 +301,7 @@ class Writes:
         self.corrections: list[Correction] = []
         self.movements: list[Movement] = []
         self.unsettled: list[tuple[bytes, bytes, datetime]] = []  # wallet, customer, since
+        self.lapsing: list[tuple[bytes, datetime]] = []  # wallets that keep less from now on
 
 
 class Catalogue(Protocol):
@@ -331,6 +331,7 @@ class Book:
         "entitlements",
         "events",
         "fee_rate",
+        "has_lapsed",
         "merchant_id",
         "movements",
         "now",
@@ -375,6 +376,7 @@ class Book:
         self.closed = closed
         self.due = due  # reservations whose time is up, and which nobody has resolved yet
         self.budget_version = budget_version
+        self.has_lapsed = False  # a wallet has credit that must not be spent, and has to be brought up to date first
         self.budgets: Sequence[Budget] = ()
         self.tallies: dict[TallyKey, Tally] = {}
         self.tallies_sought: Container[TallyKey] = ()  # of which those that are not here have not been used

@@ -10,12 +10,15 @@ import asyncio
 import contextlib
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
+from uuid import UUID
 
+from django.db import connection
 from prometheus_client import Gauge, Histogram
 from psycopg import Error as DatabaseError
 
+from billing import lapses
 from charging import store
 from charging.channel import Channel, complete_async
 from charging.commands import Command
@@ -135,6 +138,15 @@ def _hang_up(channel: Channel | None) -> None:
         channel.close()
 
 
+def _write_down(customers: Iterable[bytes]) -> None:
+    """Take out of wallets what must not be spent any more. Blocking."""
+    try:
+        for customer_id in customers:
+            lapses.write_down(customer_id[15], UUID(bytes=customer_id))
+    finally:
+        connection.close()
+
+
 class Coalescer:
     """Runs commands in shared transactions. Lives on one event loop and is used from it alone."""
 
@@ -157,6 +169,7 @@ class Coalescer:
         self._turns = asyncio.Lock()
         self._busy: set[bytes] = set()
         self._parked: dict[bytes, list[_Entry]] = {}
+        self._lapsed: set[bytes] = set()  # whose wallets are to be brought up to date first
         self._skips: dict[bytes, int] = {}  # how often in a row a customer was found held
         self._waiting = 0
         self._stopping = False
@@ -253,6 +266,8 @@ class Coalescer:
     ) -> Channel | None:
         """Run one batch to its end, whatever happens to the connection on the way."""
         commands = [entry.command for entry in entries]
+        if wait and self._lapsed:
+            await self._write_down(self._lapsed.intersection([command.customer_id for command in commands]))
         BATCHES.observe(len(commands))
         outcomes: Sequence[Outcome | Skipped] | None = None
         for attempt in range(TRANSIENT_TRIES_MAX):
@@ -287,6 +302,14 @@ class Coalescer:
         self._settle(entries, outcomes or [_unreachable() for _ in entries])
         return channel
 
+    async def _write_down(self, lapsed: set[bytes]) -> None:
+        """Bring wallets up to date that have credit whose time is up; where that fails, it is found out again."""
+        self._lapsed -= lapsed
+        try:
+            await asyncio.to_thread(_write_down, lapsed)
+        except Exception:
+            logger.exception("lapsed credit could not be written off")
+
     async def _connect(self) -> Channel:
         """Open a connection; one that comes when it is not wanted any more is closed."""
         opening = asyncio.create_task(asyncio.to_thread(store.connect, self._url))
@@ -309,6 +332,8 @@ class Coalescer:
         for entry, outcome in zip(entries, outcomes, strict=True):
             customer_id = entry.command.customer_id
             if isinstance(outcome, Skipped):
+                if outcome.has_lapsed:
+                    self._lapsed.add(customer_id)
                 skipped.setdefault(customer_id, []).append(entry)
             else:
                 self._answer(entry, outcome)
@@ -341,7 +366,10 @@ class Coalescer:
 
     def _ask_again(self, customer_id: bytes, entries: list[_Entry]) -> None:
         """Put a held customer's commands back in line, or refuse them when that was done often enough."""
-        skips = self._skips[customer_id] = self._skips.get(customer_id, 0) + 1
+        skips = self._skips.get(customer_id, 0) + 1
+        if customer_id in self._lapsed:  # by the workers that do nothing else: it takes some milliseconds each
+            skips = max(skips, SKIPS_MAX)
+        self._skips[customer_id] = skips
         if skips < SKIPS_MAX + WAITS_MAX:
             if skips >= SKIPS_MAX:
                 self._held.entries.extend(entries)

@@ -8,20 +8,21 @@ The rules, each because it was found to go wrong otherwise:
 - rate the total, charge the difference: counters carry exact accumulators, so fractions neither drift nor double;
 - a reservation is good for its amount, at the prices it was granted at; what a use costs beyond it comes out of
   the free balance, or the use is refused;
-- a reservation that is due has stopped counting, whether or not a sweep has been by.
+- a reservation that is due has stopped counting, and credit whose time is up pays for nothing, whether or not a sweep
+  has been by.
 """
 
 from charging import corrections, holds, metered, reversals, usage
 from charging.book import Book, Catalogue
 from charging.commands import Command, Correct, Extend, RecordUsage, Release, Reserve, Resolve
-from charging.outcomes import Outcome, Refused
+from charging.outcomes import Lapsed, Outcome, Refused
 from charging.terms import nothing
 from merchants.errors import ServiceError
 
 
 def decide(book: Book, command: Command, catalogue: Catalogue) -> Outcome:
-    """Carry out one command against a book, or say why not."""
-    holds.expire_due(book)
+    """Carry out one command against a book, or say why not; raises Lapsed."""
+    _bring_up_to_date(book)
     try:
         if book.closed or command.merchant_id != book.merchant_id:
             raise nothing("customerId")
@@ -42,3 +43,9 @@ def decide(book: Book, command: Command, catalogue: Catalogue) -> Outcome:
         return reversals.refund(book, command)
     except ServiceError as refusal:
         return Refused(refusal)
+
+
+def _bring_up_to_date(book: Book) -> None:
+    holds.expire_due(book)
+    if book.has_lapsed:
+        raise Lapsed

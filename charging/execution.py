@@ -2,11 +2,13 @@
 
 import threading
 from collections.abc import Sequence
+from uuid import UUID
 
 from django.db import DEFAULT_DB_ALIAS, connections
 from psycopg import OperationalError
 from psycopg.conninfo import make_conninfo
 
+from billing import lapses
 from charging import store
 from charging.channel import Channel, complete
 from charging.commands import Command
@@ -31,15 +33,27 @@ def database_url() -> str:
 def execute(commands: Sequence[Command]) -> list[Outcome]:
     """Carry out commands in one transaction, waiting for customers that are busy; durable on return.
 
+    Those of customers who have credit to be written off first are carried out in a second one.
+
     Raises Unavailable when the database cannot be reached.
     """
+    outcomes = _execute(commands)
+    late = [index for index, outcome in enumerate(outcomes) if isinstance(outcome, Skipped) and outcome.has_lapsed]
+    if late:
+        for customer_id in dict.fromkeys(commands[index].customer_id for index in late):
+            lapses.write_down(customer_id[15], UUID(bytes=customer_id))
+        for index, outcome in zip(late, _execute([commands[index] for index in late]), strict=True):
+            outcomes[index] = outcome
+    return [store.busy() if isinstance(outcome, Skipped) else outcome for outcome in outcomes]
+
+
+def _execute(commands: Sequence[Command]) -> list[Outcome | Skipped]:
     for attempt in range(TRIES_MAX):
         try:
             channel = _channel()
-            outcomes = complete(channel, store.run(channel, commands, _catalogue, is_repeated=attempt > 0))
+            return complete(channel, store.run(channel, commands, _catalogue, is_repeated=attempt > 0))
         except (Transient, OperationalError):
             continue
-        return [store.busy() if isinstance(outcome, Skipped) else outcome for outcome in outcomes]
     raise Unavailable()
 
 

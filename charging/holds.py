@@ -194,6 +194,9 @@ def _close(book: Book, reservation: Reservation, state: str, at: datetime) -> No
     if reservation.units is not None:
         units.give_back(book, reservation)
     wallet = book.wallets[reservation.wallet_id]
+    if wallet.keeps_lapsed and reservation.held:
+        book.has_lapsed = True
+        book.writes.lapsing.append((wallet.id, at))
     wallet.held -= reservation.held
     wallet.changed = True
     reservation.released += reservation.held

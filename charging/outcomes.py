@@ -20,3 +20,7 @@ class Refused(msgspec.Struct, frozen=True):
 
 
 Outcome = Done | Refused
+
+
+class Lapsed(Exception):
+    """A wallet of the book has credit whose time is up, and has to be brought up to date before anything is decided."""

@@ -40,6 +40,7 @@ SELECT clock_timestamp(), uuid_send(book.customer_id), uuid_send(book.merchant_i
        END,
 {AGREED},
        uuid_send(p.id), p.currency, p.balance::text, p.spent::text, p.held::text, p.charge_seq, p.settled_seq,
+       p.lapses_at, p.keeps_lapsed,
        uuid_send(c.id), c.balance::text, c.spent::text, c.held::text, c.credit_limit::text, c.charge_seq, c.settled_seq
 FROM unnest(?, ?) AS wanted (bucket, customer_id)
 JOIN customers_book AS book USING (bucket, customer_id)

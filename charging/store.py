@@ -17,7 +17,7 @@ from charging.arrays import Smallints, Uuids
 from charging.book import Book, Catalogue, Writes
 from charging.channel import Channel, Statement, Steps
 from charging.commands import Command
-from charging.outcomes import Outcome, Refused
+from charging.outcomes import Lapsed, Outcome, Refused
 from charging.plans import Plans
 from merchants.errors import NotFound, ServiceError, Unavailable
 
@@ -49,7 +49,9 @@ _LOCK_FREE = Statement(_LOCK_SQL + " SKIP LOCKED", Smallints, Uuids)
 
 
 class Skipped(NamedTuple):
-    """Another transaction holds this customer; ask again."""
+    """Another transaction holds this customer, or they have credit that has lapsed, to be written down; ask again."""
+
+    has_lapsed: bool = False
 
 
 def busy() -> Refused:
@@ -150,7 +152,10 @@ def _run(
 def _decide(command: Command, mine: set[bytes], books: dict[bytes, Book], catalogue: Catalogue) -> Outcome | Skipped:
     book = books.get(command.customer_id)
     if book is not None and command.customer_id in mine:
-        return engine.decide(book, command, catalogue)
+        try:
+            return engine.decide(book, command, catalogue)
+        except Lapsed:
+            return Skipped(has_lapsed=True)
     if book is None:
         return Refused(NotFound("customerId names nothing that exists here.", details={"field": "customerId"}))
     return Skipped()

@@ -174,6 +174,19 @@ WHERE r.bucket = new.bucket AND r.id = new.id""",
 )
 
 
+# Reservations let go of credit whose time is up: whoever spends next has it written off first.
+_LAPSING = Statement(
+    """
+UPDATE billing_wallet AS wallet
+SET lapses_at = least(wallet.lapses_at, new.lapses_at)
+FROM unnest(?, ?, ?) AS new (bucket, id, lapses_at)
+WHERE wallet.bucket = new.bucket AND wallet.id = new.id""",
+    Smallints,
+    Uuids,
+    Times,
+)
+
+
 def say(channel: Channel, books: Sequence[Book], writes: Writes) -> None:
     """Queue the statements that write every change."""
     if writes.events:
@@ -191,6 +204,9 @@ def say(channel: Channel, books: Sequence[Book], writes: Writes) -> None:
         channel.say(_UNSETTLED, [_buckets(customers), Uuids(wallets), Uuids(customers), Times(times)])
     if changed := [wallet for book in books for wallet in book.wallets.values() if wallet.changed]:
         channel.say(_WALLETS, [rows.wallets(changed)])
+    if writes.lapsing:
+        wallets, times = zip(*writes.lapsing, strict=True)
+        channel.say(_LAPSING, [_buckets(wallets), Uuids(wallets), Times(times)])
     _say_counters(channel, books)
     _say_reservations(channel, books)
     _say_tallies(channel, [book for book in books if book.budgets])

@@ -30,6 +30,8 @@ class Wallet(Owned):
     held = NanosField(default=0)
     credit_limit = NanosField(null=True)  # null: no limit; only for kind credit
     watched_below = NanosField(null=True)  # with less available something is to happen; null: nothing is
+    lapses_at = models.DateTimeField(null=True)  # from then on it is brought up to date before it is spent from
+    keeps_lapsed = models.BooleanField(default=False, db_default=False)  # reservations hold credit whose time is up
     charge_seq = models.BigIntegerField(default=0)
     settled_seq = models.BigIntegerField(default=0)
     created_at = models.DateTimeField()
@@ -81,6 +83,7 @@ class CreditLot(Owned):
     removed = NanosField(default=0, db_default=0)
     effective_at = models.DateTimeField()
     expires_at = models.DateTimeField(null=True)
+    has_lapsed = models.BooleanField(default=False, db_default=False)  # written down: it is left for what was held
     voided_at = models.DateTimeField(null=True)  # taken back: what is held of it goes when it is no more
     fingerprint = models.BinaryField(max_length=16, null=True)  # of what was asked for under a key
     created_at = models.DateTimeField()

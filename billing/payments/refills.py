@@ -7,7 +7,7 @@ attempt is written in the transaction of the renewal; whoever looks after attemp
 
 from datetime import datetime
 
-from billing import topups, upfront
+from billing import lapses, topups, upfront
 from billing.models import Subscription, TopUp, Wallet
 from billing.payments import methods
 from merchants import idempotency
@@ -19,6 +19,7 @@ def renewed(subscription: Subscription, now: datetime) -> None:
     """Charge what a wallet lacks of the minimum balance as the next period begins; the caller holds the lock."""
     if not (subscription.auto_charge and subscription.minimum_balance):
         return
+    lapses.bring_up_to_date(subscription.bucket, subscription.customer_id, now)
     wallet = Wallet.objects.get(bucket=subscription.bucket, id=subscription.prepaid_wallet_id)
     lacking = subscription.minimum_balance - (wallet.available or 0)
     method = methods.default(subscription.bucket, subscription.customer_id)

@@ -120,6 +120,23 @@ CHECKS = (
         may_lag=True,
     ),
     rule(
+        "lapses_seen",
+        "a wallet says from when on credit in it must not be spent, and whether it keeps any for reservations",
+        "acc",
+        """
+        SELECT w.id, format('lapses at %s, its lots at %s; keeps %s, lapsed %s', w.lapses_at, l.ends, w.keeps_lapsed,
+                            l.kept)
+        FROM billing_wallet w
+        JOIN (
+            SELECT bucket, wallet_id, min(expires_at) FILTER (WHERE NOT has_lapsed) AS ends,
+                   max(expires_at) FILTER (WHERE has_lapsed) AS kept
+            FROM billing_creditlot WHERE remaining > 0 AND expires_at IS NOT NULL GROUP BY bucket, wallet_id
+        ) l ON l.bucket = w.bucket AND l.wallet_id = w.id
+        WHERE l.ends IS NOT NULL AND (w.lapses_at IS NULL OR w.lapses_at > l.ends)
+            OR l.kept IS NOT NULL AND NOT w.keeps_lapsed AND (w.lapses_at IS NULL OR w.lapses_at > l.kept)
+        """,
+    ),
+    rule(
         "wallets_watched",
         "a wallet is watched below the highest amount that an armed alert or automatic top-up waits for",
         "acc",

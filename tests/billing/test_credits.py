@@ -1,17 +1,19 @@
 """Promotional credit: given once, used in order, gone when its time is up; what is held or spent stays good."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import transaction
 
-from billing import credits, ledger, settlement
+from billing import charges, credits, lapses, ledger, settlement
 from billing.credits import NewCredit
 from billing.models import CreditLot, LotRemoval, Wallet
 from charging import execution
 from charging.commands import Release
 from charging.outcomes import Done
+from customers import books
 from merchants import ids
 from merchants.audit import SYSTEM
 from merchants.errors import IdempotencyConflict, NotFound, Unprocessable, ValidationFailed
@@ -20,7 +22,7 @@ from tests import factories, parallel
 from tests.billing import buyers
 from tests.billing.buyers import NOW, Buyer
 from tests.billing.settled import DOLLAR, new_buyer, price_of, use
-from tests.billing.worlds import reserve
+from tests.billing.worlds import record, refund, reserve
 
 DAY = timedelta(days=1)
 
@@ -50,7 +52,7 @@ def void(buyer: Buyer, lot: CreditLot) -> CreditLot:
 
 def expire(buyer: Buyer, after: timedelta = DAY) -> None:
     buyer.set_clock(NOW + after)
-    credits.expire_due(now=NOW + after)
+    lapses.expire_due(now=NOW + after)
 
 
 def hold(buyer: Buyer, units: int) -> bytes:
@@ -60,6 +62,17 @@ def hold(buyer: Buyer, units: int) -> bytes:
 def release(buyer: Buyer, reservation: bytes) -> None:
     (outcome,) = execution.execute([Release(buyer.customer.id.bytes, buyer.merchant.id.bytes, reservation)])
     assert isinstance(outcome, Done)
+
+
+def refused(act: Callable[[Buyer, int], object], buyer: Buyer, units: int) -> bool:
+    """Ask the engine for more than there is."""
+    with pytest.raises(AssertionError, match="InsufficientFunds"):
+        act(buyer, units)
+    return True
+
+
+def spend(buyer: Buyer, units: int) -> bytes:
+    return record(buyer, (price_of(buyer), units))
 
 
 def left(lot: CreditLot) -> tuple[int, int]:
@@ -186,7 +199,7 @@ class TestExpiry:
 
     def test_goes_by_the_customers_own_clock(self, buyer):
         lot = give(buyer, expires_at=NOW + DAY)
-        credits.expire_due(now=NOW + 2 * DAY)
+        lapses.expire_due(now=NOW + 2 * DAY)
         assert left(lot) == (5 * DOLLAR, 0)
 
     def test_leaves_what_is_held_until_its_reservation_ends(self, holder):
@@ -210,16 +223,6 @@ class TestExpiry:
         assert left(lot) == (0, 5 * DOLLAR)
         assert holder.prepaid.available == 10 * DOLLAR - holder.prepaid.held
 
-    def test_breaks_no_reservation_that_was_granted_before_it_was_written_down(self, holder):
-        lot = give(holder, expires_at=NOW + DAY)
-        holder.set_clock(NOW + DAY + timedelta(seconds=1))
-        hold(holder, 28)  # 14 of 15 dollars
-        expire(holder, DAY + timedelta(seconds=2))
-        kept = holder.prepaid.held - 10 * DOLLAR
-        assert left(lot) == (kept, 5 * DOLLAR - kept)
-        assert holder.prepaid.available == 0
-        check(holder.prepaid)
-
     def test_races_settlement(self, transactional_db):
         buyer = new_buyer(balance="10")
         lot = give(buyer, expires_at=NOW + DAY)
@@ -228,13 +231,77 @@ class TestExpiry:
 
         def act(number: int) -> None:
             if number % 2:
-                credits.expire_due(now=NOW + DAY)
+                lapses.expire_due(now=NOW + DAY)
             else:
                 settlement.settle_due(buckets=buyers.EVERYWHERE, now=NOW)
 
         parallel.run(6, act)
         assert left(lot) == (0, 3 * DOLLAR)
         check(buyer.prepaid)
+
+
+class TestAfterItsTime:
+    """Nobody has swept by."""
+
+    @pytest.fixture
+    def later(self, holder: Buyer) -> Callable[[], None]:
+        return lambda: holder.set_clock(NOW + DAY + timedelta(seconds=1))
+
+    def test_it_pays_for_no_use_and_no_hold(self, holder, later):
+        lot = give(holder, expires_at=NOW + DAY)
+        later()
+        assert refused(spend, holder, 21)  # of 10 dollars, and five that were
+        assert refused(hold, holder, 21)
+        assert left(lot) == (0, 5 * DOLLAR)
+        spend(holder, 2)
+        assert holder.prepaid.available == 9 * DOLLAR
+        check(holder.prepaid)
+
+    def test_what_was_used_before_is_paid_from_it(self, holder, later):
+        lot = give(holder, expires_at=NOW + DAY)
+        spend(holder, 4)
+        later()
+        spend(holder, 6)
+        buyers.settle()
+        assert left(lot) == (0, 3 * DOLLAR)
+        assert holder.prepaid.available == 7 * DOLLAR
+        check(holder.prepaid)
+
+    def test_what_is_held_of_it_pays_for_that_alone(self, holder, later):
+        lot = give(holder, expires_at=NOW + DAY / 200)
+        held = hold(holder, 8)
+        kept = holder.prepaid.held  # four dollars
+        holder.set_clock(NOW + DAY / 200)
+        spend(holder, 2)
+        buyers.settle()
+        assert left(lot) == (kept, 5 * DOLLAR - kept)
+        record(holder, (price_of(holder), 2), reservation_id=held)
+        buyers.settle()
+        assert left(lot) == (kept - DOLLAR, 5 * DOLLAR - kept)
+        release(holder, held)
+        assert refused(spend, holder, 19)  # of nine dollars
+        assert left(lot) == (0, 4 * DOLLAR)
+        check(holder.prepaid)
+
+    def test_what_is_given_back_of_it_is_gone(self, holder, later):
+        lot = give(holder, expires_at=NOW + DAY)
+        event = spend(holder, 10)
+        buyers.settle()
+        later()
+        refund(holder, event)
+        buyers.settle()
+        assert refused(spend, holder, 21)
+        assert left(lot) == (0, 5 * DOLLAR)
+        check(holder.prepaid)
+
+    def test_it_pays_no_invoice_and_no_fee(self, buyer):
+        give(buyer, expires_at=NOW + DAY)
+        buyer.set_clock(NOW + DAY)
+        with transaction.atomic():
+            _, now = books.lock(buyer.bucket, buyer.customer.id)
+            pots = charges.funds(buyer.subscription, now)
+            wallet = charges.payer(buyer.subscription, pots, 11 * DOLLAR, is_instant=True)
+        assert (wallet.kind, buyer.prepaid.available) == ("credit", 10 * DOLLAR)
 
 
 class TestVoid:

@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from billing import credits, histories, settlement
+from billing import histories, lapses, settlement
 from billing.histories import InvalidPlace, Movement, Place
 from billing.models import Settlement
 from tests.billing import buyers
@@ -45,7 +45,7 @@ class TestPage:
         settle()
         buyer.top_up("3")
         buyer.set_clock(NOW + DAY)
-        credits.expire_due(now=NOW + DAY)
+        lapses.expire_due(now=NOW + DAY)
         assert told(whole(buyer)) == [
             ("credit_expired", -3, 13),
             ("top_up_received", 3, 16),

@@ -485,6 +485,10 @@ CONTROLS: dict[str, tuple[str, set[str]]] = {
         ),
         {"numbers_are_numbers", "settlements_sum"},
     ),
+    "the end of a lot": (
+        "UPDATE billing_creditlot SET expires_at = now() + interval '1 year' WHERE name = 'left'",
+        {"lapses_seen"},
+    ),
     "a lot": (
         (
             "UPDATE billing_creditlot SET remaining = remaining - 1 "
@@ -498,7 +502,7 @@ CONTROLS: dict[str, tuple[str, set[str]]] = {
     ),
     "credit's removed part": (
         f"UPDATE billing_creditlot SET removed = removed - 1, remaining = remaining + 1 WHERE {_LOST}",
-        {"balance_is_lots", "lots_removed", "promotional_is_lots"},
+        {"balance_is_lots", "lapses_seen", "lots_removed", "promotional_is_lots"},
     ),
     "a removal from credit lost": (
         f"DELETE FROM billing_lotremoval WHERE lot_id = (SELECT id FROM billing_creditlot WHERE {_LOST})",

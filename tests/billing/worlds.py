@@ -13,6 +13,7 @@ from billing import (
     credit_notes,
     credits,
     invoice_payments,
+    lapses,
     manual_lines,
     payouts,
     plan_changes,
@@ -533,7 +534,7 @@ def _live(made: World) -> None:
         rerating.rate_due()
         record(buyer, (made.users, 7))
         record(buyer, (made.storage, 3), at=START)  # after it was made up for: taken back as March closes
-    credits.expire_due(now=FEBRUARY + GRACE)
+    lapses.expire_due(now=FEBRUARY + GRACE)
     buyers.settle()
     _limit(made)
     meter(busy, calls.price.billable_metric, made.unsold)

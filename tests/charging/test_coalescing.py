@@ -4,18 +4,25 @@ import asyncio
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from datetime import timedelta
 from typing import Any
 
 import psycopg
 import pytest
+from django.utils import timezone
 
+from billing import credits
+from billing.credits import NewCredit
+from billing.models import CreditLot, Wallet
 from charging import coalescing, execution, store
 from charging.channel import Channel
 from charging.coalescing import Coalescer
 from charging.outcomes import Done, Refused
 from charging.store import Skipped
+from merchants import audit
 from merchants.errors import TooManyRequests, Unavailable
 from metering.models import UsageEvent
+from tests.charging.books import DOLLAR
 from tests.charging.sellers import Seller, seller
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -110,6 +117,26 @@ class TestRun:
 
         on_a_loop(work)
         assert UsageEvent.objects.count() == 1
+
+
+class TestCreditWhoseTimeIsUp:
+    def test_is_written_off_before_its_customer_is_served(self) -> None:
+        shop = seller(customers=2, funds_nanos=DOLLAR)
+        wallet, past = shop.wallet(), timezone.now() - timedelta(seconds=1)
+        new = NewCredit(amount=DOLLAR, expires_at=timezone.now() + timedelta(days=1))
+        lot, _ = credits.grant(merchant_id=shop.seeded.merchant.id, wallet_id=wallet.id, new=new, actor=audit.SYSTEM)
+        CreditLot.objects.filter(id=lot.id).update(expires_at=past)
+        Wallet.objects.filter(id=wallet.id).update(lapses_at=past)
+
+        async def work() -> None:
+            async with coalescing_over() as coalescer:
+                commands = [shop.record(0, 1_500), shop.record(0, 900), shop.record(1, 900)]
+                much, little, other = await coalescer.run(commands)
+                assert (much.error.code, type(little), type(other)) == ("INSUFFICIENT_FUNDS", Done, Done)
+
+        on_a_loop(work)
+        wallet = shop.wallet()
+        assert (wallet.available, wallet.lapses_at) == (DOLLAR // 10, None)
 
 
 class TestCustomersHeldElsewhere:
