@@ -1,9 +1,10 @@
-"""The ledger: entries are written once and never changed, and every balance is a sum of postings.
+"""The ledger: entries are written once and never changed, and every balance is a sum of postings; a few are kept.
 
 What an entry says is decided in journal.py; here it is written, for any number of customers in three statements.
 """
 
 import uuid
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import NamedTuple
@@ -58,6 +59,13 @@ SELECT * FROM unnest(%s::smallint[], %s::uuid[], %s::uuid[], %s::text[], %s::tex
 ON CONFLICT (bucket, id) DO NOTHING
 """
 
+# The caller holds the lock of the customers' books, so nobody else adds to these meanwhile.
+_KEEP = """
+UPDATE billing_account a SET balance = a.balance + x.amount
+FROM unnest(%s::smallint[], %s::uuid[], %s::numeric[]) AS x (bucket, id, amount)
+WHERE a.bucket = x.bucket AND a.id = x.id
+"""
+
 _ENTER = """
 INSERT INTO billing_entry (bucket, id, customer_id, kind, key, reference_id, created_at)
 SELECT * FROM unnest(%s::smallint[], %s::uuid[], %s::uuid[], %s::text[], %s::text[], %s::uuid[], %s::timestamptz[])
@@ -102,6 +110,8 @@ def _post_movements(cursor: CursorWrapper, entries: dict[uuid.UUID, NewEntry]) -
         posted += cursor.rowcount
     if posted < len(rows):
         raise IntegrityError("a posting names an account that cannot be opened")
+    if kept := _kept_rows(entries.values()):
+        cursor.execute(_KEEP, arrays.columns(kept, 3))
 
 
 def _entry_row(entry_id: uuid.UUID, entry: NewEntry) -> tuple[object, ...]:
@@ -127,6 +137,21 @@ def _account_rows(entries: Iterable[NewEntry]) -> list[tuple[object, ...]]:
     return [
         (ids.bucket_of(customer_id), account_id(customer_id, currency, kind), customer_id, kind, currency)
         for customer_id, currency, kind in sorted(named)
+    ]
+
+
+def _kept_rows(entries: Iterable[NewEntry]) -> list[tuple[object, ...]]:
+    """Sum what entries add to the accounts whose balances are kept: positive where they are credited."""
+    sums: dict[tuple[uuid.UUID, str, str], int] = defaultdict(int)
+    for entry in entries:
+        for debit, credit, amount in entry.movements:
+            for kind, change in ((debit, -amount), (credit, amount)):
+                if kind in Account.KEPT:
+                    sums[entry.customer_id, entry.currency, kind] += change
+    return [
+        (ids.bucket_of(customer_id), account_id(customer_id, currency, kind), amount)
+        for (customer_id, currency, kind), amount in sorted(sums.items())
+        if amount
     ]
 
 

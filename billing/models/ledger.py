@@ -9,7 +9,10 @@ from merchants.tables import TableClass
 
 
 class Account(Owned):
-    """One account of one customer's books, in one currency. Its balance is the sum of its postings, nowhere stored."""
+    """One account of one customer's books, in one currency. Its balance is the sum of its postings.
+
+    That of the kinds in KEPT is stored with each entry: a merchant's balance is read from these (merchant_balances).
+    """
 
     class Kind(models.TextChoices):
         CUSTOMER_CREDIT = "customer_credit"
@@ -30,15 +33,19 @@ class Account(Owned):
         OUTSIDE = "outside"  # paid to the merchant past us
         BAD_DEBT = "bad_debt"
 
+    KEPT = (Kind.CLEARING, Kind.IN_TRANSIT, Kind.PLATFORM_FEE)
+
     pk = models.CompositePrimaryKey("bucket", "id")
     id = models.UUIDField()
     kind = models.CharField(max_length=20, choices=Kind)
     currency = models.CharField(max_length=3)
+    balance = NanosField(default=0, db_default=0)  # of those kept; credits less debits
 
     class Meta:
         constraints = [
             models.UniqueConstraint(fields=["bucket", "customer_id", "currency", "kind"], name="one_account_per_kind"),
             models.UniqueConstraint(fields=["bucket", "id", "currency"], name="account_currency_is_fixed"),
+            never_nan("account_is_a_number", "balance"),
         ]
 
 

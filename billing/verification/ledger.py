@@ -46,6 +46,21 @@ CHECKS = (
         """,
     ),
     rule(
+        "accounts_kept",
+        "an account whose balance is kept has the sum of its postings, and no other has any",
+        "cus",
+        f"""
+        SELECT a.customer_id, format('%s in %s: kept %s, posted %s', a.kind, a.currency, a.balance, m.amount)
+        FROM billing_account a
+        LEFT JOIN (
+            SELECT p.bucket, side.account_id, sum(side.amount) AS amount
+            FROM billing_posting p CROSS JOIN LATERAL {_SIDES} GROUP BY 1, 2
+        ) m ON m.bucket = a.bucket AND m.account_id = a.id
+        WHERE a.balance <> CASE WHEN a.kind IN ('clearing', 'in_transit', 'platform_fee')
+            THEN coalesce(m.amount, 0) ELSE 0 END
+        """,  # noqa: S608
+    ),
+    rule(
         "balance_is_postings",
         "a wallet's balance is the sum of its accounts' postings",
         "acc",

@@ -57,6 +57,15 @@ class TestPost:
             (currency, kind) for currency in ("EUR", "USD") for kind in ("customer_credit", "revenue", "tax")
         ]
 
+    def test_keeps_the_balances_that_a_merchants_is_read_from(self, customer):
+        paid = entry(customer, (Kind.CLEARING, Kind.CUSTOMER_CREDIT, 90), (Kind.CLEARING, Kind.PLATFORM_FEE, 10))
+        sent = entry(customer, (Kind.CUSTOMER_CREDIT, Kind.IN_TRANSIT, 30), key="fact:2")
+        assert (ledger.post([paid, sent]), ledger.post([paid, sent])) == (2, 0)
+        ledger.post([entry(customer, (Kind.IN_TRANSIT, Kind.CLEARING, 20), key="fact:3")])
+        kept = {account.kind: account.balance for account in Account.objects.all()}
+        assert kept == {"clearing": -80, "in_transit": 10, "platform_fee": 10, "customer_credit": 0}
+        assert {(kind, ledger.balance(customer.id, "USD", kind)) for kind in Account.KEPT} <= set(kept.items())
+
     def test_gives_accounts_ids_that_can_be_told_beforehand(self, customer):
         expected = ledger.account_id(customer.id, "USD", Kind.TAX)
         ledger.post([sale(customer)])

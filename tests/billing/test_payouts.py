@@ -4,6 +4,8 @@ import contextlib
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from billing import ledger, merchant_balances, payouts, settlement, withdrawals
 from billing.merchant_balances import Balance
@@ -19,6 +21,7 @@ from tests.billing.buyers import NOW, Buyer
 from tests.billing.payments import paying
 from tests.billing.settled import DOLLAR, new_buyer, use
 from tests.billing.test_credits import give
+from tests.metering.test_meters import nodes
 
 
 @pytest.fixture
@@ -79,6 +82,18 @@ class TestBalance:
         made.refresh_from_db()
         assert made.state == "paid"
         assert available(buyer.merchant) == by_the_ledger(buyer.merchant) == 3_600_000_000
+
+    def test_is_read_from_what_is_kept_however_much_was_posted(self, buyer):
+        with CaptureQueriesContext(connection) as asked:
+            merchant_balances.balances(buyer.merchant.id)
+        [query] = [each["sql"] for each in asked]
+        with connection.cursor() as cursor:
+            cursor.execute(f"EXPLAIN (FORMAT JSON) {query}")
+            [plan] = cursor.fetchone()[0]
+        read = {node["Relation Name"] for node in nodes(plan["Plan"]) if "Relation Name" in node}
+        assert read == {
+            "billing_account", "billing_creditlot", "billing_payout", "billing_wallet", "customers_book"
+        }  # fmt: skip
 
     def test_of_a_merchant_who_sold_nothing_is_empty(self, db):
         assert merchant_balances.balances(factories.merchant().id) == []

@@ -568,6 +568,20 @@ CONTROLS: dict[str, tuple[str, set[str]]] = {
         ),
         {"settlements_tile"} | _SETTLED_SUMS,
     ),
+    "a balance that is kept": (
+        (
+            "UPDATE billing_account SET balance = balance + 1 "
+            "WHERE id = (SELECT id FROM billing_account WHERE kind = 'clearing' LIMIT 1)"
+        ),
+        {"accounts_kept"},
+    ),
+    "a balance kept that is not": (
+        (
+            "UPDATE billing_account SET balance = 1 "
+            "WHERE id = (SELECT id FROM billing_account WHERE kind = 'revenue' LIMIT 1)"
+        ),
+        {"accounts_kept"},
+    ),
     "a posting's amount": (
         f"UPDATE billing_posting SET amount = amount + 1 WHERE {_POSTED}",
         {"balance_is_postings", "settlements_posted"},
@@ -600,7 +614,7 @@ CONTROLS: dict[str, tuple[str, set[str]]] = {
             "UPDATE billing_posting SET amount = amount - 1 "
             "WHERE entry_id = (SELECT id FROM billing_entry WHERE kind = 'top_up_received' LIMIT 1)"
         ),
-        {"balance_is_postings", "payments_booked", "top_ups_posted"},
+        {"accounts_kept", "balance_is_postings", "payments_booked", "top_ups_posted"},
     ),
     "a top-up lost": (
         f"DELETE FROM billing_topup WHERE {_FIRST.format('billing_topup')}",
@@ -933,8 +947,11 @@ CONTROLS: dict[str, tuple[str, set[str]]] = {
         {"charges_at_home", "events_at_home", "modes_apart", "reservations_at_home"},
     ),
     "a bucket": (
-        f"UPDATE billing_account SET bucket = (bucket + 1) % 256 WHERE {_FIRST.format('billing_account')}",
-        {"ids_end_in_bucket", "ledger_closes", "payments_booked", "postings_at_home"},
+        (
+            "UPDATE billing_account SET bucket = (bucket + 1) % 256 "
+            "WHERE id = (SELECT id FROM billing_account WHERE kind = 'promotions' LIMIT 1)"
+        ),
+        {"ids_end_in_bucket", "ledger_closes", "postings_at_home"},
     ),
     "a key in clear": (
         (

@@ -43,7 +43,7 @@ PAYMENTS: dict[str, tuple[str, set[str]]] = {
     ),
     "a refund's posting": (
         f"UPDATE billing_posting SET amount = amount + 1 WHERE {_ENTRY.format('refund_arrived')}",
-        {"refunds_posted"},
+        {"accounts_kept", "refunds_posted"},
     ),
     "a dispute that calls itself won": (
         f"UPDATE billing_paymentdispute SET state = 'won' WHERE {_LOST}",
