@@ -18,7 +18,7 @@ WHERE m.bucket = a.bucket AND m.account_id = a.id AND a.kind IN ('clearing', 'in
 
 
 class Migration(migrations.Migration):
-    dependencies = [("billing", "0045_authorization_currency")]
+    dependencies = [("billing", "0046_lapses")]
 
     operations = [
         migrations.AddField(
