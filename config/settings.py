@@ -270,6 +270,8 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = BATCH_BODY_BYTES_MAX
 # is no limit.
 RATE_PER_KEY = _number("FARTHING_RATE_PER_KEY", 100)
 RATE_PER_MERCHANT = _number("FARTHING_RATE_PER_MERCHANT", 200)
+# Payments and payment sessions that one address may start on pages in ten minutes; 0 is no limit.
+PAYMENT_STARTS = _number("FARTHING_PAYMENT_STARTS", 30)
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["merchants.authentication.ApiKeyAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["merchants.authentication.HasScope"],

@@ -1,4 +1,4 @@
-"""How many requests a key and its merchant may send: counted in Redis, window by window.
+"""How many requests a key and its merchant may send, and an address without one: counted in Redis, window by window.
 
 The fast lane does not come here: it has a bounded queue of its own, and a call of it must not wait for Redis.
 """
@@ -7,6 +7,7 @@ import logging
 import math
 from datetime import datetime, timedelta
 from functools import cache
+from ipaddress import IPv4Address, ip_address, ip_network
 from uuid import UUID
 
 import redis
@@ -90,3 +91,36 @@ def take_one(what: str, *, merchant_id: UUID, most: int, seconds: int, now: date
     if any(count > most for count in _redis.count([name], now, seconds=seconds)):
         message = f"This may be done {most} times in {seconds} seconds."
         raise TooManyRequests(message, retry_after=math.ceil(seconds - since))
+
+
+def take_from(address: str | None, what: str, *, most: int, seconds: int, now: datetime) -> None:
+    """Count one more of something that may be done so many times in so many seconds from one address; 0 is no limit.
+
+    An IPv6 address stands for its network of 64 bits, of which one person has all. Where nobody knows the address, all
+    such requests count as one's.
+
+    Raises:
+        TooManyRequests: this window is used up; it says when the next begins.
+    """
+    if not most:
+        return
+    window, since = divmod(now.timestamp(), seconds)
+    name = f"farthing:rate:{{{_network(address)}}}:{what}:{int(window)}"
+    if any(count > most for count in _redis.count([name], now, seconds=seconds)):
+        wait = math.ceil(seconds - since)
+        message = f"Too many attempts came from your network. Try again in {_said(wait)}."
+        raise TooManyRequests(message, retry_after=wait)
+
+
+def _network(address: str | None) -> str:
+    if address is None:
+        return "unknown"
+    known = ip_address(address)
+    if isinstance(known, IPv4Address):
+        return str(known)
+    return str(known.ipv4_mapped or ip_network((known, 64), strict=False))
+
+
+def _said(seconds: int) -> str:
+    minutes = math.ceil(seconds / 60)
+    return f"{seconds} seconds" if seconds < 60 else "a minute" if minutes == 1 else f"{minutes} minutes"

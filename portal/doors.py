@@ -5,18 +5,22 @@ a frame on the merchant's site, where there are no cookies, and need no token ag
 """
 
 from collections.abc import Callable
+from datetime import datetime
 from functools import wraps
 from typing import Any
 
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.views.decorators.csrf import csrf_exempt
 
 from billing.payments.tokens import TokenRefused
 from customers.portal_links import LinkRefused
+from merchants import audit, rates
 from portal import sessions
 from ui import pages
 
+STARTS_SECONDS = 600
 View = Callable[..., HttpResponseBase]
 
 
@@ -48,6 +52,18 @@ def hosted(view: View) -> View:
         return _kept(response, has_secret=True)
 
     return csrf_exempt(opened)
+
+
+def count_start(request: HttpRequest, now: datetime) -> None:
+    """Count one more payment, or session to pay in, that is started from an address.
+
+    Who tries cards that are not theirs needs many.
+
+    Raises:
+        TooManyRequests: there were too many of late.
+    """
+    address = audit.address_of(request.META)
+    rates.take_from(address, "payments", most=settings.PAYMENT_STARTS, seconds=STARTS_SECONDS, now=now)
 
 
 def let_frame(response: HttpResponse, origins: list[str]) -> HttpResponse:

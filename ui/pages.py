@@ -1,5 +1,6 @@
 """Whole page or fragment: one place that decides what an htmx request is answered with."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
@@ -19,11 +20,19 @@ def is_fragment(request: HttpRequest) -> bool:
 
 
 def answer(
-    request: HttpRequest, template: str, context: dict[str, Any], *, part: str = "", status: int = 200
+    request: HttpRequest,
+    template: str,
+    context: dict[str, Any],
+    *,
+    part: str = "",
+    status: int = 200,
+    headers: Mapping[str, str] | None = None,
 ) -> HttpResponse:
     """Render a page, or the ``part`` of it that was asked for."""
     name = f"{template}#{part}" if part and is_fragment(request) else template
     response = render(request, name, context, status=status)
+    for header, value in (headers or {}).items():
+        response[header] = value
     patch_vary_headers(response, ["HX-Request"])
     return response
 

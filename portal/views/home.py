@@ -25,7 +25,7 @@ from merchants import ids
 from merchants.errors import Conflict, NotFound, ServiceError
 from merchants.models import Mode
 from portal import balance, credits, forms, limits, reads, sessions
-from portal.doors import private
+from portal.doors import count_start, private
 from ui import allowances, charts, downloads, fmt, pages, refused, spans
 
 PERIOD = "30d"
@@ -65,6 +65,7 @@ def top_up(request: HttpRequest) -> HttpResponse:
         messages.error(request, "Nothing was added: type an amount of at least 1.00, such as 25.00.")
         return redirect("portal:home")
     try:
+        count_start(request, timezone.now())
         opened = checkout.open_top_up(
             merchant_id=subscription.merchant_id,
             wallet_id=subscription.prepaid_wallet_id,

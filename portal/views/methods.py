@@ -14,7 +14,7 @@ from merchants import ids
 from merchants.errors import NotFound, ServiceError
 from merchants.models import Mode
 from portal import sessions
-from portal.doors import private
+from portal.doors import count_start, private
 from ui import pages
 
 
@@ -40,6 +40,7 @@ def add(request: HttpRequest) -> HttpResponse:
     """Open the page on which a card is saved."""
     subscription, customer = sessions.opened(request, now=timezone.now())
     try:
+        count_start(request, timezone.now())
         session = checkout.open_setup(
             merchant_id=customer.merchant_id,
             customer_id=customer.id,

@@ -4,6 +4,7 @@ It stands alone, where it leads on to the merchant's page, or in a frame on a si
 tells by ``postMessage``. No redirect follows a form: the browser's policy would take the merchant's site for a target.
 """
 
+from collections.abc import Mapping
 from uuid import UUID
 
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
@@ -18,7 +19,7 @@ from merchants.errors import ServiceError
 from portal import checkout as reads
 from portal import forms
 from portal import sessions as portal_sessions
-from portal.doors import hosted, let_frame
+from portal.doors import count_start, hosted, let_frame
 from ui import pages
 
 
@@ -40,10 +41,11 @@ def submit(request: HttpRequest, token: str) -> HttpResponse:
         chosen = form.choice(offered)
         if chosen is None:
             return _answer(request, token, form, status=422)
+        count_start(request, timezone.now())
         checkout.pay(session, **chosen)
     except ServiceError as refusal:
         form.add_error(None, refusal.message)
-        return _answer(request, token, form, status=refusal.status)
+        return _answer(request, token, form, status=refusal.status, headers=refusal.headers)
     return _back(token)
 
 
@@ -63,7 +65,9 @@ def state(request: HttpRequest, token: str) -> HttpResponse:
     return JsonResponse({"stamp": page.stamp})
 
 
-def _answer(request: HttpRequest, token: str, form: forms.Card, status: int = 200) -> HttpResponse:
+def _answer(
+    request: HttpRequest, token: str, form: forms.Card, status: int = 200, headers: Mapping[str, str] | None = None
+) -> HttpResponse:
     page = reads.page(sessions.opened(token), customer_id=_customer_id(request), now=timezone.now())
     context = {
         "page": page,
@@ -75,7 +79,7 @@ def _answer(request: HttpRequest, token: str, form: forms.Card, status: int = 20
         "cards": reads.test_cards() if page.takes_test_card else [],
         "home_url": reverse("portal:home") if page.session.entity in reads.FROM_PORTAL else "",
     }
-    return let_frame(pages.answer(request, "portal/pay.html", context, status=status), page.origins)
+    return let_frame(pages.answer(request, "portal/pay.html", context, status=status, headers=headers), page.origins)
 
 
 def _back(token: str) -> HttpResponse:

@@ -1,6 +1,7 @@
 """What every hosted page keeps to: who may frame it, what it sends where, and what is kept of it."""
 
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from django.test import Client
@@ -92,3 +93,56 @@ class TestState:
         path = sellers.path(session(seller))
         assert Client().get(f"{path}/submit").status_code == 405
         assert Client().post(path).status_code == 405
+
+
+class TestStarts:
+    @pytest.fixture(autouse=True)
+    def few(self, settings: Any) -> None:
+        settings.PAYMENT_STARTS = 2
+
+    def link(self, seller: callers.Caller) -> str:
+        body = {"amount": "5.00", "currency": "USD", "description": "A report"}
+        return urlsplit(callers.made(seller.post("/v0/paymentLinks", body))["url"]).path
+
+    def start(self, path: str, **meta: str) -> Any:
+        return Client().post(path, {"name": "Ada", "email": "ada@example.com"}, **meta)
+
+    def test_are_so_many_from_one_address(self, seller: callers.Caller) -> None:
+        path = self.link(seller)
+        assert [self.start(path).status_code for _ in range(3)] == [303, 303, 429]
+        refused = self.start(path)
+        assert 0 < int(refused["Retry-After"]) <= 600
+        assert "Too many attempts came from your network. Try again in" in refused.content.decode()
+        assert PaymentSession.objects.count() == 2
+        assert self.start(path, REMOTE_ADDR="203.0.113.9").status_code == 303
+
+    def test_count_payments_on_pages_and_not_the_pages(self, seller: callers.Caller) -> None:
+        opened = session(seller)
+        assert [sellers.pay(opened, sellers.DECLINED).status_code for _ in range(2)] == [303, 303]
+        refused = sellers.pay(opened)
+        assert (refused.status_code, sellers.fresh(opened).attempts) == (429, 2)
+        assert "Try again in" in refused.content.decode()
+        assert Client().get(sellers.path(opened)).status_code == 200
+
+    @pytest.mark.parametrize("is_behind", [False, True])
+    def test_believe_a_proxy_that_is_there_and_no_payer(
+        self, seller: callers.Caller, settings: Any, is_behind: bool
+    ) -> None:
+        settings.BEHIND_PROXY = is_behind
+        path = self.link(seller)
+        forged = [
+            {"HTTP_X_FORWARDED_FOR": f"10.0.0.{n}, 198.51.100.7", "HTTP_X_REAL_IP": f"10.0.0.{n}"} for n in range(3)
+        ]
+        assert [self.start(path, **meta).status_code for meta in forged] == [303, 303, 429]
+        other = self.start(path, HTTP_X_FORWARDED_FOR="198.51.100.8")
+        assert other.status_code == (303 if is_behind else 429)
+
+    def test_take_a_network_of_the_new_addresses_for_one(self, seller: callers.Caller) -> None:
+        path = self.link(seller)
+        places = ["2001:db8::1", "2001:db8::2", "2001:db8::3:3", "2001:db8:0:1::1"]
+        assert [self.start(path, REMOTE_ADDR=place).status_code for place in places] == [303, 303, 429, 303]
+
+    def test_have_no_limit_where_none_is_set(self, seller: callers.Caller, settings: Any) -> None:
+        settings.PAYMENT_STARTS = 0
+        path = self.link(seller)
+        assert {self.start(path).status_code for _ in range(4)} == {303}
