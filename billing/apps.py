@@ -33,4 +33,6 @@ class BillingConfig(AppConfig):
             started=authorizations.subscription_started,
             given_up=authorizations.subscription_given_up,
             renewed=refills.renewed,
+            ended=refills.ended,
         )
+        followers.register_top_ups(refills.topped_up)

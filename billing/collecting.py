@@ -8,7 +8,7 @@ by whoever brings the news of the payment.
 import logging
 import uuid
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.db import OperationalError, transaction
 from django.db.models import Exists, OuterRef
@@ -25,6 +25,7 @@ from merchants import ids
 logger = logging.getLogger(__name__)
 
 INVOICES_PER_PASS = 500
+ONE_DAY = timedelta(days=1)
 NOT_PAID = "An invoice was not paid."
 
 
@@ -87,13 +88,21 @@ def _act(row: Dunning, invoice: Invoice, now: datetime) -> PaymentAttempt | None
             attempt = invoice_payments.begin_collecting(invoice, now)
             if attempt is None and invoice.unpaid_amount:
                 row.last_failure = "There is no saved card, and the balance does not cover it."
-                notices.reminder(invoice, now, step=row.step)
+                notices.payment_needed(invoice, now, unpaid=invoice.unpaid_amount)
             return attempt
-        case dunning.REMIND:
+        case dunning.REMIND if not _was_declined(invoice, now):
             notices.reminder(invoice, now, step=row.step)
+        case dunning.REMIND:
+            pass  # they were written to about it today
         case _:
             _finish(row, invoice, now)
     return None
+
+
+def _was_declined(invoice: Invoice, now: datetime) -> bool:
+    """Tell whether a card was charged for an invoice today, in vain, of which the customer was told."""
+    declined = invoice_payments.attempts_of(invoice).filter(state=PaymentAttempt.State.DECLINED, session_id=None)
+    return declined.filter(resolved_at__gt=now - ONE_DAY).exists()
 
 
 def _finish(row: Dunning, invoice: Invoice, now: datetime) -> None:

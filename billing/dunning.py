@@ -9,7 +9,9 @@ import uuid
 from collections.abc import Collection
 from datetime import datetime, timedelta
 
-from billing.models import Dunning, Invoice, Subscription
+from billing import money
+from billing.models import Dunning, Invoice, Subscription, Wallet
+from billing.payments import methods
 from billing.policies import FinalAction, Policy
 
 COLLECT, REMIND, FINAL = "collect", "remind", "final"
@@ -53,6 +55,17 @@ def planned(policy: Policy, now: datetime, *, due: datetime, is_collected: bool)
         last = max([due + LAST_WAIT, *[at for at, _ in steps]])
         steps.append((last, FINAL))
     return sorted(steps, key=lambda step: (step[0], _ORDER.index(step[1])))
+
+
+def to_pay_by_hand(invoice: Invoice, subscription: Subscription, prepaid: Wallet) -> int:
+    """Return what of an invoice the customer has to pay by hand, in nanos: no balance or saved card covers it."""
+    unpaid = max(0, invoice.unpaid_amount or 0)
+    if not subscription.auto_charge:
+        return unpaid
+    if methods.default(invoice.bucket, invoice.customer_id) is not None:
+        return 0
+    unit = money.minor_unit(invoice.currency)
+    return unpaid - min(unpaid, max(0, prepaid.available or 0) // unit * unit)
 
 
 def of(invoice: Invoice) -> Dunning | None:

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, Protocol
 from uuid import UUID
 
-from billing.models import Subscription
+from billing.models import Subscription, Wallet
 from merchants.errors import NotFound
 from metering.models import BillableMetric
 
@@ -29,6 +29,7 @@ _changed: list[Follow] = []
 _ended: list[Follow] = []
 _given_up: list[Follow] = []
 _renewed: list[Follow] = []
+_topped_up: list[Callable[[Wallet, datetime], None]] = []
 _include: list[Include] = []
 
 
@@ -50,6 +51,11 @@ def register(
     _ended.append(ended)
     _given_up.append(given_up)
     _renewed.append(renewed)
+
+
+def register_top_ups(follow: Callable[[Wallet, datetime], None]) -> None:
+    """Have something done when money comes into a prepaid wallet."""
+    _topped_up.append(follow)
 
 
 def register_features(include: Include) -> None:
@@ -85,6 +91,12 @@ def renewed(subscription: Subscription, now: datetime) -> None:
     """Tell that a subscription's next period has begun, whose fees in advance are charged; told again meanwhile."""
     for follow in _renewed:
         follow(subscription, now)
+
+
+def topped_up(wallet: Wallet, now: datetime) -> None:
+    """Tell that money has come into a prepaid wallet."""
+    for follow in _topped_up:
+        follow(wallet, now)
 
 
 def include(

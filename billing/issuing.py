@@ -112,7 +112,7 @@ def finalise(subscription: Subscription, invoices: Sequence[Invoice], now: datet
         documents.freeze(invoice, now)
         dunning.begin(invoice, subscription, policy, now)
         invoice_sessions.refresh(invoice, now)
-        notices.issued(invoice, now)
+        notices.issued(invoice, subscription, now, to_pay=dunning.to_pay_by_hand(invoice, subscription, pots.prepaid))
 
 
 def _add_up(invoice: Invoice, lines: Sequence[InvoiceLine], pots: _Pots, now: datetime) -> None:

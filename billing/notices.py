@@ -1,27 +1,36 @@
 """What merchants and customers are told about invoices, written down in the transaction of what happened."""
 
-from datetime import datetime
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, Final
 
-from billing import dunning, invoice_sessions, money
-from billing.models import CreditNote, Dunning, Invoice, PaymentAttempt
+from billing import dunning, invoice_sessions, money, portals
+from billing.models import CreditNote, Dunning, Invoice, PaymentAttempt, Subscription
 from customers.models import Customer
 from merchants import ids, letters, mailing, outbox
 from merchants.outbox import instant
 
+ON_THE_PAGE: Final = timedelta(minutes=10)  # how long a payer waits on our page for what their bank says
 
-def issued(invoice: Invoice, now: datetime) -> None:
-    """An invoice was closed over its period and numbered; where nothing is owed on it, it is paid as well."""
+
+def issued(invoice: Invoice, subscription: Subscription, now: datetime, *, to_pay: int) -> None:
+    """An invoice was closed over its period and numbered; where nothing is owed on it, it is paid as well.
+
+    Args:
+        to_pay: what of it the customer is to pay by hand, in nanos; they are asked for nothing else.
+    """
     _tell("invoice.issued.v0", invoice, now)
-    if invoice.grand_total:
+    if to_pay and subscription.auto_charge:
+        payment_needed(invoice, now, unpaid=to_pay)
+    elif invoice.grand_total:
+        by_itself = {"url": portals.of(subscription, now), "due": "", "payment": "Automatic: you have nothing to do"}
         _write(
             "invoice_issued",
             invoice,
             now,
             key=f"invoice_issued:{invoice.id.hex}",
-            amount=_amount(invoice.grand_total, invoice.currency),
-            unpaid=_amount(invoice.unpaid_amount or 0, invoice.currency) if invoice.unpaid_amount else "",
-            period=f"{_day(invoice.period_start)} – {_day(invoice.period_end)}",
+            unpaid=_amount(to_pay, invoice.currency) if to_pay else "",
+            **_totals(invoice),
+            **(by_itself if invoice.unpaid_amount and not to_pay else {}),
         )
     if invoice.status == Invoice.Status.PAID:
         paid(invoice, now)
@@ -32,8 +41,20 @@ def paid(invoice: Invoice, now: datetime) -> None:
     _tell("invoice.paid.v0", invoice, now)
 
 
+def payment_needed(invoice: Invoice, now: datetime, *, unpaid: int) -> None:
+    """An invoice was to be collected, and cannot be: the customer is asked for what is owed, in nanos, once."""
+    _write(
+        "payment_needed",
+        invoice,
+        now,
+        key=f"payment_needed:{invoice.id.hex}",
+        unpaid=_amount(unpaid, invoice.currency),
+        **_totals(invoice),
+    )
+
+
 def payment_failed(invoice: Invoice, attempt: PaymentAttempt, now: datetime) -> None:
-    """An invoice could not be collected by card."""
+    """An invoice could not be paid by card; who has just tried to on our page has seen it there."""
     row = dunning.of(invoice)
     again = dunning.next_try(row) if row is not None and row.state == Dunning.State.RUNNING else None
     _tell(
@@ -44,6 +65,8 @@ def payment_failed(invoice: Invoice, attempt: PaymentAttempt, now: datetime) -> 
         failureReason=attempt.failure_message,
         nextAttemptAt=None if again is None else instant(again),
     )
+    if attempt.session_id is not None and now - attempt.created_at < ON_THE_PAGE:
+        return
     _write(
         "payment_failed",
         invoice,
@@ -138,6 +161,13 @@ def _write(template: str, invoice: Invoice, now: datetime, *, key: str, **contex
         now=now,
         key=key,
     )
+
+
+def _totals(invoice: Invoice) -> dict[str, str]:
+    return {
+        "amount": _amount(invoice.grand_total or 0, invoice.currency),
+        "period": f"{_day(invoice.period_start)} – {_day(invoice.period_end)}",
+    }
 
 
 def _amount(nanos: int, currency: str) -> str:

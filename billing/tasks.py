@@ -23,7 +23,7 @@ from billing import (
     watching,
 )
 from billing.documents import files
-from billing.payments import checkout, news, poller, simulation
+from billing.payments import checkout, news, poller, refills, simulation
 
 SETTLE_SECONDS_MAX = 0.15  # of every second: what it leaves is settled later, in larger parts
 BILL_SECONDS_MAX = 20.0  # of every half minute
@@ -150,5 +150,6 @@ def end_checkouts() -> int:
 
 @shared_task
 def remind_of_renewals() -> int:
-    """Remind customers of renewals that come soon; return how many were looked at."""
-    return reminders.remind_due(timezone.now(), REMIND_LIMIT)
+    """Remind customers of renewals that come soon, and of what they lacked; return how many were looked at."""
+    now = timezone.now()
+    return reminders.remind_due(now, REMIND_LIMIT) + refills.remind_due(now, REMIND_LIMIT)

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.db import transaction
 
-from billing import auto_top_ups, journal, lapses, ledger, lots, money, subscriptions, wallets, watching
+from billing import auto_top_ups, followers, journal, lapses, ledger, lots, money, subscriptions, wallets, watching
 from billing.models import Account, CreditLot, LotRemoval, PaymentAttempt, TopUp, Wallet
 from billing.payments import attempts, cards, purposes
 from billing.payments.purposes import Returns
@@ -263,6 +263,7 @@ def _credit(wallet: Wallet, made: TopUp, now: datetime) -> None:
     wallet.save(update_fields=["balance"])
     ledger.post([journal.top_up_received(top_up=made, now=now)])
     watching.rose(wallet)
+    followers.topped_up(wallet, now)
 
 
 def find(*, merchant_id: uuid.UUID, wallet_id: uuid.UUID, top_up_id: uuid.UUID) -> TopUp:

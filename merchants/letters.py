@@ -65,9 +65,24 @@ KINDS: dict[str, Kind] = {
         subject="Invoice {number} from {merchant}",
         heading="Your invoice is ready",
         opening="{merchant} has issued invoice {number} over {amount}.",
-        facts={"Invoice": "number", "Period": "period", "Total": "amount", "Still to pay": "unpaid", "Due": "due"},
+        facts={
+            "Invoice": "number",
+            "Period": "period",
+            "Total": "amount",
+            "Still to pay": "unpaid",
+            "Due": "due",
+            "Payment": "payment",
+        },
         action="View invoice",
         setting="invoiceIssued",
+    ),
+    "payment_needed": Kind(
+        subject="Invoice {number} from {merchant} is to be paid",
+        heading="Your invoice is to be paid",
+        opening="Of invoice {number}, {unpaid} is to be paid: {merchant} has no saved card of yours to charge, and "
+        "your balance does not cover it.",
+        facts={"Invoice": "number", "Period": "period", "Total": "amount", "Still to pay": "unpaid", "Due": "due"},
+        action="Pay invoice",
     ),
     "payment_failed": Kind(
         subject="Your payment to {merchant} did not go through",
@@ -114,6 +129,22 @@ KINDS: dict[str, Kind] = {
         action="View subscription",
         setting="renewalReminder",
         can_unsubscribe=True,
+    ),
+    "refill_needed": Kind(
+        subject="{amount} is needed for {plan} at {merchant}",
+        heading="Your balance is to be filled up",
+        opening="Your subscription to {plan} renewed on {date}, and your balance is to hold {minimum} then. {merchant} "
+        "has no saved card of yours to charge for what it lacks.",
+        facts={"To pay": "amount", "Subscription": "name", "Open until": "until"},
+        action="Add money",
+    ),
+    "refill_reminder": Kind(
+        subject="{amount} is still needed for {plan} at {merchant}",
+        heading="A reminder to fill up your balance",
+        opening="Since your subscription to {plan} renewed on {date}, your balance lacks {amount}. When it is used up, "
+        "calls may be refused.",
+        facts={"To pay": "amount", "Subscription": "name", "Open until": "until"},
+        action="Add money",
     ),
     "endpoint_disabled": Kind(
         subject="A webhook endpoint of {merchant} was disabled",

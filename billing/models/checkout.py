@@ -57,6 +57,8 @@ class PaymentSession(Owned):
     failure_code = models.CharField(max_length=60, blank=True)  # of the last attempt
     failure_message = models.CharField(max_length=500, blank=True)
     provider_ref = models.CharField(max_length=255, blank=True)
+    renewal_of = models.UUIDField(null=True)  # the subscription at whose renewal the customer was asked for it
+    remind_at = models.DateTimeField(null=True)
     expires_at = models.DateTimeField()
     created_at = models.DateTimeField()
     updated_at = models.DateTimeField()
@@ -78,6 +80,14 @@ class PaymentSession(Owned):
         indexes = [
             models.Index(fields=["merchant_id", "created_at"], name="session_by_merchant"),
             models.Index(fields=["bucket", "entity_id"], name="session_by_entity"),
+            models.Index(
+                fields=["bucket", "customer_id"], condition=Q(renewal_of__isnull=False), name="session_of_renewal"
+            ),
+            models.Index(
+                fields=["remind_at"],
+                condition=Q(status="pending", remind_at__isnull=False),
+                name="session_to_remind_of",
+            ),
             models.Index(fields=["expires_at"], condition=Q(status="pending"), name="session_due"),
         ]
 

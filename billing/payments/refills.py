@@ -1,37 +1,153 @@
 """Refills: at each renewal a wallet is filled up to the minimum balance that was agreed, by the customer's saved card.
 
 Only the gap is charged, lifted to what card processors take at least, once a period, and only where the subscription
-says ``autoCharge``: without it, or without a saved card, nobody is charged, and alerts tell of a low balance. The
-attempt is written in the transaction of the renewal; whoever looks after attempts hands it to the provider.
+says ``autoCharge``: without it nobody is charged, and alerts tell of a low balance. The attempt is written in the
+transaction of the renewal; whoever looks after attempts hands it to the provider.
+
+Who has saved no card is asked for the gap instead: by an e-mail with a payment page that is open until the next
+renewal, and by reminders on the days that the merchant reminds of invoices. As much money that comes in otherwise ends
+it.
 """
 
-from datetime import datetime
+import uuid
+from datetime import datetime, timedelta
+from typing import cast
+from zoneinfo import ZoneInfo
 
-from billing import lapses, topups, upfront
-from billing.models import Subscription, TopUp, Wallet
-from billing.payments import methods
+from django.db import transaction
+from django.db.models import Exists, OuterRef, QuerySet, Sum
+
+from billing import cycles, lapses, money, policies, topups, upfront
+from billing.models import CreditLot, PaymentSession, Subscription, TopUp, Wallet
+from billing.payments import methods, sessions
+from customers import notices
+from customers.models import Book, Customer
 from merchants import idempotency
 
 METHOD = "renewal"  # how a top-up names what fills a wallet when its subscription renews
+Entity, Status = PaymentSession.Entity, PaymentSession.Status
 
 
 def renewed(subscription: Subscription, now: datetime) -> None:
-    """Charge what a wallet lacks of the minimum balance as the next period begins; the caller holds the lock."""
+    """Charge, or ask for, what a wallet lacks as the next period begins; the caller holds the lock."""
     if not (subscription.auto_charge and subscription.minimum_balance):
         return
     lapses.bring_up_to_date(subscription.bucket, subscription.customer_id, now)
     wallet = Wallet.objects.get(bucket=subscription.bucket, id=subscription.prepaid_wallet_id)
-    lacking = subscription.minimum_balance - (wallet.available or 0)
-    method = methods.default(subscription.bucket, subscription.customer_id)
-    if lacking <= 0 or method is None:
-        return
     # A client's key has no spaces, so no top-up of theirs can have this one.
     key = f"renewal {subscription.id.hex} {subscription.period_end.isoformat()}"
     known = TopUp.objects.filter(bucket=wallet.bucket, customer_id=wallet.customer_id)
+    if known.filter(idempotency_key=key).exists():
+        return
+    ended(subscription, now)  # what was asked for at the last renewal
+    lacking = subscription.minimum_balance - (wallet.available or 0)
     on_its_way = known.filter(wallet_id=wallet.id, method=METHOD, status=TopUp.Status.PENDING)
-    if on_its_way.exists() or known.filter(idempotency_key=key).exists():
+    if lacking <= 0 or on_its_way.exists():
         return
     amount = upfront.payable(lacking, subscription.currency)
     fingerprint = idempotency.fingerprint(wallet.id, amount, METHOD)
     made = topups.write(wallet, amount=amount, method=METHOD, key=key, fingerprint=fingerprint, now=now)
-    topups.begin(made, now=now, method=method)
+    method = methods.default(subscription.bucket, subscription.customer_id)
+    if method is not None:
+        topups.begin(made, now=now, method=method)
+    else:
+        _ask(subscription, made, now)
+
+
+# --- asking who has saved no card ------------------------------------------------------------------------
+
+
+def ended(subscription: Subscription, now: datetime) -> None:
+    """Ask for nothing more that was asked for at a subscription's renewal; the caller holds the lock."""
+    for session in _asked(subscription.bucket, subscription.customer_id).filter(renewal_of=subscription.id):
+        sessions.close_for(Entity.TOPUP, session.entity_id, now)
+
+
+def topped_up(wallet: Wallet, now: datetime) -> None:
+    """Ask for nothing more once as much has come in since; the caller holds the lock."""
+    for session in _asked(wallet.bucket, wallet.customer_id):
+        paid_in = CreditLot.objects.filter(
+            bucket=wallet.bucket, wallet_id=wallet.id, kind=CreditLot.Kind.PAID, created_at__gte=session.created_at
+        )
+        subscription = _subscription(session)
+        if subscription.prepaid_wallet_id == wallet.id and (paid_in.aggregate(sum=Sum("amount"))["sum"] or 0) >= (
+            session.amount
+        ):
+            sessions.close_for(Entity.TOPUP, session.entity_id, now)
+
+
+def remind_due(now: datetime, limit: int) -> int:
+    """Remind of up to ``limit`` payments that were asked for, each in a transaction of its own; return how many."""
+    early = Book.objects.filter(
+        bucket=OuterRef("bucket"), customer_id=OuterRef("customer_id"), test_clock__lt=OuterRef("remind_at")
+    )
+    due = PaymentSession.objects.filter(~Exists(early), status=Status.PENDING, remind_at__lte=now)
+    found = list(due.order_by("remind_at")[:limit])
+    for seen in found:
+        with transaction.atomic():
+            session, by_their_clock = sessions.lock(seen)
+            if session.status == Status.PENDING and session.remind_at and session.remind_at <= by_their_clock:
+                _write("refill_reminder", _subscription(session), session, by_their_clock)
+                _remind_again(session, by_their_clock)
+    return len(found)
+
+
+def _ask(subscription: Subscription, made: TopUp, now: datetime) -> None:
+    session = sessions.open(
+        bucket=made.bucket,
+        customer_id=made.customer_id,
+        merchant_id=subscription.merchant_id,
+        entity=Entity.TOPUP,
+        entity_id=made.id,
+        amount=made.amount,
+        currency=made.currency,
+        breakdown=[("Into your balance", made.amount)],
+        saves_method=True,
+        expires_at=cycles.period_of(subscription, now).end,  # the subscription's own row names the last period still
+        now=now,
+    )
+    session.renewal_of = subscription.id
+    session.save(update_fields=["renewal_of"])
+    _remind_again(session, now)
+    _write("refill_needed", subscription, session, now)
+
+
+def _remind_again(session: PaymentSession, now: datetime) -> None:
+    """Note when is reminded next, counted in days from when it was asked for."""
+    days = policies.of(session.merchant_id).reminder_days
+    times = [session.created_at + timedelta(days=each) for each in days]
+    session.remind_at = min([at for at in times if now < at < session.expires_at], default=None)
+    session.save(update_fields=["remind_at"])
+
+
+def _write(template: str, subscription: Subscription, session: PaymentSession, now: datetime) -> None:
+    zone = ZoneInfo(subscription.timezone)
+    said = {
+        "amount": _amount(session.amount, session.currency),
+        "minimum": _amount(subscription.minimum_balance, session.currency),
+        "name": subscription.name,
+        "plan": subscription.plan.name,
+        "date": f"{session.created_at.astimezone(zone):%-d %B %Y}",
+        "until": f"{session.expires_at.astimezone(zone):%-d %B %Y}",
+        "url": sessions.url(session),
+    }
+    customer = Customer.objects.get(bucket=session.bucket, id=session.customer_id)
+    key = f"{template}:{session.id.hex}:{now.isoformat()}"
+    notices.mail(customer=customer, template=template, context=said, now=now, key=key)
+
+
+def _amount(nanos: int, currency: str) -> str:
+    return f"{money.from_nanos(nanos)} {currency}"
+
+
+def _asked(bucket: int, customer_id: uuid.UUID) -> QuerySet[PaymentSession]:
+    """Select what a customer was asked for at renewals and has not begun to pay."""
+    return PaymentSession.objects.filter(
+        bucket=bucket, customer_id=customer_id, renewal_of__isnull=False, status=Status.PENDING
+    )
+
+
+def _subscription(session: PaymentSession) -> Subscription:
+    return Subscription.objects.select_related("plan").get(
+        bucket=session.bucket, id=cast(uuid.UUID, session.renewal_of)
+    )

@@ -68,7 +68,8 @@ def state(request: HttpRequest, token: str) -> HttpResponse:
 def _answer(
     request: HttpRequest, token: str, form: forms.Card, status: int = 200, headers: Mapping[str, str] | None = None
 ) -> HttpResponse:
-    page = reads.page(sessions.opened(token), customer_id=_customer_id(request), now=timezone.now())
+    customer_id = _customer_id(request)
+    page = reads.page(sessions.opened(token), customer_id=customer_id, now=timezone.now())
     context = {
         "page": page,
         "merchant": page.merchant,
@@ -77,7 +78,7 @@ def _answer(
         "token": token,
         "saved": [(ids.text("pm", method.id), method) for method in page.methods],
         "cards": reads.test_cards() if page.takes_test_card else [],
-        "home_url": reverse("portal:home") if page.session.entity in reads.FROM_PORTAL else "",
+        "home_url": reverse("portal:home") if customer_id and page.session.entity in reads.FROM_PORTAL else "",
     }
     return let_frame(pages.answer(request, "portal/pay.html", context, status=status, headers=headers), page.origins)
 

@@ -4,8 +4,9 @@ from datetime import timedelta
 
 import pytest
 
-from billing import collecting, drafts, dunning, invoice_payments, pauses, policies
-from billing.models import Dunning, Invoice, PaymentMethod
+from billing import collecting, drafts, dunning, invoice_payments, invoice_sessions, pauses, policies
+from billing.models import Dunning, Invoice, PaymentMethod, PaymentSession
+from customers.models import Customer
 from merchants import audit
 from merchants.errors import Conflict, ValidationFailed
 from merchants.models import Mail
@@ -13,6 +14,7 @@ from tests import factories, parallel
 from tests.billing.buyers import Buyer
 from tests.billing.invoiced import DOLLAR, MARCH, START, pass_time
 from tests.billing.owing import FEBRUARY, GRACE, broken, card, first, used
+from tests.billing.payments import sellers
 
 pytestmark = pytest.mark.django_db
 
@@ -135,6 +137,93 @@ class TestCollecting:
         at(buyer, 0)
         dunning.stop(first(buyer), ISSUED)
         assert (at(buyer, 3), Dunning.objects.get().state) == (0, "stopped")
+
+
+def written(buyer: Buyer, **days: float) -> list[str]:
+    """The e-mails about the first invoice that are written on these days, in order of time."""
+    known = set(Mail.objects.values_list("id", flat=True))
+    for day in days.values():
+        at(buyer, day)
+        at(buyer, day)
+    return list(
+        Mail.objects.exclude(id__in=known).order_by("created_at", "template").values_list("template", flat=True)
+    )
+
+
+class TestWithoutACard:
+    def without(self, balance: str = "0", **wants: bool) -> Buyer:
+        buyer = used(balance=balance, auto_charge=True)
+        Customer.objects.filter(id=buyer.customer.id).update(notification_settings=wants)
+        return buyer
+
+    def test_the_customer_is_asked_once_with_the_invoices_address_and_reminded_as_planned(self):
+        buyer = self.without(invoiceIssued=False)  # what they owe is told all the same
+        assert written(buyer, issued=0) == ["payment_needed"]
+        mail = Mail.objects.get(template="payment_needed")
+        assert (mail.recipient, mail.key) == (buyer.customer.email, f"payment_needed:{first(buyer).id.hex}")
+        for words in ("12.00 USD", "INV-000001", f"Pay invoice: {invoice_sessions.url(first(buyer))}"):
+            assert words in mail.text
+        assert written(buyer, a=1, b=2, c=3) == ["invoice_reminder"]
+        assert written(buyer, d=5, e=7, f=10) == ["invoice_reminder"]
+        assert written(buyer, g=20) == []
+        assert broken() == set()
+
+    def test_is_not_asked_for_what_the_balance_covers(self):
+        buyer = self.without("100")
+        assert written(buyer, a=0, b=1, c=3) == ["invoice_issued"]
+        mail = Mail.objects.get(template="invoice_issued")
+        assert ("Still to pay" in mail.text, "nothing to do" in mail.text, "/portal/c/" in mail.text) == (
+            False,
+            True,
+            True,
+        )
+        assert first(buyer).status == "paid"
+
+    def test_is_asked_for_what_the_balance_does_not_cover(self):
+        buyer = self.without("5")
+        assert written(buyer, a=0) == ["payment_needed"]
+        assert "Still to pay: 7.00 USD" in Mail.objects.get(template="payment_needed").text
+        assert first(buyer).unpaid_amount == 7 * DOLLAR
+
+    def test_is_not_asked_while_a_card_is_charged_but_when_it_is_gone(self):
+        buyer = self.without()
+        saved = card(buyer)
+        pass_time(buyer, ISSUED)
+        assert mails("payment_needed") == 0
+        PaymentMethod.objects.filter(id=saved.id).delete()
+        assert written(buyer, a=0, b=1) == ["payment_needed"]
+
+    def test_is_left_alone_once_it_is_paid_elsewhere(self):
+        buyer = self.without()
+        at(buyer, 0)
+        outside(buyer)
+        assert written(buyer, a=1, b=3, c=10) == []
+        assert (Dunning.objects.get().state, invoice_sessions.url(first(buyer))) == ("paid", "")
+
+    def test_is_charged_again_once_there_is_a_card(self):
+        buyer = self.without()
+        at(buyer, 0)
+        card(buyer)
+        assert written(buyer, a=1, b=3) == ["receipt"]
+        assert first(buyer).status == "paid"
+
+    def test_is_not_reminded_on_the_day_a_card_was_declined(self):
+        buyer = self.without()
+        card(buyer, "test_decline")
+        assert written(buyer, a=0, b=1, c=3) == ["invoice_issued", *["payment_failed"] * 3]
+        assert written(buyer, d=5, e=7, f=10) == ["payment_failed", "payment_failed", "invoice_reminder"]
+
+    def test_is_not_written_to_of_what_was_declined_before_their_eyes(self, transactional_db):
+        buyer = self.without()
+        at(buyer, 0)
+        session = PaymentSession.objects.get(entity_id=first(buyer).id, status="pending")
+        sellers.pay(session, sellers.DECLINED)
+        assert (first(buyer).status, mails("payment_failed")) == ("payment_failed", 0)
+
+
+def outside(buyer: Buyer) -> None:
+    named = {"merchant_id": buyer.merchant.id, "invoice_id": first(buyer).id, "actor": audit.SYSTEM}
+    invoice_payments.record_outside(**named, amount=None, reference="", paid_at=None)
 
 
 class TestTheLastStep:

@@ -76,7 +76,7 @@ class TestQueue:
 
     @pytest.mark.parametrize("name", letters.KINDS)
     def test_every_kind_can_be_written(self, name):
-        words = ("amount", "unpaid", "due", "number", "available", "plan", "date", "reason")
+        words = ("amount", "unpaid", "due", "number", "available", "plan", "date", "reason", "minimum")
         assert queue(template=name, context=dict.fromkeys(words, "A")).text
 
 
