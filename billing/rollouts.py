@@ -132,7 +132,7 @@ def withdraw(*, merchant_id: UUID, rollout_id: UUID, actor: Actor, now: datetime
         rollout = get(merchant_id=merchant_id, rollout_id=rollout_id)
         if rollout.withdrawn_at is not None:
             return rollout
-        if rollout.standing == Standing.COMPLETED:  # type: ignore[attr-defined]
+        if rollout.standing == Standing.COMPLETED and not _may_come_again(rollout):  # type: ignore[attr-defined]
             raise Conflict("The rollout has come to everybody; edit the price back instead.", code="ROLLOUT_COMPLETED")
         Rollout.objects.filter(id=rollout_id).update(withdrawn_at=now, look_at=now)
         target, changes = ids.text("plan", rollout.plan_id), {"version": rollout.to_version.number}
@@ -145,6 +145,13 @@ def withdraw(*, merchant_id: UUID, rollout_id: UUID, actor: Actor, now: datetime
             now=now,
         )
     return get(merchant_id=merchant_id, rollout_id=rollout_id)
+
+
+def _may_come_again(rollout: Rollout) -> bool:
+    """Tell whether a later one, which has not come to everybody, would leave its place to this one if it went."""
+    others = search(merchant_id=rollout.merchant_id, plan_id=rollout.plan_id)
+    later = others.filter(to_version__number__gt=rollout.to_version.number)
+    return later.filter(standing=Standing.IN_PROGRESS).exists()
 
 
 # --- moving ------------------------------------------------------------------------------------------------
@@ -207,11 +214,17 @@ def _finish(done: int, errors: list[Exception]) -> int:
 def _unreached(rollout: Rollout) -> QuerySet[Subscription]:
     version = rollout.to_version
     has_change = PlanChange.objects.filter(bucket=OuterRef("bucket"), subscription_id=OuterRef("id"))
-    stays = Q(status=Status.CANCELLED, rollout=rollout)
+    stays = _called_off(rollout)
     goes_elsewhere = Q(status=Status.SCHEDULED, rollout=None)
     goes_as_far = Q(status=Status.SCHEDULED, to_version__number__gte=version.number)
     rows = _behind(version).filter(_goes_with(version))
     return rows.exclude(Exists(has_change.filter(stays | goes_elsewhere | goes_as_far)))
+
+
+def _called_off(rollout: Rollout) -> Q:
+    """Select the moves by which subscriptions stay out of a rollout: its own or those of later ones, called off."""
+    later = Q(rollout__plan_id=rollout.plan_id, to_version__number__gt=rollout.to_version.number)
+    return Q(Q(rollout=rollout) | later, status=Status.CANCELLED)
 
 
 def _scheduled(rollout: Rollout) -> QuerySet[Subscription]:
@@ -235,7 +248,7 @@ def _leave(rollout: Rollout, bucket: int, customer_id: UUID, subscription_id: UU
         change = plan_moves.scheduled(subscription)
         if change is None or change.rollout_id != rollout.id or change.effective_at <= now:
             return False
-        plan_moves.call_off(subscription, change, now)
+        plan_moves.call_off(subscription, change, now, Status.WITHDRAWN)
         catch_up(subscription, now)  # there may have been a rollout before it, to which it was the successor
         return True
 
@@ -254,24 +267,30 @@ def catch_up_all(bucket: int, customer_id: UUID) -> None:
 
 
 def catch_up(subscription: Subscription, now: datetime) -> bool:
-    """Agree that a subscription moves as the newest rollout of its plan says, if it has an older version.
+    """Agree that a subscription moves by the newest rollout that is for it, if it has an older version of its plan.
 
     The caller holds the lock of the book.
 
     Returns:
         Whether anything was agreed.
     """
-    newer = Rollout.objects.filter(
-        plan_id=subscription.plan_id, withdrawn_at=None, to_version__number__gt=subscription.plan_version.number
+    pinned = subscription.plan_version
+    newer = Rollout.objects.filter(plan_id=pinned.plan_id, withdrawn_at=None, to_version__number__gt=pinned.number)
+    offers = PlanVersion.objects.filter(
+        plan_id=pinned.plan_id,
+        number__in=newer.values("to_version__number"),
+        currency=subscription.currency,
+        billing_cadence=pinned.billing_cadence,
+        tax_behavior=pinned.tax_behavior,
     )
-    rollout = newer.select_related("to_version").order_by("-to_version__number").first()
-    if rollout is None or subscription.status == Subscription.Status.TERMINATED:
+    target = offers.order_by("-number").first()
+    if target is None or subscription.status == Subscription.Status.TERMINATED:
         return False
-    target = currencies.find(rollout.to_version, subscription.currency)
+    rollout = newer.select_related("to_version").get(to_version__number=target.number)
     at = cycles.period_of(subscription, max(now, subscription.started_at)).end
-    if target is None or not _fits(subscription, target, at):
+    if subscription.ending_at is not None and subscription.ending_at <= at:
         return False
-    if plan_moves.of(subscription).filter(rollout=rollout, status=Status.CANCELLED).exists():
+    if plan_moves.of(subscription).filter(_called_off(rollout)).exists():
         return False
     waiting = plan_moves.scheduled(subscription)
     if waiting is not None:
@@ -281,10 +300,3 @@ def catch_up(subscription: Subscription, now: datetime) -> bool:
         plan_moves.call_off(subscription, waiting, now, Status.REPLACED)
     plan_moves.agree(subscription, target, at, now, rollout_id=rollout.id)
     return True
-
-
-def _fits(subscription: Subscription, target: PlanVersion, at: datetime) -> bool:
-    """Tell whether a subscription can have a version from an instant on, and is there then."""
-    pinned, ends = subscription.plan_version, subscription.ending_at
-    is_alike = (pinned.billing_cadence, pinned.tax_behavior) == (target.billing_cadence, target.tax_behavior)
-    return is_alike and (ends is None or at < ends)

@@ -111,6 +111,7 @@ class PlanChange(Owned):
         APPLIED = "applied"
         CANCELLED = "cancelled"
         REPLACED = "replaced"  # a rollout's, which gave way to another change
+        WITHDRAWN = "withdrawn"  # with its rollout
 
     pk = models.CompositePrimaryKey("bucket", "id")
     id = models.UUIDField()

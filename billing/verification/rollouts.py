@@ -39,11 +39,17 @@ CHECKS = (
         JOIN billing_planversion offer ON (offer.plan_id, offer.number, offer.currency)
             = (target.plan_id, target.number, s.currency)
         WHERE r.withdrawn_at IS NULL AND r.look_at IS NULL AND NOT EXISTS (
-            SELECT FROM billing_planchange c WHERE c.bucket = s.bucket AND c.subscription_id = s.id
-                AND (c.status = 'scheduled' OR (c.status = 'cancelled' AND c.rollout_id = r.id))
+            SELECT FROM billing_planchange c JOIN billing_planversion v ON v.id = c.to_version_id
+            WHERE c.bucket = s.bucket AND c.subscription_id = s.id
+                AND (c.status = 'scheduled' OR (c.status = 'cancelled' AND c.rollout_id IS NOT NULL AND (
+                    c.rollout_id = r.id OR (v.plan_id = r.plan_id AND v.number > target.number)
+                )))
         ) AND NOT EXISTS (
-            SELECT FROM billing_rollout later JOIN billing_planversion v ON v.id = later.to_version_id
-            WHERE later.plan_id = r.plan_id AND later.withdrawn_at IS NULL AND v.number > target.number
+            SELECT FROM billing_rollout later
+            JOIN billing_planversion v ON v.id = later.to_version_id AND v.number > target.number
+                AND (v.billing_cadence, v.tax_behavior) = (pinned.billing_cadence, pinned.tax_behavior)
+            JOIN billing_planversion o ON (o.plan_id, o.number, o.currency) = (v.plan_id, v.number, s.currency)
+            WHERE later.plan_id = r.plan_id AND later.withdrawn_at IS NULL
         )
         """,
     ),

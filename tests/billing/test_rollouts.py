@@ -11,6 +11,7 @@ from django.db import connection
 from billing import add_ons, catalogue, cycles, plan_changes, plans, revising, rollouts
 from billing.add_ons import NewAddOn
 from billing.models import Charge, Plan, PlanChange, PlanVersion, PriceVersion, Rollout
+from billing.verification.rollouts import CHECKS
 from merchants import ids
 from merchants.audit import SYSTEM
 from merchants.errors import Conflict, NotFound, Unprocessable, ValidationFailed
@@ -46,6 +47,11 @@ def edit(price: PriceVersion, amount: str, *, now: datetime = MIDDLE, next_perio
         actor=SYSTEM,
         now=now,
     )
+
+
+def reached_wrongly() -> bool:
+    [check] = [check for check in CHECKS if check.name == "rollouts_reach"]
+    return check.find().count > 0
 
 
 def roll(now: datetime = MIDDLE) -> int:
@@ -366,7 +372,7 @@ class TestWithdrawing:
         roll()
         for _ in range(2):
             assert withdraw().withdrawn_at == MIDDLE
-        assert (roll(), changes(buyer)) == (1, [("cancelled", 2)])
+        assert (roll(), changes(buyer)) == (1, [("withdrawn", 2)])
         pass_time(buyer, JULY)
         assert charged(buyer) == [1000, 1000]
         assert AuditEntry.objects.filter(action="plan.rollout_withdrawn").count() == 1
@@ -385,7 +391,7 @@ class TestWithdrawing:
         assert [changes(each) for each in (moved, due, waiting)] == [
             [("applied", 2)],
             [("scheduled", 2)],
-            [("cancelled", 2)],
+            [("withdrawn", 2)],
         ]
 
     def test_gives_the_one_before_it_its_place_again(self, buyer):
@@ -412,7 +418,7 @@ class TestWithdrawing:
         roll()
         edit(price_of(buyer), "20")
         roll()
-        assert changes(buyer) == [("cancelled", 2), ("scheduled", 2)]
+        assert changes(buyer) == [("withdrawn", 2), ("scheduled", 2)]
 
     def test_of_another_merchants_is_nothing(self, buyer):
         edit(price_of(buyer), "20")
@@ -478,3 +484,47 @@ def test_a_race_of_moves_and_changes_leaves_one_way_through_the_plans():
         spells = [spell.plan_version_id for spell in cycles.spells_of(each.subscription)]
         assert spells == [plan.versions.get(number=1).id.bytes, other.versions.get().id.bytes]
         assert charged(each)[-1] == 5000
+
+
+class TestSeveralAtOnce:
+    def test_a_later_one_that_is_not_for_a_subscription_does_not_keep_an_earlier_one_from_it(self, product):
+        price = seat(product)
+        factories.option(price, "EUR", "9")
+        plan = factories.plan(product=product, prices=[price])
+        here, abroad = (
+            buyers.subscribe(product.merchant, plan, at=JUNE, subscription={"currency": currency})
+            for currency in ("USD", "EUR")
+        )
+        edit(price, "20", currency_options={"EUR": {"unitPrice": "18"}})
+        edit(price, "30", currency_options={})  # before anybody has looked
+        assert (roll(), changes(here), changes(abroad)) == (2, [("scheduled", 3)], [("scheduled", 2)])
+        assert roll(MIDDLE + timedelta(minutes=11)) == 0
+        assert not reached_wrongly()
+        PlanChange.objects.filter(subscription_id=abroad.subscription.id).delete()
+        assert reached_wrongly()
+
+    def test_one_that_another_has_taken_the_place_of_can_be_withdrawn_before_it(self, buyer):
+        for amount in ("20", "30"):
+            edit(price_of(buyer), amount)
+            roll()
+        roll(MIDDLE + timedelta(minutes=11))
+        first, second = Rollout.objects.order_by("created_at", "id")
+        for rollout in (first, second):
+            of = {"merchant_id": buyer.merchant.id, "rollout_id": rollout.id}
+            rollouts.withdraw(**of, actor=SYSTEM, now=MIDDLE)
+        roll()
+        assert [status for status, _ in changes(buyer)] == ["replaced", "withdrawn"]
+
+    def test_who_was_called_off_from_the_later_one_stays_also_when_it_is_withdrawn(self, buyer):
+        for amount in ("20", "30"):
+            edit(price_of(buyer), amount)
+            roll()
+        last = PlanChange.objects.get(status="scheduled")
+        of = {"merchant_id": buyer.merchant.id, "subscription_id": last.subscription_id}
+        plan_changes.cancel(**of, change_id=last.id)
+        withdraw()
+        rollouts.catch_up_all(buyer.bucket, buyer.customer.id)
+        assert (roll(), changes(buyer)) == (0, [("replaced", 2), ("cancelled", 3)])
+        assert (roll(MIDDLE + timedelta(minutes=11)), reached_wrongly()) == (0, False)
+        edit(price_of(buyer), "30")
+        assert (roll(), changes(buyer)[-1]) == (1, ("scheduled", 3))
