@@ -151,7 +151,7 @@ def _may_come_again(rollout: Rollout) -> bool:
     """Tell whether a later one, which has not come to everybody, would leave its place to this one if it went."""
     others = search(merchant_id=rollout.merchant_id, plan_id=rollout.plan_id)
     later = others.filter(to_version__number__gt=rollout.to_version.number)
-    return later.filter(standing=Standing.IN_PROGRESS).exists()
+    return any(each.standing == Standing.IN_PROGRESS for each in later)  # type: ignore[attr-defined]
 
 
 # --- moving ------------------------------------------------------------------------------------------------
