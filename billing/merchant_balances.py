@@ -11,8 +11,7 @@ It is read from what is kept: the balances of wallets, of lots, and of the accou
 
 import uuid
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Any
+from datetime import datetime
 
 from django.db import connection
 
@@ -85,51 +84,3 @@ def lock_own_book(merchant_id: uuid.UUID) -> tuple[uuid.UUID, datetime]:
     Book.objects.bulk_create([Book(bucket=bucket, customer_id=book_id, merchant_id=merchant_id)], ignore_conflicts=True)
     _, now = books.lock(bucket, book_id)
     return book_id, now
-
-
-# --- revenue over time -----------------------------------------------------------------------------------
-
-WIDTHS = {"hour": timedelta(hours=1), "day": timedelta(days=1), "week": timedelta(days=7)}
-
-
-@dataclass(frozen=True, slots=True)
-class Revenue:
-    """What was charged in one bucket of time, in one currency: nanos, returns taken off."""
-
-    start: datetime
-    currency: str
-    net: int
-    tax: int
-    gross: int
-    fee: int
-
-
-# Weeks begin on Mondays; everything is in UTC.
-_REVENUE = """
-SELECT date_bin(%(width)s, hour, '2001-01-01 00:00Z'), currency, sum(net)::text, sum(tax)::text, sum(gross)::text,
-       sum(fee)::text
-FROM {table}
-WHERE merchant_id = %(merchant)s AND hour >= %(start)s AND hour < %(end)s {scope}
-GROUP BY 1, 2 ORDER BY 1, 2
-"""
-_OF_MERCHANT = _REVENUE.format(table="billing_merchantrollup", scope="")
-_OF_CUSTOMER = _REVENUE.format(
-    table="billing_customerrollup", scope="AND bucket = %(bucket)s AND customer_id = %(customer)s"
-)
-
-
-def revenue(
-    *, merchant_id: uuid.UUID, start: datetime, end: datetime, width: str, customer_id: uuid.UUID | None = None
-) -> list[Revenue]:
-    """Return what was charged in a span of time, by whole hours of UTC; buckets without any are left out.
-
-    Raises:
-        NotFound: the merchant has no such customer.
-    """
-    named: dict[str, Any] = {"merchant": merchant_id, "start": start, "end": end, "width": WIDTHS[width]}
-    if customer_id is not None:
-        books.check_owner(merchant_id=merchant_id, customer_id=customer_id)
-        named |= {"bucket": ids.bucket_of(customer_id), "customer": customer_id}
-    with connection.cursor() as cursor:
-        cursor.execute(_OF_MERCHANT if customer_id is None else _OF_CUSTOMER, named)
-        return [Revenue(at, currency, *map(int, sums)) for at, currency, *sums in cursor.fetchall()]

@@ -29,6 +29,7 @@ class Slice(NamedTuple):
     wallet_id: str
     currency: str
     invoice_id: str
+    subscription_id: str
     kind: str
     price_version_id: str
     metric_id: str | None
@@ -51,11 +52,12 @@ class Slice(NamedTuple):
 
 
 _SLICES = """
-FROM unnest(%s::smallint[], %s::uuid[], %s::uuid[], %s::uuid[], %s::text[], %s::uuid[], %s::text[], %s::uuid[],
-    %s::uuid[], %s::timestamptz[], %s::timestamptz[], %s::boolean[], %s::bigint[], %s::bigint[], %s::bigint[],
-    %s::numeric[], %s::numeric[], %s::numeric[], %s::numeric[], %s::numeric[], %s::numeric[])
-    AS slice (bucket, customer_id, merchant_id, wallet_id, currency, invoice_id, kind, price_version_id, metric_id,
-        period_start, hour, is_return, first_seq, last_seq, charges, quantity, counted, covered, net, tax, fee)
+FROM unnest(%s::smallint[], %s::uuid[], %s::uuid[], %s::uuid[], %s::text[], %s::uuid[], %s::uuid[], %s::text[],
+    %s::uuid[], %s::uuid[], %s::timestamptz[], %s::timestamptz[], %s::boolean[], %s::bigint[], %s::bigint[],
+    %s::bigint[], %s::numeric[], %s::numeric[], %s::numeric[], %s::numeric[], %s::numeric[], %s::numeric[])
+    AS slice (bucket, customer_id, merchant_id, wallet_id, currency, invoice_id, subscription_id, kind,
+        price_version_id, metric_id, period_start, hour, is_return, first_seq, last_seq, charges, quantity, counted,
+        covered, net, tax, fee)
 """
 _TOTALS = "sum(charges), sum(quantity), sum(net), sum(tax), sum(net + tax)"
 # Hours count what was reported; a rerating says what that came to.
@@ -99,10 +101,37 @@ ORDER BY bucket, merchant_id, hour, item_id, currency
 ON CONFLICT (bucket, merchant_id, hour, item_id, currency) DO UPDATE SET fee = r.fee + excluded.fee, {_ADDED}
 """
 
+# The plan that charged it: where a subscription ``s`` was moved from plan to plan, one that sells the price, and of
+# those that do the last one in force by the end of the hour.
+PLAN_OF = """
+LEFT JOIN LATERAL (
+    SELECT v.plan_id
+    FROM jsonb_array_elements(s.spells) AS spell
+    JOIN billing_planversion v ON v.id = (spell ->> 0)::uuid
+    LEFT JOIN billing_planversionprice sold ON sold.plan_version_id = v.id AND sold.price_version_id = {price}
+    ORDER BY sold.plan_version_id IS NULL, (spell ->> 1)::timestamptz >= {hour} + interval '1 hour',
+             (spell ->> 1)::timestamptz DESC
+    LIMIT 1
+) moved ON s.spells IS NOT NULL
+"""
+
+_PLAN_HOURS = f"""
+INSERT INTO billing_planrollup AS r (bucket, merchant_id, hour, plan_id, currency, net, tax, gross, fee)
+SELECT slice.bucket, slice.merchant_id, hour, coalesce(moved.plan_id, s.plan_id), slice.currency, sum(net), sum(tax),
+    sum(net + tax), sum(fee)
+{_SLICES}
+JOIN billing_subscription s ON s.bucket = slice.bucket AND s.id = slice.subscription_id
+{PLAN_OF.format(price="slice.price_version_id", hour="slice.hour")}
+GROUP BY 1, 2, 3, 4, 5
+ORDER BY 1, 2, 3, 4, 5
+ON CONFLICT (bucket, merchant_id, hour, plan_id, currency) DO UPDATE SET net = r.net + excluded.net,
+    tax = r.tax + excluded.tax, gross = r.gross + excluded.gross, fee = r.fee + excluded.fee
+"""
+
 
 def add(slices: Sequence[Slice]) -> None:
     """Add settled charges to every running sum they belong to, in the caller's transaction."""
     columns = arrays.columns(slices, len(Slice._fields))
     with connection.cursor() as cursor:
-        for statement in (_INVOICES, _CUSTOMER_HOURS, _MERCHANT_HOURS):
+        for statement in (_INVOICES, _CUSTOMER_HOURS, _MERCHANT_HOURS, _PLAN_HOURS):
             cursor.execute(statement, columns)

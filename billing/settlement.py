@@ -209,14 +209,14 @@ FROM unnest(%s::smallint[], %s::uuid[]) AS x (bucket, wallet_id)
 JOIN billing_wallet w ON w.bucket = x.bucket AND w.id = x.wallet_id AND w.settled_seq < w.charge_seq
 JOIN customers_book book ON book.bucket = w.bucket AND book.customer_id = w.customer_id
 CROSS JOIN LATERAL (
-    SELECT c.invoice_id::text, c.kind, c.price_version_id::text, c.metric_id::text, c.period_start::text,
-           date_bin('1 hour', c.created_at, '2000-01-01 00:00Z')::text AS hour, c.gross < 0 AS is_return,
-           min(c.seq), max(c.seq), count(*), sum(c.quantity)::text, sum({COUNTED})::text, sum({COVERED})::text,
-           sum(c.net)::text, sum(c.tax)::text, sum(c.fee)::text
+    SELECT c.invoice_id::text, c.subscription_id::text, c.kind, c.price_version_id::text, c.metric_id::text,
+           c.period_start::text, date_bin('1 hour', c.created_at, '2000-01-01 00:00Z')::text AS hour,
+           c.gross < 0 AS is_return, min(c.seq), max(c.seq), count(*), sum(c.quantity)::text, sum({COUNTED})::text,
+           sum({COVERED})::text, sum(c.net)::text, sum(c.tax)::text, sum(c.fee)::text
     FROM billing_charge c
     WHERE c.bucket = w.bucket AND c.wallet_id = w.id
         AND c.seq > w.settled_seq AND c.seq <= least(w.charge_seq, w.settled_seq + %s)
-    GROUP BY c.invoice_id, c.kind, c.price_version_id, c.metric_id, c.period_start, hour, is_return
+    GROUP BY c.invoice_id, c.subscription_id, c.kind, c.price_version_id, c.metric_id, c.period_start, hour, is_return
 ) s
 """  # noqa: S608 - put together from constants
 

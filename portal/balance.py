@@ -8,9 +8,9 @@ from django.http import HttpRequest, StreamingHttpResponse
 from billing import credits, wallets, withdrawals
 from billing.models import CreditLot, Subscription, Wallet, Withdrawal
 from customers.models import Customer
-from merchants import ids
+from merchants import csv_files, ids
 from merchants.models import Mode
-from ui import csv_files, fmt, movements
+from ui import fmt, movements
 
 WITHDRAWALS_SHOWN = 5
 

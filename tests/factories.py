@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import Any
 
 from billing import currencies
-from billing.models import Coupon, Fee, Plan, PlanVersion, PlanVersionPrice, Price, PriceVersion
+from billing.models import Coupon, Fee, Payment, Plan, PlanVersion, PlanVersionPrice, Price, PriceVersion
 from customers.models import Book, Customer, CustomerClaim
 from merchants import ids
 from merchants.models import Merchant, Mode, Organization, Product
@@ -161,4 +161,25 @@ def customer(
         name=name,
         email=email,
         **{"created_at": NOW, "updated_at": NOW, **columns},
+    )
+
+
+def payment(*, merchant: Merchant, amount: int, completed_at: datetime, fee: int = 0, currency: str = "USD") -> Payment:
+    """A one-off payment of a guest's that came in."""
+    payer_id = ids.new()
+    payer = Book.objects.create(bucket=ids.bucket_of(payer_id), customer_id=payer_id, merchant=merchant)
+    return Payment.objects.create(
+        bucket=payer.bucket,
+        id=ids.new(payer.bucket),
+        customer_id=payer.customer_id,
+        merchant_id=merchant.id,
+        is_guest=True,
+        status=Payment.Status.COMPLETED,
+        amount=amount,
+        fee=fee,
+        currency=currency,
+        expires_at=completed_at,
+        created_at=completed_at,
+        updated_at=completed_at,
+        completed_at=completed_at,
     )

@@ -477,6 +477,8 @@ REQUESTS = [
     Request("POST", "/v0/wallets/{wallet}/credits", {"amount": "1"}),
     Request("GET", "/v0/wallets/{wallet}/credits/{lot}"),
     Request("GET", "/v0/wallets/{wallet}/transactions"),
+    Request("GET", "/v0/wallets/{wallet}/transactions/export"),
+    Request("GET", "/v0/wallets/{wallet}/charges/export"),
     Request("GET", "/v0/alerts", query={"resourceId": Id("wallet")}),
     Request("GET", "/v0/balance"),
     Request(

@@ -10,12 +10,13 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from billing import merchant_balances, money, payouts, withdrawals
+from billing import merchant_balances, money, payouts, revenue, withdrawals
 from billing.api import keys
 from billing.api.keys import IdempotencyKeyField
-from billing.merchant_balances import Balance, Revenue
+from billing.merchant_balances import Balance
 from billing.models import Payout, Withdrawal
 from billing.payouts import NewPayout
+from billing.revenue import Revenue
 from billing.serializers import CurrencyField, DecimalTextField
 from merchants import fields, ids
 from merchants.errors import ValidationFailed
@@ -163,25 +164,34 @@ class RevenueQuerySerializer(QuerySerializer):
 
     startTime = QueryInstantField(source="start")
     endTime = QueryInstantField(source="end")
-    bucketWidth = ChoiceField(source="width", choices=list(merchant_balances.WIDTHS), default="day")
+    bucketWidth = ChoiceField(source="width", choices=list(revenue.WIDTHS), default="day")
     merchantId = OwnMerchantField(required=False)
     customerId = IdField("cus", source="customer_id", required=False)
+    groupBy = ChoiceField(
+        source="group_by", choices=list(revenue.GROUPINGS), required=False, help_text="Of all customers: by plan."
+    )
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         """Refuse spans that run backwards or have too many buckets."""
         if not attrs["start"] < attrs["end"]:
             raise ValidationFailed("endTime must be after startTime.", field="endTime", code="INVALID_TIMESTAMP")
-        if (attrs["end"] - attrs["start"]) / merchant_balances.WIDTHS[attrs["width"]] > BUCKETS_MAX:
+        if (attrs["end"] - attrs["start"]) / revenue.WIDTHS[attrs["width"]] > BUCKETS_MAX:
             message = f"The span may have at most {BUCKETS_MAX} buckets: ask for wider ones, or for less."
             raise ValidationFailed(message, field="bucketWidth", code="TOO_MANY_BUCKETS")
         return attrs
 
 
 class RevenueBucketSerializer(serializers.Serializer[Revenue]):
-    """What was charged in one bucket of time and one currency, returns taken off. Net has no tax; fee is part of it."""
+    """What was earned in one bucket of time and one currency, returns taken off. Net has no tax; fee is part of it."""
 
     startTime = InstantField(source="start")
     currency = serializers.CharField()
+    planId = IdField(
+        "plan",
+        source="plan_id",
+        allow_null=True,
+        help_text="Where it is grouped by plan: what charged it; null for one-off payments, which are of no plan.",
+    )
     net = DecimalTextField()
     tax = DecimalTextField()
     gross = DecimalTextField()
@@ -210,10 +220,13 @@ class RevenueView(TenantView):
 
     @extend_schema(operation_id="getRevenue", parameters=[RevenueQuerySerializer], responses=RevenueSerializer)
     def get(self, request: Request) -> Response:
-        """Get what was charged over time, by hours, days or weeks of UTC; buckets without any are left out."""
+        """Get what was charged, and what one-off payments brought in, over time: by hours, days or weeks of UTC.
+
+        Buckets without any are left out. Charges count when they are made, payments when they come in.
+        """
         query = self.read_query(RevenueQuerySerializer)
         query.pop("merchantId", None)
-        buckets = merchant_balances.revenue(merchant_id=self.merchant_id, **query)
+        buckets = revenue.revenue(merchant_id=self.merchant_id, **query)
         return self.answer(RevenueSerializer, {"bucketWidth": query["width"], "buckets": buckets})
 
 

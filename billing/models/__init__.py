@@ -30,7 +30,16 @@ from billing.models.disputes import UsageDispute
 from billing.models.documents import Document, DocumentFile, Logo, Seller, UnprintedDocument
 from billing.models.imports import ImportedObject
 from billing.models.invoices import Invoice, InvoiceLine, InvoiceNumber, InvoiceRollup, ManualLine
-from billing.models.ledger import Account, CustomerRollup, Entry, MerchantRollup, Posting, Settlement, UnsettledWallet
+from billing.models.ledger import (
+    Account,
+    CustomerRollup,
+    Entry,
+    MerchantRollup,
+    PlanRollup,
+    Posting,
+    Settlement,
+    UnsettledWallet,
+)
 from billing.models.payments import (
     AttemptStep,
     KnownAccount,
@@ -102,6 +111,7 @@ __all__ = [
     "PayoutSchedule",
     "Plan",
     "PlanChange",
+    "PlanRollup",
     "PlanVersion",
     "PlanVersionPrice",
     "Posting",

@@ -141,6 +141,9 @@ class Payment(Owned):
         ]
         indexes = [
             models.Index(fields=["merchant_id", "created_at"], name="payment_by_merchant"),
+            models.Index(
+                fields=["merchant_id", "completed_at"], condition=Q(status="completed"), name="payment_completed"
+            ),
             models.Index(fields=["link_id", "created_at"], condition=Q(link_id__isnull=False), name="payment_by_link"),
         ]
 

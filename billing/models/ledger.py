@@ -167,3 +167,24 @@ class CustomerRollup(Rollup):
     class Meta:
         constraints = [never_nan("customer_rollup_is_a_number", "quantity", "net", "tax", "gross", "fee")]
         indexes = [models.Index(fields=["merchant_id", "hour"], name="customer_rollup_by_merchant")]
+
+
+class PlanRollup(models.Model):
+    """What was charged for one plan of a merchant's in an hour, in one bucket; whatever the item."""
+
+    table_class = TableClass.QUEUE
+
+    pk = models.CompositePrimaryKey("bucket", "merchant_id", "hour", "plan_id", "currency")
+    bucket = models.SmallIntegerField()
+    merchant_id = models.UUIDField()
+    hour = models.DateTimeField()
+    plan_id = models.UUIDField()
+    currency = models.CharField(max_length=3)
+    net = NanosField()
+    tax = NanosField()
+    gross = NanosField()
+    fee = NanosField()
+
+    class Meta:
+        constraints = [never_nan("plan_rollup_is_a_number", "net", "tax", "gross", "fee")]
+        indexes = [models.Index(fields=["merchant_id", "hour"], name="plan_rollup_by_hour")]

@@ -1,6 +1,6 @@
 """Invoices and rollups: every figure that people read is a sum of charges."""
 
-from billing.rollups import COUNTED, COVERED
+from billing.rollups import COUNTED, COVERED, PLAN_OF
 from merchants.verification import rule
 
 _SUMS = "count(*) AS charges, sum(quantity) AS quantity, sum(net) AS net, sum(tax) AS tax, sum(gross) AS gross"
@@ -228,6 +228,35 @@ CHECKS = (
         WHERE (m.charges, m.quantity, m.net, m.tax, m.gross, m.fee)
             IS DISTINCT FROM (c.charges, c.quantity, c.net, c.tax, c.gross, c.fee)
         """,
+    ),
+    rule(
+        "plan_hours",
+        "plans' hours are what was charged for them; where a subscription changed its plan within the hour, together",
+        "org",
+        f"""
+        WITH charged AS (
+            SELECT c.bucket, s.merchant_id, x.hour, coalesce(moved.plan_id, s.plan_id) AS plan_id, w.currency, c.net,
+                   c.tax, c.gross, c.fee
+            FROM {_SETTLED}
+            JOIN billing_subscription s ON s.bucket = c.bucket AND s.id = c.subscription_id
+            CROSS JOIN LATERAL (SELECT date_trunc('hour', c.created_at, 'UTC') AS hour) x
+            {PLAN_OF.format(price="c.price_version_id", hour="x.hour")}
+        ), due AS (
+            SELECT bucket, merchant_id, hour, plan_id, currency, sum(net) AS net, sum(tax) AS tax, sum(gross) AS gross,
+                   sum(fee) AS fee
+            FROM charged GROUP BY 1, 2, 3, 4, 5
+        ), moves AS (
+            SELECT DISTINCT s.bucket, s.merchant_id, date_trunc('hour', (spell ->> 1)::timestamptz, 'UTC') AS hour
+            FROM billing_subscription s CROSS JOIN LATERAL jsonb_array_elements(s.spells) AS spell
+        )
+        SELECT merchant_id, format('hour %s: rolled up %s, charged %s', hour, sum(r.gross), sum(due.gross))
+        FROM billing_planrollup r
+        FULL JOIN due USING (bucket, merchant_id, hour, plan_id, currency)
+        LEFT JOIN moves USING (bucket, merchant_id, hour)
+        GROUP BY bucket, merchant_id, hour, currency, CASE WHEN moves.hour IS NULL THEN plan_id END
+        HAVING (sum(r.net), sum(r.tax), sum(r.gross), sum(r.fee))
+            IS DISTINCT FROM (sum(due.net), sum(due.tax), sum(due.gross), sum(due.fee))
+        """,  # noqa: S608
     ),
     rule(
         "billed_in_time",

@@ -10,9 +10,8 @@ from django.db.models import QuerySet
 from billing import money
 from dashboard.reads import customers, events
 from dashboard.reads.events import EventRow
-from merchants import ids
+from merchants import csv_files, ids
 from metering.models import UsageEvent
-from ui import csv_files
 from ui.paging import page
 
 BATCH = 1_000

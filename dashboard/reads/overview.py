@@ -1,5 +1,6 @@
-"""The figures of the first page, all from rollups: what was charged, for what, to whom."""
+"""The figures of the first page: what was charged, for what, to whom, from rollups; and what one-off payments bring."""
 
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -8,7 +9,8 @@ from uuid import UUID
 
 from django.db.models import Count, F, Max, Sum
 
-from billing.models import CustomerRollup, ManualLine, MerchantRollup, PriceVersion, Wallet
+from billing import revenue
+from billing.models import CustomerRollup, ManualLine, MerchantRollup, Payment, PriceVersion, Wallet
 from customers.models import Customer
 from merchants import ids
 from metering.models import BillableMetric
@@ -16,6 +18,7 @@ from ui.spans import Span
 
 TOP_CUSTOMERS = 8
 CURRENCY_DEFAULT = "USD"
+ONE_OFF, ONE_OFF_NAME = UUID(int=0), "One-off payments"  # in place of an item
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +64,7 @@ class Report:
 
 def report(*, merchant_id: UUID, span: Span, currency: str) -> Report:
     """Add up a merchant's span; an unknown currency means the one with most charges."""
-    rows = _by_bucket(merchant_id, span)
+    rows = [*_by_bucket(merchant_id, span), *_one_off(merchant_id, span)]
     currencies = _currencies(rows)
     chosen = currency if currency in currencies else next(iter(currencies), CURRENCY_DEFAULT)
     rows = [row for row in rows if row.currency == chosen]
@@ -93,6 +96,11 @@ def newest_charge_hour(*, merchant_id: UUID) -> datetime | None:
     """Tell in which hour the merchant last charged anything; None before the first charge."""
     newest: datetime | None = MerchantRollup.objects.filter(merchant_id=merchant_id).aggregate(at=Max("hour"))["at"]
     return newest
+
+
+def has_payments(*, merchant_id: UUID) -> bool:
+    """Tell whether a one-off payment has come in."""
+    return Payment.objects.filter(merchant_id=merchant_id, status=Payment.Status.COMPLETED).exists()
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +146,25 @@ def _by_bucket(merchant_id: UUID, span: Span) -> list[_Row]:
     return found
 
 
+def _one_off(merchant_id: UUID, span: Span) -> list[_Row]:
+    """What one-off payments brought in, in the buckets of the span and the one before, as if they were of one item."""
+    starts = [*span.earlier, *span.starts]
+    found = revenue.one_off(merchant_id=merchant_id, start=starts[0], end=span.now + revenue.HOUR)
+    return [
+        _Row(
+            at=starts[bisect_right(starts, each.hour) - 1],
+            is_before_end=each.hour < span.earlier_end,
+            item_id=ONE_OFF,
+            is_metric=False,
+            currency=each.currency,
+            net=each.net,
+            fee=each.fee,
+            charges=each.payments,
+        )
+        for each in found
+    ]
+
+
 def _currencies(rows: Iterable[_Row]) -> list[str]:
     charges: dict[str, int] = defaultdict(int)
     for row in rows:
@@ -170,6 +197,7 @@ def _items(rows: list[_Row], names: dict[UUID, str], span: Span) -> list[Revenue
 def _names(item_ids: set[UUID], merchant_id: UUID) -> dict[UUID, str]:
     """A rollup's item is a metric, the price version of a fee, or a manual line."""
     names = dict(BillableMetric.objects.filter(merchant_id=merchant_id, id__in=item_ids).values_list("id", "name"))
+    names[ONE_OFF] = ONE_OFF_NAME
     fees = item_ids - names.keys()
     if fees:
         names |= PriceVersion.objects.filter(id__in=fees).values_list("id", "display_name")

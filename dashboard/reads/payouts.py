@@ -10,8 +10,8 @@ from billing import merchant_balances, money, payouts, withdrawals
 from billing.merchant_balances import Balance
 from billing.models import Payout, PayoutSchedule, Withdrawal
 from customers.models import Customer
-from merchants import ids
-from ui import csv_files, fmt
+from merchants import csv_files, ids
+from ui import fmt
 from ui.paging import Page, page
 
 BATCH = 1_000

@@ -17,8 +17,9 @@ from customers.models import Customer
 from dashboard import coupon_forms, filters, forms
 from dashboard.access import SeatedRequest, actor, file_name, find_customer, page, public_id, to
 from dashboard.reads import budgets, customers, events, exports, offers
+from merchants import csv_files
 from merchants.errors import ServiceError
-from ui import allowances, charts, csv_files, fmt, pages, spans
+from ui import allowances, charts, fmt, pages, spans
 
 RECENT_EVENTS = 8
 

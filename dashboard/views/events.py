@@ -9,9 +9,9 @@ from django.utils import timezone
 from dashboard.access import SeatedRequest, file_name, page, public_id
 from dashboard.filters import EventFilter, RefusalFilter
 from dashboard.reads import customers, events, exports, fate, refusals
-from merchants import ids
+from merchants import csv_files, ids
 from metering.models import BillableMetric
-from ui import csv_files, pages
+from ui import pages
 
 CUSTOMER_CHOICES_MAX = 200
 METRIC_CHOICES_MAX = 200

@@ -54,7 +54,7 @@ def show(request: SeatedRequest) -> HttpResponse:
     """The overview, or the first steps of a merchant who has charged nothing yet."""
     now = timezone.now()
     seat = request.seat
-    if overview.newest_charge_hour(merchant_id=seat.merchant.id) is None and not _has_events(request):
+    if not _has_anything(request):
         return _welcome(request)
     if pages.is_fragment(request) and request.htmx.target == ONBOARDING:  # the first event has come
         return HttpResponse(status=204, headers={"HX-Refresh": "true"})
@@ -103,8 +103,14 @@ def _query(text: str) -> str:
     return urlencode({"q": text})
 
 
-def _has_events(request: SeatedRequest) -> bool:
-    return bool(events.latest(merchant_id=request.seat.merchant.id, count=1))
+def _has_anything(request: SeatedRequest) -> bool:
+    """Tell whether there is anything to show: a charge, an event, or a payment."""
+    merchant_id = request.seat.merchant.id
+    return (
+        overview.newest_charge_hour(merchant_id=merchant_id) is not None
+        or bool(events.latest(merchant_id=merchant_id, count=1))
+        or overview.has_payments(merchant_id=merchant_id)
+    )
 
 
 def _welcome(request: SeatedRequest) -> HttpResponse:

@@ -13,8 +13,9 @@ from billing.payouts import NewPayout
 from dashboard import forms, wallet_forms
 from dashboard.access import SeatedRequest, actor, file_name, page, public_id, to
 from dashboard.reads import payouts as reads
+from merchants import csv_files
 from merchants.errors import ServiceError
-from ui import csv_files, fmt, pages
+from ui import fmt, pages
 
 
 @page("payouts:read")

@@ -17,9 +17,9 @@ from customers.models import Customer
 from dashboard import forms, wallet_forms
 from dashboard.access import SeatedRequest, actor, file_name, find_customer, page, public_id, to
 from dashboard.asking import ask
-from merchants import ids
+from merchants import csv_files, ids
 from merchants.errors import NotFound, ServiceError
-from ui import csv_files, fmt, movements, pages
+from ui import fmt, movements, pages
 
 CREDITS_SHOWN = 50
 

@@ -7,7 +7,7 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from billing import ledger, merchant_balances, payouts, settlement, withdrawals
+from billing import ledger, merchant_balances, payouts, revenue, settlement, withdrawals
 from billing.merchant_balances import Balance
 from billing.models import Payout, PayoutSchedule
 from billing.payouts import ExceedsBalance, NewPayout, PayoutEnded
@@ -232,15 +232,17 @@ class TestSchedule:
 class TestRevenue:
     def test_is_summed_by_buckets_of_time(self, buyer):
         span = {"start": NOW - timedelta(days=7), "end": NOW + timedelta(days=7)}
-        for width in merchant_balances.WIDTHS:
-            (bucket,) = merchant_balances.revenue(merchant_id=buyer.merchant.id, width=width, **span)
+        for width in revenue.WIDTHS:
+            (bucket,) = revenue.revenue(merchant_id=buyer.merchant.id, width=width, **span)
             assert (bucket.currency, bucket.gross, bucket.fee) == ("USD", 4 * DOLLAR, 400_000_000)
         assert bucket.start == datetime(2026, 11, 9, tzinfo=UTC)  # a Monday
-        mine = merchant_balances.revenue(
-            merchant_id=buyer.merchant.id, width="day", customer_id=buyer.customer.id, **span
-        )
+        mine = revenue.revenue(merchant_id=buyer.merchant.id, width="day", customer_id=buyer.customer.id, **span)
         assert [each.gross for each in mine] == [4 * DOLLAR]
         with pytest.raises(NotFound):
-            merchant_balances.revenue(
-                merchant_id=factories.merchant().id, width="day", customer_id=buyer.customer.id, **span
-            )
+            revenue.revenue(merchant_id=factories.merchant().id, width="day", customer_id=buyer.customer.id, **span)
+
+    def test_of_a_customer_is_not_grouped_by_plans(self, buyer):
+        span = {"start": NOW - timedelta(days=7), "end": NOW + timedelta(days=7), "width": "day"}
+        with pytest.raises(ValidationFailed) as refused:
+            revenue.revenue(merchant_id=buyer.merchant.id, customer_id=buyer.customer.id, group_by="plan", **span)
+        assert refused.value.code == "CONTRADICTION"

@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import pytest
 
-from billing import invoicing, plan_changes, trueups
+from billing import invoicing, plan_changes, revenue, trueups
 from billing.models import Charge, FeeOccurrence, Invoice, Plan, PlanChange, PriceVersion, UnusedPart
 from merchants.errors import Conflict, NotFound, Unprocessable
 from metering.periods import Period
@@ -106,6 +106,22 @@ class TestAtOnce:
         part = FeeOccurrence.objects.get(period_start=MIDDLE)
         assert (part.period_end, part.whole_start, part.whole_end) == (JULY, JUNE, JULY)
         assert UnusedPart.objects.get().used_until == MIDDLE
+
+    @pytest.mark.parametrize("is_settled_before", [True, False])
+    def test_is_revenue_of_the_plan_that_charged_it(self, product, buyer, is_settled_before):
+        old = buyer.subscription.plan_id
+        if is_settled_before:
+            buyers.settle()
+        new = plan(product, seat(product, "20"))
+        change(buyer, new)
+        buyers.settle()
+        span = {"start": MIDDLE - timedelta(days=99), "end": AUGUST, "width": "week"}
+        by_plan = revenue.revenue(merchant_id=buyer.merchant.id, group_by="plan", **span)
+        sums = {row.plan_id: 0 for row in by_plan}
+        for row in by_plan:
+            sums[row.plan_id] += row.net
+        assert sums == {old: 5 * DOLLAR, new.id: 10 * DOLLAR}
+        assert sum(row.net for row in revenue.revenue(merchant_id=buyer.merchant.id, **span)) == 15 * DOLLAR
 
     def test_puts_both_parts_on_the_invoice_of_the_period(self, product, buyer):
         change(buyer, plan(product, seat(product, "20", name="Seat plus")))

@@ -63,15 +63,15 @@ CONTROLS: dict[str, tuple[str, set[str]]] = {
     # charges
     "a charge made dearer": (
         f"UPDATE billing_charge SET net = net + 1, gross = gross + 1 WHERE {_USED}",
-        {"counters_charged", "customer_hours"} | _SETTLED_SUMS | _INVOICED_SUMS,
+        {"plan_hours", "counters_charged", "customer_hours"} | _SETTLED_SUMS | _INVOICED_SUMS,
     ),
     "a charge's tax moved to its net": (
         f"UPDATE billing_charge SET net = net + 1, tax = tax - 1 WHERE {_USED}",
-        {"counters_charged", "customer_hours", "settlements_posted"} | _INVOICED_SUMS,
+        {"plan_hours", "counters_charged", "customer_hours", "settlements_posted"} | _INVOICED_SUMS,
     ),
     "a charge's platform fee": (
         f"UPDATE billing_charge SET fee = fee + 1 WHERE {_USED}",
-        {"counters_charged", "customer_hours", "settlements_posted"},
+        {"plan_hours", "counters_charged", "customer_hours", "settlements_posted"},
     ),
     "a charge's quantity": (
         f"UPDATE billing_charge SET quantity = quantity + 1 WHERE {_USED}",
@@ -99,7 +99,7 @@ CONTROLS: dict[str, tuple[str, set[str]]] = {
     ),
     "a charge's hour": (
         f"UPDATE billing_charge SET created_at = created_at - interval '1 hour' WHERE {_USED}",
-        {"customer_hours"},
+        {"plan_hours", "customer_hours"},
     ),
     "a charge's period": (
         f"UPDATE billing_charge SET period_start = period_start - interval '1 day' WHERE {_USED}",
@@ -117,13 +117,14 @@ CONTROLS: dict[str, tuple[str, set[str]]] = {
             f"UPDATE billing_charge SET seq = 999, wallet_id = (SELECT id FROM billing_wallet WHERE {_CREDIT}) "
             f"WHERE {_USED}"
         ),
-        {"charges_numbered", "customer_hours", "invoices_closed", "spent_is_unsettled"}
+        {"plan_hours", "charges_numbered", "customer_hours", "invoices_closed", "spent_is_unsettled"}
         | _SETTLED_SUMS
         | _INVOICED_SUMS,
     ),
     "a charge lost": (
         f"DELETE FROM billing_charge WHERE {_USED}",
         {
+            "plan_hours",
             "counters_counted",
             "charges_numbered",
             "counters_charged",
@@ -256,7 +257,7 @@ CONTROLS: dict[str, tuple[str, set[str]]] = {
     # refunds and fees
     "a refund of less": (
         f"UPDATE billing_charge SET net = net + 1, gross = gross + 1 WHERE {_RETURNED}",
-        {"customer_hours", "refunds_negate"} | _SETTLED_SUMS | _INVOICED_SUMS,
+        {"plan_hours", "customer_hours", "refunds_negate"} | _SETTLED_SUMS | _INVOICED_SUMS,
     ),
     "a refund lost": (
         f"DELETE FROM billing_refund WHERE {_FIRST.format('billing_refund')}",
@@ -461,7 +462,7 @@ CONTROLS: dict[str, tuple[str, set[str]]] = {
     ),
     "a wallet's settled_seq": (
         f"UPDATE billing_wallet SET settled_seq = settled_seq - 1 WHERE {_PREPAID}",
-        {"customer_hours", "invoice_rollups", "settlements_tile", "spent_is_unsettled"},
+        {"plan_hours", "customer_hours", "invoice_rollups", "settlements_tile", "spent_is_unsettled"},
     ),
     "a wallet overdrawn": (
         (
@@ -771,6 +772,18 @@ CONTROLS: dict[str, tuple[str, set[str]]] = {
         f"UPDATE billing_merchantrollup SET net = net + 1 WHERE {_FIRST.format('billing_merchantrollup')}",
         {"merchant_hours"},
     ),
+    "a plan's hour": (
+        f"UPDATE billing_planrollup SET net = net + 1 WHERE {_FIRST.format('billing_planrollup')}",
+        {"plan_hours"},
+    ),
+    "an hour of another plan's": (
+        (
+            "UPDATE billing_planrollup SET plan_id = merchant_id WHERE ctid = (SELECT min(r.ctid) "
+            "FROM billing_planrollup r WHERE NOT EXISTS (SELECT FROM billing_subscription s "
+            "WHERE s.bucket = r.bucket AND s.spells IS NOT NULL))"
+        ),
+        {"plan_hours"},
+    ),
     # reservations
     "a reservation's parts": (
         (
@@ -944,7 +957,7 @@ CONTROLS: dict[str, tuple[str, set[str]]] = {
     # where things belong, and what keeps them unique
     "a subscription of another mode": (
         f"UPDATE billing_subscription SET merchant_id = customer_id WHERE {_BUSY}",
-        {"charges_at_home", "events_at_home", "modes_apart", "reservations_at_home"},
+        {"plan_hours", "charges_at_home", "events_at_home", "modes_apart", "reservations_at_home"},
     ),
     "a bucket": (
         (

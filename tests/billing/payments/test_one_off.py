@@ -50,6 +50,13 @@ def row_of(payment: dict[str, Any]) -> Payment:
     return Payment.objects.get(id=ids.parse("pay", payment["id"]))
 
 
+def revenue(seller: Caller, **query: Any) -> list[tuple[Any, ...]]:
+    now = timezone.now()
+    span = {"startTime": (now - timedelta(days=1)).isoformat(), "endTime": (now + timedelta(days=1)).isoformat()}
+    buckets = seller.get("/v0/revenue", {**span, "bucketWidth": "week", **query}).json()["buckets"]
+    return [(each["planId"], each["net"], each["gross"], each["platformFee"]) for each in buckets]
+
+
 class TestAsking:
     def test_answers_with_the_address_of_a_page(self, seller: Caller) -> None:
         payment = ask(seller, reference="order-7", metadata={"a": "b"})
@@ -231,6 +238,8 @@ class TestRefunding:
         assert refund.state == "succeeded"
         kinds = Entry.objects.order_by("created_at", "id").values_list("kind", flat=True)
         assert set(kinds) == {"payment_received", "refund_begun", "refund_arrived"}
+        assert revenue(seller) == [(None, "7.50", "7.50", "0.25")]
+        assert revenue(seller, groupBy="plan") == [(None, "7.50", "7.50", "0.25")]
 
     def test_takes_what_came_too_late_out_of_the_wallet(self, seller: Caller) -> None:
         session = session_of(ask(seller))
@@ -244,6 +253,7 @@ class TestRefunding:
         outcomes.apply(attempt.id, Outcome(state=State.SUCCEEDED, ref=attempt.provider_ref))
         assert self.refund(seller, attempt, 12_500_000_000).state == "succeeded"
         assert Wallet.objects.get(customer_id=attempt.customer_id, kind="prepaid").balance == 0
+        assert revenue(seller) == []
 
 
 class TestSessions:

@@ -10,10 +10,10 @@ from django.test.utils import CaptureQueriesContext
 
 from billing.models import MerchantRollup
 from dashboard.reads import overview
-from tests import scenes
+from tests import factories, scenes
 from ui import spans
 
-QUERIES_MAX = 11
+QUERIES_MAX = 12
 
 
 @pytest.fixture
@@ -49,6 +49,27 @@ class TestReport:
         assert report.active_total == 2
         assert report.prepaid == sum(wallet.balance - wallet.spent for wallet in wallets)
         assert report.held == sum(wallet.held for wallet in wallets)
+
+    def test_counts_what_one_off_payments_brought_in(self, scene: scenes.Scene, span: spans.Span) -> None:
+        before = overview.report(merchant_id=scene.test.id, span=span, currency="")
+        assert not overview.has_payments(merchant_id=scene.live.id)
+        for merchant, at, amount in (
+            (scene.test, scene.now, 7), (scene.test, span.starts[3], 5), (scene.test, span.earlier[2], 3),
+            (scene.live, scene.now, 2),
+        ):  # fmt: skip
+            factories.payment(merchant=merchant, amount=amount * 10**9, completed_at=at, fee=10**9)
+        report = overview.report(merchant_id=scene.test.id, span=span, currency="")
+        [item] = [item for item in report.items if item.name == "One-off payments"]
+        assert (item.net[-1], item.net[3], sum(item.net), item.is_fee) == (7 * 10**9, 5 * 10**9, 12 * 10**9, True)
+        assert sum(report.net) == sum(before.net) + 12 * 10**9
+        assert (report.earlier_total, report.fee) == (before.earlier_total + 3 * 10**9, before.fee + 2 * 10**9)
+        assert report.uses == before.uses
+        live = overview.report(merchant_id=scene.live.id, span=span, currency="")
+        assert (live.currency, sum(live.net), overview.has_payments(merchant_id=scene.live.id)) == (
+            "USD",
+            2 * 10**9,
+            True,
+        )
 
     def test_sees_only_its_own_merchant(self, scene: scenes.Scene, span: spans.Span) -> None:
         report = overview.report(merchant_id=scene.live.id, span=span, currency="")

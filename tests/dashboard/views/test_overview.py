@@ -7,7 +7,7 @@ from django.test import Client
 from merchants import ids
 from tests import scenes
 
-PAGE_QUERIES_MAX = 24
+PAGE_QUERIES_MAX = 25
 
 
 class TestShow:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from django.test import AsyncRequestFactory, RequestFactory
 
-from ui import csv_files
+from merchants import csv_files
 
 HEADER = ("a", "b")
 
