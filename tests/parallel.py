@@ -10,7 +10,7 @@ START_SECONDS_MAX = 10
 WORK_SECONDS_MAX = 60
 
 
-def run(count: int, work: Callable[[int], Any]) -> list[Any]:
+def run(count: int, work: Callable[[int], Any], *, seconds_max: float = WORK_SECONDS_MAX) -> list[Any]:
     """Call ``work(0)`` … ``work(count - 1)`` on connections of their own, started together; errors are results too.
 
     The test needs ``transactional_db``: the connections see only what is committed.
@@ -32,6 +32,6 @@ def run(count: int, work: Callable[[int], Any]) -> list[Any]:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(WORK_SECONDS_MAX)
+        thread.join(seconds_max)
         assert not thread.is_alive()
     return results

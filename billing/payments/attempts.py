@@ -13,12 +13,21 @@ from django.db import transaction
 from django.db.models.functions import Now
 
 from billing import money
-from billing.models import AttemptStep, PaymentAttempt, PaymentMethod
+from billing.models import AttemptStep, PaymentAttempt, PaymentMethod, PaymentRefund
 from billing.payments import accounts, claims, outcomes, providers
 from billing.payments.claims import Taken
 from billing.payments.minor_units import CannotBeCharged
 from billing.payments.outcomes import News
-from billing.payments.provider import Order, Outcome, Payer, Provider, ProviderDown, ProviderError, State
+from billing.payments.provider import (
+    Order,
+    Outcome,
+    Payer,
+    Provider,
+    ProviderDown,
+    ProviderError,
+    ProviderSilent,
+    State,
+)
 from customers.models import Book, Customer
 from merchants import ids
 from merchants.errors import Conflict, NotFound, Unprocessable
@@ -184,6 +193,17 @@ def steps_of(attempt: PaymentAttempt) -> list[AttemptStep]:
     return list(AttemptStep.objects.filter(bucket=attempt.bucket, attempt_id=attempt.id).order_by("number"))
 
 
+def note_silence(attempt: PaymentAttempt, silent: ProviderDown) -> None:
+    """Leave an account alone for a while that lets whoever asks it wait: payments at others must not wait along."""
+    if not isinstance(silent, ProviderSilent):
+        return
+    of_account = PaymentAttempt.objects.filter(
+        merchant_id=attempt.merchant_id, provider=attempt.provider, account_id=attempt.account_id
+    )
+    refunds = PaymentRefund.objects.filter(merchant_id=attempt.merchant_id, attempt_id__in=of_account.values("id"))
+    claims.let_rest(of_account, refunds)
+
+
 # --- asking the provider ---------------------------------------------------------------------------------
 
 
@@ -197,6 +217,7 @@ def _ask(attempt: PaymentAttempt, taken: Taken) -> Outcome:
         state = State.DECLINED if taken == Taken.FIRST else State.UNKNOWN
         return Outcome(state=state, code="provider_refused", message=str(refused)[:500])
     except ProviderDown as silent:
+        note_silence(attempt, silent)
         return Outcome(state=State.UNKNOWN, message=str(silent)[:500])
 
 

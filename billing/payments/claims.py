@@ -11,8 +11,10 @@ from django.db import transaction
 from django.db.models import F, QuerySet
 from django.db.models.functions import Coalesce, Now
 
-# How long it is had; longer than a provider's answer may take, tries included.
-LEASE = timedelta(seconds=60)
+# How long it is had; longer than a provider may take to answer the three requests that a payment may need.
+LEASE = timedelta(seconds=90)
+# How long an account is left alone that did not answer in all the time that there is.
+REST = timedelta(seconds=30)
 # Providers forget keys after a day: then the same key would charge again.
 KEY_LIFE = timedelta(hours=23)
 
@@ -45,6 +47,13 @@ def take_due(place: QuerySet[Any]) -> bool:
     """Take something to be asked after in hand, if it is due; raises RuntimeError in a transaction."""
     with transaction.atomic(durable=True):
         return bool(place.filter(next_check_at__lte=Now()).update(next_check_at=Now() + LEASE))
+
+
+def let_rest(*due: QuerySet[Any]) -> None:
+    """Put off what would be asked for next of somebody who does not answer: others have their turn first."""
+    with transaction.atomic(durable=True):
+        for rows in due:
+            rows.filter(next_check_at__lte=Now()).update(next_check_at=Now() + REST)
 
 
 def is_key_forgotten(place: QuerySet[Any]) -> bool:

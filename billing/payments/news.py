@@ -15,7 +15,7 @@ from django.db.models.functions import Now
 from billing.models import PaymentAttempt, PaymentRefund, ProviderEvent
 from billing.payments import accounts, attempts, claims, disputes, foreign_refunds, outcomes, providers, refunds
 from billing.payments.outcomes import News
-from billing.payments.provider import Subject
+from billing.payments.provider import ProviderSilent, Subject
 from merchants import ids
 
 AT_ONCE = 50
@@ -121,7 +121,15 @@ def _claim(event: ProviderEvent) -> bool:
 
 
 def _postpone(event: ProviderEvent, error: Exception) -> None:
-    """Keep why a message could not be acted upon, and try it again later, but not for ever."""
+    """Keep why a message could not be acted upon, and try it again later, but not for ever.
+
+    Where the provider lets whoever asks it wait, what else came from there waits too, and not those behind it.
+    """
+    if isinstance(error, ProviderSilent):
+        of_account = ProviderEvent.objects.filter(
+            merchant_id=event.merchant_id, provider=event.provider, account_id=event.account_id
+        )
+        of_account.filter(next_try_at__lte=Now()).update(next_try_at=Now() + claims.REST)
     is_over = event.tries + 1 >= TRIES_MAX  # it was read before this try was counted
     next_try = None if is_over else Now() + outcomes.check_after(event.tries)
     _place(event).update(next_try_at=next_try, error=repr(error)[:500])

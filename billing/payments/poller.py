@@ -59,6 +59,7 @@ def look_after(attempt: PaymentAttempt) -> bool:
     try:
         outcome = _ask(attempt)
     except ProviderDown as silent:
+        attempts.note_silence(attempt, silent)
         outcome = Outcome(state=State.UNKNOWN, message=str(silent))
     outcomes.apply(attempt.id, outcome, news=News.POLL)
     return True
@@ -81,6 +82,8 @@ def look_after_refund(made: PaymentRefund) -> bool:
         else:
             outcome = next(iter(provider.find_refund(refunds.order_of(made, attempt))), NOT_THERE)
     except (ProviderDown, ProviderError) as silent:
+        if isinstance(silent, ProviderDown):
+            attempts.note_silence(attempt, silent)
         outcome = Outcome(state=State.UNKNOWN, message=str(silent))
     refunds.apply(made.id, outcome)
     return True

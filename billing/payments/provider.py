@@ -31,6 +31,10 @@ class ProviderDown(Exception):
     """The provider gave no answer: what it was asked may or may not have happened."""
 
 
+class ProviderSilent(ProviderDown):
+    """It gave no answer in all the time that there is: whoever asks it again soon will wait as long."""
+
+
 class BadWebhook(Exception):
     """A message that does not come from the provider, or not now."""
 

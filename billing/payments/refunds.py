@@ -276,6 +276,7 @@ def _ask(made: PaymentRefund, taken: Taken) -> Outcome:
         state = State.DECLINED if taken == Taken.FIRST else State.UNKNOWN
         return Outcome(state=state, code="provider_refused", message=str(refused)[:500])
     except ProviderDown as silent:
+        attempts.note_silence(attempt, silent)
         return Outcome(state=State.UNKNOWN, message=str(silent)[:500])
 
 

@@ -33,14 +33,14 @@ from billing.payments.provider import (
     Payer,
     ProviderDown,
     ProviderError,
+    ProviderSilent,
     RefundOrder,
     State,
     Subject,
 )
 from billing.payments.stripe_reading import ATTEMPT, HOSTED, REFUND
+from billing.payments.stripe_wire import RETRIES_MAX, TooSlow, Wire
 
-TIMEOUT_SECONDS = 10
-RETRIES_MAX = 2
 TOLERANCE_SECONDS = 300
 PAGE_SIZE = 100
 # What is looked up by time was made at most so long before or after it was asked for.
@@ -60,6 +60,8 @@ def _asks(ask: _Ask) -> _Ask:
             return ask(*args, **kwargs)
         except _REFUSALS as refused:
             raise ProviderError(_said(refused)) from refused
+        except TooSlow as silent:
+            raise ProviderSilent(_said(silent)) from silent
         except stripe.StripeError as silent:
             raise ProviderDown(_said(silent)) from silent
 
@@ -82,7 +84,7 @@ class StripeAccount:
             secret_key,
             # Its client retries nothing, and waits for 80 seconds, unless it is told otherwise.
             max_network_retries=RETRIES_MAX,
-            http_client=stripe.RequestsClient(timeout=TIMEOUT_SECONDS),
+            http_client=Wire(),
             base_addresses={"api": base_url} if base_url else None,
         ).v1
 

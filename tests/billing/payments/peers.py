@@ -40,7 +40,8 @@ class Proxy(ThreadingHTTPServer):
     Args:
         is_idempotent: False lets every request through, whatever its key.
         drops: how often of 1 an answer is dropped after the effect.
-        hangs: how often of 1 a request is left hanging before it has any.
+        hangs: how often of 1 a request is left hanging.
+        hangs_after: whether it has had its effect by then.
     """
 
     daemon_threads = True
@@ -51,7 +52,9 @@ class Proxy(ThreadingHTTPServer):
         self.peer_port = port
         self.is_idempotent = True
         self.drops = self.hangs = 0.0
+        self.hangs_after = False
         self.dropped = self.hung = 0
+        self.call: object = None  # what we are asking it at the moment
         self.random = random.Random(1)
         self.answers: dict[str, tuple[bytes, Answer | None]] = {}
         self.lock = threading.Lock()
@@ -111,12 +114,13 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _serve(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        if self.server.is_struck(self.server.hangs):
+        hangs = self.server.is_struck(self.server.hangs)
+        answer = self._answer(body) if self.server.hangs_after or not hangs else (0, b"")
+        if hangs:
             self.server.hung += 1
             self.server.ends.wait(HANG_SECONDS)
             self.close_connection = True
             return
-        answer = self._answer(body)
         if self.command == "POST" and self.server.is_struck(self.server.drops):
             self.server.dropped += 1
             self.close_connection = True
@@ -193,3 +197,35 @@ def _wait(process: subprocess.Popen[bytes], port: int) -> None:
             assert process.poll() is None, "localstripe ended"
             assert time.monotonic() < deadline, "localstripe does not answer"
             time.sleep(0.1)
+
+
+@contextmanager
+def dripping() -> Iterator[str]:
+    """Run a server that answers a byte at a time, for as long as somebody listens; yields its address."""
+    over = threading.Event()
+
+    class Drip(BaseHTTPRequestHandler):
+        def log_message(self, *args: Any) -> None:
+            """Keep quiet."""
+
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", "100000")
+            self.end_headers()
+            while not over.wait(0.05):
+                self.wfile.write(b" ")
+
+    class Server(ThreadingHTTPServer):
+        daemon_threads = True
+
+        def handle_error(self, request: Any, client_address: Any) -> None:
+            """Say nothing: callers that hang up are what this is for."""
+
+    server = Server(("127.0.0.1", 0), Drip)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+    finally:
+        over.set()
+        server.shutdown()
+        server.server_close()

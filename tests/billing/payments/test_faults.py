@@ -23,8 +23,18 @@ from django.db import connection
 from django.utils import timezone
 
 from billing.models import PaymentAttempt, PaymentMethod, PaymentRefund, SimulatedDelivery, TopUp, Wallet
-from billing.payments import accounts, attempts, news, poller, providers, reconciliation, refunds, stripe_account
-from billing.payments.provider import Outcome, ProviderDown, State
+from billing.payments import (
+    accounts,
+    attempts,
+    news,
+    poller,
+    providers,
+    reconciliation,
+    refunds,
+    stripe_account,
+    stripe_wire,
+)
+from billing.payments.provider import Outcome, ProviderDown, ProviderSilent, State
 from billing.payments.simulator import Simulator
 from config.management.commands.verify import CHECKS
 from merchants import audit, ids, verification
@@ -38,6 +48,7 @@ SEED = int(os.environ.get("FARTHING_FAULTS_SEED") or 1)
 PAYMENTS = int(os.environ.get("FARTHING_PAYMENT_FAULTS") or 12)
 DROPS = 0.6
 ROUNDS_MAX = 60
+LONG = 100  # from so many payments on, time is taken as it is
 THREADS = 3
 SIGNING_SECRET = "whsec_" + "f" * 24
 OPEN = set(attempts.OPEN)
@@ -48,13 +59,17 @@ def proxy(transactional_db: None, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
     """localstripe, at which a merchant has an account; nobody may ask it anything in a transaction."""
     monkeypatch.setattr(stripe.HTTPClient, "INITIAL_DELAY", 0.01)
     monkeypatch.setattr(stripe.HTTPClient, "MAX_DELAY", 0.02)
-    send = stripe.RequestsClient.request
+    send = stripe_wire.Wire.request
 
     def checked(self: Any, *args: Any, **options: Any) -> Any:
         assert not connection.in_atomic_block, "a transaction is open while the provider is asked"
-        return send(self, *args, **options)
+        made.call = object()
+        try:
+            return send(self, *args, **options)
+        finally:
+            made.call = None
 
-    monkeypatch.setattr(stripe.RequestsClient, "request", checked)
+    monkeypatch.setattr(stripe_wire.Wire, "request", checked)
     with peers.localstripe(tmp_path) as made:
         made.random = random.Random(SEED)
         settings.STRIPE_API_URL = made.url
@@ -116,7 +131,7 @@ def all_at_once(work: Callable[[Any], Any], items: list[Any]) -> None:
                 item = left.pop()
             work(item)
 
-    assert parallel.run(THREADS, some) == [None] * THREADS
+    assert parallel.run(THREADS, some, seconds_max=60 + len(items)) == [None] * THREADS
 
 
 def look_until_over(*, webhooks: Callable[[], None] = lambda: None) -> None:
@@ -226,44 +241,91 @@ class TestAPeerThatDropsItsAnswers:
 
 
 class TestAPeerThatHangs:
+    @pytest.fixture(autouse=True)
+    def short(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Less time than there really is, but for ``make payfaults``."""
+        if PAYMENTS < LONG:
+            monkeypatch.setattr(stripe_wire, "ANSWER_SECONDS_MAX", 1.2)
+            monkeypatch.setattr(stripe_wire, "TRY_SECONDS_MAX", 0.5)
+
+    @pytest.mark.parametrize("after", [False, True], ids=["before it charged", "after it charged"])
     def test_keeps_nobody_waiting_and_no_transaction_open(
-        self,
-        proxy: peers.Proxy,
-        merchant: Merchant,
-        admin_connection: psycopg.Connection,
-        monkeypatch: pytest.MonkeyPatch,
+        self, proxy: peers.Proxy, merchant: Merchant, admin_connection: psycopg.Connection, after: bool
     ) -> None:
-        monkeypatch.setattr(stripe_account, "TIMEOUT_SECONDS", 0.4)
+        connected(merchant)
+        wallet, elsewhere = paying.pot(merchant), paying.pot()
+        method = with_card(wallet, merchant, proxy)
+        begun, behind = paying.begun(wallet, "", method=method), paying.begun(wallet, "", method=method)
+        others = paying.begun(elsewhere)
+        PaymentAttempt.objects.exclude(id=begun.id).update(next_check_at=timezone.now())
+        proxy.hangs, proxy.hangs_after = 1.0, after
+        asking = threading.Thread(target=submit, args=[begun])
+        started = time.monotonic()
+        asking.start()
+        while not proxy.hung:
+            time.sleep(0.01)
+        # While it hangs: its own customer is charged otherwise, nobody asks twice, and the workers serve others.
+        assert attempts.submit(paying.begun(wallet)).state == "succeeded"
+        assert attempts.submit(begun).state == "submitting"
+        assert attempts.submit(others).state == "succeeded"
+        seen = []
+        while asking.is_alive():
+            call = proxy.call
+            open_now = transactions(admin_connection)
+            if call and proxy.call == call:  # it was being asked all the while
+                seen.append(open_now)
+            time.sleep(0.02)
+        assert set(seen) == {0}
+        assert time.monotonic() - started < stripe_wire.ANSWER_SECONDS_MAX * 1.5
+        assert attempts.reload(begun).state == "unknown"
+        # What is due at the same account does not make the next ones wait.
+        assert not PaymentAttempt.objects.filter(id=behind.id, next_check_at__lte=timezone.now()).exists()
+        hung = proxy.hung
+        poller.look_after_due(is_time_up=never)
+        assert proxy.hung == hung
+        proxy.hangs = 0.0
+        proxy.ends.set()
+        look_until_over()
+        assert charged(merchant) == {begun.id: 1, behind.id: 1}
+        assert (broken(), differences(merchant, "stripe")) == ({}, {})
+
+    def test_charges_nothing_that_it_never_took_in_hand(self, proxy: peers.Proxy, merchant: Merchant) -> None:
         connected(merchant)
         wallet = paying.pot(merchant)
         begun = paying.begun(wallet, "", method=with_card(wallet, merchant, proxy))
         proxy.hangs = 1.0
-        seen: list[Any] = []
-
-        def watch() -> None:
-            while proxy.hung < 1:
-                time.sleep(0.01)
-            seen.append(
-                admin_connection.execute(
-                    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
-                    "AND backend_type = 'client backend' AND xact_start IS NOT NULL AND pid <> pg_backend_pid()"
-                ).fetchone()
-            )
-
-        watcher = threading.Thread(target=watch)
-        watcher.start()
-        started = time.monotonic()
         assert attempts.submit(begun).state == "unknown"
-        assert time.monotonic() - started < 8 * 0.4
-        watcher.join()
-        assert seen == [(0,)]
-        assert proxy.hung == 1 + stripe_account.RETRIES_MAX
+        PaymentAttempt.objects.update(submitted_at=timezone.now() - timedelta(days=1))
         proxy.hangs = 0.0
-        proxy.ends.set()
-        monkeypatch.setattr(stripe_account, "TIMEOUT_SECONDS", 10)
         look_until_over()
-        assert charged(merchant) == {begun.id: 1}
-        assert broken() == {}
+        assert attempts.reload(begun).state == "declined"
+        assert (charged(merchant), booked(), broken()) == ({}, 0, {})
+
+    def test_has_no_more_time_where_it_answers_a_byte_at_a_time(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(stripe_wire, "ANSWER_SECONDS_MAX", 0.6)
+        with peers.dripping() as url:
+            account = stripe_account.StripeAccount(secret_key="sk_test_0123456789", webhook_secret=None, base_url=url)
+            started = time.monotonic()
+            with pytest.raises(ProviderSilent):
+                account.fetch("pi_1")
+            assert time.monotonic() - started < 1.5
+
+
+def submit(attempt: PaymentAttempt) -> None:
+    """Hand an attempt over in a thread."""
+    try:
+        attempts.submit(attempt)
+    finally:
+        connection.close()
+
+
+def transactions(admin_connection: psycopg.Connection) -> int:
+    """How many transactions are open but ours."""
+    row = admin_connection.execute(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
+        "AND backend_type = 'client backend' AND xact_start IS NOT NULL AND pid <> pg_backend_pid()"
+    ).fetchone()
+    return int(row[0]) if row else -1
 
 
 class TestATestProviderThatDoesItAll:

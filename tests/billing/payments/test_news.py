@@ -21,7 +21,7 @@ from billing.models import (
     TopUp,
     Wallet,
 )
-from billing.payments import attempts, disputes, news, poller, refunds, simulation, simulator
+from billing.payments import attempts, claims, disputes, news, poller, refunds, simulation, simulator
 from billing.payments.provider import DisputeFacts, DisputeState
 from billing.payments.refunds import NotRefundable
 from merchants import audit, ids
@@ -92,7 +92,7 @@ class TestEveryCard:
         attempt = begun(wallet)
         poller.look_after_due(is_time_up=never)
         assert attempts.reload(attempt).state == "created"
-        paying.later(61)
+        paying.later(claims.LEASE.total_seconds() + 1)
         poller.look_after_due(is_time_up=never)
         assert attempts.reload(attempt).state == "succeeded"
 
