@@ -15,7 +15,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -114,7 +114,26 @@ def django_db_modify_db_settings(django_db_modify_db_settings: None) -> None:
 
 
 @pytest.fixture(scope="session")
-def django_db_setup(django_db_setup: None) -> Iterator[None]:
+def django_db_setup(
+    django_test_environment: None, django_db_blocker: Any, django_db_modify_db_settings: None
+) -> Iterator[None]:
+    """Make the test database. pytest-django's own makes none where no test that is run says that it needs one.
+
+    A test of a served Farthing does not say so: it looks at it from outside.
+    """
+    from django.test.utils import setup_databases, teardown_databases
+
+    with django_db_blocker.unblock():
+        made = setup_databases(verbosity=0, interactive=False, aliases={"default"}, serialized_aliases=set())
+    with _as_the_app():
+        yield
+    with django_db_blocker.unblock():
+        teardown_databases(made, verbosity=0)
+
+
+@contextmanager
+def _as_the_app() -> Iterator[None]:
+    """Connect as the app's role, and empty what transactional tests leave as the superuser."""
     from django.conf import settings
     from django.db import connection
     from django.test import TransactionTestCase
