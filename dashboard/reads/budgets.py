@@ -49,7 +49,7 @@ class BudgetRow:
 
 def rows(*, customer: Customer, now: datetime) -> list[BudgetRow]:
     """Return a customer's limits in force, the oldest first."""
-    found = budgets.search(merchant_id=customer.merchant_id, customer_id=customer.id)
+    found = budgets.search(merchant_id=customer.merchant_id).filter(bucket=customer.bucket, customer_id=customer.id)
     overviews = budgets.overviews(list(found), now=now)
     names = _names([each.budget for each in overviews])
     return [_row(each, names) for each in overviews]

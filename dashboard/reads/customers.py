@@ -1,7 +1,7 @@
 """Customers as lists and pages show them: names from the register, money from wallets, spend from rollups."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -10,7 +10,7 @@ from uuid import UUID
 from django.db.models import Q, QuerySet, Sum
 
 from billing import auto_top_ups, policies
-from billing.models import CustomerRollup, Subscription, TopUp, Wallet
+from billing.models import CustomerRollup, Subscription, Wallet
 from customers import addresses, tax_ids
 from customers.models import Customer
 from customers.registry import DEFAULT_RATE
@@ -23,7 +23,6 @@ from ui.spans import Span
 
 SPEND_SPAN: Final = timedelta(days=30)
 OPEN_RESERVATIONS_SHOWN = 10
-TOP_UPS_SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +97,6 @@ class Profile:
     subscriptions: list[SubscriptionRow]
     reservations: list[ReservationRow]
     reservations_open: int
-    top_ups: list[TopUp]
     currency: str
     spend: list[int]
     spend_total: int
@@ -106,6 +104,11 @@ class Profile:
     address: list[str] = field(default_factory=list)
     net_days: int | None = None  # their own
     usual_days: int = 0  # of all of the merchant's
+
+    @property
+    def currencies(self) -> dict[UUID | None, str]:
+        """The currencies of the subscriptions, by their ids."""
+        return {ids.parse("sub", each.id): each.currency for each in self.subscriptions}
 
     @property
     def is_tax_id_sound(self) -> bool:
@@ -167,7 +170,7 @@ def profile(*, customer: Customer, span: Span) -> Profile:
     subscriptions = _subscriptions(customer)
     prepaid = [pot for pot in pots if pot.is_prepaid]
     currency = prepaid[0].currency if prepaid else subscriptions[0].currency if subscriptions else "USD"
-    open_count, reservations = _reservations(customer, span.now)
+    open_count, reservations = _reservations(customer, {pot.id: pot.currency for pot in pots}, span.now)
     spend = _spend_by_day(customer, span, currency)
     return Profile(
         customer=customer,
@@ -176,15 +179,10 @@ def profile(*, customer: Customer, span: Span) -> Profile:
         subscriptions=subscriptions,
         reservations=reservations,
         reservations_open=open_count,
-        top_ups=list(
-            TopUp.objects.filter(bucket=customer.bucket, customer_id=customer.id).order_by("-created_at")[
-                :TOP_UPS_SHOWN
-            ]
-        ),
         currency=currency,
         spend=spend,
         spend_total=sum(spend),
-        invoices=invoices.of_customer(customer),
+        invoices=invoices.of_customer(customer, {ids.parse("sub", each.id): each.plan for each in subscriptions}),
         address=addresses.lines(customer.address),
         net_days=policies.terms_of(customer_id=customer.id),
         usual_days=policies.of(customer.merchant_id).net_days,
@@ -275,20 +273,15 @@ def _subscriptions(customer: Customer) -> list[SubscriptionRow]:
     ]
 
 
-def _reservations(customer: Customer, now: datetime) -> tuple[int, list[ReservationRow]]:
-    """How many are open, and those that end first."""
+def _reservations(customer: Customer, currencies: Mapping[str, str], now: datetime) -> tuple[int, list[ReservationRow]]:
+    """How many are open, and those that end first; ``currencies`` are those of the wallets."""
     rows = Reservation.objects.filter(bucket=customer.bucket, customer_id=customer.id, state=Reservation.State.OPEN)
     shown = list(rows.order_by("expires_at")[: OPEN_RESERVATIONS_SHOWN + 1])
     count = len(shown) if len(shown) <= OPEN_RESERVATIONS_SHOWN else rows.count()
-    currencies = dict(
-        Wallet.objects.filter(bucket=customer.bucket, id__in={row.wallet_id for row in shown}).values_list(
-            "id", "currency"
-        )
-    )
     return count, [
         ReservationRow(
             id=ids.text("com", row.id),
-            currency=currencies[row.wallet_id],
+            currency=currencies[ids.text("acc", row.wallet_id)],
             granted=row.granted,
             captured=row.captured,
             held=row.held,

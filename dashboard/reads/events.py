@@ -1,11 +1,11 @@
 """Usage events and their fate: what each was charged, out of which pot, and where that stands in the ledger."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from django.db.models import Exists, OuterRef, Q, QuerySet
@@ -127,13 +127,17 @@ def narrowed(*, merchant_id: UUID, filters: Filters, now: datetime) -> Listed:
     return _with_status(events, filters.status)
 
 
-def latest(*, merchant_id: UUID, count: int, customer_id: UUID | None = None) -> list[EventRow]:
-    """Return a merchant's newest events, or those of one customer."""
-    if customer_id:
-        listed = holding.listed(merchant_id=merchant_id, customer_id=customer_id)
-        return described(listed[0:count], merchant_id, listed.by)
+def latest(*, merchant_id: UUID, count: int) -> list[EventRow]:
+    """Return a merchant's newest events."""
     events = UsageEvent.objects.filter(merchant_id=merchant_id)
     return described(list(events.order_by("-created_at", "-id")[:count]), merchant_id)
+
+
+def latest_of(customer: Customer, *, count: int, currencies: Mapping[UUID | None, str]) -> list[EventRow]:
+    """Return one customer's newest events; their subscriptions' currencies are known."""
+    listed = holding.listed(merchant_id=customer.merchant_id, customer_id=customer.id)
+    known = Known({customer.id: customer.name}, currencies)
+    return described(listed[0:count], customer.merchant_id, listed.by, known)
 
 
 def stamp(rows: Sequence[EventRow]) -> str:
@@ -141,7 +145,16 @@ def stamp(rows: Sequence[EventRow]) -> str:
     return rows[0].id + rows[0].status if rows else "none"
 
 
-def described(events: Sequence[UsageEvent], merchant_id: UUID, by: str = RECORDED_AT) -> list[EventRow]:
+class Known(NamedTuple):
+    """What a list need not look up: names of customers, and currencies of subscriptions, by their ids."""
+
+    names: Mapping[UUID, str]
+    currencies: Mapping[UUID | None, str]
+
+
+def described(
+    events: Sequence[UsageEvent], merchant_id: UUID, by: str = RECORDED_AT, known: Known | None = None
+) -> list[EventRow]:
     """Say of each event who, what, how much and what became of it, in six queries however many there are."""
     gross: dict[UUID, int] = defaultdict(int)
     captured: dict[UUID, int] = defaultdict(int)
@@ -154,12 +167,7 @@ def described(events: Sequence[UsageEvent], merchant_id: UUID, by: str = RECORDE
         captured[event_id] += int(part)
     refunded = set(_refunds(events).values_list("usage_event_id", flat=True))
     holding = {made.usage_event_id: made for made in corrections}  # the last one holds
-    currencies = currencies_of(events)
-    names = dict(
-        Customer.objects.filter(pk__in=[(event.bucket, event.customer_id) for event in events]).values_list(
-            "id", "name"
-        )
-    )
+    names, currencies = known or Known(_names(events), currencies_of(events))
     metrics = _metrics(merchant_id, [_lines(event, holding) for event in events])
     rows = [
         EventRow(
@@ -187,6 +195,11 @@ def described(events: Sequence[UsageEvent], merchant_id: UUID, by: str = RECORDE
         for event in events
     ]
     return _aligned(rows)
+
+
+def _names(events: Sequence[UsageEvent]) -> dict[UUID, str]:
+    keys = [(event.bucket, event.customer_id) for event in events]
+    return dict(Customer.objects.filter(pk__in=keys).values_list("id", "name"))
 
 
 def _lags(line: list[Any], metrics: dict[str, BillableMetric]) -> bool:

@@ -1,6 +1,6 @@
 """Invoices as lists and pages show them: what they say, and each line back to the events it sums."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -162,12 +162,13 @@ def listing(*, merchant_id: UUID, status: str, cursor: str) -> Page[Any]:
     return Page(rows=_described(found.rows), newer=found.newer, older=found.older)
 
 
-def of_customer(customer: Customer) -> list[InvoiceRow]:
-    """Return a customer's latest invoices."""
+def of_customer(customer: Customer, plans: Mapping[UUID, str]) -> list[InvoiceRow]:
+    """Return a customer's latest invoices; the plans of their subscriptions are known by the subscriptions' ids."""
     rows = Invoice.objects.filter(
         bucket=customer.bucket, customer_id=customer.id, merchant_id=customer.merchant_id
     ).exclude(status=Status.PENDING)
-    return _described(list(rows.order_by("-period_start", "-id")[:CUSTOMER_SHOWN]))
+    shown = list(rows.order_by("-period_start", "-id")[:CUSTOMER_SHOWN])
+    return _rows(shown, {customer.id: customer.name}, plans)
 
 
 def document(invoice: Invoice) -> Document:
@@ -280,7 +281,6 @@ def _several(line: Line) -> tuple[Taken, ...]:
 
 
 def _described(invoices: Sequence[Invoice]) -> list[InvoiceRow]:
-    totals = statements.totals_of(invoices)
     names = dict(
         Customer.objects.filter(pk__in=[(invoice.bucket, invoice.customer_id) for invoice in invoices]).values_list(
             "id", "name"
@@ -291,6 +291,11 @@ def _described(invoices: Sequence[Invoice]) -> list[InvoiceRow]:
             "id", "plan__name"
         )
     )
+    return _rows(invoices, names, plans)
+
+
+def _rows(invoices: Sequence[Invoice], names: Mapping[UUID, str], plans: Mapping[UUID, str]) -> list[InvoiceRow]:
+    totals = statements.totals_of(invoices)
     return [
         InvoiceRow(
             id=ids.text("inv", invoice.id),

@@ -1,7 +1,7 @@
 """The customers of a merchant: the list, one customer, and what may be done for them."""
 
 import secrets
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
@@ -16,7 +16,7 @@ from customers import portal_links
 from customers.models import Customer
 from dashboard import coupon_forms, filters, forms
 from dashboard.access import SeatedRequest, actor, file_name, find_customer, page, public_id, to
-from dashboard.reads import budgets, customers, events, exports, offers
+from dashboard.reads import budgets, customers, events, exports, glance, offers
 from merchants import csv_files
 from merchants.errors import ServiceError
 from ui import allowances, charts, fmt, pages, spans
@@ -49,16 +49,19 @@ def export(request: SeatedRequest) -> StreamingHttpResponse:
 @page("customers:read")
 def show(request: SeatedRequest, customer_id: str) -> HttpResponse:
     """Everything about one customer."""
-    context = _context(request, find_customer(request, customer_id))
+    customer, now = find_customer(request, customer_id), timezone.now()
+    context = _context(request, customer, now, stamp=_stamp(request, customer, now))
     return pages.answer(request, "dashboard/customer.html", context)
 
 
 @page("customers:read")
 def live(request: SeatedRequest, customer_id: str) -> HttpResponse:
     """The parts of the page that change by themselves, when they have."""
-    context = _context(request, find_customer(request, customer_id))
-    if request.GET.get("seen") == context["stamp"]:
+    customer, now = find_customer(request, customer_id), timezone.now()
+    stamp = _stamp(request, customer, now)
+    if request.GET.get("seen") == stamp:
         return pages.unchanged()
+    context = _context(request, customer, now, stamp=stamp)
     return pages.answer(request, "dashboard/customer.html", context, part="live")
 
 
@@ -208,14 +211,14 @@ def _subscribed(status: str, *, is_new: bool) -> str:
     return "Subscription started."
 
 
-def _context(request: SeatedRequest, customer: Customer) -> dict[str, Any]:
-    span = spans.span("30d", now=timezone.now(), zone=request.seat.zone)
+def _context(request: SeatedRequest, customer: Customer, now: datetime, *, stamp: str) -> dict[str, Any]:
+    span = spans.span("30d", now=now, zone=request.seat.zone)
     profile = customers.profile(customer=customer, span=span)
-    rows = events.latest(merchant_id=request.seat.merchant.id, count=RECENT_EVENTS, customer_id=customer.id)
+    rows = events.latest_of(customer, count=RECENT_EVENTS, currencies=profile.currencies)
     limits = budgets.rows(customer=customer, now=span.now) if request.seat.may("budgets:read") else []
     may_see = request.seat.may("entitlements:read")
     included = allowances.rows(merchant_id=customer.merchant_id, customer_id=customer.id) if may_see else []
-    context = {
+    return {
         "nav": "customers",
         "seat": request.seat,
         "zone": request.seat.organization.timezone,
@@ -228,15 +231,13 @@ def _context(request: SeatedRequest, customer: Customer) -> dict[str, Any]:
         "events_path": f"{to(request, 'events')}?{urlencode({'customer': profile.id})}",
         "refused_path": f"{to(request, 'refused')}?{urlencode({'customer': profile.id, 'period': '14d'})}",
         "now": span.now,
+        "stamp": stamp,
     }
-    return {**context, "stamp": _stamp(profile, rows, limits) + allowances.stamp(included)}
 
 
-def _stamp(profile: customers.Profile, rows: list[events.EventRow], limits: list[budgets.BudgetRow]) -> str:
-    """Name the state the live parts show: money, what holds and limits it, and the newest event."""
-    pots = "".join(f"{pot.balance}.{pot.held}.{pot.stopped_at}-" for pot in profile.pots)
-    caps = "".join(f"{cap.gauge.used}.{cap.gauge.held}." if cap.gauge else "." for cap in limits)
-    return f"{pots}{profile.spend_total}-{profile.reservations_open}-{caps}-{events.stamp(rows)}"
+def _stamp(request: SeatedRequest, customer: Customer, now: datetime) -> str:
+    """Name what the live parts show; each day has another chart."""
+    return f"{now.astimezone(request.seat.zone):%j}{glance.stamp(customer, now)}"
 
 
 def _spend(profile: customers.Profile, span: spans.Span) -> charts.Chart:

@@ -149,7 +149,7 @@ class TestAmended:
         event_id, rows = ids.text("usg", event.id), found(scene, **whose)
         assert (rows[-1].id, rows[-1].at) == (event_id, scene.now - timedelta(days=2))
         assert event_id not in [each.id for each in found(scene, period="24h", **whose)]
-        latest = events.latest(merchant_id=scene.test.id, count=50, customer_id=event.customer_id)
+        latest = events.latest_of(scene.buyers[0].customer, count=50, currencies={})
         assert [row.id for row in latest] == [row.id for row in rows]
 
     def test_is_written_with_that_time(self, scene: scenes.Scene, event: UsageEvent) -> None:

@@ -4,20 +4,24 @@ import re
 from datetime import timedelta
 
 import pytest
+from django.db.models import F
 from django.test import Client
 from django.utils import timezone
 
 from billing import policies
-from billing.models import Subscription, TopUp, Wallet
+from billing.models import Invoice, Subscription, TopUp, Wallet
 from customers import portal_links
 from customers.models import Customer
 from customers.registry import NOTIFICATIONS
+from entitlements.models import BudgetCounter, Entitlement, Reservation
 from merchants import ids
 from merchants.models import AuditEntry
 from tests import factories, scenes
+from tests.dashboard.reads.test_events import meter_event
 from tests.entitlements import entitled
 
-PAGE_QUERIES_MAX = 32
+PAGE_QUERIES_MAX = 27
+TICK_QUERIES_MAX = 6  # five to find session, seat and customer, one to see that nothing has changed
 LIST_QUERIES_MAX = 9
 
 
@@ -102,11 +106,14 @@ class TestShow:
 
 
 class TestLive:
-    def test_is_silent_until_something_changes(self, owner: Client, scene: scenes.Scene) -> None:
-        page = owner.get(path(scene)).content.decode()
-        fragment = re.search(r'hx-get="([^"]+seen=[^"]+)"', page)
+    def address(self, owner: Client, scene: scenes.Scene) -> str:
+        """Where the page asks for what has changed since."""
+        fragment = re.search(r'hx-get="([^"]+seen=[^"]+)"', owner.get(path(scene)).content.decode())
         assert fragment
-        url, headers = fragment[1].replace("&amp;", "&"), {"HX-Request": "true"}
+        return fragment[1].replace("&amp;", "&")
+
+    def test_is_silent_until_something_changes(self, owner: Client, scene: scenes.Scene) -> None:
+        url, headers = self.address(owner, scene), {"HX-Request": "true"}
         assert owner.get(url, headers=headers).status_code == 204
         wallet = scene.buyers[0].wallet
         Wallet.objects.filter(bucket=wallet.bucket, id=wallet.id).update(held=11 * scenes.NANOS)
@@ -114,6 +121,35 @@ class TestLive:
         assert changed.status_code == 200
         assert b"$11.00 of it held" in changed.content
         assert b"<html" not in changed.content
+
+    def test_asks_little_while_nothing_changes(
+        self, owner: Client, scene: scenes.Scene, django_assert_max_num_queries: object
+    ) -> None:
+        entitled.include(scene.buyers[0], scene.metrics[0])
+        url = self.address(owner, scene)
+        with django_assert_max_num_queries(TICK_QUERIES_MAX):  # type: ignore[operator]
+            assert owner.get(url).status_code == 204
+        with django_assert_max_num_queries(PAGE_QUERIES_MAX):  # type: ignore[operator]
+            assert owner.get(url.partition("?")[0]).status_code == 200
+
+    def test_sees_whatever_changes(self, owner: Client, scene: scenes.Scene) -> None:
+        buyer = scene.buyers[0]
+        entitled.include(buyer, scene.metrics[0])
+        changes = [
+            lambda: scenes.stopped(buyer),
+            lambda: BudgetCounter.objects.filter(value="").update(spent=70 * scenes.NANOS),
+            lambda: Entitlement.objects.update(seq=F("seq") + 1),
+            lambda: Reservation.objects.filter(state="open").update(expires_at=scene.now),
+            lambda: Subscription.objects.update(updated_at=timezone.now()),
+            lambda: Invoice.objects.update(updated_at=timezone.now()),
+            lambda: Customer.objects.update(updated_at=timezone.now()),
+            lambda: meter_event(scene, [scene.metrics[0].id.hex, "4", None, {"groups": {}, "metered": True}]),
+        ]
+        for number, change in enumerate(changes):
+            url = self.address(owner, scene)
+            assert owner.get(url).status_code == 204
+            change()
+            assert owner.get(url).status_code == 200, number
 
 
 class TestNew:
