@@ -17,7 +17,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import psycopg
@@ -26,6 +26,9 @@ import pytest
 from config import embedded
 from config.processes import Process
 from tests import scheduling
+
+if TYPE_CHECKING:  # models can be imported only once the servers that settings name are running
+    from tests.scenes import Scene
 
 ROOT = Path(__file__).resolve().parent.parent
 RUN_PREFIX = "farthing-test-"
@@ -41,6 +44,7 @@ CHROMIUM_OPTIONS = (
     "--disable-sync",
 )
 WEB_START_SECONDS_MAX = 60.0
+SWIFT_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # in microseconds
 
 _servers = ExitStack()
 
@@ -209,6 +213,31 @@ def _empty_redis() -> Iterator[None]:
         client.flushdb()
 
 
+@pytest.fixture(scope="module")
+def scene_of_module(
+    request: pytest.FixtureRequest, django_db_setup: None, django_db_blocker: Any
+) -> Iterator["Scene | None"]:
+    """A small merchant with a past, made once for a file, in a transaction around those of its tests.
+
+    Each test works on a copy, and what it changes in the database is rolled back after it. None where tests commit:
+    they make their own.
+    """
+    from django.db import transaction
+    from django.test import override_settings
+
+    from tests import scenes
+
+    marks = getattr(request.module, "pytestmark", [])
+    if any(mark.kwargs.get("transaction") for mark in (marks if type(marks) is list else [marks])):
+        yield None
+        return
+    with django_db_blocker.unblock(), transaction.atomic():
+        with override_settings(PASSWORD_HASHERS=SWIFT_HASHERS):
+            made = scenes.small()
+        yield made
+        transaction.set_rollback(True)
+
+
 # --- a served Farthing -----------------------------------------------------------------------------------
 
 
@@ -273,8 +302,17 @@ def _wait_until_ready(url: str, web: Process) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what takes longest."""
-    items.sort(key=lambda item: scheduling.rank_of(item.nodeid))
+    """Begin with what takes longest; of a file, with what does not see its scene."""
+    places: dict[str, int] = {}
+    for item in items:
+        places.setdefault(item.nodeid.partition("::")[0], len(places))
+    items.sort(
+        key=lambda item: (
+            scheduling.rank_of(item.nodeid),
+            places[item.nodeid.partition("::")[0]],
+            "scene_of_module" in getattr(item, "fixturenames", ()),
+        )
+    )
 
 
 @pytest.hookimpl(optionalhook=True)

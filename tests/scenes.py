@@ -154,6 +154,11 @@ def busy(*, now: datetime, customers: int = len(NAMES), **registered: str) -> Sc
     return scene
 
 
+def small() -> Scene:
+    """The same with two customers, up to when these tests began."""
+    return busy(now=NOW, customers=2)
+
+
 def _buyer(scene: Scene, name: str, place: int) -> Buyer:
     now = scene.now
     customer = factories.customer(

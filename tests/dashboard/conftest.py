@@ -1,5 +1,6 @@
 """A small merchant with a past, and its owner signed in."""
 
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,11 +18,11 @@ def _swift_passwords(settings: Any) -> None:
 
 
 @pytest.fixture
-def scene(db: None) -> "Scene":
+def scene(scene_of_module: "Scene | None", db: None) -> "Scene":
     """Two customers with weeks of charges up to now."""
     from tests import scenes
 
-    return scenes.busy(now=scenes.NOW, customers=2)
+    return scenes.small() if scene_of_module is None else deepcopy(scene_of_module)
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """A customer with a past, and a link to their portal."""
 
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,8 +15,8 @@ def _swift_passwords(settings: Any) -> None:
 
 
 @pytest.fixture
-def scene(db: None) -> "Scene":
+def scene(scene_of_module: "Scene | None", db: None) -> "Scene":
     """Two customers with weeks of charges up to now."""
     from tests import scenes
 
-    return scenes.busy(now=scenes.NOW, customers=2)
+    return scenes.small() if scene_of_module is None else deepcopy(scene_of_module)
