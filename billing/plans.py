@@ -90,9 +90,13 @@ def current(*, merchant_id: UUID) -> QuerySet[PlanVersion]:
 
     With plan, prices, and the options that plan and prices have in other currencies.
     """
+    return _with_archived(merchant_id).filter(plan__deleted_at=None)
+
+
+def _with_archived(merchant_id: UUID) -> QuerySet[PlanVersion]:
     in_order = PriceVersion.objects.select_related(*_OF_PRODUCT).order_by("price__created_at", "price_id")
     return (
-        currencies.with_currencies(_newest().filter(plan__merchant_id=merchant_id, plan__deleted_at=None))
+        currencies.with_currencies(_newest().filter(plan__merchant_id=merchant_id))
         .select_related("plan")
         .prefetch_related(Prefetch("prices", queryset=currencies.with_options(in_order)))
         .order_by("plan__created_at", "plan_id")
@@ -111,6 +115,18 @@ def get(*, merchant_id: UUID, plan_id: UUID) -> PlanVersion:
         NotFound: the merchant has no such plan.
     """
     version = current(merchant_id=merchant_id).filter(plan_id=plan_id).first()
+    if version is None:
+        raise NotFound("There is no such plan.")
+    return version
+
+
+def find(*, merchant_id: UUID, plan_id: UUID) -> PlanVersion:
+    """Find the newest version of a plan, also of one that is archived.
+
+    Raises:
+        NotFound: the merchant has no such plan.
+    """
+    version = _with_archived(merchant_id).filter(plan_id=plan_id).first()
     if version is None:
         raise NotFound("There is no such plan.")
     return version
@@ -244,6 +260,21 @@ def update(
     return get(merchant_id=merchant_id, plan_id=plan_id)
 
 
+def archive(*, merchant_id: UUID, plan_id: UUID, actor: Actor, now: datetime) -> None:
+    """Take a plan off offer: nobody subscribes or changes to it any more, and whoever is subscribed keeps it.
+
+    Edits of its prices pass it by, while moves of its subscribers that are agreed still come.
+
+    Raises:
+        NotFound: the merchant has no such plan, or archived it before.
+    """
+    with transaction.atomic():
+        plan = _lock(merchant_id, plan_id)
+        plan.deleted_at = now
+        plan.save(update_fields=["deleted_at"])
+        _record(plan, "plan.archived", actor, now)
+
+
 def follow(
     *,
     price_id: UUID,
@@ -254,7 +285,8 @@ def follow(
 ) -> None:
     """Have each live plan that sells at a price sell at its newest version; the caller has locked the price."""
     plan_ids = list(containing(price_id=price_id).values_list("plan_id", flat=True))
-    for plan in Plan.objects.select_for_update(no_key=True).filter(id__in=plan_ids).order_by("id"):
+    live = Plan.objects.filter(id__in=plan_ids, deleted_at=None)  # one may have been archived just before we lock it
+    for plan in live.select_for_update(no_key=True).order_by("id"):
         version = get(merchant_id=plan.merchant_id, plan_id=plan.id)
         was_sold = list(version.prices.all())
         sold = [replacement if price.price_id == price_id else price for price in was_sold]

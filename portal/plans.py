@@ -58,7 +58,7 @@ class Invitation:
 
 def invitation(found: Authorization) -> Invitation:
     """Read the page of an authorization, with its plan's newest version in its currency."""
-    newest = plans.get(merchant_id=found.merchant_id, plan_id=found.plan_id)
+    newest = plans.find(merchant_id=found.merchant_id, plan_id=found.plan_id)
     offer = currencies.find(newest, found.currency)
     version = offer or newest
     organization = found.merchant.organization
@@ -66,7 +66,7 @@ def invitation(found: Authorization) -> Invitation:
         authorization=found,
         merchant=organization.name,
         is_test=found.merchant.mode == Mode.TEST,
-        is_offered=offer is not None,
+        is_offered=offer is not None and version.plan.deleted_at is None,
         every=CADENCES.get(version.billing_cadence, f"every {version.billing_cadence}"),
         prices=_prices(version),
         minimum=fmt.money(found.minimum_balance, version.currency) if found.minimum_balance else "",

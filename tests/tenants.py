@@ -689,5 +689,6 @@ REQUESTS = [
         {"planId": Id("other_plan"), "effective": "period_end"},
     ),
     Request("POST", "/v0/subscriptions/{subscription}/termination", {"reason": "A"}),
+    Request("DELETE", "/v0/plans/{plan}", status=(204,)),
     Request("DELETE", "/v0/customers/{customer}", status=(204, 409)),
 ]

@@ -119,6 +119,7 @@ class PlanSerializer(serializers.Serializer[PlanVersion]):
     version = serializers.IntegerField(source="number", help_text="Grows with every change that concerns money.")
     createdAt = InstantField(source="plan.created_at")
     updatedAt = InstantField(source="plan.updated_at")
+    deletedAt = InstantField(source="plan.deleted_at", allow_null=True, help_text="Since when it is archived.")
 
 
 class _PlanTerms(BodySerializer):
@@ -244,9 +245,9 @@ class PlanById(TenantView):
 
     @extend_schema(operation_id="getPlan", responses=PlanSerializer)
     def get(self, request: Request, id: str) -> Response:
-        """Get a plan."""
+        """Get a plan, also one that is archived: subscribers may have it."""
         plan_id = self.path_id("plan", id)
-        return self.answer(PlanSerializer, plans.get(merchant_id=self.merchant_id, plan_id=plan_id))
+        return self.answer(PlanSerializer, plans.find(merchant_id=self.merchant_id, plan_id=plan_id))
 
     @extend_schema(operation_id="updatePlan", request=UpdatePlanSerializer, responses=PlanSerializer)
     def patch(self, request: Request, id: str) -> Response:
@@ -260,6 +261,13 @@ class PlanById(TenantView):
         edit = {"changes": changes, "applies_to": applies_to, "actor": self.actor, "now": self.now}
         changed = plans.update(merchant_id=self.merchant_id, plan_id=plan_id, **edit)
         return self.answer(PlanSerializer, changed)
+
+    @extend_schema(operation_id="archivePlan", responses={204: None})
+    def delete(self, request: Request, id: str) -> Response:
+        """Take a plan off offer: nobody subscribes or changes to it any more, and whoever is subscribed keeps it."""
+        plan_id = self.path_id("plan", id)
+        plans.archive(merchant_id=self.merchant_id, plan_id=plan_id, actor=self.actor, now=self.now)
+        return Response(status=204)
 
 
 urlpatterns = [

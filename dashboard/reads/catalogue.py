@@ -162,8 +162,8 @@ def metric(*, merchant_id: UUID, metric_id: UUID) -> MetricView:
 
 
 def plan(*, merchant_id: UUID, plan_id: UUID) -> PlanView:
-    """Gather the page of a plan; raises NotFound."""
-    views = plan_views(_live_plans(merchant_id).filter(id=plan_id).select_related("product"))
+    """Gather the page of a plan, also of one that is archived; raises NotFound."""
+    views = plan_views(Plan.objects.filter(merchant_id=merchant_id, id=plan_id).select_related("product"))
     if not views:
         raise NotFound()
     return views[0]

@@ -4,12 +4,12 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib import messages
-from django.http import HttpResponse
+from django.http import Http404, HttpResponse
 from django.shortcuts import redirect
 from django.utils import timezone
 
 from billing import plans
-from dashboard import forms
+from dashboard import asking, forms
 from dashboard.access import SeatedRequest, actor, page, public_id, to
 from dashboard.reads import catalogue, meters
 from merchants import ids, products
@@ -84,6 +84,32 @@ def plan(request: SeatedRequest, plan_id: str) -> HttpResponse:
         currency=currency,
         prices=catalogue.prices_in(view, currency),
         lacking=catalogue.lacking(view),
+        is_editable=request.seat.may("prices:write") and view.plan.deleted_at is None,
+    )
+
+
+@page("plans:write", writes="plans:write")
+def plan_archive(request: SeatedRequest, plan_id: str) -> HttpResponse:
+    """Ask, and then take a plan off offer."""
+    merchant_id, back = request.seat.merchant.id, to(request, "plan", plan_id)
+    view = catalogue.plan(merchant_id=merchant_id, plan_id=public_id("plan", plan_id))
+    if view.plan.deleted_at is not None:
+        raise Http404
+    if request.method == "POST":
+        plans.archive(merchant_id=merchant_id, plan_id=view.plan.id, actor=actor(request), now=timezone.now())
+        messages.success(request, f"{view.plan.name} is archived: nobody can subscribe to it any more.")
+        return redirect(back)
+    return asking.ask(
+        request,
+        nav="plans",
+        title="Archive plan",
+        lead=view.plan.name,
+        text=(
+            "Nobody can subscribe or change to it any more, and open authorization links to it end. Whoever is "
+            "subscribed keeps it, at the prices they have. An archived plan cannot be put on offer again."
+        ),
+        verb="Archive plan",
+        back=back,
     )
 
 

@@ -220,7 +220,8 @@ def edit_preview(request: SeatedRequest, plan_id: str, price_id: str) -> HttpRes
 @page("plans:write", writes="plans:write")
 def rollout_withdraw(request: SeatedRequest, plan_id: str, rollout_id: str) -> HttpResponse:
     """Ask once more, and have new prices not come to those they have not come to yet."""
-    view, merchant_id = _plan(request, plan_id), request.seat.merchant.id
+    merchant_id = request.seat.merchant.id
+    view = catalogue.plan(merchant_id=merchant_id, plan_id=public_id("plan", plan_id))
     rollout = rollouts.get(merchant_id=merchant_id, rollout_id=public_id("rol", rollout_id))
     if rollout.plan_id != view.plan.id:
         raise Http404
@@ -290,7 +291,11 @@ def _refuse(form: price_forms.MetricPrice | fee_forms.FeePrice, refusal: Service
 
 
 def _plan(request: SeatedRequest, plan_id: str) -> catalogue.PlanView:
-    return catalogue.plan(merchant_id=request.seat.merchant.id, plan_id=public_id("plan", plan_id))
+    """A plan that is on offer."""
+    view = catalogue.plan(merchant_id=request.seat.merchant.id, plan_id=public_id("plan", plan_id))
+    if view.plan.deleted_at is not None:
+        raise Http404
+    return view
 
 
 def _unpriced(view: catalogue.PlanView) -> QuerySet[BillableMetric]:

@@ -3,6 +3,7 @@
 import pytest
 
 from merchants import ids
+from merchants.models import AuditEntry
 from tests import callers, factories
 from tests.callers import Caller, caller
 
@@ -188,3 +189,55 @@ class TestAvailable:
             return len(seller.get("/v0/plans/available", query).json()["data"])
 
         assert (found("enter"), found("basic")) == (1, 0)
+
+
+class TestArchive:
+    """Nobody can subscribe to it any more; whoever is subscribed keeps it."""
+
+    @pytest.fixture
+    def sold(self, seller, product_id):
+        fee = callers.fee(seller, product_id)["id"]
+        price = callers.price(seller, fee_id=fee, paymentTerm="in_arrears", billingCadence="P1M")["id"]
+        return callers.plan(seller, [price])["id"], price
+
+    def bought(self, seller, plan):
+        customer = ids.text("cus", factories.customer(merchant=seller.merchant).id)
+        new = {"name": "A", "planId": plan, "customerId": customer, "startedAt": "2026-11-15T12:00:00Z"}
+        return callers.made(seller.post("/v0/subscriptions", new))
+
+    def test_takes_it_off_offer(self, seller, sold):
+        plan, _ = sold
+        bought = self.bought(seller, plan)
+        assert seller.get(f"/v0/plans/{plan}").json()["deletedAt"] is None
+        assert seller.delete(f"/v0/plans/{plan}").status_code == 204
+        assert seller.get("/v0/plans").json()["data"] == []
+        other = ids.text("cus", factories.customer(merchant=seller.merchant, email="b@example.com").id)
+        assert seller.get(f"/v0/plans/available?customerId={other}").json()["data"] == []
+        assert seller.get(f"/v0/plans/{plan}").json()["deletedAt"] is not None
+        assert seller.get(f"/v0/subscriptions/{bought['id']}").json()["planId"] == plan
+        new = {"name": "A", "planId": plan, "customerId": other, "startedAt": bought["startedAt"]}
+        for method, path, body in (
+            ("post", "/v0/subscriptions", new),
+            ("post", "/v0/customers/authorization", {"email": "a@example.com", "planId": plan}),
+            ("patch", f"/v0/plans/{plan}", {"name": "B"}),
+            ("delete", f"/v0/plans/{plan}", None),
+        ):
+            assert (path, getattr(seller, method)(path, *[body] if body else []).status_code) == (path, 404)
+        assert AuditEntry.objects.filter(action="plan.archived").count() == 1
+
+    def test_lets_its_prices_go_and_leaves_it_alone_when_they_are_edited(self, seller, sold):
+        plan, price = sold
+        assert seller.delete(f"/v0/prices/{price}").status_code == 409
+        seller.delete(f"/v0/plans/{plan}")
+        change = {"properties": {"unitPrice": "9"}, "appliesTo": "next_period"}
+        assert seller.patch(f"/v0/prices/{price}", change).status_code == 200
+        assert seller.get(f"/v0/plans/{plan}").json()["version"] == 1
+        assert seller.get("/v0/rollouts").json()["data"] == []
+        assert seller.delete(f"/v0/prices/{price}").status_code == 204
+
+    def test_is_not_another_plan_to_change_to(self, seller, sold, product_id):
+        plan, price = sold
+        bought = self.bought(seller, callers.plan(seller, [price])["id"])
+        seller.delete(f"/v0/plans/{plan}")
+        change = {"planId": plan, "effective": "period_end"}
+        assert seller.post(f"/v0/subscriptions/{bought['id']}/planChanges", change).status_code == 404

@@ -194,3 +194,11 @@ class TestInAnotherCurrency:
         assert "Subscribe" not in page
         answer = Client().post(path(link), ABOUT)
         assert (answer.status_code, Subscription.objects.exists()) == (422, False)
+
+
+def test_a_link_to_a_plan_that_is_archived_subscribes_nobody(seller: Caller, plan: Plan) -> None:
+    link = callers.made(invite(seller, plan))
+    seller.delete(f"/v0/plans/{ids.text('plan', plan.id)}")
+    assert "This plan is no longer on offer<" in Client().get(path(link)).content.decode()
+    answer = Client().post(path(link), ABOUT)
+    assert (answer.status_code, Subscription.objects.exists()) == (404, False)

@@ -354,3 +354,13 @@ class TestLists:
         assert b"No products yet" in browser_of.get("/judgebox/products").content
         assert b"No billable metrics yet" in browser_of.get("/judgebox/metrics").content
         assert b"No plans yet" in browser_of.get("/judgebox/plans").content
+
+
+def test_a_plan_is_archived_and_shown_to_whom_it_was_sold(owner: Client, scene: scenes.Scene) -> None:
+    path = f"/{scene.slug}/test/plans/{ids.text('plan', scene.plan.id)}"
+    assert "Nobody can subscribe or change to it any more" in owner.get(f"{path}/archive").content.decode()
+    shown = owner.post(f"{path}/archive", follow=True).content.decode()
+    assert ("Archived</span>" in shown, "Add price" in shown, "/edit" in shown) == (True, False, False)
+    assert scene.plan.name not in owner.get(f"/{scene.slug}/test/plans").content.decode()
+    for each in ("archive", "prices/new", "fees/new"):
+        assert owner.get(f"{path}/{each}").status_code == 404
