@@ -27,6 +27,12 @@ def lock(bucket: int, customer_id: uuid.UUID) -> tuple[Book, datetime]:
     return book, book.test_clock or _database_clock()
 
 
+def time_of(bucket: int, customer_id: uuid.UUID, now: datetime) -> datetime:
+    """Tell the time that a customer goes by, to show them something: their test clock's, or now."""
+    clock = Book.objects.filter(bucket=bucket, customer_id=customer_id).values_list("test_clock", flat=True).first()
+    return clock or now
+
+
 def check_owner(*, merchant_id: uuid.UUID, customer_id: uuid.UUID) -> None:
     """Refuse a customer id that is not of a book of the merchant's; a customer struck off still has theirs.
 

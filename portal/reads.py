@@ -162,6 +162,8 @@ def _daily(subscription: Subscription, span: Span, metrics: dict[UUID, BillableM
     places = {start: place for place, start in enumerate(span.starts)}
     days: dict[str, list[int]] = {}
     for row in sums:
+        if row["at"] not in places:  # use is taken some minutes ahead, which may be on the next day
+            continue
         metric = metrics.get(row["item_id"])
         values = days.setdefault(metric.name if metric else "Fees", [0] * len(span.starts))
         values[places[row["at"]]] += int(row["total"])

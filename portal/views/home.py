@@ -17,7 +17,7 @@ from billing import documents, money
 from billing.documents import files
 from billing.models import Document, Subscription
 from billing.payments import checkout, tokens
-from customers import notices
+from customers import books, notices
 from customers.models import Customer
 from entitlements import budgets
 from entitlements.models import Budget
@@ -196,9 +196,10 @@ def _statement(request: HttpRequest, *, part: str = "") -> HttpResponse:
     now = timezone.now()
     subscription, customer = sessions.opened(request, now=now)
     zone = ZoneInfo(subscription.timezone)
-    span = spans.span(PERIOD, now=now, zone=zone)
+    own_time = books.time_of(subscription.bucket, customer.id, now)
+    span = spans.span(PERIOD, now=own_time, zone=zone)
     statement = reads.statement(subscription=subscription, span=span)
-    caps = limits.limits(customer=customer, now=now)
+    caps = limits.limits(customer=customer, now=own_time)
     included = allowances.rows(merchant_id=customer.merchant_id, customer_id=customer.id)
     given_back = credits.of(subscription)
     turned_down = refused.latest(merchant_id=customer.merchant_id, customer_id=customer.id, now=now)

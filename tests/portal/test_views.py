@@ -9,6 +9,7 @@ from django.utils import timezone
 
 from billing.models import (
     AutoTopUp,
+    CustomerRollup,
     PaymentMethod,
     PaymentSession,
     Subscription,
@@ -19,7 +20,7 @@ from billing.models import (
 )
 from billing.payments import setups
 from customers import portal_links
-from customers.models import Customer
+from customers.models import Book, Customer
 from entitlements.models import Budget, BudgetCounter
 from merchants import ids
 from metering.models import UsageEvent
@@ -47,6 +48,19 @@ def visitor(scene: scenes.Scene, *, buyer: int = 0) -> Client:
 def test_says_as_of_when_a_figure_is_that_lags(scene: scenes.Scene) -> None:
     since = scenes.lag(scene)
     assert f'as of <time datetime="{since.isoformat()}"' in visitor(scene).get("/portal/").content.decode()
+
+
+def test_shows_what_was_spent_by_the_time_of_a_test_clock(scene: scenes.Scene) -> None:
+    buyer = scene.buyers[0]
+    ahead = scene.now + timedelta(days=45)
+    Book.objects.filter(customer_id=buyer.customer.id).update(test_clock=ahead)
+    newest = CustomerRollup.objects.filter(customer_id=buyer.customer.id).latest("hour")
+    for hour in (ahead, ahead + timedelta(days=1)):  # use is taken some minutes ahead, which may be on the next day
+        newest.hour = hour.replace(minute=0, second=0, microsecond=0)
+        newest.save(force_insert=True)
+    page = visitor(scene).get("/portal/")
+    assert page.status_code == 200
+    assert f"{ahead:%-d %b}" in page.content.decode()
 
 
 class TestEnter:
