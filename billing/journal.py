@@ -9,11 +9,13 @@ credited less what it was debited. So a customer's credit is positive, and what 
 - credit wallet = unbilled + receivable. Use is earned from ``unbilled``; an invoice moves the debt to ``receivable``,
   so issuing one does not free the credit limit.
 - ``clearing`` is what providers hold for us, ``in_transit`` what is on its way back to payers, ``disputed`` what
-  payers' banks hold until they decide, and ``losses`` what they kept after it was spent.
+  payers' banks hold until they decide, and ``losses`` what they kept after it was spent. ``provider_fees`` is what
+  providers have taken. What they settle in another currency goes through ``exchange``: out of clearing in the one
+  currency, into it in the other.
 """
 
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import NamedTuple
 
@@ -29,6 +31,7 @@ from billing.models import (
     PaymentDispute,
     PaymentRefund,
     Payout,
+    ProviderLine,
     TopUp,
     Wallet,
     Withdrawal,
@@ -83,15 +86,8 @@ class NewEntry:
 
 def top_up_received(*, top_up: TopUp, now: datetime) -> NewEntry:
     """Money came in and is the customer's to spend."""
-    return NewEntry(
-        customer_id=top_up.customer_id,
-        currency=top_up.currency,
-        kind="top_up_received",
-        key=f"top_up:{top_up.id.hex}",
-        reference_id=top_up.id,
-        movements=_moved((Kind.CLEARING, Kind.CUSTOMER_CREDIT, top_up.amount)),
-        created_at=now,
-    )
+    movements = _moved((Kind.CLEARING, Kind.CUSTOMER_CREDIT, top_up.amount))
+    return _about(top_up, top_up.customer_id, "top_up_received", f"top_up:{top_up.id.hex}", movements, now)
 
 
 def credit_granted(*, lot: CreditLot, currency: str, now: datetime) -> NewEntry:
@@ -123,17 +119,10 @@ def credit_removed(*, lot: CreditLot, removal: LotRemoval, currency: str, now: d
 
 def payment_received(*, payment: Payment, now: datetime) -> NewEntry:
     """Money that was asked for once came in, and is the merchant's but for the platform's part."""
-    return NewEntry(
-        customer_id=payment.customer_id,
-        currency=payment.currency,
-        kind="payment_received",
-        key=f"payment:{payment.id.hex}",
-        reference_id=payment.id,
-        movements=_moved(
-            (Kind.CLEARING, Kind.REVENUE, payment.amount - payment.fee), (Kind.CLEARING, Kind.PLATFORM_FEE, payment.fee)
-        ),
-        created_at=now,
+    movements = _moved(
+        (Kind.CLEARING, Kind.REVENUE, payment.amount - payment.fee), (Kind.CLEARING, Kind.PLATFORM_FEE, payment.fee)
     )
+    return _about(payment, payment.customer_id, "payment_received", f"payment:{payment.id.hex}", movements, now)
 
 
 def late_payment_returned(*, attempt: PaymentAttempt, amount: int, source_id: uuid.UUID, now: datetime) -> NewEntry:
@@ -183,7 +172,7 @@ def payout_moved(what: str, *, payout: Payout, book_id: uuid.UUID, now: datetime
 
 
 def _about(
-    what: Withdrawal | Payout | PaymentRefund | PaymentDispute,
+    what: TopUp | Payment | CreditNote | Withdrawal | Payout | PaymentRefund | PaymentDispute | ProviderLine,
     book_id: uuid.UUID,
     kind: str,
     key: str,
@@ -259,15 +248,8 @@ def credit_note_issued(*, note: CreditNote, now: datetime) -> NewEntry:
     Its charges have moved the exact amount from what was earned to ``unbilled``.
     """
     exact = note.to_receivable - note.rounding
-    return NewEntry(
-        customer_id=note.customer_id,
-        currency=note.currency,
-        kind="credit_note_issued",
-        key=f"credit_note:{note.id.hex}",
-        reference_id=note.id,
-        movements=_moved((Kind.UNBILLED, Kind.RECEIVABLE, exact), (Kind.ROUNDING, Kind.RECEIVABLE, note.rounding)),
-        created_at=now,
-    )
+    movements = _moved((Kind.UNBILLED, Kind.RECEIVABLE, exact), (Kind.ROUNDING, Kind.RECEIVABLE, note.rounding))
+    return _about(note, note.customer_id, "credit_note_issued", f"credit_note:{note.id.hex}", movements, now)
 
 
 def refund_begun(*, refund: PaymentRefund, pot: Kind, now: datetime) -> NewEntry:
@@ -322,6 +304,23 @@ def dispute_lost(*, dispute: PaymentDispute, now: datetime) -> NewEntry:
     """The payer's bank kept the payment: what the customer had spent of it is the merchant's loss."""
     lost = (Kind.LOSSES, Kind.DISPUTED, dispute.amount - dispute.withheld)
     return _of_dispute(dispute, "lost", _moved(lost), now)
+
+
+def provider_line(*, line: ProviderLine, now: datetime) -> list[NewEntry]:
+    """A provider took its fee, or gave it back; and what it settled in another currency is held in that one."""
+    fee = (Kind.PROVIDER_FEES, Kind.CLEARING, line.fee)
+    if line.currency == line.charged_currency:
+        return [_of_line(line, line.currency, "provider_fee", _moved(fee), now)]
+    settled, charged = (Kind.CLEARING, Kind.EXCHANGE, line.amount), (Kind.EXCHANGE, Kind.CLEARING, line.charged)
+    return [
+        _of_line(line, line.charged_currency, "exchanged", _moved(charged), now),
+        _of_line(line, line.currency, "provider_fee", _moved(settled, fee), now),
+    ]
+
+
+def _of_line(line: ProviderLine, currency: str, kind: str, movements: tuple[Movement, ...], now: datetime) -> NewEntry:
+    entry = _about(line, line.customer_id, kind, f"{kind}:{line.id.hex}", movements, now)
+    return replace(entry, currency=currency)
 
 
 def _of_dispute(dispute: PaymentDispute, what: str, movements: tuple[Movement, ...], now: datetime) -> NewEntry:

@@ -3,7 +3,8 @@
 All accounts of a merchant's customers, and of the merchant's own book, sum to zero. So what is the merchant's is what
 providers hold (``clearing``, the other way round) less what belongs to others: what customers have paid in and not
 used, the platform's fee, and what is on its way out. Use on credit counts once it is paid; credit that was given away
-never does.
+never does. What a provider settled in another currency stays in the payment's (``exchange``): that is what it was paid
+in, and what of it is others' too. What providers take comes off.
 
 It is read from what is kept: the balances of wallets, of lots, and of the accounts that entries keep
 (``Account.KEPT``), so that it takes as long after a year as after a day.
@@ -37,7 +38,7 @@ kept AS (
     SELECT a.currency, a.kind, sum(a.balance) AS amount
     FROM book
     JOIN billing_account a ON a.bucket = book.bucket AND a.customer_id = book.customer_id
-        AND a.kind IN ('clearing', 'in_transit', 'platform_fee')
+        AND a.kind IN ('clearing', 'exchange', 'in_transit', 'platform_fee')
     GROUP BY 1, 2
 ),
 others AS (

@@ -6,20 +6,19 @@ rule: who dies in between finds it refunded the second time, and then only notes
 
 import uuid
 from datetime import datetime
-from typing import Any
 
 from django.db import IntegrityError, transaction
 from django.db.models import QuerySet, Sum
 
-from billing import money
+from billing import disputed, money
+from billing.disputed import Disputed
 from billing.models import Charge, Refund, Subscription, UsageDispute
 from charging import refunds
 from customers import books
 from customers.models import Customer
-from merchants import audit, ids, outbox
+from merchants import audit, ids
 from merchants.audit import Actor
 from merchants.errors import Conflict, NotFound, Unprocessable
-from merchants.outbox import instant
 from metering.models import Correction, UsageEvent
 
 MESSAGE_LENGTH_MIN, MESSAGE_LENGTH_MAX = 10, 1_000
@@ -71,7 +70,7 @@ def _write(event: UsageEvent, message: str, now: datetime) -> UsageDispute:
         created_at=now,
         updated_at=now,
     )
-    _tell("dispute.created.v0", made, now)
+    disputed.created(_told(made), now)
     return made
 
 
@@ -116,7 +115,7 @@ def _decide(seen: UsageDispute, status: Status, message: str, actor: Actor) -> U
         dispute.status, dispute.merchant_message = status, message
         dispute.resolved_at = dispute.updated_at = now
         dispute.save(update_fields=["status", "merchant_message", "resolved_at", "updated_at"])
-        _tell("dispute.resolved.v0", dispute, now)
+        disputed.resolved(_told(dispute), now)
         audit.append(
             merchant_id=dispute.merchant_id,
             actor=actor,
@@ -128,23 +127,19 @@ def _decide(seen: UsageDispute, status: Status, message: str, actor: Actor) -> U
     return dispute
 
 
-def _tell(type: str, dispute: UsageDispute, now: datetime) -> None:
-    public_id = ids.text("disp", dispute.id)
-    data: dict[str, Any] = {
-        "id": public_id,
-        "object": "dispute",
-        "merchantId": ids.text("org", dispute.merchant_id),
-        "customerId": ids.text("cus", dispute.customer_id),
-        "usageEventId": ids.text("usg", dispute.usage_event_id),
-        "amount": money.from_nanos(dispute.amount),
-        "currency": dispute.currency,
-        "status": dispute.status,
-        "reason": dispute.customer_message,
-        "createdAt": instant(dispute.created_at),
-        "resolvedAt": None if dispute.resolved_at is None else instant(dispute.resolved_at),
-    }
-    outbox.record(
-        merchant_id=dispute.merchant_id, type=type, data=data, object_id=public_id, now=now, bucket=dispute.bucket
+def _told(dispute: UsageDispute) -> Disputed:
+    return Disputed(
+        id=dispute.id,
+        bucket=dispute.bucket,
+        merchant_id=dispute.merchant_id,
+        customer_id=dispute.customer_id,
+        usage_event_id=dispute.usage_event_id,
+        amount=dispute.amount,
+        currency=dispute.currency,
+        status=dispute.status,
+        reason=dispute.customer_message,
+        created_at=dispute.created_at,
+        resolved_at=dispute.resolved_at,
     )
 
 

@@ -55,6 +55,7 @@ from billing.models.payments import (
     SimulatedObject,
 )
 from billing.models.payouts import Payout, PayoutSchedule, Withdrawal
+from billing.models.provider_lines import ProviderLine
 from billing.models.subscriptions import AddOn, PlanChange, Subscription
 from billing.models.wallets import CreditLot, LotDraw, LotRemoval, TopUp, Wallet
 from billing.models.watches import AutoTopUp, LowWallet, WalletAlert
@@ -121,6 +122,7 @@ __all__ = [
     "ProviderCode",
     "ProviderCustomer",
     "ProviderEvent",
+    "ProviderLine",
     "Redemption",
     "Refund",
     "Rerating",

@@ -28,12 +28,14 @@ class Account(Owned):
         IN_TRANSIT = "in_transit"
         DISPUTED = "disputed"
         LOSSES = "losses"
+        PROVIDER_FEES = "provider_fees"
+        EXCHANGE = "exchange"
         BREAKAGE = "breakage"
         ROUNDING = "rounding"
         OUTSIDE = "outside"  # paid to the merchant past us
         BAD_DEBT = "bad_debt"
 
-    KEPT = (Kind.CLEARING, Kind.IN_TRANSIT, Kind.PLATFORM_FEE)
+    KEPT = (Kind.CLEARING, Kind.EXCHANGE, Kind.IN_TRANSIT, Kind.PLATFORM_FEE)
 
     pk = models.CompositePrimaryKey("bucket", "id")
     id = models.UUIDField()

@@ -1,6 +1,7 @@
 """Disputes (chargebacks): a payer's bank takes a payment back, decides, and gives it back or keeps it.
 
 What the customer has not spent of the payment is kept from them meanwhile. If the merchant loses, the rest is a loss.
+What the provider takes for a dispute is booked as its account says, and given back only where it gives that back.
 """
 
 import uuid
@@ -9,12 +10,13 @@ from datetime import datetime
 from django.db import transaction
 from django.db.models import QuerySet
 
-from billing import journal, ledger, money
+from billing import disputed, journal, ledger
+from billing.disputed import Disputed
 from billing.models import PaymentAttempt, PaymentDispute
-from billing.payments import providers, purposes
+from billing.payments import provider_lines, providers, purposes
 from billing.payments.provider import DisputeFacts, DisputeState
 from customers import books
-from merchants import ids, outbox
+from merchants import ids
 
 State = PaymentDispute.State
 
@@ -48,6 +50,7 @@ def apply(*, merchant_id: uuid.UUID, provider: str, facts: DisputeFacts) -> Paym
         dispute = PaymentDispute.objects.filter(**place).first() or _open(attempt, facts, now)
         if dispute.state == State.OPEN and facts.state != DisputeState.OPEN:
             _decide(attempt, dispute, facts, now)
+        provider_lines.book(attempt, dispute, facts.lines, now)  # what was not known when it was opened or decided
     return dispute
 
 
@@ -77,7 +80,8 @@ def _open(attempt: PaymentAttempt, facts: DisputeFacts, now: datetime) -> Paymen
         dispute.withheld = returns.withhold(attempt, amount, source_id=dispute.id, now=now)
     dispute.save(force_insert=True)
     ledger.post([journal.dispute_opened(dispute=dispute, pot=returns.pot if returns else None, now=now)])
-    _tell("dispute.created.v0", dispute, now)
+    provider_lines.book(attempt, dispute, facts.lines, now)
+    disputed.created(_told(dispute), now)
     return dispute
 
 
@@ -91,21 +95,23 @@ def _decide(attempt: PaymentAttempt, dispute: PaymentDispute, facts: DisputeFact
         ledger.post([journal.dispute_won(dispute=dispute, pot=returns.pot if returns else None, now=now)])
         if returns is not None and dispute.withheld:
             returns.restore(attempt, dispute.withheld, source_id=dispute.id, now=now)
-    _tell("dispute.resolved.v0", dispute, now)
+    provider_lines.book(attempt, dispute, facts.lines, now)
+    disputed.resolved(_told(dispute), now)
 
 
-def _tell(type: str, dispute: PaymentDispute, now: datetime) -> None:
-    data = {
-        "id": ids.text("disp", dispute.id),
-        "object": "payment_dispute",
-        "merchantId": ids.text("org", dispute.merchant_id),
-        "customerId": ids.text("cus", dispute.customer_id),
-        "paymentAttemptId": ids.text("att", dispute.attempt_id),
-        "amount": money.from_nanos(dispute.amount),
-        "currency": dispute.currency,
-        "status": dispute.state,
-        "reason": dispute.reason,
-    }
-    outbox.record(
-        merchant_id=dispute.merchant_id, type=type, data=data, object_id=data["id"], now=now, bucket=dispute.bucket
+def _told(dispute: PaymentDispute) -> Disputed:
+    fee = provider_lines.fee_of(dispute.bucket, dispute.attempt_id, dispute.id)
+    return Disputed(
+        id=dispute.id,
+        bucket=dispute.bucket,
+        merchant_id=dispute.merchant_id,
+        customer_id=dispute.customer_id,
+        attempt_id=dispute.attempt_id,
+        amount=dispute.amount,
+        currency=dispute.currency,
+        status="pending" if dispute.state == State.OPEN else dispute.state,
+        reason=dispute.reason,
+        fee=fee,
+        created_at=dispute.created_at,
+        resolved_at=dispute.resolved_at,
     )

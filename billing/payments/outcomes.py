@@ -14,7 +14,7 @@ from django.db.models import F, QuerySet
 from django.db.models.functions import Now
 
 from billing.models import AttemptStep, PaymentAttempt
-from billing.payments import methods, providers, purposes, receipts, sessions
+from billing.payments import methods, provider_lines, providers, purposes, receipts, sessions
 from billing.payments.provider import Outcome, State
 from customers import books
 from merchants import ids
@@ -71,6 +71,8 @@ def apply(attempt_id: uuid.UUID, outcome: Outcome, *, news: str = News.ANSWER) -
             _advance(attempt, outcome, news, now)
         elif attempt.state not in FINAL:
             _look_again(attempt)
+        if attempt.state == _STATE.SUCCEEDED:
+            provider_lines.book(attempt, attempt, outcome.lines, now)
     return attempt
 
 

@@ -53,6 +53,25 @@ class Card:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """A line of a provider's account: what moved there, and what the provider took for it.
+
+    Args:
+        amount: minor units of the account's ``currency``; below zero where it left.
+        fee: minor units of it; below zero where it was given back.
+        charged: what moved in minor units of the payment's currency.
+        exchange_rate: as the provider writes it; empty where there is one currency.
+    """
+
+    ref: str
+    amount: int
+    fee: int
+    currency: str
+    charged: int
+    exchange_rate: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """What a provider says of a payment, a refund or the saving of a card.
 
@@ -63,6 +82,7 @@ class Outcome:
         url: where the payer has to go, for REQUIRES_ACTION.
         code: why it was declined, in the provider's words for machines.
         payment_ref: the payment that a refund belongs to.
+        lines: what the provider's account has of it by now.
     """
 
     state: State
@@ -75,6 +95,7 @@ class Outcome:
     message: str = ""
     card: Card | None = None
     payment_ref: str = ""
+    lines: tuple[Line, ...] = ()
 
     @classmethod
     def requires_action(cls, url: str, **facts: object) -> "Outcome":
@@ -140,6 +161,7 @@ class DisputeFacts:
     amount: int
     currency: str
     reason: str = ""
+    lines: tuple[Line, ...] = ()
 
 
 class Subject(StrEnum):

@@ -11,7 +11,7 @@ from django.db.models.functions import Now
 
 from billing import journal, ledger, money
 from billing.models import PaymentAttempt, PaymentDispute, PaymentRefund
-from billing.payments import accounts, attempts, claims, outcomes, providers, purposes
+from billing.payments import accounts, attempts, claims, outcomes, provider_lines, providers, purposes
 from billing.payments.claims import Taken
 from billing.payments.provider import Outcome, ProviderDown, ProviderError, RefundOrder, State
 from customers import books
@@ -148,6 +148,9 @@ def apply(refund_id: uuid.UUID, outcome: Outcome) -> PaymentRefund:
                 next_check_at=Now() + outcomes.check_after(made.checks),
                 checks=F("checks") + 1,
             )
+        if outcome.lines:
+            attempt = PaymentAttempt.objects.get(bucket=bucket, id=made.attempt_id)
+            provider_lines.book(attempt, made, outcome.lines, now)
     return made
 
 

@@ -10,6 +10,7 @@ import json
 import secrets
 import uuid
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from hashlib import sha256
 
@@ -19,6 +20,7 @@ from django.db.models import QuerySet
 from django.db.models.functions import Now
 from django.utils.crypto import salted_hmac
 
+from billing import money
 from billing.models import SimulatedDelivery, SimulatedObject
 from billing.payments import cards
 from billing.payments.cards import TestCard
@@ -28,6 +30,7 @@ from billing.payments.provider import (
     DisputeFacts,
     DisputeState,
     Hint,
+    Line,
     Order,
     Outcome,
     Payer,
@@ -45,6 +48,7 @@ KEY_LIFE = timedelta(hours=24)
 PROCESSING = timedelta(seconds=3)
 PAGE_LIFE = timedelta(hours=24)
 LATE = timedelta(days=1)
+DISPUTE_FEE = 15 * money.NANOS  # of any currency
 
 Kind = SimulatedObject.Kind
 
@@ -315,6 +319,11 @@ def _dispute(payment: SimulatedObject, card: TestCard) -> None:
 
 
 def _dispute_facts(made: SimulatedObject) -> DisputeFacts:
+    """Say what a dispute is, and what it came to: it costs a fee, which comes back where it is won."""
+    fee = money.to_minor(DISPUTE_FEE, made.currency)[0]
+    lines = [Line(ref=f"{made.ref}-out", amount=-made.amount, fee=fee, currency=made.currency, charged=-made.amount)]
+    if made.state == DisputeState.WON:
+        lines.append(replace(lines[0], ref=f"{made.ref}-back", amount=made.amount, charged=made.amount, fee=-fee))
     return DisputeFacts(
         ref=made.ref,
         payment_ref=made.payment_ref,
@@ -322,6 +331,7 @@ def _dispute_facts(made: SimulatedObject) -> DisputeFacts:
         amount=made.amount,
         currency=made.currency,
         reason="fraudulent",
+        lines=tuple(lines),
     )
 
 

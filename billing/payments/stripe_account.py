@@ -20,6 +20,7 @@ from stripe.params import (
     PaymentIntentRetrieveParams,
     RefundCreateParams,
     RefundListParams,
+    RefundRetrieveParams,
 )
 from stripe.params.checkout import SessionCreateParams, SessionListParams, SessionRetrieveParams
 
@@ -42,6 +43,7 @@ from billing.payments.stripe_reading import ATTEMPT, HOSTED, REFUND
 from billing.payments.stripe_wire import RETRIES_MAX, TooSlow, Wire
 
 TOLERANCE_SECONDS = 300
+TAKEN = "latest_charge.balance_transaction"  # what Stripe took for a payment, and in which currency it settles it
 PAGE_SIZE = 100
 # What is looked up by time was made at most so long before or after it was asked for.
 AROUND = timedelta(days=1)
@@ -117,6 +119,7 @@ class StripeAccount:
             "allowed_payment_method_types": ["card"],
             "confirm": True,
             "off_session": True,
+            "expand": [TAKEN],
             "metadata": {ATTEMPT: order.attempt_id.hex},
         }
         try:
@@ -194,10 +197,10 @@ class StripeAccount:
     def _fetch(self, ref: str) -> Outcome:
         if ref.startswith("cs_"):
             of_session: SessionRetrieveParams = {
-                "expand": ["payment_intent.payment_method", "setup_intent.payment_method"]
+                "expand": ["payment_intent.payment_method", f"payment_intent.{TAKEN}", "setup_intent.payment_method"]
             }
             return stripe_reading.of_session(self.client.checkout.sessions.retrieve(ref, of_session))
-        of_intent: PaymentIntentRetrieveParams = {"expand": ["payment_method"]}
+        of_intent: PaymentIntentRetrieveParams = {"expand": ["payment_method", TAKEN]}
         return stripe_reading.of_intent(self.client.payment_intents.retrieve(ref, of_intent))
 
     @_asks
@@ -219,7 +222,11 @@ class StripeAccount:
         ]
 
     def payments_since(self, since: datetime) -> Iterator[Outcome]:
-        params: PaymentIntentListParams = {"created": {"gte": int(since.timestamp())}, "limit": PAGE_SIZE}
+        params: PaymentIntentListParams = {
+            "created": {"gte": int(since.timestamp())},
+            "limit": PAGE_SIZE,
+            "expand": [f"data.{TAKEN}"],
+        }
         for intent in self._each(lambda: self.client.payment_intents.list(params)):
             if stripe_reading.belongs_to(intent, ATTEMPT) is not None:
                 yield stripe_reading.of_intent(intent)
@@ -236,12 +243,14 @@ class StripeAccount:
             "payment_intent": order.payment_ref,
             "amount": order.amount,
             "metadata": {REFUND: order.refund_id.hex},
+            "expand": ["balance_transaction"],
         }
         return stripe_reading.of_refund(self.client.refunds.create(params, {"idempotency_key": order.key}))
 
     @_asks
     def fetch_refund(self, ref: str) -> Outcome:
-        return stripe_reading.of_refund(self.client.refunds.retrieve(ref))
+        whole: RefundRetrieveParams = {"expand": ["balance_transaction", "failure_balance_transaction"]}
+        return stripe_reading.of_refund(self.client.refunds.retrieve(ref, whole))
 
     @_asks
     def find_refund(self, order: RefundOrder) -> list[Outcome]:
@@ -253,7 +262,11 @@ class StripeAccount:
         ]
 
     def refunds_since(self, since: datetime) -> Iterator[Outcome]:
-        params: RefundListParams = {"created": {"gte": int(since.timestamp())}, "limit": PAGE_SIZE}
+        params: RefundListParams = {
+            "created": {"gte": int(since.timestamp())},
+            "limit": PAGE_SIZE,
+            "expand": ["data.balance_transaction", "data.failure_balance_transaction"],
+        }
         for made in self._each(lambda: self.client.refunds.list(params)):
             yield stripe_reading.of_refund(made)
 
@@ -302,4 +315,6 @@ def _subject(type: str, about: Mapping[str, Any]) -> tuple[Subject, str]:
             return Subject.REFUND, about["id"]
         case "dispute":
             return Subject.DISPUTE, about["id"]
+        case "charge" if about.get("payment_intent"):  # which tells what was taken for it, some time later
+            return Subject.PAYMENT, about["payment_intent"]
     return Subject.OTHER, str(about.get("id", ""))

@@ -1,11 +1,12 @@
 """What Stripe's objects say, in our words."""
 
 import uuid
+from collections.abc import Sequence
 from typing import Any
 
 import stripe
 
-from billing.payments.provider import Card, DisputeFacts, DisputeState, Order, Outcome, State
+from billing.payments.provider import Card, DisputeFacts, DisputeState, Line, Order, Outcome, State
 
 # What we write on Stripe's objects, to recognise them.
 ATTEMPT = "farthing_attempt"
@@ -49,16 +50,18 @@ def of_intent(intent: Any) -> Outcome:
     if is_hosted and intent.status in ("requires_payment_method", "requires_action", "requires_confirmation"):
         state = State.REQUIRES_ACTION
     error = _get(intent, "last_payment_error") if state == State.DECLINED else None
+    amount = _get(intent, "amount_received") or intent.amount
     return Outcome(
         state=state,
         ref=intent.id if not is_hosted or state in (State.SUCCEEDED, State.PROCESSING) else "",
         attempt_id=belongs_to(intent, ATTEMPT),
-        amount=_get(intent, "amount_received") or intent.amount,
+        amount=amount,
         currency=intent.currency.upper(),
         url=_get(_get(_get(intent, "next_action"), "redirect_to_url"), "url") or "",
         code=_get(error, "decline_code") or _get(error, "code") or "",
         message=_get(error, "message") or "",
         card=_card(_get(intent, "payment_method"), _get(intent, "customer")),
+        lines=_lines([_get(_get(intent, "latest_charge"), "balance_transaction")], amount),
     )
 
 
@@ -102,6 +105,9 @@ def of_refund(refund: Any) -> Outcome:
         currency=refund.currency.upper(),
         code=_get(refund, "failure_reason") or "",
         payment_ref=_id(_get(refund, "payment_intent")),
+        lines=_lines(
+            [_get(refund, name) for name in ("balance_transaction", "failure_balance_transaction")], refund.amount
+        ),
     )
 
 
@@ -116,6 +122,23 @@ def of_dispute(dispute: Any) -> DisputeFacts | None:
         amount=dispute.amount,
         currency=dispute.currency.upper(),
         reason=_get(dispute, "reason") or "",
+        lines=_lines(_get(dispute, "balance_transactions") or [], dispute.amount),
+    )
+
+
+def _lines(transactions: Sequence[Any], charged: int) -> tuple[Line, ...]:
+    """Read those balance transactions that were sent whole; each moves the amount that was charged, in or out."""
+    return tuple(
+        Line(
+            ref=each.id,
+            amount=each.amount,
+            fee=each.fee,
+            currency=each.currency.upper(),
+            charged=charged * ((each.amount > 0) - (each.amount < 0)),
+            exchange_rate=str(_get(each, "exchange_rate") or ""),
+        )
+        for each in transactions
+        if each is not None and not isinstance(each, str)
     )
 
 

@@ -56,7 +56,7 @@ CHECKS = (
             SELECT p.bucket, side.account_id, sum(side.amount) AS amount
             FROM billing_posting p CROSS JOIN LATERAL {_SIDES} GROUP BY 1, 2
         ) m ON m.bucket = a.bucket AND m.account_id = a.id
-        WHERE a.balance <> CASE WHEN a.kind IN ('clearing', 'in_transit', 'platform_fee')
+        WHERE a.balance <> CASE WHEN a.kind IN ('clearing', 'exchange', 'in_transit', 'platform_fee')
             THEN coalesce(m.amount, 0) ELSE 0 END
         """,  # noqa: S608
     ),

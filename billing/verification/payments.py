@@ -134,6 +134,37 @@ CHECKS = (
         """,
     ),
     rule(
+        "provider_lines_booked",
+        "what a provider took is in the ledger, and so is what it settled in another currency; else that is the same",
+        "att",
+        f"""
+        WITH moved AS (
+            SELECT e.bucket, e.reference_id, a.kind, a.currency, sum(side.amount) AS amount
+            FROM billing_entry e
+            JOIN billing_posting p ON p.bucket = e.bucket AND p.entry_id = e.id
+            CROSS JOIN LATERAL {_SIDES}
+            JOIN billing_account a ON a.bucket = p.bucket AND a.id = side.account_id
+            WHERE e.kind IN ('provider_fee', 'exchanged')
+            GROUP BY 1, 2, 3, 4
+        ), lines AS (
+            SELECT l.*, l.currency <> l.charged_currency AS is_exchanged,
+                   (SELECT m.amount FROM moved m WHERE m.bucket = l.bucket AND m.reference_id = l.id
+                    AND m.kind = 'provider_fees' AND m.currency = l.currency) AS paid,
+                   (SELECT m.amount FROM moved m WHERE m.bucket = l.bucket AND m.reference_id = l.id
+                    AND m.kind = 'exchange' AND m.currency = l.currency) AS came,
+                   (SELECT m.amount FROM moved m WHERE m.bucket = l.bucket AND m.reference_id = l.id
+                    AND m.kind = 'exchange' AND m.currency = l.charged_currency) AS went
+            FROM billing_providerline l
+        )
+        SELECT attempt_id, format('%s: fee of %s %s booked as %s; %s of %s %s booked as %s of %s', ref, fee, currency,
+                                  -paid, amount, charged, charged_currency, came, -went)
+        FROM lines
+        WHERE coalesce(paid, 0) <> -fee
+            OR is_exchanged AND (coalesce(came, 0), coalesce(went, 0)) <> (amount, -charged)
+            OR NOT is_exchanged AND (amount <> charged OR came IS NOT NULL)
+        """,  # noqa: S608
+    ),
+    rule(
         "payments_looked_after",
         "no payment or refund that has not come to an end goes without being asked after",
         "att",

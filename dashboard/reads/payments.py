@@ -7,8 +7,8 @@ from uuid import UUID
 
 from django.conf import settings
 
-from billing.models import AttemptStep, PaymentAttempt, PaymentDispute, PaymentMethod, PaymentRefund
-from billing.payments import accounts, attempts, cards, disputes, payment_reads, purposes, refunds
+from billing.models import AttemptStep, PaymentAttempt, PaymentDispute, PaymentMethod, PaymentRefund, ProviderLine
+from billing.payments import accounts, attempts, cards, disputes, payment_reads, provider_lines, purposes, refunds
 from billing.payments.accounts import Shown
 from customers.models import Customer
 from merchants import ids
@@ -97,6 +97,7 @@ class PaymentView:
     refunds: list[tuple[PaymentRefund, str]]
     disputes: list[tuple[PaymentDispute, str]]
     left: int  # nanos that have not gone back
+    lines: list[ProviderLine]  # of the provider's own account
     is_reachable: bool  # the account that took it is the one that is connected
 
     @property
@@ -139,6 +140,7 @@ def view(*, merchant_id: UUID, attempt_id: UUID) -> PaymentView:
         refunds=[(made, REFUND_STATES[made.state]) for made in refunds.of_attempt(attempt)],
         disputes=[(dispute, DISPUTE_STATES[dispute.state]) for dispute in disputes.of_attempt(attempt)],
         left=attempt.amount - attempt.refunded,
+        lines=list(provider_lines.of_attempt(attempt)),
         is_reachable=attempt.account_id == accounts.connected(attempt.merchant_id, attempt.provider),
     )
 

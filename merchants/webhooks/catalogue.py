@@ -116,24 +116,26 @@ _DISPUTE = {
     "id": _id("disp"),
     "object": "dispute",
     **_CUSTOMER,
+    "subject": "usage",
     "usageEventId": _id("usg"),
+    "paymentAttemptId": None,
     "amount": "1.20",
     "currency": "USD",
     "status": "pending",
     "reason": "Charged twice for the same call.",
+    "providerFee": None,
     "createdAt": _AT,
     "resolvedAt": None,
 }
 
 _PAYMENT_DISPUTE = {
-    "id": _id("disp"),
-    "object": "payment_dispute",
-    **_CUSTOMER,
+    **_DISPUTE,
+    "subject": "payment",
+    "usageEventId": None,
     "paymentAttemptId": _id("att"),
     "amount": "48.00",
-    "currency": "USD",
-    "status": "open",
     "reason": "fraudulent",
+    "providerFee": {"amount": "15.00", "currency": "USD"},
 }
 
 _WHO: dict[str, Any] = {
@@ -256,7 +258,7 @@ TYPES: tuple[EventType, ...] = (
         "dispute.resolved.v0",
         "A dispute was decided.",
         {**_DISPUTE, "status": "accepted", "resolvedAt": _AT},
-        also=({**_PAYMENT_DISPUTE, "status": "lost"},),
+        also=({**_PAYMENT_DISPUTE, "status": "lost", "resolvedAt": _AT},),
     ),
     EventType(
         "payout.paid.v0",

@@ -36,6 +36,7 @@ from billing.payments.authorizations import NewAuthorization
 from billing.payments.links import NewLink
 from billing.payments.one_off import NewPayment
 from billing.payments.provider import DisputeFacts, DisputeState
+from billing.payments.provider import Line as AccountLine
 from billing.payouts import NewPayout
 from charging import afterwards, execution
 from charging.commands import Correct, Line, MeterEvent, Metering, Property, RecordUsage, Refund, Release, Reserve
@@ -151,8 +152,10 @@ def _pay(product: Product) -> None:
             wallet.refresh_from_db()
             Wallet.objects.filter(id=wallet.id).update(held=wallet.balance - 4 * paying.DOLLARS)
         facts = {"ref": f"dispute {state}", "payment_ref": attempt.provider_ref, "amount": 1000, "currency": "CHF"}
+        # One of them in an account that is kept in another currency.
+        taken = AccountLine(ref="out", amount=-1050, fee=1500, currency="EUR", charged=-1000, exchange_rate="1.05")
         for each in ("open", state):
-            told = DisputeFacts(state=DisputeState(each), **facts)
+            told = DisputeFacts(state=DisputeState(each), **facts, lines=(taken,) if state == "lost" else ())
             disputes.apply(merchant_id=product.merchant_id, provider="test", facts=told)
     Wallet.objects.filter(id=wallet.id).update(held=0)
 

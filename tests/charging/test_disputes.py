@@ -1,5 +1,6 @@
 """Disputes of usage events: once for each, decided once, and a yes is a refund to where the money came from."""
 
+import json
 from collections.abc import Iterator
 from datetime import timedelta
 
@@ -10,6 +11,7 @@ from charging import disputes, execution
 from merchants import audit, ids
 from merchants.errors import Conflict, NotFound, ServiceError, Unprocessable
 from merchants.models import Event
+from merchants.webhooks import catalogue
 from tests import factories, parallel
 from tests.billing import worlds
 from tests.billing.buyers import Buyer
@@ -64,8 +66,10 @@ class TestDisputes:
         assert (Refund.objects.count(), Charge.objects.filter(kind="refund").get().gross) == (1, -2 * 10**9)
         buyer.settle()
         assert buyer.prepaid.balance == 100 * 10**9
-        told = list(Event.objects.filter(type__startswith="dispute.").order_by("id").values_list("type", flat=True))
-        assert told == ["dispute.created.v0", "dispute.resolved.v0"]
+        told = list(Event.objects.filter(type__startswith="dispute.").order_by("id"))
+        assert [event.type for event in told] == ["dispute.created.v0", "dispute.resolved.v0"]
+        for event in told:
+            assert json.loads(event.body)["data"].keys() == catalogue.named(event.type).example.keys()
         assert broken() == set()
 
     def test_are_declined(self, seller, buyer):

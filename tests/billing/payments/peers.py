@@ -156,12 +156,17 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def _of_2017(path: str, body: bytes) -> tuple[str, bytes]:
-    """Write a request as the old API has it: another name for kinds of cards, and lists without a time."""
+    """Write a request as the old API has it: other names for kinds of cards, lists without a time, no balance."""
     parts = urlsplit(path)
-    query = [(name, value) for name, value in parse_qsl(parts.query) if not name.startswith("created")]
+    query = [
+        (name, value)
+        for name, value in parse_qsl(parts.query)
+        if not name.startswith("created") and not value.endswith("balance_transaction")
+    ]
     form = [
         (name.replace("allowed_payment_method_types", "payment_method_types"), value)
         for name, value in parse_qsl(body.decode(), keep_blank_values=True)
+        if not value.endswith("balance_transaction")
     ]
     return parts.path + (f"?{urlencode(query)}" if query else ""), urlencode(form).encode()
 

@@ -2,31 +2,35 @@
 
 import json
 import random
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from django.db import ProgrammingError
 from django.db.models import F
 from django.test import Client
 from django.utils import timezone
 
-from billing import ledger
+from billing import ledger, merchant_balances
 from billing.models import (
     AttemptStep,
     CreditLot,
     PaymentAttempt,
     PaymentDispute,
     ProviderEvent,
+    ProviderLine,
     SimulatedDelivery,
     SimulatedObject,
     TopUp,
     Wallet,
 )
-from billing.payments import attempts, claims, disputes, news, poller, refunds, simulation, simulator
-from billing.payments.provider import DisputeFacts, DisputeState
+from billing.payments import attempts, claims, disputes, news, outcomes, poller, refunds, simulation, simulator
+from billing.payments.provider import DisputeFacts, DisputeState, Line, Outcome, State
 from billing.payments.refunds import NotRefundable
 from merchants import audit, ids
 from merchants.errors import Conflict, NotFound, ValidationFailed
 from merchants.models import Event
+from merchants.webhooks import catalogue
 from tests import factories
 from tests.billing.payments import paying
 from tests.billing.payments.paying import DOLLARS, balance, begun, never, pot
@@ -35,6 +39,9 @@ from tests.billing.payments.paying import DOLLARS, balance, begun, never, pot
 @pytest.fixture
 def wallet(db: None) -> Wallet:
     return pot()
+
+
+FEE = simulator.DISPUTE_FEE
 
 
 def accounts(wallet: Wallet) -> dict[str, int]:
@@ -241,7 +248,7 @@ class TestDisputes:
         dispute = PaymentDispute.objects.get()
         assert (dispute.state, dispute.amount, dispute.withheld) == ("open", 10 * DOLLARS, 10 * DOLLARS)
         assert balance(wallet) == 0
-        assert accounts(wallet) == {}
+        assert accounts(wallet) == {"clearing": FEE, "provider_fees": -FEE}
         with pytest.raises(NotRefundable):
             refunds.refund(merchant_id=attempt.merchant_id, attempt_id=attempt.id, actor=audit.SYSTEM)
 
@@ -251,7 +258,15 @@ class TestDisputes:
         assert PaymentDispute.objects.get().state == "won"
         assert balance(wallet) == 10 * DOLLARS
         assert accounts(wallet) == {"clearing": -10 * DOLLARS, "customer_credit": 10 * DOLLARS}
-        assert Event.objects.filter(type__startswith="dispute.").count() == 2
+        told = [
+            json.loads(event.body)["data"] for event in Event.objects.filter(type__startswith="dispute.").order_by("id")
+        ]
+        assert [(each["status"], each["providerFee"]["amount"]) for each in told] == [
+            ("pending", "15.00"),
+            ("won", "0.00"),
+        ]
+        assert {each["object"] for each in told} == {"dispute"}
+        assert {frozenset(each) for each in told} == {frozenset(catalogue.named("dispute.created.v0").example)}
 
     def test_are_a_loss_where_the_money_was_spent(self, wallet: Wallet) -> None:
         attempts.submit(begun(wallet, "test_dispute_lost"))
@@ -259,7 +274,33 @@ class TestDisputes:
         paying.settle(4)
         dispute = PaymentDispute.objects.get()
         assert (dispute.state, dispute.withheld) == ("lost", 6 * DOLLARS)
-        assert accounts(wallet) == {"customer_credit": 4 * DOLLARS, "losses": -4 * DOLLARS}
+        assert accounts(wallet) == {
+            "clearing": FEE,
+            "customer_credit": 4 * DOLLARS,
+            "losses": -4 * DOLLARS,
+            "provider_fees": -FEE,
+        }
+
+    def test_give_back_no_fee_that_the_provider_keeps(self, wallet: Wallet) -> None:
+        attempt = attempts.submit(begun(wallet))
+        out = Line(ref="txn_1", amount=-1000, fee=1500, currency="USD", charged=-1000)
+        back = Line(ref="txn_2", amount=1000, fee=0, currency="USD", charged=1000)
+        dispute = DisputeFacts(
+            ref="dp_1", payment_ref=attempt.provider_ref, state=DisputeState.OPEN, amount=1000, currency="USD"
+        )
+        for facts in (
+            dispute,  # before its lines are there
+            replace(dispute, lines=(out,)),
+            replace(dispute, state=DisputeState.WON, lines=(out,)),
+            replace(dispute, state=DisputeState.WON, lines=(out, back)),
+            replace(dispute, state=DisputeState.WON, lines=(out, back)),
+        ):
+            disputes.apply(merchant_id=attempt.merchant_id, provider="test", facts=facts)
+        assert accounts(wallet) == {
+            "clearing": FEE - 10 * DOLLARS,
+            "customer_credit": 10 * DOLLARS,
+            "provider_fees": -FEE,
+        }
 
     def test_of_no_payment_are_nobodys(self, wallet: Wallet) -> None:
         attempt = begun(wallet)
@@ -283,6 +324,53 @@ class TestDisputes:
         ProviderEvent.objects.update(next_try_at=F("received_at"))
         news.apply_due(is_time_up=never)
         assert PaymentDispute.objects.get().state == "open"
+
+
+class TestLines:
+    """What a provider's own account says of a payment."""
+
+    def settled(self, attempt: PaymentAttempt, *lines: Line) -> PaymentAttempt:
+        outcome = Outcome(state=State.SUCCEEDED, ref=attempt.provider_ref, lines=lines)
+        return outcomes.apply(attempt.id, outcome, news=outcomes.News.WEBHOOK)
+
+    def test_are_booked_once_whenever_they_come(self, wallet: Wallet) -> None:
+        attempt = attempts.submit(begun(wallet))
+        for _ in range(2):
+            self.settled(attempt, Line(ref="txn_1", amount=1000, fee=59, currency="USD", charged=1000))
+        assert accounts(wallet) == {
+            "clearing": -DOLLARS * 941 // 100,
+            "customer_credit": 10 * DOLLARS,
+            "provider_fees": -DOLLARS * 59 // 100,
+        }
+        assert merchant_balances.available(attempt.merchant_id, "USD") == -DOLLARS * 59 // 100
+
+    def test_in_another_currency_are_held_in_that_and_stay_whose_they_were(self, wallet: Wallet) -> None:
+        attempt = attempts.submit(begun(wallet))
+        line = Line(ref="txn_1", amount=920, fee=55, currency="EUR", charged=1000, exchange_rate="0.92")
+        self.settled(attempt, line)
+        held = ledger.balances(wallet.customer_id)
+        assert {key: amount for key, amount in held.items() if amount} == {
+            ("USD", "customer_credit"): 10 * DOLLARS,
+            ("USD", "exchange"): -10 * DOLLARS,
+            ("EUR", "clearing"): -DOLLARS * 865 // 100,
+            ("EUR", "exchange"): DOLLARS * 920 // 100,
+            ("EUR", "provider_fees"): -DOLLARS * 55 // 100,
+        }
+        # The customer may still use it: nobody can have it paid out, in whatever currency it lies.
+        free = {each.currency: each.available for each in merchant_balances.balances(attempt.merchant_id)}
+        assert free == {"USD": 0, "EUR": -DOLLARS * 55 // 100}
+        back = refunds.refund(merchant_id=attempt.merchant_id, attempt_id=attempt.id, actor=audit.SYSTEM)[0]
+        given = Line(ref="txn_2", amount=-930, fee=0, currency="EUR", charged=-1000, exchange_rate="0.93")
+        refunds.apply(back.id, Outcome(state=State.SUCCEEDED, lines=(given,)))
+        held = ledger.balances(wallet.customer_id)
+        assert (held["USD", "exchange"], held["USD", "clearing"]) == (0, 0)
+        assert (held["EUR", "exchange"], held["EUR", "clearing"]) == (-DOLLARS // 10, DOLLARS * 65 // 100)
+
+    def test_cannot_be_changed(self, wallet: Wallet) -> None:
+        attempt = attempts.submit(begun(wallet))
+        self.settled(attempt, Line(ref="txn_1", amount=1000, fee=59, currency="USD", charged=1000))
+        with pytest.raises(ProgrammingError):
+            ProviderLine.objects.update(fee=0)
 
 
 class TestPage:

@@ -14,7 +14,7 @@ from billing import money
 from billing.models import ProviderAccount
 from billing.payments import accounts, claims, minor_units, providers, stripe_reading
 from billing.payments.minor_units import CannotBeCharged
-from billing.payments.provider import Order, Payer, ProviderDown, ProviderError, RefundOrder, State, Subject
+from billing.payments.provider import Line, Order, Payer, ProviderDown, ProviderError, RefundOrder, State, Subject
 from billing.payments.stripe_account import StripeAccount
 from billing.payments.stripe_wire import ANSWER_SECONDS_MAX, RETRIES_MAX, Wire
 from merchants import audit
@@ -248,6 +248,30 @@ class TestReading:
         said = {"id": "dp_1", "status": status, "payment_intent": "pi_1", "amount": 5, "currency": "usd"}
         facts = stripe_reading.of_dispute(stripe.Dispute.construct_from(said, "k"))
         assert (facts.state if facts else None) == state
+
+    def test_understands_what_was_taken(self, account: StripeAccount, recorder: Recorder) -> None:
+        taken = {"id": "txn_1", "object": "balance_transaction", "amount": 920, "fee": 55, "net": 865}
+        taken |= {"currency": "eur", "exchange_rate": 0.92}
+        charge = {"id": "ch_1", "object": "charge", "balance_transaction": taken}
+        outcome = self.fetched(account, recorder, "pi_1", intent("succeeded", latest_charge=charge))
+        line = Line(ref="txn_1", amount=920, fee=55, currency="EUR", charged=1000, exchange_rate="0.92")
+        assert outcome.lines == (line,)
+        assert "latest_charge.balance_transaction" in str(recorder.requests[-1])
+        late = {**charge, "balance_transaction": None}
+        assert self.fetched(account, recorder, "pi_1", intent("succeeded", latest_charge=late)).lines == ()
+
+    def test_understands_what_a_dispute_cost(self) -> None:
+        out = {"id": "txn_1", "amount": -1000, "fee": 1500, "currency": "usd", "exchange_rate": None}
+        back = {**out, "id": "txn_2", "amount": 1000, "fee": 0}
+        said = {"id": "dp_1", "status": "won", "payment_intent": "pi_1", "amount": 1000, "currency": "usd"}
+        facts = stripe_reading.of_dispute(
+            stripe.Dispute.construct_from({**said, "balance_transactions": [out, back]}, "k")
+        )
+        assert facts is not None
+        assert [(each.amount, each.fee, each.charged) for each in facts.lines] == [
+            (-1000, 1500, -1000),
+            (1000, 0, 1000),
+        ]
 
 
 class TestWebhooks:

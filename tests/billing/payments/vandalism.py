@@ -67,6 +67,18 @@ PAYMENTS: dict[str, tuple[str, set[str]]] = {
         ),
         {"payments_at_their_account"},
     ),
+    "what a provider took": (
+        "UPDATE billing_providerline SET fee = fee + 1",
+        {"provider_lines_booked"},
+    ),
+    "what a provider settled in another currency": (
+        "UPDATE billing_providerline SET amount = amount + 1",
+        {"provider_lines_booked"},
+    ),
+    "the currency that a provider settled in": (
+        "UPDATE billing_providerline SET currency = charged_currency",
+        {"provider_lines_booked"},
+    ),
     "what keeps payments from being open twice": (
         "DROP INDEX one_open_attempt_per_target",
         {"payments_once"},
