@@ -9,13 +9,14 @@ Lock order: the customer's book, then what settlement locks, and last the mercha
 """
 
 import logging
+import random
 import uuid
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import OperationalError, transaction
-from django.db.models import Exists, OuterRef
+from django.db.models import Exists, OuterRef, Q
 
 from billing import (
     cycles,
@@ -40,7 +41,8 @@ from metering import periods
 
 logger = logging.getLogger(__name__)
 
-SUBSCRIPTIONS_PER_PASS = 5_000
+SUBSCRIPTIONS_PER_PASS = 1_000
+BILLED_AT_ONCE = 20  # between two looks at which of them are still due
 STEPS_PER_PASS = 60
 FAILURE_LENGTH_MAX = 500
 
@@ -95,7 +97,8 @@ def bill_due(
     """Bring subscriptions that are due up to date: charge fees, begin and end periods, close invoices.
 
     Each step is a transaction of its own. A subscription that cannot be billed is parked and logged; it does not keep
-    the others from being billed.
+    the others from being billed. Several processes may do this at once: they come in any order, so that two rarely meet
+    at one, and what another has billed meanwhile is passed over.
 
     Returns:
         How many steps were taken.
@@ -104,13 +107,23 @@ def bill_due(
     early = Book.objects.filter(
         bucket=OuterRef("bucket"), customer_id=OuterRef("customer_id"), test_clock__lt=OuterRef("billing_due_at")
     )
-    due = Subscription.objects.filter(~Exists(early), billing_due_at__lte=now).order_by("billing_due_at")
+    due = Subscription.objects.filter(~Exists(early), billing_due_at__lte=now)
+    found = list(due.order_by("billing_due_at").values_list("bucket", "customer_id", "id")[:limit])
+    random.shuffle(found)
     steps = 0
-    for bucket, customer_id, subscription_id in list(due.values_list("bucket", "customer_id", "id")[:limit]):
-        steps += bill(bucket, customer_id, subscription_id)
-        if is_time_up():
-            break
+    for place in range(0, len(found), BILLED_AT_ONCE):
+        some = found[place : place + BILLED_AT_ONCE]
+        left = set(due.filter(_named(some)).values_list("id", flat=True)) if place else {each[2] for each in some}
+        for bucket, customer_id, subscription_id in some:
+            if subscription_id in left:
+                steps += bill(bucket, customer_id, subscription_id)
+                if is_time_up():
+                    return steps
     return steps
+
+
+def _named(some: Sequence[tuple[int, uuid.UUID, uuid.UUID]]) -> Q:
+    return Q(bucket__in={bucket for bucket, _, _ in some}, id__in=[subscription_id for _, _, subscription_id in some])
 
 
 def bill(bucket: int, customer_id: uuid.UUID, subscription_id: uuid.UUID) -> int:
@@ -129,8 +142,11 @@ def _catch_up(bucket: int, customer_id: uuid.UUID, subscription_id: uuid.UUID) -
     for step in range(STEPS_PER_PASS):
         with transaction.atomic():
             _, now = books.lock(bucket, customer_id)
-            if not bring_up_to_date(Subscription.objects.get(bucket=bucket, id=subscription_id), now):
+            subscription = Subscription.objects.get(bucket=bucket, id=subscription_id)
+            if not bring_up_to_date(subscription, now):
                 return step
+            if subscription.billing_due_at is None or subscription.billing_due_at > now:
+                return step + 1
     return STEPS_PER_PASS
 
 
@@ -208,8 +224,10 @@ def bring_up_to_date(subscription: Subscription, now: datetime) -> bool:
     if now >= current.period_end:
         followers.renewed(subscription, now)
     if now >= current.grace_end:
-        current = _roll(subscription, current, now)
-    for invoice in (current, _invoice(subscription, subscription.next_invoice_id)):
+        current, following = _roll(subscription, current, now)
+    else:
+        following = _invoice(subscription, subscription.next_invoice_id)
+    for invoice in (current, following):
         _stand(invoice, now)
     ahead = [at for at in (current.period_start, current.period_end, current.grace_end) if at > now]
     subscription.billing_due_at = min([*ahead, *([fee_due] if fee_due else [])], default=now)
@@ -230,20 +248,21 @@ def _stand(invoice: Invoice, now: datetime) -> None:
         invoice.save(update_fields=["status", "failure_reason", "updated_at"])
 
 
-def _roll(subscription: Subscription, current: Invoice, now: datetime) -> Invoice:
-    """Close the current invoice and put the next one in its place, which is returned."""
+def _roll(subscription: Subscription, current: Invoice, now: datetime) -> tuple[Invoice, Invoice]:
+    """Close the current invoice and put the next one in its place; return that one, and the one after it."""
     rerating.rate_all(subscription, current.period_end, now)
     following = _invoice(subscription, subscription.next_invoice_id)
     after = cycles.following(subscription, periods.Period(following.period_start, following.period_end))
     subscription.period_start, subscription.period_end = following.period_start, following.period_end
     subscription.invoice_id = following.id
-    subscription.next_invoice_id = _open(subscription, after, following.sequence_number + 1, now).id
+    opened = _open(subscription, after, following.sequence_number + 1, now)
+    subscription.next_invoice_id = opened.id
     subscription.updated_at = now
     subscription.save(update_fields=["period_start", "period_end", "invoice_id", "next_invoice_id", "updated_at"])
     rerating.carry_over(subscription, now)
     _settle_all(subscription, [current], now)
     issuing.issue(subscription, [current], now)
-    return following
+    return following, opened
 
 
 def _settle_all(subscription: Subscription, closing: Sequence[Invoice], now: datetime) -> None:

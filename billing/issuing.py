@@ -9,7 +9,9 @@ import uuid
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+from django.db.models import QuerySet, Value
 
 from billing import (
     documents,
@@ -69,8 +71,9 @@ def has_charges(invoice: Invoice) -> bool:
 
 
 def _pots(subscription: Subscription) -> _Pots:
-    wallets = Wallet.objects.filter(bucket=subscription.bucket)
-    return _Pots(wallets.get(id=subscription.prepaid_wallet_id), wallets.get(id=subscription.credit_wallet_id))
+    named = [subscription.prepaid_wallet_id, subscription.credit_wallet_id]
+    wallets = {wallet.id: wallet for wallet in Wallet.objects.filter(bucket=subscription.bucket, id__in=named)}
+    return _Pots(*[wallets[wallet_id] for wallet_id in named])
 
 
 def issue(subscription: Subscription, invoices: Sequence[Invoice], now: datetime) -> None:
@@ -169,6 +172,7 @@ _WORDS = {
     Charge.Kind.MOVED: "Given back by credit note: ",
 }
 _RateKey = tuple[uuid.UUID, datetime]  # price version, period start
+_PINNED = ("period_start", "tax_rate", "fee_rate", "discount")
 
 
 class Rates(NamedTuple):
@@ -214,10 +218,11 @@ def pinned_rates(subscription: Subscription, period_starts: Collection[datetime]
     counters = Counter.objects.filter(**of, customer_id=subscription.customer_id, period_end__gt=since)
     occurrences = FeeOccurrence.objects.filter(**of, period_start__gte=since)
     true_ups = TrueUp.objects.filter(**of, period_start__gte=since)
-    columns = ("period_start", "tax_rate", "fee_rate", "discount")
-    manual = ManualLine.objects.filter(**of, period_start__gte=since).values_list("id", *columns)
-    priced = [rows.values_list("price_version_id", *columns) for rows in (true_ups, counters, occurrences)]
-    return {(version, start): Rates(*rates) for rows in (manual, *priced) for version, start, *rates in rows}
+    manual = ManualLine.objects.filter(**of, period_start__gte=since).values_list("id", *_PINNED, Value(0))
+    priced: list[QuerySet[Any, Any]] = [true_ups, counters, occurrences]  # the last that knows a price holds
+    ranked = [each.values_list("price_version_id", *_PINNED, Value(rank)) for rank, each in enumerate(priced, 1)]
+    rows = sorted(manual.union(*ranked, all=True), key=lambda row: row[-1])
+    return {(version, start): Rates(*rates) for version, start, *rates, _ in rows}
 
 
 def sums(subscription: Subscription, rows: Sequence[InvoiceRollup]) -> dict[Sold, Totals]:

@@ -197,6 +197,8 @@ def settle_wallets(*, wallets: Collection[Wallet], now: datetime) -> None:
     claims = [_Claim(wallet.bucket, str(wallet.id), str(wallet.customer_id)) for wallet in wallets]
     while ranges := _read(claims):
         _write(ranges, now)
+        if all(each.last_seq - each.first_seq + 1 < CHARGES_PER_SETTLEMENT_MAX for each in ranges):
+            return  # under the lock nothing comes after
 
 
 # --- reading what is to be settled -----------------------------------------------------------------------

@@ -26,11 +26,11 @@ from billing.documents import files
 from billing.payments import checkout, news, poller, refills, simulation
 
 SETTLE_SECONDS_MAX = 0.15  # of every second: what it leaves is settled later, in larger parts
-BILL_SECONDS_MAX = 20.0  # of every half minute
+BILL_SECONDS_MAX = 2.0  # of every two, in as many processes as are free: settling waits no longer
 ROLL_OUT_SECONDS_MAX = 3.0  # of every five
 RATE_SECONDS_MAX = 20.0  # of every minute
 PAY_SECONDS_MAX = 10.0  # before the last question to a provider, which may take as long again
-MAKE_SECONDS_MAX = 8.0  # of every ten
+MAKE_SECONDS_MAX = 2.0  # of every two
 COLLECT_SECONDS_MAX = 20.0  # of every half minute
 END_LIMIT = 500
 REMIND_LIMIT = 500
