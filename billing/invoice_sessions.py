@@ -70,28 +70,34 @@ def urls_of(invoices: Collection[Invoice]) -> dict[uuid.UUID, str]:
     return {invoice.id: url(invoice) for invoice in invoices if _is_payable(invoice)}
 
 
-def opened(token: str) -> Opened:
-    """Return the invoice that an address names, with the session in which it can be paid.
-
-    One is opened where none is. After too many declined cards the last one stays, for a day.
+def find(token: str) -> Invoice:
+    """Return the issued invoice that an address names.
 
     Raises:
         TokenRefused: the address is none, or its invoice is gone or not issued.
     """
     (invoice_id,) = tokens.read(tokens.INVOICE, token)
-    bucket = ids.bucket_of(invoice_id)
-    seen = Invoice.objects.filter(bucket=bucket, id=invoice_id, number__isnull=False).first()
-    if seen is None:
+    found = Invoice.objects.filter(bucket=ids.bucket_of(invoice_id), id=invoice_id, number__isnull=False).first()
+    if found is None:
         raise tokens.TokenRefused("the invoice is gone")
+    return found
+
+
+def opened(token: str) -> Opened:
+    """Return the invoice that an address names, with the session in which it can be paid; raises TokenRefused.
+
+    One is opened where none is. After too many declined cards the last one stays, for a day.
+    """
+    seen = find(token)
     with transaction.atomic():
-        _, now = books.lock(bucket, seen.customer_id)
-        invoice = Invoice.objects.get(bucket=bucket, id=invoice_id)
+        _, now = books.lock(seen.bucket, seen.customer_id)
+        invoice = Invoice.objects.get(bucket=seen.bucket, id=seen.id)
         if not _is_payable(invoice):
             return Opened(invoice, None)
-        last = sessions.latest(bucket, Entity.INVOICE, invoice_id)
+        last = sessions.latest(seen.bucket, Entity.INVOICE, seen.id)
         if last is None or not _is_to_be_shown(last, now):
             refresh(invoice, now)
-            last = sessions.latest(bucket, Entity.INVOICE, invoice_id)
+            last = sessions.latest(seen.bucket, Entity.INVOICE, seen.id)
     return Opened(invoice, last)
 
 

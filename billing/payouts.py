@@ -111,7 +111,7 @@ def _amount(merchant_id: uuid.UUID, new: NewPayout) -> int:
         raise ValidationFailed(message, field="amount", code="INVALID_AMOUNT")
     if amount > there or not amount:
         raise ExceedsBalance(
-            f"{money.from_nanos(there)} {new.currency} can be paid out.",
+            f"At most {money.from_nanos(there)} {new.currency} can be paid out.",
             details={"available": money.from_nanos(there), "currency": new.currency},
         )
     return amount

@@ -7,7 +7,7 @@ from django import forms
 
 from billing import money, plans
 from billing.models import PaymentTerm
-from merchants.errors import ServiceError, ValidationFailed
+from merchants.errors import FieldError, ServiceError, ValidationFailed
 from merchants.models import Product, Role
 from metering import matching, paths
 from metering.expressions import limits
@@ -328,6 +328,16 @@ def refuse(form: forms.Form, refusal: ServiceError, *, request_id: str, names: d
     if isinstance(refusal, ValidationFailed):
         for fault in refusal.errors:
             field = (names or {}).get(fault["field"], fault["field"])
-            form.add_error(field if field in form.fields else None, fault["message"])
+            form.add_error(field if field in form.fields else None, _in_words(form, field, fault))
     if not form.errors:
         form.add_error(None, f"{refusal.message} Nothing was changed. Request {request_id}")
+
+
+def _in_words(form: forms.Form, field: str, fault: FieldError) -> str:
+    """Say what is wrong with a field by its label, where the activity says it by the name that the API has for it."""
+    name, message = fault["field"], fault["message"]
+    if message.startswith(f"{name}: "):
+        return message.removeprefix(f"{name}: ")
+    if message.startswith(f"{name} ") and field in form.fields:
+        return f"{form.fields[field].label or field.capitalize()}{message.removeprefix(name)}"
+    return message

@@ -51,9 +51,12 @@ class RotateForm(forms.Form):
 class ReplayForm(forms.Form):
     """Of which time things are sent again."""
 
-    hours = forms.TypedChoiceField(label="Of", coerce=int, choices=[*REPLAYS.items()], initial=24)
+    hours = forms.TypedChoiceField(label="What happened in", coerce=int, choices=[*REPLAYS.items()], initial=24)
     only_failed = forms.BooleanField(
-        label="Only what failed or was missed", required=False, initial=True, help_text="Else also what was delivered."
+        label="Only what failed or was missed",
+        required=False,
+        initial=True,
+        help_text="Without it, what was delivered is sent again as well.",
     )
 
 

@@ -5,8 +5,10 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
+from django.utils import timezone
+
 from billing.models import Invoice, Payment, PaymentAttempt, PaymentMethod, PaymentSession, ProviderCode, Subscription
-from billing.payments import cards, checkout, links, methods, providers, sessions
+from billing.payments import cards, checkout, links, methods, providers, sessions, tokens
 from merchants import ids
 from merchants.models import Merchant, Mode
 from ui import fmt
@@ -49,6 +51,17 @@ class Page:
     @property
     def stamp(self) -> str:
         return f"{self.step}.{self.session.attempts}.{self.session.status}"
+
+    @property
+    def expires_at(self) -> datetime | None:
+        """Until when the page says that it is open: an invoice's own address opens another one after that."""
+        return None if self.session.entity == Entity.INVOICE else self.session.expires_at
+
+    @property
+    def invoice_token(self) -> str:
+        """What opens the paid invoice itself; empty for anything else."""
+        is_invoice = self.session.entity == Entity.INVOICE
+        return tokens.make(tokens.INVOICE, self.session.entity_id) if is_invoice else ""
 
     @property
     def back_url(self) -> str:
@@ -126,7 +139,9 @@ def _about(session: PaymentSession) -> tuple[str, str]:
         subscription = Subscription.objects.select_related("plan").get(**place)
         return subscription.plan.name, "To start your subscription"
     if session.entity == Entity.INVOICE:
-        return f"Invoice {Invoice.objects.get(**place).number or ''}".strip(), "What is open of it"
+        invoice = Invoice.objects.get(**place)
+        due = f" by {fmt.day(timezone.localtime(invoice.due_at))}" if invoice.due_at else ""
+        return f"Invoice {invoice.number or ''}".strip(), f"To be paid{due}"
     if session.entity == Entity.PAYMENT:
         payment = Payment.objects.get(**place)
         return payment.description or payment.reference or "Payment", ""

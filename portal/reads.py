@@ -17,11 +17,13 @@ from billing.models import (
     CustomerRollup,
     Invoice,
     ManualLine,
+    PaymentSession,
     PlanChange,
     PriceVersion,
     Subscription,
     Wallet,
 )
+from billing.payments import refills, sessions
 from merchants import ids
 from metering import holding
 from metering.models import BillableMetric, Correction, UsageEvent
@@ -76,12 +78,20 @@ class Statement:
     add_ons: list[AddOn] = field(default_factory=list)  # those that have not ended
     stopped_at: datetime | None = None  # when automatic top-up was switched off by itself
     stopped_why: str = ""
+    to_pay: list[Bill] = field(default_factory=list)  # by hand, the oldest first
+    asked: PaymentSession | None = None  # what the balance lacks since the last renewal
+
+    @property
+    def asked_url(self) -> str:
+        """Where what the balance lacks is paid."""
+        return sessions.url(self.asked) if self.asked else ""
 
     @property
     def stamp(self) -> str:
         """Names what is shown, so that it is only sent again when something has changed."""
         newest = self.events[0].id if self.events else ""
-        agreed = f"{self.trial_ends_at}.{self.next_plan and self.next_plan.id}.{len(self.add_ons)}.{self.stopped_at}"
+        asked = f"{self.asked and self.asked.id}.{len(self.to_pay)}.{self.stopped_at}"
+        agreed = f"{self.trial_ends_at}.{self.next_plan and self.next_plan.id}.{len(self.add_ons)}.{asked}"
         bills = "-".join([f"{bill.invoice.status}{bill.invoice.unpaid_amount}" for bill in self.invoices])
         return f"{self.balance}.{self.held}.{self.owed}.{self.period.total}.{bills}.{newest}.{agreed}"
 
@@ -108,6 +118,7 @@ def statement(*, subscription: Subscription, span: Span) -> Statement:
         .order_by("-sequence_number", "-revision")[:INVOICES_SHOWN]
     )
     urls = invoice_sessions.urls_of(invoices)
+    bills = [Bill(ids.text("inv", invoice.id), invoice, urls.get(invoice.id, "")) for invoice in invoices]
     return Statement(
         currency=subscription.currency,
         available=available,
@@ -118,13 +129,21 @@ def statement(*, subscription: Subscription, span: Span) -> Statement:
         period=periods.current(subscription, {series.name: series.tone for series in daily}),
         daily=daily,
         events=_events(subscription, metrics),
-        invoices=[Bill(ids.text("inv", invoice.id), invoice, urls.get(invoice.id, "")) for invoice in invoices],
+        invoices=bills,
+        to_pay=[bill for bill in reversed(bills) if _is_asked_for(bill, subscription, span.now)],
+        asked=refills.asked(subscription),
         trial_ends_at=subscription.trial_ends_at if trials.is_on(subscription, span.now) else None,
         next_plan=plan_moves.scheduled(subscription) if subscription.spells else None,
         stopped_at=prepaid.stopped_at,
         stopped_why=auto_top_ups.WHY.get(prepaid.stopped_for, ""),
         add_ons=[each for each in add_ons.of(subscription) if each.ends_at is None or each.ends_at > span.now],
     )
+
+
+def _is_asked_for(bill: Bill, subscription: Subscription, now: datetime) -> bool:
+    """Tell whether an invoice is to be paid by hand: what is about to be collected by itself is not."""
+    is_tried = bill.invoice.status == Invoice.Status.PAYMENT_FAILED or (bill.invoice.due_at or now) < now
+    return bool(bill.pay_url) and (not subscription.auto_charge or is_tried)
 
 
 def _metrics(subscription: Subscription) -> dict[UUID, BillableMetric]:

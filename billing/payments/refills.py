@@ -57,6 +57,13 @@ def renewed(subscription: Subscription, now: datetime) -> None:
 # --- asking who has saved no card ------------------------------------------------------------------------
 
 
+def asked(subscription: Subscription) -> PaymentSession | None:
+    """Return the page on which a customer is asked to pay what their wallet lacked, while it is open."""
+    if not (subscription.auto_charge and subscription.minimum_balance):
+        return None
+    return _asked(subscription.bucket, subscription.customer_id).filter(renewal_of=subscription.id).first()
+
+
 def ended(subscription: Subscription, now: datetime) -> None:
     """Ask for nothing more that was asked for at a subscription's renewal; the caller holds the lock."""
     for session in _asked(subscription.bucket, subscription.customer_id).filter(renewal_of=subscription.id):

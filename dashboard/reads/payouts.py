@@ -61,7 +61,9 @@ def is_open(made: Withdrawal) -> bool:
 
 def lead(made: Withdrawal) -> str:
     """Say what a withdrawal is, and where it goes, or would if it was approved now."""
-    words = [f"{fmt.money(made.amount, made.currency)} of a customer’s money, already out of their balance."]
+    names = Customer.objects.filter(bucket=made.bucket, id=made.customer_id).values_list("name", flat=True)
+    whose = next(iter(names), "a deleted customer")
+    words = [f"{fmt.money(made.amount, made.currency)} of the money of {whose}, already out of their balance."]
     if made.state == Withdrawal.State.REQUESTED:
         words.append(_ways(made))
     elif statement := withdrawals.statement(made):

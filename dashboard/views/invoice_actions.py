@@ -263,7 +263,14 @@ def _ask(
         else:
             messages.success(request, done)
             return redirect(to(request, "invoice", invoice_id))
-    return _form(request, form, invoice_id, **words)
+    return _form(request, form, invoice_id, **{**words, "title": f"{words['title']}: {_named(invoice)}"})
+
+
+def _named(invoice: Invoice) -> str:
+    """Name an invoice, with what is owed on it, to who is about to do something to it."""
+    name = invoice.number or f"from {fmt.day(timezone.localtime(invoice.period_start))}"
+    unpaid = invoice.unpaid_amount or 0
+    return f"{name}, {fmt.money(unpaid, invoice.currency)} owed" if unpaid > 0 else name
 
 
 def _form(request: SeatedRequest, form: django_forms.Form, invoice_id: str, **words: str) -> HttpResponse:

@@ -34,5 +34,6 @@ urlpatterns: list[URLPattern] = [
     path("testCard/<str:merchant>/<str:ref>/<str:secret>/confirm", test_card.confirm, name="test-card-confirm"),
     path("link/<str:token>", link.show, name="link"),
     path("invoice/<str:token>", invoice.show, name="invoice"),
+    path("invoice/<str:token>/pdf", invoice.file, name="invoice-file"),
     path("authorize/<str:token>", authorize.show, name="authorize"),
 ]

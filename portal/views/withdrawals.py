@@ -35,7 +35,7 @@ def ask(request: HttpRequest) -> HttpResponse:
             actor=_actor(customer),
         )
     except ServiceError as refusal:
-        messages.error(request, f"Nothing was taken out: {refusal.message}")
+        messages.error(request, f"Nothing was taken out. {refusal.message}")
     else:
         amount = fmt.money(made.amount, made.currency)
         messages.success(request, f"{amount} is set aside for you. {customer.merchant.organization.name} pays it back.")

@@ -108,3 +108,21 @@ class TestAddress:
         answer = Client().get(path)
         assert "frame-ancestors https://a.example" in answer["Content-Security-Policy"]
         assert (answer["Cache-Control"], answer["Referrer-Policy"]) == ("no-store", "no-referrer")
+
+
+class TestFile:
+    def test_is_the_invoice_as_it_was_issued(self, buyer: Buyer) -> None:
+        answer = Client().get(f"{address(buyer)}/pdf")
+        assert (answer.status_code, answer["Content-Type"]) == (200, "application/pdf")
+        assert 'filename="INV-000001.pdf"' in answer["Content-Disposition"]
+        assert answer["Cache-Control"] == "no-store"
+        assert Client().get("/portal/invoice/x/pdf").status_code == 404
+
+    def test_is_named_where_it_is_paid_with_the_day_it_is_due(self, buyer: Buyer) -> None:
+        page = Client().get(address(buyer), follow=True).content.decode()
+        assert f"To be paid by {ISSUED.day} {ISSUED:%b %Y}" in page
+        assert f"{address(buyer)}/pdf" in page
+        assert "Open until" not in page
+        past_us(buyer)
+        token = tokens.make(tokens.INVOICE, first(buyer).id)
+        assert f"/portal/invoice/{token}/pdf" in Client().get(f"/portal/invoice/{token}").content.decode()

@@ -2,6 +2,7 @@
 
 import re
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.test import Client
@@ -10,6 +11,7 @@ from django.utils import timezone
 from billing.models import (
     AutoTopUp,
     CustomerRollup,
+    Invoice,
     PaymentMethod,
     PaymentSession,
     Subscription,
@@ -18,7 +20,7 @@ from billing.models import (
     Wallet,
     Withdrawal,
 )
-from billing.payments import setups
+from billing.payments import setups, tokens
 from customers import portal_links
 from customers.models import Book, Customer
 from entitlements.models import Budget, BudgetCounter
@@ -61,6 +63,36 @@ def test_shows_what_was_spent_by_the_time_of_a_test_clock(scene: scenes.Scene) -
     page = visitor(scene).get("/portal/")
     assert page.status_code == 200
     assert f"{ahead:%-d %b}" in page.content.decode()
+
+
+class TestWhatIsAskedFor:
+    def invoice(self, scene: scenes.Scene, **changes: Any) -> Invoice:
+        invoice = Invoice.objects.get(number="INV-1987")
+        changes = {"status": "issued", "unpaid_amount": 7 * scenes.NANOS, "due_at": scene.now + timedelta(1)} | changes
+        Invoice.objects.filter(pk=invoice.pk).update(**changes)
+        return invoice
+
+    def test_is_an_invoice_that_is_paid_by_hand(self, scene: scenes.Scene) -> None:
+        words = "Invoice INV-1987 is to be paid: $7.00"
+        assert words not in visitor(scene).get("/portal/").content.decode()
+        invoice = self.invoice(scene)
+        page = visitor(scene).get("/portal/").content.decode()
+        assert words in page
+        assert f"/portal/invoice/{tokens.make(tokens.INVOICE, invoice.id)}" in page
+
+    def test_is_no_invoice_that_is_about_to_be_collected(self, scene: scenes.Scene) -> None:
+        Subscription.objects.update(auto_charge=True)
+        self.invoice(scene)
+        assert "is to be paid" not in visitor(scene).get("/portal/").content.decode()
+        self.invoice(scene, status="payment_failed")
+        assert "is to be paid" in visitor(scene).get("/portal/").content.decode()
+
+    def test_is_what_the_balance_lacks_since_the_renewal(self, scene: scenes.Scene) -> None:
+        Subscription.objects.update(auto_charge=True, minimum_balance=20 * scenes.NANOS)
+        visitor(scene).post("/portal/top-up", {"amount": "5"})
+        PaymentSession.objects.update(renewal_of=scene.buyers[0].subscription.id)
+        page = visitor(scene).get("/portal/").content.decode()
+        assert "Your balance is to hold $20.00 from this period on, and lacks $5.00" in page
 
 
 class TestEnter:

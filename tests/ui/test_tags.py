@@ -71,7 +71,10 @@ class TestPager:
         assert 'href="?status=charged&amp;cursor=o"' in text
 
     def test_counts_when_this_is_everything(self) -> None:
-        assert "0 events" in rendered('{% pager page "event" %}', page=Page([], newer="", older=""))
+        assert "1 event" in rendered('{% pager page "event" %}', page=Page([1], newer="", older=""))
+
+    def test_leaves_it_to_what_stands_in_place_of_an_empty_list(self) -> None:
+        assert rendered('{% pager page "event" %}', page=Page([], newer="", older="")) == ""
 
 
 class TestCode:

@@ -163,6 +163,8 @@ def pager(context: template.Context, page: Page[Any], noun: str, plural: str = "
     query.pop("cursor", None)
     link = format_html('<a class="btn small" href="{}?{}">Export CSV</a>', export, query.urlencode())
     file = link if export and page.rows else ""
+    if page.is_only_page and not page.rows:
+        return SafeString("")  # what stands in the list's place says so
     if page.is_only_page:
         many = f"{len(page.rows):,} {noun if len(page.rows) == 1 else plural or f'{noun}s'}"
         return format_html('<div class="pager"><span>{}</span>{}</div>', many, file)

@@ -65,6 +65,7 @@ class TestWithdrawals:
         made = scenes.withdrawal(scene, scene.buyers[0])
         assert "Northwind Labs" in shown(owner, path)
         one = f"/{scene.slug}/test/withdrawals/{ids.text('wd', made.id)}"
+        assert "of the money of Northwind Labs" in owner.get(one).content.decode()
         assert "No card payment is left that it could go back to" in shown(owner, one)
         page = owner.post(one, {"outcome": "approved"}, follow=True).content.decode()
         assert "Withdrawal approved" in page

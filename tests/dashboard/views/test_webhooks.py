@@ -53,7 +53,7 @@ class TestEndpoints:
     @pytest.mark.parametrize(
         ("form", "said"),
         [
-            ({"url": "https://10.0.0.1/", "reach": "all"}, "private network"),
+            ({"url": "https://10.0.0.1/", "reach": "all"}, ">It leads into a private network."),
             ({"url": "ftp://a", "reach": "all"}, "must be an absolute"),
             ({"url": URL, "reach": "chosen"}, "Choose at least one"),
             ({"url": "", "reach": "all"}, "required"),
