@@ -199,21 +199,26 @@ def update_price(
     actor: Actor,
     now: datetime,
     applies_to: str = AppliesTo.NEW_SUBSCRIPTIONS,
+    seen: int | None = None,
 ) -> PriceVersion:
     """Give a price, and every live plan that sells at it, a next version.
 
     Subscriptions stay on theirs; or those of the plans all move to the newest, each from its next period on.
     ``changes`` are members of NewPrice; what a price is for cannot change. Its options in other currencies stay unless
-    they are given, all of them.
+    they are given, all of them. ``seen`` is the number of the version that who edits it has before them.
 
     Raises:
         NotFound: the merchant has no such price.
+        Conflict: it is not at the version that was seen any more.
         ValidationFailed: what comes out does not fit, by itself or into one of the plans.
         Unprocessable: the model makes no sense for this metric.
     """
     with transaction.atomic():
         price = _lock_price(merchant_id, price_id)
         version = get_price(merchant_id=merchant_id, price_id=price_id)
+        if seen not in (None, version.number):
+            message = f"Somebody else has changed the price: it is at version {version.number} now."
+            raise Conflict(message, code="PRICE_CHANGED")
         before = {name: getattr(version, name) for name in (*TERMS, *INCLUDED)}
         options_before = version.options  # type: ignore[attr-defined]
         what = {"metric_id": price.billable_metric_id, "fee_id": price.fee_id}

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
+from types import MappingProxyType
 from typing import Any, NamedTuple, cast
 from uuid import UUID
 
@@ -44,11 +45,15 @@ class Step(NamedTuple):
 
 
 class DryRun(NamedTuple):
-    """A price, and what each event would cost in a period in which nothing else was used, before tax."""
+    """A price, and what each event would cost in a period in which nothing else was used, before tax.
+
+    ``options`` say the same of its figures in other currencies.
+    """
 
     model: ChargeModel
     aggregation: Aggregation
     steps: list[Step]
+    options: Mapping[str, "DryRun"] = MappingProxyType({})
 
     @property
     def total(self) -> int:
@@ -89,16 +94,21 @@ def run(
     properties: object,
     samples: Sequence[Sample],
     metric_id: UUID | None = None,
+    currency_options: Mapping[str, Any] = MappingProxyType({}),
     now: datetime,
 ) -> DryRun:
     """Say what events would be charged by a price, one after the other; without a metric their quantities add up.
 
+    Args:
+        currency_options: properties of the model by other currency.
+
     Raises:
         NotFound: the merchant has no such metric.
-        ValidationFailed: the model or its properties are not sound.
-        Unprocessable: the model makes no sense for this metric.
+        ValidationFailed: the model or its properties are not sound, or a currency is none.
+        Unprocessable: the model makes no sense for this metric, or not in other currencies.
     """
     parsed = prices.parse_model(model, properties)
+    others = price_terms.parse_options(parsed, currency_options)
     aggregation: Aggregation = "SUM"
     if metric_id is not None:
         metric = metrics.get(merchant_id=merchant_id, metric_id=metric_id)
@@ -109,7 +119,8 @@ def run(
                 f"Metrics of {aggregation} are rated after the fact, over all use: there is no running total to try."
             )
             raise Unprocessable(message, code="RATED_IN_ARREARS", details={"field": "billableMetricId"})
-    return rate(parsed, aggregation, samples, now)
+    options = {currency: rate(option, aggregation, samples, now) for currency, option in others.items()}
+    return rate(parsed, aggregation, samples, now)._replace(options=options)
 
 
 def rate(model: ChargeModel, aggregation: Aggregation, samples: Sequence[Sample], now: datetime) -> DryRun:

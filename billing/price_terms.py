@@ -68,18 +68,25 @@ def options(new: NewPrice, metric: BillableMetric | None) -> currencies.Options:
         ValidationFailed: a currency is none, there are too many, or the properties do not fit the model or the term.
         Unprocessable: the price is of amounts of one currency.
     """
-    if len(new.currency_options) > currencies.OPTIONS_MAX:
+    own = prices.parse_model(new.model, new.properties)
+    found = parse_options(own, new.currency_options)
+    for model in found.values():
+        _check_model(model, new, metric)
+    return {currency: prices.describe(model) for currency, model in found.items()}
+
+
+def parse_options(own: ChargeModel, given: Mapping[str, Any]) -> dict[str, ChargeModel]:
+    """Read what a price costs in other currencies, by its own model; raises as ``options``."""
+    if len(given) > currencies.OPTIONS_MAX:
         message = f"currencyOptions may be for at most {currencies.OPTIONS_MAX} currencies."
         raise ValidationFailed(message, field="currencyOptions", code="TOO_MANY_CURRENCIES")
-    found = {}
-    for currency, properties in sorted(new.currency_options.items()):
+    name, found = prices.model_name(own), {}
+    for currency, properties in sorted(given.items()):
         at = f"currencyOptions.{money.currency(currency, f'currencyOptions.{currency}')}"
-        model = prices.parse_model(new.model, properties, f"{at}.properties")
-        if metric is not None and isinstance(prices.plain_of(model), Percentage):
+        found[currency] = prices.parse_model(name, properties, f"{at}.properties")
+        if isinstance(prices.plain_of(own), Percentage):
             message = f"A percentage is of amounts of the metric's own currency: there are none of {currency}."
             raise Unprocessable(message, code="CURRENCY_MISMATCH", details={"field": at})
-        _check_model(model, new, metric)
-        found[currency] = prices.describe(model)
     return found
 
 

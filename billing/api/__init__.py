@@ -10,6 +10,7 @@ from billing.api import (
     credit_notes,
     credits,
     documents,
+    dry_runs,
     exports,
     fees,
     invoice_actions,
@@ -32,6 +33,7 @@ from billing.api import (
 
 urlpatterns: list[URLPattern] = [
     *fees.urlpatterns,
+    *dry_runs.urlpatterns,  # before the address of a price
     *prices.urlpatterns,
     *plans.urlpatterns,
     *rollouts.urlpatterns,

@@ -1,6 +1,5 @@
 """Prices over HTTP."""
 
-from decimal import Decimal
 from typing import Any
 
 from django.urls import path
@@ -9,15 +8,13 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from billing import catalogue, dry_runs, prices
+from billing import catalogue, prices
 from billing.api import price_schemas
-from billing.dry_runs import DryRun, Step
 from billing.models import PaymentTerm, PriceVersion
-from billing.money import EXACT
 from billing.plans import CADENCES, ONE_TIME, AppliesTo
 from billing.price_terms import NewPrice
-from billing.serializers import DecimalTextField, TemplateField
-from merchants.errors import ServiceError, ValidationFailed
+from billing.serializers import TemplateField
+from merchants.errors import ValidationFailed
 from merchants.serializers import (
     BodySerializer,
     ChoiceField,
@@ -32,7 +29,6 @@ from merchants.serializers import (
 )
 from merchants.tenancy import TenantView
 from metering import metrics
-from metering.aggregation import IN_COUNTER
 
 NAME_LENGTH_MAX = 200
 FEE_MODEL = "standard"  # the only one that fees have, so it need not be said
@@ -70,7 +66,6 @@ EDIT_EXAMPLE = OpenApiExample(
     {"properties": {"unitPrice": "0.012"}, "appliesTo": "next_period"},
     request_only=True,
 )
-DRY_RUN_EXAMPLE = OpenApiExample("Formula", price_schemas.DRY_RUN, request_only=True)
 
 
 @extend_schema_field(price_schemas.PROPERTIES)
@@ -230,93 +225,6 @@ class PriceQuerySerializer(PageSerializer):
     billableMetricId = IdField("bm", required=False)
 
 
-@extend_schema_field(price_schemas.EVENTS)
-class EventsField(StrictField):
-    """Sample events, as ``billing.dry_runs`` reads them."""
-
-    def read(self, value: Any, name: str) -> Any:
-        return value
-
-
-@extend_schema_field({"type": "string", "example": "0.012345678901234567"})
-class ExactField(serializers.ReadOnlyField):
-    """An exact amount of major units, with up to 18 decimals."""
-
-    def to_representation(self, value: Decimal) -> str:
-        return f"{EXACT.normalize(value):f}"
-
-
-class DryRunSerializer(BodySerializer):
-    """A price to try, and the events to try it on."""
-
-    model = TextField(help_text=f"One of {', '.join(prices.MODELS)}.")
-    properties = PropertiesField()
-    billableMetricId = IdField(
-        "bm", source="metric_id", required=False, help_text="The metric it is to price. Without it quantities add up."
-    )
-    events = EventsField()
-
-
-class DryRunErrorSerializer(serializers.Serializer[ServiceError]):
-    """Why an event would be refused, as the answer to it would say."""
-
-    code = serializers.CharField()
-    message = serializers.CharField()
-    details = serializers.DictField(allow_null=True)
-
-
-class DryRunEventSerializer(serializers.Serializer[Step]):
-    """What one event would cost, before tax, in major units."""
-
-    amount = ExactField(help_text="What it adds to the exact total.")
-    charge = DecimalTextField(help_text="What it would be charged: the rounded new total less the one before.")
-    total = DecimalTextField(help_text="What all events up to this one would be charged.")
-    error = DryRunErrorSerializer(source="refusal", allow_null=True)
-
-
-class DryRunResultSerializer(serializers.Serializer[DryRun]):
-    """What the events would cost in a period in which nothing else was used."""
-
-    object = ConstantField("priceDryRun")
-    model = serializers.SerializerMethodField()
-    properties = serializers.SerializerMethodField()
-    aggregation = ChoiceField(choices=IN_COUNTER)
-    events = DryRunEventSerializer(source="steps", many=True)
-    total = DecimalTextField()
-
-    @extend_schema_field({"type": "string", "enum": list(prices.MODELS)})
-    def get_model(self, tried: DryRun) -> str:
-        """Name the model."""
-        return prices.model_name(tried.model)
-
-    @extend_schema_field(price_schemas.PROPERTIES)
-    def get_properties(self, tried: DryRun) -> dict[str, Any]:
-        """Write the model's properties as they would be kept."""
-        return prices.describe(tried.model)
-
-
-class PriceDryRun(TenantView):
-    scope = "prices"
-
-    @extend_schema(
-        operation_id="dryRunPrice",
-        request=DryRunSerializer,
-        responses=DryRunResultSerializer,
-        examples=[DRY_RUN_EXAMPLE],
-    )
-    def post(self, request: Request) -> Response:
-        """Try a price on sample events.
-
-        Says what each event would be charged, one after the other, in a period in which nothing else was used, before
-        tax. An event that the price refuses has an `error` and adds nothing. Nothing is stored, so an
-        `Idempotency-Key` makes no difference.
-        """
-        body = self.read_body(DryRunSerializer)
-        samples = dry_runs.read_samples(body.pop("events"))
-        tried = dry_runs.run(merchant_id=self.merchant_id, samples=samples, now=self.now, **body)
-        return self.answer(DryRunResultSerializer, tried)
-
-
 class Prices(TenantView):
     scope = "prices"
 
@@ -389,7 +297,6 @@ class PriceById(TenantView):
 
 
 urlpatterns = [
-    path("prices/dryRun", PriceDryRun.as_view()),
     path("prices", Prices.as_view()),
     path("prices/<str:id>", PriceById.as_view()),
 ]

@@ -172,6 +172,7 @@ def price_edit(request: SeatedRequest, plan_id: str, price_id: str) -> HttpRespo
         "verb": "Save",
         "back": to(request, "plan", plan_id),
         "view": view,
+        "seen": request.POST.get("seen", version.number),
     }
     if form.is_valid():
         wanted: dict[str, Any] = {
@@ -185,7 +186,8 @@ def price_edit(request: SeatedRequest, plan_id: str, price_id: str) -> HttpRespo
             if applies_to == AppliesTo.NEXT_PERIOD and "sure" not in request.POST:
                 context["reach"] = revising.preview_price(**wanted)
             else:
-                billing_catalogue.update_price(**wanted, applies_to=applies_to, actor=actor(request))
+                seen = int(text) if (text := str(context["seen"])).isdecimal() else None
+                billing_catalogue.update_price(**wanted, applies_to=applies_to, actor=actor(request), seen=seen)
                 messages.success(request, _said(line.item, applies_to))
                 return redirect(context["back"])
         except ServiceError as refusal:

@@ -159,3 +159,29 @@ class TestRefusals:
         answer = caller("prices:read").post("/v0/prices/dryRun", tried("formula", FORMULA))
 
         assert answer.status_code == 403
+
+
+class TestInOtherCurrencies:
+    OPTIONS = {"EUR": {"properties": {"tiers": [{"upTo": "2", "unitPrice": "3"}, {"upTo": None, "unitPrice": "0.1"}]}}}
+
+    def test_are_tried_on_the_same_events(self, seller):
+        body = tried("graduated", TIERS, {"quantity": 4}, {"quantity": 4}, currencyOptions=self.OPTIONS)
+        shown = seller.post("/v0/prices/dryRun", body)
+        assert steps(shown) == [("8", "8.00", "8.00"), ("2.9", "2.90", "10.90")]
+        [(currency, option)] = shown.json()["currencyOptions"].items()
+        assert [(each["charge"], each["total"]) for each in option["events"]] == [("6.20", "6.20"), ("0.40", "6.60")]
+        assert (currency, option["total"], option["properties"]) == ("EUR", "6.60", self.OPTIONS["EUR"]["properties"])
+        assert seller.post("/v0/prices/dryRun", tried("graduated", TIERS)).json()["currencyOptions"] == {}
+
+    @pytest.mark.parametrize(
+        ("options", "field"),
+        [
+            ({"EUR": {"properties": {"unitPrice": "1"}}}, "currencyOptions.EUR.properties.unitPrice"),
+            ({"eur": OPTIONS["EUR"]}, "currencyOptions.eur"),
+            ({"EUR": {}}, "currencyOptions.EUR"),
+            (None, "currencyOptions"),
+        ],
+    )
+    def test_are_refused_where_they_are_none(self, seller, options, field):
+        answer = seller.post("/v0/prices/dryRun", tried("graduated", TIERS, currencyOptions=options))
+        assert (answer.status_code, answer.json()["errors"][0]["field"]) == (400, field)

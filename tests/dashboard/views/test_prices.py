@@ -148,7 +148,7 @@ class TestPriceEdit:
         )
         browser_of.post(self.path(quiet, price), {**form, "amount": amount})
         assert PriceVersion.objects.get(price_id=price.price_id, number=2).properties == after
-        refused = browser_of.post(self.path(quiet, price), {**form, "amount": "much"}).content
+        refused = browser_of.post(self.path(quiet, price), {**form, "amount": "much", "seen": "2"}).content
         assert b'aria-invalid="true"' in refused
 
     def test_is_of_prices_that_the_plan_has(self, browser_of: Client, quiet: scenes.Scene) -> None:
@@ -206,7 +206,7 @@ class TestInOtherCurrencies:
         browser_of.post(path, {**form, "EUR-unit_price": "0.4"})
         newest = PriceVersion.objects.filter(price_id=price.price_id, number=2).order_by("currency")
         assert [(row.currency, row.properties["unitPrice"]) for row in newest] == [("", "0.5"), ("EUR", "0.4")]
-        browser_of.post(path, {**form, "currencies": ""})
+        browser_of.post(path, {**form, "currencies": "", "seen": "2"})
         assert PriceVersion.objects.filter(price_id=price.price_id, number=3).count() == 1
 
     def test_begin_with_what_is_no_money(self, browser_of: Client, quiet: scenes.Scene) -> None:
@@ -262,3 +262,18 @@ class TestInOtherCurrencies:
         browser_of.post(path, {**form, "sure": "1"})
         version = plans.get(merchant_id=quiet.test.id, plan_id=plan.id)
         assert (version.number, version.other_currencies, Rollout.objects.count()) == (2, ["EUR", "GBP"], 1)
+
+    def test_of_a_price_that_somebody_else_has_changed_meanwhile_are_not_overwritten(
+        self, browser_of: Client, quiet: scenes.Scene
+    ) -> None:
+        price, fee = self.sold(quiet, "standard", {"unitPrice": "0.5"}), factories.abroad(quiet.product)
+        PlanVersionPrice.objects.create(
+            plan_version=plans.get(merchant_id=quiet.test.id, plan_id=quiet.plan.id), price_version=fee
+        )
+        for each, name in ((price, "unit_price"), (fee, "amount")):
+            path = f"{self.path(quiet)}/prices/{ids.text('price', each.price_id)}/edit"
+            stale = typed_in(browser_of.get(path).content.decode())
+            assert browser_of.post(path, {**stale, name: "7"}).status_code == 302
+            refused = browser_of.post(path, {**stale, f"EUR-{name}": "0.4"}).content.decode()
+            assert "Somebody else has changed the price" in refused
+            assert PriceVersion.objects.filter(price_id=each.price_id).latest("number").number == 2
