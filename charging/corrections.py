@@ -147,7 +147,7 @@ def _charge_difference(
     subscription = agreement(book, event.subscription_id)
     latest: dict[CounterKey, usage.Rated] = {}
     draft = units.draft_of(book)
-    charged_by = _charged_plan(book, catalogue, subscription, event, old.timestamp)
+    charged_by = _charged_plan(book, catalogue, subscription, event, old)
     terms = terms_in(book, subscription, charged_by, old.timestamp)
     out = _take_out(book, catalogue, terms, latest, event, old, draft)
     put = [] if new is None else _put_in(book, catalogue, subscription, latest, event, new, draft)
@@ -183,17 +183,18 @@ def _plan(book: Book, catalogue: Catalogue, subscription: Subscription, event: E
     return catalogue.plans[subscription.plan_version_at(at)]
 
 
-def _charged_plan(
-    book: Book, catalogue: Catalogue, subscription: Subscription, event: Event, at: datetime
-) -> PlanVersion:
-    """Find the price book that an event was charged by; it may have come just before its plan was changed."""
-    plan = _plan(book, catalogue, subscription, event, at)
+def _charged_plan(book: Book, catalogue: Catalogue, subscription: Subscription, event: Event, old: Said) -> PlanVersion:
+    """Find the price book that an event was charged by; it may have come just before its plan was changed.
+
+    Two plans may share some of their prices: it is one that has those of all properties.
+    """
+    plan = _plan(book, catalogue, subscription, event, old.timestamp)
     _, charges = _held_by(book, event)
     if not charges or subscription.spells is None:
         return plan
     known = [plan, *[catalogue.plans[version] for version in subscription.plan_versions()]]
-    version_id = charges[0].price_version_id
-    return next((each for each in known if any(price.id == version_id for price in each.prices)), plan)
+    wanted = {charge.price_version_id for charge in charges[: len(_charged(old))]}  # others are of what held before
+    return next((each for each in known if wanted <= {price.id for price in each.prices}), plan)
 
 
 def _take_out(
@@ -367,7 +368,7 @@ def recounts(book: Book, command: Correct, catalogue: Catalogue) -> list[Recount
         return []
     subscription = agreement(book, event.subscription_id)
     old = said(event, book.corrections.get(event.id))
-    plan = _charged_plan(book, catalogue, subscription, event, old.timestamp)
+    plan = _charged_plan(book, catalogue, subscription, event, old)
     terms = terms_in(book, subscription, plan, old.timestamp)
     found = {}
     for item in _charged(old):

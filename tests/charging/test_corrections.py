@@ -8,7 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from billing import spells
 from billing.prices import PlanVersion, PriceVersion, Standard, Tier, Volume
+from billing.spells import Spell
 from charging import corrections, usage
 from charging.book import Counter
 from charging.commands import Correct, Property, RecordUsage, Refund
@@ -72,8 +74,10 @@ class World:
         )
         outcome = decide(self.book, command, self.catalogue)
         if isinstance(outcome, Done) and not outcome.replayed:
-            self.book.events[outcome.answer.id] = outcome.answer
-            self.holding[outcome.answer.id] = (name, what)
+            event_id = outcome.answer.id
+            self.book.events[event_id] = outcome.answer
+            self.book.charges_of[event_id] = [each for each in self.book.writes.charges if each.source_id == event_id]
+            self.holding[event_id] = (name, what)
         return outcome
 
     def correct(self, name, what, *, number=None, **members):
@@ -267,6 +271,30 @@ def test_what_is_voided_leaves_nothing_owed_and_nothing_to_spend(data):
         world.correct(name, None)
     assert [world.book.wallets[pot].spent for pot in (PREPAID, CREDIT)] == [0, 0]
     assert not world.charged()
+
+
+class TestAnEventDatedAheadOfAChangeOfPlan:
+    """Use may be dated minutes ahead, and was charged by the plan of then, whichever is in force at its time now."""
+
+    @pytest.mark.parametrize("has_seats", [True, False])
+    def test_is_taken_out_of_the_counters_that_it_moved(self, has_seats):
+        world = World(Catalogue(Standard(Decimal(2))))
+        world.record("a", said(calls(3), Property(SEATS, Decimal(5)), at=NOW + timedelta(minutes=4)))
+        self.change_plan(world, has_seats=has_seats)
+        assert isinstance(world.correct("a", None), Done)
+        assert (world.charged(), world.counted()) == ({}, {})
+
+    def change_plan(self, world, *, has_seats):
+        """Move to a plan with the same calls and, if any, dearer seats."""
+        old, at = world.catalogue.plans[PLAN_VERSION], NOW + timedelta(minutes=1)
+        calls, seats = old.prices
+        dearer = replace(seats, id=key(64), model=Standard(Decimal(4)))
+        prices = (calls, dearer) if has_seats else (calls,)
+        world.catalogue.plans[key(7)] = replace(old, id=key(7), prices=prices)
+        subscription = world.book.subscriptions[0]
+        subscription.spells = spells.write(
+            [Spell(PLAN_VERSION, STARTED, STARTED, "P1M"), Spell(key(7), at, STARTED, "P1M")]
+        )
 
 
 class TestRefusals:
