@@ -1,9 +1,9 @@
 """Postal addresses: which parts they have, and whether tax can be computed from them."""
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
+from customers import countries
 from merchants import fields
 from merchants.errors import ValidationFailed
 
@@ -11,14 +11,14 @@ LENGTH_MAX = {"line1": 200, "line2": 200, "city": 100, "state": 100, "country": 
 _TOWN_STATE_CODE = {"AU", "CA", "US"}
 _TOWN_THEN_CODE = {"GB", "IE", "IN", "NZ", "SG", "ZA"}
 _COUNTRIES_TAXED_BY_STATE = {"CA", "US"}
-_is_country = re.compile(r"[A-Z]{2}").fullmatch
 
 
 def parse(value: object, field: str) -> dict[str, str]:
     """Return the given parts of an address, the country code in capitals; every part may be missing or null.
 
     Raises:
-        ValidationFailed: it is no object, has an unknown part, or a part is not a short line of text.
+        ValidationFailed: it is no object, has an unknown part, a part is not a short line of text, or there is no such
+            country.
     """
     if not isinstance(value, dict):
         raise ValidationFailed(f"{field} must be an object.", field=field, code="INVALID_ADDRESS")
@@ -32,7 +32,7 @@ def parse(value: object, field: str) -> dict[str, str]:
             address[part] = fields.text(text, name, length_max=LENGTH_MAX[part])
     if "country" in address:
         address["country"] = address["country"].upper()
-        if not _is_country(address["country"]):
+        if address["country"] not in countries.NAMES:  # nobody knows whether tax is due there
             message = f"{field}.country must be a country code of two letters (ISO 3166-1)."
             raise ValidationFailed(message, field=f"{field}.country", code="INVALID_COUNTRY")
     return address

@@ -1,4 +1,4 @@
-"""What countries are called, on paper and in lists; all of ISO 3166-1. Pure. Any other is printed as its code."""
+"""What countries are called, on paper and in lists: all of ISO 3166-1, and Kosovo. Pure."""
 
 NAMES = {
     "AD": "Andorra", "AE": "United Arab Emirates", "AF": "Afghanistan", "AG": "Antigua and Barbuda", "AI": "Anguilla",
@@ -45,5 +45,5 @@ NAMES = {
     "UG": "Uganda", "UM": "US Outlying Islands", "US": "United States", "UY": "Uruguay", "UZ": "Uzbekistan",
     "VA": "Vatican City", "VC": "Saint Vincent and the Grenadines", "VE": "Venezuela", "VG": "British Virgin Islands",
     "VI": "US Virgin Islands", "VN": "Vietnam", "VU": "Vanuatu", "WF": "Wallis and Futuna", "WS": "Samoa",
-    "YE": "Yemen", "YT": "Mayotte", "ZA": "South Africa", "ZM": "Zambia", "ZW": "Zimbabwe",
+    "XK": "Kosovo", "YE": "Yemen", "YT": "Mayotte", "ZA": "South Africa", "ZM": "Zambia", "ZW": "Zimbabwe",
 }  # fmt: skip

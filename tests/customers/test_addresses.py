@@ -3,6 +3,7 @@
 import pytest
 
 from customers import addresses
+from merchants.errors import ValidationFailed
 
 STREET = {"line1": "1 High Street", "line2": "Unit 2"}
 
@@ -25,3 +26,16 @@ class TestLines:
 
     def test_of_nothing_are_none(self) -> None:
         assert addresses.lines({}) == []
+
+
+class TestACountry:
+    """Outside the Union no tax is charged: a code that is no country's would be a way out of it."""
+
+    @pytest.mark.parametrize("code", ["UK", "EL", "XX", "EU", "D1"])
+    def test_that_does_not_exist_is_refused(self, code: str) -> None:
+        with pytest.raises(ValidationFailed) as refused:
+            addresses.parse({"country": code}, "address")
+        assert refused.value.code == "INVALID_COUNTRY"
+
+    def test_is_kept_in_capitals(self) -> None:
+        assert addresses.parse({"country": "gb"}, "address") == {"country": "GB"}
