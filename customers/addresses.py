@@ -55,6 +55,12 @@ def lines(address: Mapping[str, str]) -> list[str]:
     return [line for line in (address.get("line1", ""), address.get("line2", ""), *area, country) if line]
 
 
+def spelled(address: Mapping[str, str]) -> list[str]:
+    """Return the lines of an address for people to read: as ``lines`` does, the country by its name."""
+    written, country = lines(address), address.get("country", "")
+    return [*written[:-1], countries.NAMES.get(country, country)] if country else written
+
+
 def tax_verdict(address: dict[str, str]) -> dict[str, Any]:
     """Return whether tax can be computed from the address, and if not, what is missing: ``{"valid", "message"?}``."""
     if "country" not in address:

@@ -8,7 +8,7 @@ from billing import policies, sellers, taxes
 from billing.documents import gathering, rendering
 from billing.models import Seller
 from billing.payments import tokens
-from customers import addresses
+from customers import addresses, countries
 from merchants.models import Merchant
 
 _LINES = (
@@ -53,6 +53,7 @@ def _sample(merchant: Merchant, seller: Seller, now: datetime) -> dict[str, Any]
             "email": "billing@customer.example",
             "address": address,
             "addressLines": addresses.lines(address),
+            "countryName": countries.NAMES.get(address["country"], ""),
             "taxId": "",
             "vatId": "",
         },

@@ -183,7 +183,7 @@ def profile(*, customer: Customer, span: Span) -> Profile:
         spend=spend,
         spend_total=sum(spend),
         invoices=invoices.of_customer(customer, {ids.parse("sub", each.id): each.plan for each in subscriptions}),
-        address=addresses.lines(customer.address),
+        address=addresses.spelled(customer.address),
         net_days=policies.terms_of(customer_id=customer.id),
         usual_days=policies.of(customer.merchant_id).net_days,
     )

@@ -25,7 +25,18 @@ class TestLines:
         assert addresses.lines(backwards) == ["1 High Street", "Unit 2", *area]
 
     def test_of_nothing_are_none(self) -> None:
-        assert addresses.lines({}) == []
+        assert addresses.lines({}) == addresses.spelled({}) == []
+
+    @pytest.mark.parametrize(
+        ("address", "spelled"),
+        [
+            ({"city": "Berlin", "country": "DE"}, ["Berlin", "Germany"]),
+            ({"city": "Berlin"}, ["Berlin"]),
+            ({"city": "Nowhere", "country": "XX"}, ["Nowhere", "XX"]),
+        ],
+    )
+    def test_are_spelled_with_the_name_of_their_country(self, address: dict[str, str], spelled: list[str]) -> None:
+        assert addresses.spelled(address) == spelled
 
 
 class TestACountry:

@@ -89,7 +89,7 @@ class TestShow:
         customer = scene.buyers[0].customer
         address = {"country": "US", "zipCode": "98101", "state": "WA", "city": "Seattle", "line1": "500 Lakeside Ave"}
         Customer.objects.filter(bucket=customer.bucket, id=customer.id).update(address=address)
-        assert b"500 Lakeside Ave<br>Seattle, WA 98101<br>US" in owner.get(path(scene)).content
+        assert b"500 Lakeside Ave<br>Seattle, WA 98101<br>United States" in owner.get(path(scene)).content
 
     def test_takes_a_bounded_number_of_queries(
         self, owner: Client, scene: scenes.Scene, django_assert_max_num_queries: object

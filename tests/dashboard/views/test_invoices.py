@@ -51,6 +51,14 @@ class TestListing:
 
 
 class TestShow:
+    def test_adds_what_was_rounded_before_the_total(self, owner: Client, scene: scenes.Scene) -> None:
+        invoice = scene.buyers[0].invoice
+        figures = {"subtotal": 995_820_000, "total_tax": 0, "rounding": 4_180_000, "grand_total": 10**9}
+        owed = {"paid_amount": 0, "owed_amount": 10**9, "unpaid_amount": 10**9}
+        Invoice.objects.filter(id=invoice.id).update(status="issued", number="INV-7", **figures, **owed)
+        names = re.findall("<dt>(.*?)</dt>", owner.get(path(invoice)).content.decode())
+        assert names[:4] == ["Subtotal", "Tax", "Rounded to whole minor units", "Total"]
+
     def test_of_an_open_one_adds_up_as_printed(self, owner: Client, scene: scenes.Scene) -> None:
         buyer = scene.buyers[0]
         document = invoices.document(buyer.invoice)

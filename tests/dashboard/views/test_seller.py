@@ -1,12 +1,14 @@
 """Settings → Invoices and taxes: owners say who sells, others look."""
 
 import io
+from typing import Any
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from PIL import Image
 
+from billing.documents import samples
 from billing.models import Seller
 from tests import scenes
 
@@ -38,6 +40,14 @@ def test_keeps_what_is_sent(client: Client, path: str) -> None:
     assert "Judgebox &lt;GmbH&gt;" in shown
     assert client.get(f"{path}/logo")["Content-Type"] == "image/png"
     assert client.get(f"{path}/sample").content.startswith(b"%PDF-")
+
+
+def test_the_sample_names_countries_as_invoices_do(client: Client, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    client.post(path, {**USUAL, "country": "DE"})
+    printed: list[dict[str, Any]] = []
+    monkeypatch.setattr(samples.rendering, "pdf", lambda document, **_: printed.append(document) or b"%PDF-")
+    client.get(f"{path}/sample")
+    assert (printed[0]["seller"]["countryName"], printed[0]["buyer"]["countryName"]) == ("Germany", "Germany")
 
 
 @pytest.mark.parametrize(
