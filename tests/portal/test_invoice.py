@@ -8,10 +8,13 @@ from django.test import Client
 
 from billing import credit_notes, invoice_payments, invoice_sessions, voiding
 from billing.credit_notes import NewCreditNote
-from billing.models import CreditNote, PaymentSession
+from billing.invoice_payments import How
+from billing.models import CreditNote, InvoicePayment, PaymentAttempt, PaymentSession
 from billing.payments import sessions, tokens
 from merchants import audit
+from merchants.errors import ServiceError
 from merchants.models import Merchant
+from tests import parallel
 from tests.billing.buyers import Buyer
 from tests.billing.invoiced import DOLLAR
 from tests.billing.owing import FEBRUARY, GRACE, broken, first, owing, used
@@ -20,6 +23,14 @@ from tests.billing.payments import sellers
 pytestmark = pytest.mark.django_db(transaction=True)
 
 ISSUED = FEBRUARY + GRACE
+# What those hear who come second: on the page, or as the answer.
+SAID = (
+    "A payment is being processed.",
+    "This has been paid.",
+    "This needs no payment any more.",
+    "A payment of this invoice is on its way; wait for it to end.",
+    "Nothing is to be paid on this invoice.",
+)
 
 
 @pytest.fixture
@@ -126,3 +137,35 @@ class TestFile:
         past_us(buyer)
         token = tokens.make(tokens.INVOICE, first(buyer).id)
         assert f"/portal/invoice/{token}/pdf" in Client().get(f"/portal/invoice/{token}").content.decode()
+
+
+class TestARace:
+    def test_of_two_payers_and_the_merchant_is_won_by_one(self, buyer: Buyer) -> None:
+        path = address(buyer)
+        session = led_to(path)
+
+        def act(number: int) -> tuple[bool, str]:
+            """Pay, or say that it was paid; tell whether that worked, and what was answered."""
+            if number < 2:
+                answer = sellers.pay(session)
+                page = answer.content.decode()
+                assert answer.status_code == 303 or "Nothing was charged to you now." in page
+                return answer.status_code == 303, page
+            try:
+                if number == 2:
+                    invoice_payments.pay(merchant_id=buyer.merchant.id, invoice_id=first(buyer).id, how=How())
+                else:
+                    past_us(buyer)
+            except ServiceError as refusal:
+                return False, refusal.message
+            return True, ""
+
+        results = parallel.run(4, act)
+        won, lost = ([said for is_won, said in results if is_won == wanted] for wanted in (True, False))
+        assert (len(won), len(lost)) == (1, 3)
+        assert all(any(words in said for words in SAID) for said in lost), lost
+        paid = InvoicePayment.objects.filter(customer_id=buyer.customer.id).values_list("amount", flat=True)
+        assert list(paid) == [12 * DOLLAR]
+        assert PaymentAttempt.objects.filter(state="succeeded").count() <= 1
+        assert "This invoice is paid" in Client().get(path).content.decode()
+        assert broken() == set()

@@ -15,7 +15,7 @@ from billing.payments import checkout, disputes, outcomes
 from billing.payments.provider import DisputeFacts, DisputeState, Outcome, State
 from merchants import ids
 from merchants.models import Merchant, Mode
-from tests import callers, factories
+from tests import callers, factories, parallel
 from tests.billing.payments import sellers
 from tests.callers import Caller
 
@@ -108,21 +108,14 @@ class TestPaying:
     @pytest.mark.django_db(transaction=True)
     def test_gives_the_last_use_to_one_of_two_who_race(self, seller: Caller) -> None:
         link = make(seller, maxUses=1)
-        racers, answers = [start(link), start(link)], []
-        barrier = threading.Barrier(2)
-
-        def race(session: PaymentSession) -> None:
-            barrier.wait()
-            answers.append(sellers.pay(session).status_code)
-            connection.close()
-
-        threads = [threading.Thread(target=race, args=(session,)) for session in racers]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        assert sorted(answers) == [303, 409]
+        racers = [start(link), start(link)]
+        won, lost = sorted(
+            parallel.run(2, lambda number: sellers.pay(racers[number])), key=lambda each: each.status_code
+        )
+        assert (won.status_code, lost.status_code) == (303, 409)
+        assert b"This link has been used as often as it may be." in lost.content
         assert (row(link).uses, row(link).completed) == (1, 1)
+        assert PaymentAttempt.objects.count() == 1
 
     @pytest.mark.parametrize("changes", [{"status": "disabled"}, {"expiresAt": "soon"}])
     def test_is_refused_when_the_link_is_over(self, seller: Caller, changes: dict[str, Any]) -> None:
