@@ -19,6 +19,28 @@ CHECKS = (
         """,
     ),
     rule(
+        "currencies_offered",
+        "a plan is on offer in each currency that all its prices have figures for",
+        "plan",
+        """
+        SELECT v.plan_id, format('version %s in %s', v.number, known.currency)
+        FROM billing_planversion v
+        CROSS JOIN LATERAL (
+            SELECT o.currency
+            FROM billing_planversionprice l
+            JOIN billing_priceversion p ON p.id = l.price_version_id
+            JOIN billing_priceversion o ON o.price_id = p.price_id AND o.number = p.number AND o.currency <> ''
+            WHERE l.plan_version_id = v.id
+            GROUP BY o.currency
+            HAVING count(*) = (SELECT count(*) FROM billing_planversionprice sold WHERE sold.plan_version_id = v.id)
+        ) known
+        WHERE NOT v.is_option AND NOT EXISTS (
+            SELECT FROM billing_planversion offer
+            WHERE offer.plan_id = v.plan_id AND offer.number = v.number AND offer.currency = known.currency
+        )
+        """,
+    ),
+    rule(
         "price_options",
         "what a price costs in another currency has the model and the terms of the price",
         "price",

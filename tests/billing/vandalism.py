@@ -348,6 +348,10 @@ CONTROLS: dict[str, tuple[str, set[str]]] = {
         ),
         {"currencies_pinned", "fees_agreed", "plan_changes"},
     ),
+    "an option that the plan lost": (
+        "UPDATE billing_planversion SET currency = 'NOK' WHERE is_option AND number = 1",
+        {"currencies_offered", "currencies_pinned", "plan_options"},
+    ),
     "an option on other terms": (
         "UPDATE billing_priceversion SET payment_term = 'instant' WHERE currency = 'EUR' AND number = 2",
         {"price_options"},
