@@ -47,3 +47,5 @@ NAMES = {
     "VI": "US Virgin Islands", "VN": "Vietnam", "VU": "Vanuatu", "WF": "Wallis and Futuna", "WS": "Samoa",
     "XK": "Kosovo", "YE": "Yemen", "YT": "Mayotte", "ZA": "South Africa", "ZM": "Zambia", "ZW": "Zimbabwe",
 }  # fmt: skip
+
+BY_NAME = sorted(NAMES.items(), key=lambda each: each[1])  # to choose from

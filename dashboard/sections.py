@@ -35,8 +35,7 @@ class AddressForm(forms.Form):
         super().__init__(data, files, initial=initial)
         known = initial.get("country", "")
         unknown = [(known, known)] if known and known not in countries.NAMES else []
-        named = sorted(((code, name) for code, name in countries.NAMES.items()), key=lambda each: each[1])
-        self.fields["country"].choices = [("", "Not stated"), *unknown, *named]  # type: ignore[attr-defined]
+        self.fields["country"].choices = [("", "Not stated"), *unknown, *countries.BY_NAME]  # type: ignore[attr-defined]
 
     def address(self) -> dict[str, str]:
         """Return the parts that were given."""

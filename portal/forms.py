@@ -4,7 +4,7 @@ from typing import Any
 
 from django import forms
 
-from customers import addresses
+from customers import addresses, countries
 from merchants import ids
 from portal.checkout import Page, token_of
 
@@ -149,12 +149,10 @@ class Acceptance(forms.Form):
         max_length=20,
         widget=forms.TextInput(attrs={"autocomplete": "postal-code"}),
     )
-    country = forms.CharField(
+    country = forms.ChoiceField(
         label="Country",
-        max_length=2,
-        min_length=2,
-        help_text="Its code of two letters, like US or DE.",
-        widget=forms.TextInput(attrs={"autocomplete": "country", "placeholder": "US"}),
+        choices=[("", "Choose a country"), *countries.BY_NAME],
+        widget=forms.Select(attrs={"autocomplete": "country"}),
     )
     accepted = forms.BooleanField(label="I accept the plan and its prices")
 

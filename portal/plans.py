@@ -6,6 +6,7 @@ from uuid import UUID
 
 from billing import currencies, plans, subscriptions, upfront, wording
 from billing.models import Authorization, PaymentSession, PlanVersion, Subscription
+from billing.models.catalogue import TaxBehavior
 from billing.payments import sessions
 from billing.prices import PriceVersion
 from merchants.models import Mode
@@ -35,6 +36,7 @@ class Invitation:
     is_offered: bool  # still, in the currency of the authorization
     every: str
     prices: list[Price]
+    tax: str  # whether prices are with it; empty where the plan charges none
     minimum: str
     session: PaymentSession | None  # in which the person, who has accepted, has still to pay
 
@@ -69,9 +71,18 @@ def invitation(found: Authorization) -> Invitation:
         is_offered=offer is not None and version.plan.deleted_at is None,
         every=CADENCES.get(version.billing_cadence, f"every {version.billing_cadence}"),
         prices=_prices(version),
+        tax=_tax(version),
         minimum=fmt.money(found.minimum_balance, version.currency) if found.minimum_balance else "",
         session=_session(found),
     )
+
+
+def _tax(version: PlanVersion) -> str:
+    if not version.default_tax_rate:
+        return ""
+    if version.tax_behavior == TaxBehavior.INCLUSIVE:
+        return "Prices include tax."
+    return "Prices are before tax: where it is due, it comes on top."
 
 
 def _session(found: Authorization) -> PaymentSession | None:

@@ -1,5 +1,6 @@
 """Authorizations: one person, one plan, once."""
 
+import re
 import threading
 from datetime import timedelta
 from typing import Any
@@ -21,7 +22,7 @@ from tests.callers import Caller
 
 pytestmark = pytest.mark.django_db
 
-ABOUT = {"name": "Northwind Labs", "country": "us", "zipCode": "10001", "state": "NY", "accepted": "on"}
+ABOUT = {"name": "Northwind Labs", "country": "US", "zipCode": "10001", "state": "NY", "accepted": "on"}
 
 
 @pytest.fixture
@@ -64,6 +65,17 @@ class TestAccepting:
         )  # fmt: skip
         assert done["customerId"] == ids.text("cus", customer.id)
         assert Subscription.objects.get().status == "active"
+
+    @pytest.mark.parametrize(
+        ("behavior", "rate", "said"),
+        [("exclusive", 19, "Prices are before tax"), ("inclusive", 19, "Prices include tax"), ("exclusive", 0, "")],
+    )
+    def test_says_whether_prices_are_with_tax(self, seller: Caller, behavior: str, rate: int, said: str) -> None:
+        product = factories.product(merchant=seller.merchant)
+        plan = factories.plan(product=product, tax_behavior=behavior, default_tax_rate=rate)
+        page = Client().get(path(callers.made(invite(seller, plan)))).content.decode()
+        assert re.findall("Prices (?:are before|include) tax", page) == ([said] if said else [])
+        assert '<option value="DE">Germany</option>' in page
 
     def test_is_completed_by_the_payment_where_one_is_due(self, seller: Caller) -> None:
         link = callers.made(invite(seller, sellers.plan_with_fee(seller.merchant), minimumAccountBalance="20"))
