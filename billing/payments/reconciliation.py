@@ -2,13 +2,13 @@
 
 import uuid
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.db.models import Q
 
-from billing.models import PaymentAttempt, PaymentDispute, PaymentRefund, ProviderAccount, ProviderCode
+from billing.models import PaymentAttempt, PaymentDispute, PaymentRefund, ProviderAccount, ProviderCode, ProviderLine
 from billing.payments import accounts as payment_accounts
 from billing.payments import attempts, disputes, foreign_refunds, outcomes, providers, refunds
 from billing.payments.outcomes import News
@@ -73,7 +73,12 @@ def compare(
         payments=len(payments),
         refunds=len(returned),
         disputes=len(disputed),
-        differences=[*side.of_payments(payments), *side.of_refunds(returned), *side.of_disputes(disputed)],
+        differences=[
+            *side.of_payments(payments),
+            *side.of_refunds(returned),
+            *side.of_disputes(disputed),
+            *side.of_lines([*payments, *returned, *disputed]),
+        ],
     )
 
 
@@ -203,6 +208,19 @@ class _Side:
             state = booked.state if booked else "not known"
             if state != facts.state and self._is_of_ours(facts.payment_ref):
                 yield self._differ("dispute_differs", facts.ref, f"{facts.state} there, {state} here")
+
+    def of_lines(self, listed: Sequence[Outcome | DisputeFacts]) -> Iterator[Difference]:
+        """Tell of what the provider's account has of payments of ours, and we have not booked."""
+        told = {line.ref: each.payment_ref or each.ref for each in listed for line in each.lines}
+        mine = PaymentAttempt.objects.filter(
+            merchant_id=self.merchant_id, provider=self.provider, provider_ref__in=set(told.values())
+        )
+        refs = dict(mine.values_list("id", "provider_ref"))
+        lines = ProviderLine.objects.filter(bucket__in={ids.bucket_of(key) for key in refs}, attempt_id__in=refs)
+        ours, booked = set(refs.values()), set(lines.values_list("ref", flat=True))
+        for ref, payment_ref in told.items():
+            if payment_ref in ours and ref not in booked:
+                yield self._differ("line_not_booked", ref, f"it is in the account there, about {payment_ref}")
 
     def _is_of_ours(self, payment_ref: str) -> bool:
         mine = PaymentAttempt.objects.filter(merchant_id=self.merchant_id, provider_ref=payment_ref)

@@ -3,6 +3,7 @@
 import json
 import random
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -24,7 +25,19 @@ from billing.models import (
     TopUp,
     Wallet,
 )
-from billing.payments import attempts, claims, disputes, news, outcomes, poller, refunds, simulation, simulator
+from billing.payments import (
+    attempts,
+    claims,
+    disputes,
+    news,
+    outcomes,
+    poller,
+    provider_lines,
+    reconciliation,
+    refunds,
+    simulation,
+    simulator,
+)
 from billing.payments.provider import DisputeFacts, DisputeState, Line, Outcome, State
 from billing.payments.refunds import NotRefundable
 from merchants import audit, ids
@@ -365,6 +378,21 @@ class TestLines:
         held = ledger.balances(wallet.customer_id)
         assert (held["USD", "exchange"], held["USD", "clearing"]) == (0, 0)
         assert (held["EUR", "exchange"], held["EUR", "clearing"]) == (-DOLLARS // 10, DOLLARS * 65 // 100)
+
+    def test_that_were_missed_are_found_and_caught_up_with(
+        self, wallet: Wallet, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with monkeypatch.context() as deaf:
+            deaf.setattr(provider_lines, "book", lambda *facts: None)
+            attempt = attempts.submit(begun(wallet, "test_dispute_won"))
+            paying.settle(4)
+        now = timezone.now()
+        account = {"merchant_id": attempt.merchant_id, "provider": "test", "since": now - timedelta(days=30)}
+        found = reconciliation.compare(**account, now=now, grace=timedelta(0)).differences
+        assert [each.kind for each in found] == ["line_not_booked"] * 2
+        reconciliation.catch_up(**account)
+        assert reconciliation.compare(**account, now=now, grace=timedelta(0)).differences == []
+        assert ProviderLine.objects.count() == 2
 
     def test_cannot_be_changed(self, wallet: Wallet) -> None:
         attempt = attempts.submit(begun(wallet))
