@@ -333,11 +333,15 @@ def refuse(form: forms.Form, refusal: ServiceError, *, request_id: str, names: d
         form.add_error(None, f"{refusal.message} Nothing was changed. Request {request_id}")
 
 
+_SAYS: Final = (" must ", " may ", " is ", " has ", " cannot ", " lies ", " needs ")  # of the field alone
+
+
 def _in_words(form: forms.Form, field: str, fault: FieldError) -> str:
     """Say what is wrong with a field by its label, where the activity says it by the name that the API has for it."""
     name, message = fault["field"], fault["message"]
     if message.startswith(f"{name}: "):
         return message.removeprefix(f"{name}: ")
-    if message.startswith(f"{name} ") and field in form.fields:
-        return f"{form.fields[field].label or field.capitalize()}{message.removeprefix(name)}"
+    said = message.removeprefix(name)
+    if said.startswith(_SAYS) and field in form.fields:
+        return f"{form.fields[field].label or field.capitalize()}{said}"
     return message
