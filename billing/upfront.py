@@ -18,7 +18,7 @@ class Due(NamedTuple):
 
     fees: int
     wallet: int
-    tax: int = 0  # the part of the fees that is tax, where the wallet pays nothing of them
+    tax: int | None = 0  # the part of the fees that is tax; None where some is, but the wallet pays a part of them
 
     @property
     def total(self) -> int:
@@ -43,7 +43,7 @@ def due(subscription: Subscription) -> Due:
         return NOTHING_DUE
     payment = payable(lacking, subscription.currency)
     for_fees = max(0, charged - free)
-    return Due(fees=for_fees, wallet=payment - for_fees, tax=tax if for_fees == charged else 0)
+    return Due(fees=for_fees, wallet=payment - for_fees, tax=tax if for_fees == charged or not tax else None)
 
 
 def payable(lacking: int, currency: str) -> int:
@@ -61,7 +61,10 @@ def ask(subscription: Subscription, due: Due, now: datetime) -> PaymentSession:
         ValidationFailed: an address is not on a site that the merchant trusts.
     """
     urls = subscription.redirect_urls or {}
-    of_fees = [("Fees", due.fees - due.tax), ("Tax", due.tax)] if due.tax else [("Fees, tax included", due.fees)]
+    if due.tax is None:
+        of_fees = [("Fees, tax included", due.fees)]
+    else:
+        of_fees = [("Fees", due.fees - due.tax), ("Tax", due.tax)]
     parts = [*of_fees, ("Into your balance", due.wallet)]
     return sessions.open(
         bucket=subscription.bucket,

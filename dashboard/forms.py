@@ -343,5 +343,5 @@ def _in_words(form: forms.Form, field: str, fault: FieldError) -> str:
         return message.removeprefix(f"{name}: ")
     said = message.removeprefix(name)
     if said.startswith(_SAYS) and field in form.fields:
-        return f"{form.fields[field].label or field.capitalize()}{said}"
+        return f"{form.fields[field].label or field.capitalize()}{said.replace(' a decimal string', ' a number')}"
     return message

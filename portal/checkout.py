@@ -141,7 +141,8 @@ def _about(session: PaymentSession) -> tuple[str, str]:
     if session.entity == Entity.INVOICE:
         invoice = Invoice.objects.get(**place)
         due = f" by {fmt.day(timezone.localtime(invoice.due_at))}" if invoice.due_at else ""
-        return f"Invoice {invoice.number or ''}".strip(), f"To be paid{due}"
+        words = f"To be paid{due}" if session.status in sessions.OPEN else ""
+        return f"Invoice {invoice.number or ''}".strip(), words
     if session.entity == Entity.PAYMENT:
         payment = Payment.objects.get(**place)
         return payment.description or payment.reference or "Payment", ""

@@ -130,12 +130,16 @@ class TestFile:
         assert Client().get("/portal/invoice/x/pdf").status_code == 404
 
     def test_is_named_where_it_is_paid_with_the_day_it_is_due(self, buyer: Buyer) -> None:
+        session = led_to(address(buyer))
         page = Client().get(address(buyer), follow=True).content.decode()
         assert f"To be paid by {ISSUED.day} {ISSUED:%b %Y}" in page
         assert f"{address(buyer)}/pdf" in page
         assert "Open until" not in page
         past_us(buyer)
         token = tokens.make(tokens.INVOICE, first(buyer).id)
+        assert (
+            "To be paid" not in Client().get(f"/portal/pay/{tokens.make(tokens.SESSION, session.id)}").content.decode()
+        )
         assert f"/portal/invoice/{token}/pdf" in Client().get(f"/portal/invoice/{token}").content.decode()
 
 

@@ -111,6 +111,7 @@ class TestPriceEdit:
             form = {"model": "standard", "unit_price": "x", "payment_term": "instant", "applies_to": applies_to}
             page = browser_of.post(self.path(quiet, price), form).content.decode()
             assert re.search(r'name="unit_price"[^>]*aria-invalid="true"', page)
+            assert "Unit price must be a number of at most 12 digits" in page
         assert PriceVersion.objects.filter(price_id=price.price_id).count() == 1
 
     @pytest.mark.parametrize(
