@@ -10,7 +10,17 @@ from django.db import transaction
 from msgspec.structs import asdict
 
 from billing import cycles, money, rating, settlement, subscriptions, taxes, topups, wallets
-from billing.models import Charge, Counter, Plan, PriceVersion, Refund, Subscription, UnsettledWallet, Wallet
+from billing.models import (
+    Charge,
+    Counter,
+    PaymentAttempt,
+    Plan,
+    PriceVersion,
+    Refund,
+    Subscription,
+    UnsettledWallet,
+    Wallet,
+)
 from billing.subscriptions import NewSubscription
 from customers import books
 from customers.models import Book, Customer
@@ -85,6 +95,7 @@ def buyer(
     fee_rate: str = "0",
     customer: dict[str, Any] | None = None,
     subscription: dict[str, Any] | None = None,
+    by_card: bool = False,
     **version: Any,
 ) -> Buyer:
     """Subscribe a new customer to a new plan of these prices, which are all of one product."""
@@ -94,7 +105,14 @@ def buyer(
         Merchant.objects.filter(id=merchant.id).update(platform_fee_rate=Decimal(fee_rate))
     plan = factories.plan(product=product, prices=list(prices), **version)
     return subscribe(
-        merchant, plan, balance=balance, at=at, started_at=started_at, customer=customer, subscription=subscription
+        merchant,
+        plan,
+        balance=balance,
+        at=at,
+        started_at=started_at,
+        customer=customer,
+        subscription=subscription,
+        by_card=by_card,
     )
 
 
@@ -107,13 +125,14 @@ def subscribe(
     started_at: datetime | None = None,
     customer: dict[str, Any] | None = None,
     subscription: dict[str, Any] | None = None,
+    by_card: bool = False,
 ) -> Buyer:
-    """Subscribe a new customer to a plan, with this much in the prepaid wallet."""
+    """Subscribe a new customer to a plan, with this much in the prepaid wallet; ``by_card`` it can be given back."""
     who = factories.customer(merchant=merchant, **(customer or {}))
     Book.objects.filter(customer_id=who.id).update(test_clock=at)
     currency = (subscription or {}).get("currency") or plan.versions.get(is_option=False).currency
     if Decimal(balance):
-        top_up(merchant, who, balance, currency)
+        (top_up if by_card else pay_in)(merchant, who, balance, currency)
     new = {"name": plan.name, "plan_id": plan.id, "started_at": started_at or at} | (subscription or {})
     agreed = subscriptions.create(merchant_id=merchant.id, customer=who.id, new=NewSubscription(**new), now=at)
     return Buyer(merchant, who, plan, agreed.subscription)
@@ -125,6 +144,29 @@ def top_up(merchant: Merchant, customer: Customer, amount: str, currency: str = 
         _, now = books.lock(customer.bucket, customer.id)
         wallet, _ = wallets.ensure_pots(bucket=customer.bucket, customer_id=customer.id, currency=currency, now=now)
     topups.top_up(merchant_id=merchant.id, wallet_id=wallet.id, amount=money.to_nanos(amount))
+
+
+def pay_in(merchant: Merchant, customer: Customer, amount: str, currency: str = "USD") -> None:
+    """Put money into a customer's prepaid wallet as a payment leaves it there, without a card that was charged."""
+    with transaction.atomic():
+        _, now = books.lock(customer.bucket, customer.id)
+        wallet, _ = wallets.ensure_pots(bucket=customer.bucket, customer_id=customer.id, currency=currency, now=now)
+        paid = PaymentAttempt.objects.create(
+            bucket=customer.bucket,
+            id=ids.new(customer.bucket),
+            customer_id=customer.id,
+            merchant_id=merchant.id,
+            purpose=PaymentAttempt.Purpose.TOPUP,
+            target_id=ids.new(customer.bucket),
+            amount=money.to_nanos(amount),
+            currency=currency,
+            provider="test",
+            source=topups.Method.TEST_SUCCESS,
+            state=PaymentAttempt.State.SUCCEEDED,
+            created_at=now,
+            resolved_at=now,
+        )
+        topups.receive(wallet, top_up_id=paid.target_id, amount=paid.amount, method=paid.source, now=now)
 
 
 # --- the small engine --------------------------------------------------------------------------------------

@@ -27,7 +27,7 @@ from tests.metering.test_meters import nodes
 @pytest.fixture
 def buyer(db: None) -> Buyer:
     """Who has paid in ten dollars and used four, of which the platform keeps a tenth."""
-    made = new_buyer(balance="10", fee_rate="0.1")
+    made = new_buyer(balance="10", fee_rate="0.1", by_card=True)
     use(made, 8)
     buyers.settle()
     return made

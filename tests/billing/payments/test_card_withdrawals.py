@@ -40,7 +40,7 @@ def wallet(db: None) -> Wallet:
 @pytest.fixture
 def racer(transactional_db: None) -> Iterator[Buyer]:
     """A buyer with ten dollars of a card's, who uses them through the engine."""
-    yield new_buyer(balance="10")
+    yield new_buyer(balance="10", by_card=True)
     execution.hang_up()
 
 
