@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from axe_playwright_python.sync_playwright import Axe
+from axe_playwright_python.sync_playwright import DEFAULT_OPTIONS, Axe
 
 from merchants.models import User
 from tests import scenes
@@ -11,6 +11,9 @@ WIDTHS = (320, 390, 768, 1280)
 HEIGHT = 900
 
 _axe = Axe()
+_OF_COLOURS = DEFAULT_OPTIONS | {"runOnly": {"type": "rule", "values": ["color-contrast", "link-in-text-block"]}}
+_COLOURS_SETTLED = """Promise.all(document.getAnimations().filter(it => it instanceof CSSTransition)
+    .map(it => it.finished.catch(() => null)))"""
 
 
 def sign_in(page: Any, url: str, user: User) -> None:
@@ -25,13 +28,25 @@ def open_page(page: Any, url: str) -> None:
     assert response.status == 200, f"{url} answered {response.status}"
 
 
-def faults(page: Any) -> list[str]:
+def faults(page: Any, options: dict[str, Any] = DEFAULT_OPTIONS) -> list[str]:
     """Name every rule of accessibility the page breaks, and where."""
     return [
         f"{rule['id']}: {' '.join(map(str, node['target']))}: {node['failureSummary'].splitlines()[-1].strip()}"
-        for rule in _axe.run(page).response["violations"]
+        for rule in _axe.run(page, options=options).response["violations"]
         for node in rule["nodes"]
     ]
+
+
+def faults_of_both_schemes(page: Any) -> list[str]:
+    """Name what is wrong in the light, and what of the colours is in the dark: nothing else differs there."""
+    page.emulate_media(color_scheme="light")
+    found = faults(page)
+    page.emulate_media(color_scheme="dark")
+    page.evaluate(_COLOURS_SETTLED)
+    found += [f"in the dark: {fault}" for fault in faults(page, _OF_COLOURS)]
+    page.emulate_media(color_scheme="light")
+    page.evaluate(_COLOURS_SETTLED)
+    return found
 
 
 def sticks_out(page: Any) -> list[str]:

@@ -111,18 +111,24 @@ def links(scene: "Scene") -> list[str]:
 
 
 class TestEveryPage:
-    @pytest.mark.parametrize("scheme", ["light", "dark"])
-    def test_is_accessible_and_fits_every_width(
-        self, home: str, scene: "Scene", browser_page: Any, scheme: str
+    def test_is_accessible_in_both_schemes_and_fits_every_width(
+        self, home: str, scene: "Scene", browser_page: Any
     ) -> None:
-        browser_page.emulate_media(color_scheme=scheme)
         found = []
         for path in paths(scene):
             browsing.open_page(browser_page, home + path)
-            found += [f"{path}: {fault}" for fault in browsing.faults(browser_page)]
-            if scheme == "light":  # colours do not move anything
-                found += [f"{path}: sticks out {width}" for width in browsing.sticks_out(browser_page)]
+            found += [f"{path}: {fault}" for fault in browsing.faults_of_both_schemes(browser_page)]
+            found += [f"{path}: sticks out {width}" for width in browsing.sticks_out(browser_page)]
         assert found == []
+
+    @pytest.mark.parametrize(("colour", "is_of_the_dark"), [("#222", True), ("#eee", False)])
+    def test_would_be_caught_with_a_colour_that_cannot_be_read(
+        self, home: str, browser_page: Any, colour: str, is_of_the_dark: bool
+    ) -> None:
+        browsing.open_page(browser_page, f"{home}/customers")
+        browser_page.evaluate("colour => { document.querySelector('main .card td a').style.color = colour }", colour)
+        found = [fault for fault in browsing.faults_of_both_schemes(browser_page) if "color-contrast" in fault]
+        assert {fault.startswith("in the dark: ") for fault in found} == {is_of_the_dark}
 
     def test_of_a_new_merchant_is_accessible_and_fits(
         self, served_url: str, home: str, scene: "Scene", browser_page: Any
