@@ -1,9 +1,11 @@
 """Reminders before renewals: one e-mail for each period, to whoever owes something when it begins again."""
 
+import logging
+import uuid
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from django.db import transaction
+from django.db import OperationalError, transaction
 from django.db.models import DurationField, ExpressionWrapper, F, Q, QuerySet, Value
 from django.db.models.functions import Coalesce
 
@@ -13,6 +15,8 @@ from customers import books, notices
 from customers.models import Customer
 from merchants import ids
 
+logger = logging.getLogger(__name__)
+
 DAYS_MAX = 30  # before a renewal; the API takes no more
 _DAY = Value(timedelta(days=1))
 
@@ -20,16 +24,26 @@ _DAY = Value(timedelta(days=1))
 def remind_due(now: datetime, limit: int) -> int:
     """Remind of up to ``limit`` renewals that come soon, each in a transaction of its own; return how many those were.
 
-    Whether and how long before is said by the subscription, or else by its plan.
+    Whether and how long before is said by the subscription, or else by its plan. One that cannot be reminded of is
+    logged, and does not keep the others waiting.
     """
     due = list(_due(now).values_list("bucket", "customer_id", "id")[:limit])
-    for bucket, customer_id, subscription_id in due:
-        with transaction.atomic():
-            books.lock(bucket, customer_id)
-            found = _due(now).filter(bucket=bucket, id=subscription_id).select_related("plan").first()
-            if found is not None:
-                _remind(found, now)
+    for row in due:
+        try:
+            _remind_once(*row, now)
+        except OperationalError:
+            raise  # a lost connection or a deadlock: the next pass finds everything as it was
+        except Exception:
+            logger.exception("the renewal of %s cannot be reminded of", ids.text("sub", row[2]))
     return len(due)
+
+
+def _remind_once(bucket: int, customer_id: uuid.UUID, subscription_id: uuid.UUID, now: datetime) -> None:
+    with transaction.atomic():
+        books.lock(bucket, customer_id)
+        found = _due(now).filter(bucket=bucket, id=subscription_id).select_related("plan").first()
+        if found is not None:
+            _remind(found, now)
 
 
 def _due(now: datetime) -> QuerySet[Subscription]:

@@ -20,7 +20,7 @@ from django.db import OperationalError, connection, transaction
 from django.db.models import QuerySet
 from psycopg.errors import QueryCanceled
 
-from billing import charges, cycles, folding, rating, taxes
+from billing import charges, cycles, folding, money, rating, taxes
 from billing.folding import Fold, Uses
 from billing.models import Charge, Counter, Invoice, PriceVersion, Rerating, Subscription
 from billing.prices import ChargeModel, parse_model
@@ -250,7 +250,7 @@ def _rate(
     due = rating.difference(totals, before)
     if due != rating.Totals() or fold.quantity != counter.quantity:
         _charge(counter, subscription, sold.metric, fold, due, now)
-    state = f"{fold.held.normalize():f}" if fold.held else None
+    state = f"{fold.held.normalize(money.EXACT):f}" if fold.held else None
     moved, counter.state = state != counter.state, state
     counter.quantity, counter.unrated_since = fold.quantity, behind
     counter.net, counter.gross, counter.fee = totals.net, totals.gross, totals.fee

@@ -139,7 +139,7 @@ def _charge(row: Charged, wallet: Wallet) -> Line:
 
 
 def _plain(quantity: Decimal) -> str:
-    return f"{quantity.normalize():f}"
+    return f"{quantity.normalize(money.EXACT):f}"
 
 
 def _time(at: datetime | None) -> str:

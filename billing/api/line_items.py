@@ -115,7 +115,7 @@ class _Facts:
         self.status = "pending" if item.invoice.number is None else "invoiced"
         self.priceId = ids.text("price", price.price_id) if price else None
         quantity = Decimal(1) if item.line.kind in UNCOUNTED else measures.counted(item.line)
-        self.quantity = f"{quantity.normalize():f}"
+        self.quantity = f"{quantity.normalize(money.EXACT):f}"
         self.meteredQuantity = self.quantity if self.type == "metered" else None
         self.paymentTerm = price.payment_term if price and self.type == "fee" else None
         each = money.to_decimal(item.line.net) / (quantity or 1)

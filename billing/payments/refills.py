@@ -9,12 +9,13 @@ renewal, and by reminders on the days that the merchant reminds of invoices. As 
 it.
 """
 
+import logging
 import uuid
 from datetime import datetime, timedelta
 from typing import cast
 from zoneinfo import ZoneInfo
 
-from django.db import transaction
+from django.db import OperationalError, transaction
 from django.db.models import Exists, OuterRef, QuerySet, Sum
 
 from billing import cycles, lapses, money, policies, topups, upfront
@@ -22,7 +23,9 @@ from billing.models import CreditLot, PaymentSession, Subscription, TopUp, Walle
 from billing.payments import methods, sessions
 from customers import notices
 from customers.models import Book, Customer
-from merchants import idempotency
+from merchants import idempotency, ids
+
+logger = logging.getLogger(__name__)
 
 METHOD = "renewal"  # how a top-up names what fills a wallet when its subscription renews
 Entity, Status = PaymentSession.Entity, PaymentSession.Status
@@ -84,19 +87,31 @@ def topped_up(wallet: Wallet, now: datetime) -> None:
 
 
 def remind_due(now: datetime, limit: int) -> int:
-    """Remind of up to ``limit`` payments that were asked for, each in a transaction of its own; return how many."""
+    """Remind of up to ``limit`` payments that were asked for, each in a transaction of its own; return how many.
+
+    One that cannot be reminded of is logged, and does not keep the others waiting.
+    """
     early = Book.objects.filter(
         bucket=OuterRef("bucket"), customer_id=OuterRef("customer_id"), test_clock__lt=OuterRef("remind_at")
     )
     due = PaymentSession.objects.filter(~Exists(early), status=Status.PENDING, remind_at__lte=now)
     found = list(due.order_by("remind_at")[:limit])
     for seen in found:
-        with transaction.atomic():
-            session, by_their_clock = sessions.lock(seen)
-            if session.status == Status.PENDING and session.remind_at and session.remind_at <= by_their_clock:
-                _write("refill_reminder", _subscription(session), session, by_their_clock)
-                _remind_again(session, by_their_clock)
+        try:
+            _remind(seen)
+        except OperationalError:
+            raise  # a lost connection or a deadlock: the next pass finds everything as it was
+        except Exception:
+            logger.exception("a payment page cannot be reminded of: %s", ids.text("ps", seen.id))
     return len(found)
+
+
+def _remind(seen: PaymentSession) -> None:
+    with transaction.atomic():
+        session, now = sessions.lock(seen)
+        if session.status == Status.PENDING and session.remind_at and session.remind_at <= now:
+            _write("refill_reminder", _subscription(session), session, now)
+            _remind_again(session, now)
 
 
 def _ask(subscription: Subscription, made: TopUp, now: datetime) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from billing import reminders
+from billing.models import Subscription
 from customers.models import Customer
 from merchants.models import Mail
 from tests import factories
@@ -64,6 +65,21 @@ class TestRemind:
         stopped = Customer.objects.filter(id=buyer.subscription.customer_id)
         stopped.update(notification_settings={"renewalReminder": False})
         assert not remind(END - timedelta(days=1))
+
+    def test_comes_to_the_others_where_one_cannot_be_written(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        first, second = subscribed(), subscribed()
+        write = reminders._remind
+
+        def fail_for_first(subscription: Subscription, now: datetime) -> None:
+            if subscription.id == first.subscription.id:
+                raise ValueError("no such thing")
+            write(subscription, now)
+
+        monkeypatch.setattr(reminders, "_remind", fail_for_first)
+        [mail] = remind(END - timedelta(days=2))
+        assert mail.merchant_id == second.merchant.id
+        monkeypatch.undo()
+        assert len(remind(END - timedelta(days=2))) == 2
 
     def test_does_not_come_before_an_end(self) -> None:
         subscribed(ending_at=END)

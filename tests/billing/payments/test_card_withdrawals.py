@@ -194,6 +194,12 @@ class TestFailing:
         assert "6.00 USD could not be given back" in withdrawals.statement(made)
         assert not wrong()
 
+    def test_answers_an_approval_that_is_repeated_once_it_is_paid(self, wallet):
+        paid(wallet, 5)
+        made = ended(approved(wallet, 5))
+        assert moved(made, "approved").state == "paid"
+        assert len(withdrawals.refunds_of(made)) == 1
+
     def test_has_failed_when_nothing_arrived(self, wallet):
         attempt = paid(wallet, 6, "test_refund_fails")
         made = ended(approved(wallet, 6))

@@ -1,11 +1,12 @@
 """Customers without a saved card, asked for what a wallet lacks as their subscription renews."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from billing import policies, subscriptions
-from billing.models import PaymentMethod, PaymentSession, TopUp
+from billing.models import PaymentMethod, PaymentSession, Subscription, TopUp
 from billing.payments import refills, sessions
 from merchants import audit
 from merchants.models import Mail
@@ -65,6 +66,22 @@ class TestAsking:
         assert remind(made, days=20) == remind(made, days=10)
         sellers.pay(asked())
         assert made.prepaid.available == 20 * NANOS
+
+    def test_reminds_the_others_where_one_cannot_be_written_to(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        several = [buyer(None), buyer(None)]
+        for made in several:
+            pass_time(made, FEBRUARY)
+            made.set_clock(FEBRUARY + timedelta(days=3))
+        write = refills._write
+
+        def fail_for_first(template: str, subscription: Subscription, *more: Any) -> None:
+            if subscription.id == several[0].subscription.id:
+                raise ValueError("no such thing")
+            write(template, subscription, *more)
+
+        monkeypatch.setattr(refills, "_write", fail_for_first)
+        refills.remind_due(FEBRUARY + timedelta(days=3), limit=10)
+        assert Mail.objects.get(template="refill_reminder").merchant_id == several[1].merchant.id
 
     def test_is_over_when_as_much_comes_in_otherwise(self) -> None:
         made = buyer(None)
