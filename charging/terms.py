@@ -50,6 +50,8 @@ def terms_of(
     subscription, plan = _subscription(book, metric_id, at, catalogue, reservation)
     if reservation is None:  # one that was granted is good
         check_running(subscription)
+    if subscription.ending_at is not None and book.now >= subscription.ending_at:
+        raise _ended()
     return terms_in(book, subscription, plan, at)
 
 
@@ -60,13 +62,16 @@ def check_running(subscription: Subscription) -> None:
 
 
 def terms_in(book: Book, subscription: Subscription, plan: PlanVersion, at: datetime) -> Terms:
-    """Find where in a subscription's life an instant falls."""
+    """Find where in a subscription's life an instant falls.
+
+    What happened in it may be corrected also while it is about to be ended; new use is refused then by ``terms_of``.
+    """
     if subscription.status == "pending_payment":
         raise Unprocessable("The subscription waits for its first payment.", code="SUBSCRIPTION_NOT_ACTIVE")
     if at < subscription.started_at:
         raise Unprocessable("timestamp lies before the subscription starts.", code="BEFORE_SUBSCRIPTION")
-    if subscription.ending_at is not None and max(at, book.now) >= subscription.ending_at:
-        raise Unprocessable("The subscription has ended.", code="NO_ACTIVE_SUBSCRIPTION")
+    if subscription.ending_at is not None and at >= subscription.ending_at:
+        raise _ended()
     invoice_id = subscription.invoice_id
     if subscription.period_start <= at < subscription.period_end:
         start, end = subscription.period_start, subscription.period_end
@@ -77,6 +82,10 @@ def terms_in(book: Book, subscription: Subscription, plan: PlanVersion, at: date
     if invoice_id is None:
         raise Unprocessable("The subscription has no open invoice.", code=NO_OPEN_INVOICE)
     return Terms(subscription, plan, start, end, invoice_id)
+
+
+def _ended() -> Unprocessable:
+    return Unprocessable("The subscription has ended.", code="NO_ACTIVE_SUBSCRIPTION")
 
 
 def _period(subscription: Subscription, plan: PlanVersion, at: datetime) -> periods.Period:

@@ -316,6 +316,14 @@ class TestRefusals:
         assert (world.charged(), world.counted(), len(world.book.writes.charges)) == before
         assert not world.book.writes.corrections
 
+    def test_are_not_of_what_came_before_an_end_that_nobody_carried_out_yet(self, world):
+        world.book.subscriptions[0].ending_at = NOW
+        assert world.record("b", said(calls(1), at=NOW - timedelta(hours=1))).error.code == "NO_ACTIVE_SUBSCRIPTION"
+        world.book.seen["a"].timestamp = NOW - timedelta(hours=1)
+        assert world.correct("a", said(calls(5), at=NOW)).error.code == "NO_ACTIVE_SUBSCRIPTION"
+        assert isinstance(world.correct("a", said(calls(3), at=NOW - timedelta(hours=1))), Done)
+        assert isinstance(world.correct("a", None, number=2), Done)
+
     def test_leave_the_void_as_it_is(self, world):
         first = world.correct("a", None)
         again, amended = world.correct("a", None), world.correct("a", said(calls(1)))
