@@ -64,7 +64,8 @@ class TestPost:
         ledger.post([entry(customer, (Kind.IN_TRANSIT, Kind.CLEARING, 20), key="fact:3")])
         kept = {account.kind: account.balance for account in Account.objects.all()}
         assert kept == {"clearing": -80, "in_transit": 10, "platform_fee": 10, "customer_credit": 0}
-        assert {kind: ledger.balance(customer.id, "USD", Kind(kind)) for kind in kept} == kept
+        of_kept = {kind: kept[kind] for kind in kept if kind in Account.KEPT}
+        assert {kind: ledger.balance(customer.id, "USD", Kind(kind)) for kind in of_kept} == of_kept
 
     def test_gives_accounts_ids_that_can_be_told_beforehand(self, customer):
         expected = ledger.account_id(customer.id, "USD", Kind.TAX)
