@@ -146,8 +146,8 @@ def move(
         made = Withdrawal.objects.get(bucket=seen.bucket, id=seen.id)
         if to == (made.state if to in _BEFORE or made.by_hand == ByHand.NONE else made.by_hand):
             return made
-        if to == State.APPROVED and _was_approved(made):
-            return made  # and has come to its end since
+        if to == State.APPROVED and made.state == State.PAID:
+            return made  # it was approved, and has come to its end since
         if to in _BEFORE:
             _decide(made, to, now)
         else:
@@ -280,10 +280,6 @@ def _says_returned(made: Withdrawal) -> str:
 
 def _said(amount: int, made: Withdrawal) -> str:
     return f"{money.from_nanos(amount)} {made.currency}"
-
-
-def _was_approved(made: Withdrawal) -> bool:
-    return made.to_cards > 0 or made.by_hand != ByHand.NONE
 
 
 def _decide(made: Withdrawal, to: str, now: datetime) -> None:
