@@ -323,7 +323,7 @@ CONTROLS: dict[str, tuple[str, set[str]]] = {
     "a move to another version than the rollout's": (
         (
             "UPDATE billing_rollout SET to_version_id = (SELECT v.id FROM billing_planversion v "
-            "WHERE v.plan_id = billing_rollout.plan_id AND v.number = 1) "
+            "WHERE v.plan_id = billing_rollout.plan_id AND v.number = 1 ORDER BY v.id LIMIT 1) "
             "WHERE created_at = (SELECT min(created_at) FROM billing_rollout) AND ctid = (SELECT min(r.ctid) "
             "FROM billing_rollout r JOIN billing_planchange c ON c.rollout_id = r.id AND c.status = 'applied')"
         ),
