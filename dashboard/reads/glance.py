@@ -18,9 +18,10 @@ SELECT
         FROM billing_wallet WHERE bucket = %(bucket)s AND customer_id = %(id)s),
     (SELECT string_agg(deactivated_at::text, '-' ORDER BY wallet_id)
         FROM billing_autotopup WHERE bucket = %(bucket)s AND customer_id = %(id)s AND NOT enabled),
-    (SELECT id FROM metering_usageevent
+    (SELECT string_agg(id::text, '-' ORDER BY id) FROM (
+        SELECT id FROM metering_usageevent
         WHERE merchant_id = %(merchant)s AND customer_id = %(id)s AND bucket = %(bucket)s
-        ORDER BY timestamp DESC LIMIT 1),
+        ORDER BY timestamp DESC, id DESC LIMIT %(events)s) AS newest),
     (SELECT count(*) FROM metering_correction WHERE bucket = %(bucket)s AND customer_id = %(id)s),
     (SELECT concat_ws('.', count(*), count(*) FILTER (WHERE expires_at <= %(now)s), sum(held))
         FROM entitlements_reservation WHERE bucket = %(bucket)s AND customer_id = %(id)s AND state = 'open'),
@@ -39,10 +40,14 @@ SELECT
 """
 
 
-def stamp(customer: Customer, now: datetime) -> str:
-    """Name the state of a customer: the same name as long as nothing that their page shows has changed."""
+def stamp(customer: Customer, now: datetime, *, events: int) -> str:
+    """Name the state of a customer: the same name as long as nothing that their page shows has changed.
+
+    Args:
+        events: how many of the newest the page shows; one that is told late comes between them.
+    """
     named: dict[str, Any] = {"bucket": customer.bucket, "id": customer.id, "merchant": customer.merchant_id, "now": now}
     with connection.cursor() as cursor:
-        cursor.execute(_STATE, named)
+        cursor.execute(_STATE, {**named, "events": events})
         state = cursor.fetchone()
     return hashlib.blake2b(repr((customer.updated_at, state)).encode(), digest_size=12).hexdigest()

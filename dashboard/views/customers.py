@@ -237,7 +237,7 @@ def _context(request: SeatedRequest, customer: Customer, now: datetime, *, stamp
 
 def _stamp(request: SeatedRequest, customer: Customer, now: datetime) -> str:
     """Name what the live parts show; each day has another chart."""
-    return f"{now.astimezone(request.seat.zone):%j}{glance.stamp(customer, now)}"
+    return f"{now.astimezone(request.seat.zone):%j}{glance.stamp(customer, now, events=RECENT_EVENTS)}"
 
 
 def _spend(profile: customers.Profile, span: spans.Span) -> charts.Chart:

@@ -35,12 +35,18 @@ def meter_event(scene: scenes.Scene, *lines: list[Any], **columns: Any) -> str:
         id=ids.new(bucket),
         customer_id=buyer.customer.id,
         merchant_id=scene.test.id,
-        idempotency_key="meter-1",
         fingerprint=b"",
-        timestamp=scene.now,
         created_at=scene.now,
         properties=list(lines),
-        **{"type": "completion", "source": "api", "subject": "crm-1", "data": {"tokens": 4}, **columns},
+        **{
+            "idempotency_key": "meter-1",
+            "timestamp": scene.now,
+            "type": "completion",
+            "source": "api",
+            "subject": "crm-1",
+            "data": {"tokens": 4},
+            **columns,
+        },
     )
     return ids.text("usg", event.id)
 

@@ -135,6 +135,7 @@ class TestLive:
     def test_sees_whatever_changes(self, owner: Client, scene: scenes.Scene) -> None:
         buyer = scene.buyers[0]
         entitled.include(buyer, scene.metrics[0])
+        metered = [scene.metrics[0].id.hex, "4", None, {"groups": {}, "metered": True}]
         changes = [
             lambda: scenes.stopped(buyer),
             lambda: BudgetCounter.objects.filter(value="").update(spent=70 * scenes.NANOS),
@@ -143,7 +144,8 @@ class TestLive:
             lambda: Subscription.objects.update(updated_at=timezone.now()),
             lambda: Invoice.objects.update(updated_at=timezone.now()),
             lambda: Customer.objects.update(updated_at=timezone.now()),
-            lambda: meter_event(scene, [scene.metrics[0].id.hex, "4", None, {"groups": {}, "metered": True}]),
+            lambda: meter_event(scene, metered),
+            lambda: meter_event(scene, metered, idempotency_key="late", timestamp=scene.now - timedelta(seconds=1)),
         ]
         for number, change in enumerate(changes):
             url = self.address(owner, scene)
