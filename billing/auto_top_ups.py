@@ -201,9 +201,9 @@ def _write_to_customer(made: AutoTopUp, now: datetime) -> None:
         template="auto_topup_stopped",
         context={
             "reason": WHY[made.deactivation_reason],
-            "available": f"{money.from_nanos(wallet.available or 0)} {wallet.currency}",
-            "terms": f"{money.from_nanos(made.amount)} {wallet.currency} below "
-            f"{money.from_nanos(made.threshold)} {wallet.currency}",
+            "available": money.with_currency(wallet.available or 0, wallet.currency),
+            "terms": f"{money.with_currency(made.amount, wallet.currency)} below "
+            f"{money.with_currency(made.threshold, wallet.currency)}",
             "date": f"{now:%-d %B %Y}",
             "url": portals.of_wallet(wallet, now),
         },

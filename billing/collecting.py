@@ -90,10 +90,9 @@ def _act(row: Dunning, invoice: Invoice, now: datetime) -> PaymentAttempt | None
                 row.last_failure = "There is no saved card, and the balance does not cover it."
                 notices.payment_needed(invoice, now, unpaid=invoice.unpaid_amount)
             return attempt
-        case dunning.REMIND if not _was_declined(invoice, now):
-            notices.reminder(invoice, now, step=row.step)
         case dunning.REMIND:
-            pass  # they were written to about it today
+            if not _was_declined(invoice, now):  # else they were written to about it today
+                notices.reminder(invoice, now, step=row.step)
         case _:
             _finish(row, invoice, now)
     return None

@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Collection
 from datetime import datetime, timedelta
 
-from billing import money
+from billing import receivables
 from billing.models import Dunning, Invoice, Subscription, Wallet
 from billing.payments import methods
 from billing.policies import FinalAction, Policy
@@ -64,8 +64,7 @@ def to_pay_by_hand(invoice: Invoice, subscription: Subscription, prepaid: Wallet
         return unpaid
     if methods.default(invoice.bucket, invoice.customer_id) is not None:
         return 0
-    unit = money.minor_unit(invoice.currency)
-    return unpaid - min(unpaid, max(0, prepaid.available or 0) // unit * unit)
+    return unpaid - receivables.covered(prepaid, unpaid)
 
 
 def of(invoice: Invoice) -> Dunning | None:

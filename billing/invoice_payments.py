@@ -248,8 +248,7 @@ def _from_balance(invoice: Invoice, wanted: int, now: datetime) -> int:
     subscription = Subscription.objects.get(bucket=invoice.bucket, id=invoice.subscription_id)
     # What was charged before is drawn from the lots before.
     wallet = lapses.brought_up_to_date(invoice.bucket, subscription.prepaid_wallet_id, now)
-    unit = money.minor_unit(invoice.currency)
-    covered = min(wanted, max(0, wallet.available or 0) // unit * unit)
+    covered = receivables.covered(wallet, wanted)
     if covered:
         apply(invoice, Kind.WALLET, covered, now)
     return covered

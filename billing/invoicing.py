@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import OperationalError, transaction
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import Exists, OuterRef
 
 from billing import (
     cycles,
@@ -108,22 +108,16 @@ def bill_due(
         bucket=OuterRef("bucket"), customer_id=OuterRef("customer_id"), test_clock__lt=OuterRef("billing_due_at")
     )
     due = Subscription.objects.filter(~Exists(early), billing_due_at__lte=now)
-    found = list(due.order_by("billing_due_at").values_list("bucket", "customer_id", "id")[:limit])
+    found = list(due.order_by("billing_due_at").values_list("bucket", "id")[:limit])
     random.shuffle(found)
     steps = 0
     for place in range(0, len(found), BILLED_AT_ONCE):
-        some = found[place : place + BILLED_AT_ONCE]
-        left = set(due.filter(_named(some)).values_list("id", flat=True)) if place else {each[2] for each in some}
-        for bucket, customer_id, subscription_id in some:
-            if subscription_id in left:
-                steps += bill(bucket, customer_id, subscription_id)
-                if is_time_up():
-                    return steps
+        left = due.filter(pk__in=found[place : place + BILLED_AT_ONCE])
+        for bucket, customer_id, subscription_id in left.values_list("bucket", "customer_id", "id"):
+            steps += bill(bucket, customer_id, subscription_id)
+            if is_time_up():
+                return steps
     return steps
-
-
-def _named(some: Sequence[tuple[int, uuid.UUID, uuid.UUID]]) -> Q:
-    return Q(bucket__in={bucket for bucket, _, _ in some}, id__in=[subscription_id for _, _, subscription_id in some])
 
 
 def bill(bucket: int, customer_id: uuid.UUID, subscription_id: uuid.UUID) -> int:

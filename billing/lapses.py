@@ -44,7 +44,7 @@ def bring_up_to_date(bucket: int, customer_id: uuid.UUID, now: datetime) -> None
     """Take out of a customer's wallets what must not be spent any more; the book is locked."""
     due = Wallet.objects.filter(bucket=bucket, customer_id=customer_id, lapses_at__lte=now)
     for wallet_id in list(due.values_list("id", flat=True)):
-        expire(settled(bucket, wallet_id, now), now=now)
+        brought_up_to_date(bucket, wallet_id, now)
 
 
 def write_down(bucket: int, customer_id: uuid.UUID) -> None:
@@ -129,4 +129,4 @@ def expire_wallet(bucket: int, customer_id: uuid.UUID, wallet_id: uuid.UUID) -> 
     """Write down what has expired in a wallet by its customer's time."""
     with transaction.atomic():
         _, now = books.lock(bucket, customer_id)
-        expire(settled(bucket, wallet_id, now), now=now)
+        brought_up_to_date(bucket, wallet_id, now)

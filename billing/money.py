@@ -86,6 +86,11 @@ def from_nanos(nanos: int, decimals_min: int = 2) -> str:
     return f"{'-' if nanos < 0 else ''}{whole}{'.' if decimals else ''}{decimals}"
 
 
+def with_currency(nanos: int, currency: str) -> str:
+    """Write an amount as messages to people do: ``12.50 USD``."""
+    return f"{from_nanos(nanos)} {currency}"
+
+
 def to_decimal(nanos: int) -> Decimal:
     """Return nanos as an exact Decimal of major units."""
     return Decimal(nanos).scaleb(-NANOS_PLACES, EXACT)

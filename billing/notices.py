@@ -22,18 +22,22 @@ def issued(invoice: Invoice, subscription: Subscription, now: datetime, *, to_pa
     if to_pay and subscription.auto_charge:
         payment_needed(invoice, now, unpaid=to_pay)
     elif invoice.grand_total:
-        by_itself = {"url": portals.of(subscription, now), "due": "", "payment": "Automatic: you have nothing to do"}
+        is_collected = bool(invoice.unpaid_amount) and not to_pay
         _write(
             "invoice_issued",
             invoice,
             now,
             key=f"invoice_issued:{invoice.id.hex}",
-            unpaid=_amount(to_pay, invoice.currency) if to_pay else "",
+            unpaid=money.with_currency(to_pay, invoice.currency) if to_pay else "",
             **_totals(invoice),
-            **(by_itself if invoice.unpaid_amount and not to_pay else {}),
+            **(_by_itself(subscription, now) if is_collected else {}),
         )
     if invoice.status == Invoice.Status.PAID:
         paid(invoice, now)
+
+
+def _by_itself(subscription: Subscription, now: datetime) -> dict[str, str]:
+    return {"url": portals.of(subscription, now), "due": "", "payment": "Automatic: you have nothing to do"}
 
 
 def paid(invoice: Invoice, now: datetime) -> None:
@@ -48,7 +52,7 @@ def payment_needed(invoice: Invoice, now: datetime, *, unpaid: int) -> None:
         invoice,
         now,
         key=f"payment_needed:{invoice.id.hex}",
-        unpaid=_amount(unpaid, invoice.currency),
+        unpaid=money.with_currency(unpaid, invoice.currency),
         **_totals(invoice),
     )
 
@@ -72,7 +76,7 @@ def payment_failed(invoice: Invoice, attempt: PaymentAttempt, now: datetime) -> 
         invoice,
         now,
         key=f"payment_failed:{attempt.id.hex}",
-        amount=_amount(attempt.amount, attempt.currency),
+        amount=money.with_currency(attempt.amount, attempt.currency),
         what="Invoice",
         reason=attempt.failure_message,
         next_attempt="" if again is None else _day(again),
@@ -86,7 +90,7 @@ def reminder(invoice: Invoice, now: datetime, *, step: int) -> None:
         invoice,
         now,
         key=f"invoice_reminder:{invoice.id.hex}:{step}",
-        unpaid=_amount(invoice.unpaid_amount or 0, invoice.currency),
+        unpaid=money.with_currency(invoice.unpaid_amount or 0, invoice.currency),
     )
 
 
@@ -165,13 +169,9 @@ def _write(template: str, invoice: Invoice, now: datetime, *, key: str, **contex
 
 def _totals(invoice: Invoice) -> dict[str, str]:
     return {
-        "amount": _amount(invoice.grand_total or 0, invoice.currency),
+        "amount": money.with_currency(invoice.grand_total or 0, invoice.currency),
         "period": f"{_day(invoice.period_start)} – {_day(invoice.period_end)}",
     }
-
-
-def _amount(nanos: int, currency: str) -> str:
-    return f"{money.from_nanos(nanos)} {currency}"
 
 
 def _day(at: datetime) -> str:

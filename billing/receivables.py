@@ -6,7 +6,8 @@ moves the other, in one transaction, under the lock of the customer's book.
 
 from datetime import datetime
 
-from billing.models import Invoice
+from billing import money
+from billing.models import Invoice, Wallet
 from merchants.errors import Conflict
 
 Status = Invoice.Status
@@ -31,6 +32,12 @@ def check_open(invoice: Invoice) -> None:
             code="INVOICE_NO_BALANCE",
             details={"status": invoice.status.upper()},
         )
+
+
+def covered(wallet: Wallet, wanted: int) -> int:
+    """Tell how many nanos of an amount a wallet can pay now, in whole minor units."""
+    unit = money.minor_unit(wallet.currency)
+    return min(wanted, max(0, wallet.available or 0) // unit * unit)
 
 
 def lower(invoice: Invoice, amount: int, now: datetime) -> bool:

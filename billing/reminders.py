@@ -75,7 +75,7 @@ def _remind(subscription: Subscription, now: datetime) -> None:
                 "name": subscription.name,
                 "plan": subscription.plan.name,
                 "date": f"{renews:%-d %B %Y}",
-                "amount": f"{money.from_nanos(owed)} {subscription.currency}" if owed else "",
+                "amount": money.with_currency(owed, subscription.currency) if owed else "",
                 "url": portals.of(subscription, now),
             },
             now=now,

@@ -279,7 +279,7 @@ def _says_returned(made: Withdrawal) -> str:
 
 
 def _said(amount: int, made: Withdrawal) -> str:
-    return f"{money.from_nanos(amount)} {made.currency}"
+    return money.with_currency(amount, made.currency)
 
 
 def _decide(made: Withdrawal, to: str, now: datetime) -> None:

@@ -248,4 +248,4 @@ class _Importer:
             key=f"{self.export.source}:{wanted.external_id}",
             actor=ACTOR,
         )
-        return lot.id, f"{money.from_nanos(wanted.amount)} {wanted.currency}"
+        return lot.id, money.with_currency(wanted.amount, wanted.currency)

@@ -193,9 +193,9 @@ def steps_of(attempt: PaymentAttempt) -> list[AttemptStep]:
     return list(AttemptStep.objects.filter(bucket=attempt.bucket, attempt_id=attempt.id).order_by("number"))
 
 
-def note_silence(attempt: PaymentAttempt, silent: ProviderDown) -> None:
+def note_silence(attempt: PaymentAttempt, error: ProviderDown | ProviderError) -> None:
     """Leave an account alone for a while that lets whoever asks it wait: payments at others must not wait along."""
-    if not isinstance(silent, ProviderSilent):
+    if not isinstance(error, ProviderSilent):
         return
     of_account = PaymentAttempt.objects.filter(
         merchant_id=attempt.merchant_id, provider=attempt.provider, account_id=attempt.account_id

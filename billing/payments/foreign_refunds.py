@@ -47,20 +47,15 @@ def _begin(attempt: PaymentAttempt, outcome: Outcome, now: datetime) -> PaymentR
     amount = providers.nanos(outcome.amount or 0, attempt.currency, attempt.provider)
     if attempt.state != PaymentAttempt.State.SUCCEEDED or amount > attempt.amount - attempt.refunded:
         raise refunds.TooMuch(f"{outcome.ref} gives back more than is left of {ids.text('att', attempt.id)}.")
-    made = PaymentRefund(
-        bucket=attempt.bucket,
-        id=ids.new(attempt.bucket),
-        customer_id=attempt.customer_id,
-        merchant_id=attempt.merchant_id,
-        attempt_id=attempt.id,
-        amount=amount,
+    made = refunds.new(
+        attempt,
+        amount,
+        REASON,
+        now,
         spent=amount,
-        currency=attempt.currency,
         state=PaymentRefund.State.SUBMITTING,
-        reason=REASON,
         provider_ref=outcome.ref,
         submitted_at=now,
-        created_at=now,
     )
     returns = purposes.of(attempt.purpose).returns
     if returns is None:

@@ -82,8 +82,7 @@ def look_after_refund(made: PaymentRefund) -> bool:
         else:
             outcome = next(iter(provider.find_refund(refunds.order_of(made, attempt))), NOT_THERE)
     except (ProviderDown, ProviderError) as silent:
-        if isinstance(silent, ProviderDown):
-            attempts.note_silence(attempt, silent)
+        attempts.note_silence(attempt, silent)
         outcome = Outcome(state=State.UNKNOWN, message=str(silent))
     refunds.apply(made.id, outcome)
     return True

@@ -24,7 +24,7 @@ def send(attempt: PaymentAttempt, now: datetime) -> None:
         return
     public_id = ids.text("att", attempt.id)
     context = {
-        "amount": f"{money.from_nanos(attempt.amount)} {attempt.currency}",
+        "amount": money.with_currency(attempt.amount, attempt.currency),
         "what": PURPOSES[Purpose(attempt.purpose)],
         "number": _invoice_number(attempt),
         "method": _method(attempt),

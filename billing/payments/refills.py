@@ -145,8 +145,8 @@ def _remind_again(session: PaymentSession, now: datetime) -> None:
 def _write(template: str, subscription: Subscription, session: PaymentSession, now: datetime) -> None:
     zone = ZoneInfo(subscription.timezone)
     said = {
-        "amount": _amount(session.amount, session.currency),
-        "minimum": _amount(subscription.minimum_balance, session.currency),
+        "amount": money.with_currency(session.amount, session.currency),
+        "minimum": money.with_currency(subscription.minimum_balance, session.currency),
         "name": subscription.name,
         "plan": subscription.plan.name,
         "date": f"{session.created_at.astimezone(zone):%-d %B %Y}",
@@ -156,10 +156,6 @@ def _write(template: str, subscription: Subscription, session: PaymentSession, n
     customer = Customer.objects.get(bucket=session.bucket, id=session.customer_id)
     key = f"{template}:{session.id.hex}:{now.isoformat()}"
     notices.mail(customer=customer, template=template, context=said, now=now, key=key)
-
-
-def _amount(nanos: int, currency: str) -> str:
-    return f"{money.from_nanos(nanos)} {currency}"
 
 
 def _asked(bucket: int, customer_id: uuid.UUID) -> QuerySet[PaymentSession]:

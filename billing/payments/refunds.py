@@ -115,7 +115,7 @@ def begin_withdrawn(attempt: PaymentAttempt, amount: int, *, withdrawal_id: uuid
         amount: nanos, such as the provider can move.
     """
     reason = f"Withdrawal {ids.text('wd', withdrawal_id)}"
-    made = _new(attempt, amount, reason, now, withdrawal_id=withdrawal_id, next_check_at=Now())
+    made = new(attempt, amount, reason, now, withdrawal_id=withdrawal_id, next_check_at=Now())
     made.save(force_insert=True)
     attempt.refunded += amount
     attempt.save(update_fields=["refunded"])
@@ -209,7 +209,7 @@ def _begin(
     amount = left if amount is None else amount
     _check(attempt, amount, left)
     keyed = {} if key is None else {"idempotency_key": key, "fingerprint": fingerprint}
-    made = _new(attempt, amount, reason, now, next_check_at=Now() + claims.LEASE, **keyed)
+    made = new(attempt, amount, reason, now, next_check_at=Now() + claims.LEASE, **keyed)
     withheld = returns.withhold(attempt, amount, source_id=made.id, now=now)
     if withheld < amount:
         unspent = money.from_nanos(withheld)
@@ -225,7 +225,8 @@ def _begin(
     return made
 
 
-def _new(attempt: PaymentAttempt, amount: int, reason: str, now: datetime, **columns: Any) -> PaymentRefund:
+def new(attempt: PaymentAttempt, amount: int, reason: str, now: datetime, **columns: Any) -> PaymentRefund:
+    """Make the row of a refund of a payment, in nanos; it is not saved."""
     return PaymentRefund(
         bucket=attempt.bucket,
         id=ids.new(attempt.bucket),
@@ -234,10 +235,9 @@ def _new(attempt: PaymentAttempt, amount: int, reason: str, now: datetime, **col
         attempt_id=attempt.id,
         amount=amount,
         currency=attempt.currency,
-        state=_STATE.CREATED,
         reason=reason,
         created_at=now,
-        **columns,
+        **{"state": _STATE.CREATED, **columns},
     )
 
 

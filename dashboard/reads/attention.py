@@ -9,7 +9,7 @@ from django.db import connection
 from django.db.models import Exists, OuterRef, QuerySet
 
 from billing.models import Counter, Invoice, PriceVersion, Subscription
-from customers.models import Customer
+from dashboard.reads import naming
 from merchants import ids
 
 SHOWN: Final = 20
@@ -80,7 +80,7 @@ def counters(merchant_id: uuid.UUID) -> tuple[list[ParkedCounter], int]:
     versions = PriceVersion.objects.select_related("price__billable_metric").in_bulk(
         {row.price_version_id for row in rows}
     )
-    names = _names(subscriptions.values())
+    names = naming.customers((row.bucket, row.customer_id) for row in rows)
     found = []
     for row in rows:
         subscription, version = subscriptions[row.subscription_id], versions[row.price_version_id]
@@ -106,7 +106,7 @@ def invoices(merchant_id: uuid.UUID) -> tuple[list[ParkedInvoice], int]:
     """Return the invoices that have waited longest, and how many there are."""
     rows = list(failed(merchant_id).order_by("updated_at")[:SHOWN])
     subscriptions = _subscriptions((row.bucket, row.subscription_id) for row in rows)
-    names = _names(subscriptions.values())
+    names = naming.customers((row.bucket, row.customer_id) for row in rows)
     found = [
         ParkedInvoice(
             id=ids.text("inv", row.id),
@@ -122,11 +122,6 @@ def invoices(merchant_id: uuid.UUID) -> tuple[list[ParkedInvoice], int]:
 
 def _subscriptions(keys: Iterable[tuple[int, uuid.UUID]]) -> dict[uuid.UUID, Subscription]:
     return {row.id: row for row in Subscription.objects.filter(pk__in=list(keys))}
-
-
-def _names(subscriptions: Iterable[Subscription]) -> dict[uuid.UUID, str]:
-    keys = [(row.bucket, row.customer_id) for row in subscriptions]
-    return dict(Customer.objects.filter(pk__in=keys).values_list("id", "name"))
 
 
 def _events(row: Counter, subscription: Subscription) -> tuple[int, int]:

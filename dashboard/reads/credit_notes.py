@@ -5,8 +5,8 @@ from typing import Any
 from uuid import UUID
 
 from billing.models import CreditNote, Invoice
-from customers.models import Customer
 from dashboard.invoice_forms import REASONS
+from dashboard.reads import naming
 from merchants import ids
 from ui.paging import Page, page
 
@@ -26,9 +26,9 @@ class NoteRow:
 def listing(*, merchant_id: UUID, cursor: str) -> Page[Any]:
     """Return a page of a merchant's credit notes, the newest first."""
     found = page(CreditNote.objects.filter(merchant_id=merchant_id), cursor=cursor, by="issued_at")
-    customers = Customer.objects.filter(pk__in=[(note.bucket, note.customer_id) for note in found.rows])
+    names = naming.customers((note.bucket, note.customer_id) for note in found.rows)
     invoices = Invoice.objects.filter(pk__in=[(note.bucket, note.invoice_id) for note in found.rows])
-    names, numbers = dict(customers.values_list("id", "name")), dict(invoices.values_list("id", "number"))
+    numbers = dict(invoices.values_list("id", "number"))
     rows: list[Any] = [
         NoteRow(
             note=note,

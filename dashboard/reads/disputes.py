@@ -5,7 +5,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from billing.models import UsageDispute
-from customers.models import Customer
+from dashboard.reads import naming
 from merchants import ids
 from ui.paging import Page, page
 
@@ -42,8 +42,7 @@ def listing(*, merchant_id: UUID, status: str, cursor: str) -> Page[Any]:
 
 def described(found: list[UsageDispute]) -> list[Any]:
     """Name the customers of disputes."""
-    people = Customer.objects.filter(pk__in=[(row.bucket, row.customer_id) for row in found])
-    names = dict(people.values_list("id", "name"))
+    names = naming.customers((row.bucket, row.customer_id) for row in found)
     return [
         Row(
             dispute=row,

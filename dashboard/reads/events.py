@@ -12,6 +12,7 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from billing.models import Charge, PriceVersion, Refund, Subscription
 from customers.models import Customer
+from dashboard.reads import naming
 from merchants import ids
 from metering import holding
 from metering.aggregation import OVER_ALL_USES
@@ -167,7 +168,8 @@ def described(
         captured[event_id] += int(part)
     refunded = set(_refunds(events).values_list("usage_event_id", flat=True))
     holding = {made.usage_event_id: made for made in corrections}  # the last one holds
-    names, currencies = known or Known(_names(events), currencies_of(events))
+    keys = [(event.bucket, event.customer_id) for event in events]
+    names, currencies = known or Known(naming.customers(keys), currencies_of(events))
     metrics = _metrics(merchant_id, [_lines(event, holding) for event in events])
     rows = [
         EventRow(
@@ -195,11 +197,6 @@ def described(
         for event in events
     ]
     return _aligned(rows)
-
-
-def _names(events: Sequence[UsageEvent]) -> dict[UUID, str]:
-    keys = [(event.bucket, event.customer_id) for event in events]
-    return dict(Customer.objects.filter(pk__in=keys).values_list("id", "name"))
 
 
 def _lags(line: list[Any], metrics: dict[str, BillableMetric]) -> bool:

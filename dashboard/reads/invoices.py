@@ -21,6 +21,7 @@ from billing.models import Charge, Dunning, Invoice, InvoicePayment, PaymentAtte
 from billing.reductions import Taken
 from billing.statements import Line, LineCharge, Totals
 from customers.models import Customer
+from dashboard.reads import naming
 from merchants import ids
 from ui import fmt
 from ui.paging import Page, page
@@ -281,11 +282,7 @@ def _several(line: Line) -> tuple[Taken, ...]:
 
 
 def _described(invoices: Sequence[Invoice]) -> list[InvoiceRow]:
-    names = dict(
-        Customer.objects.filter(pk__in=[(invoice.bucket, invoice.customer_id) for invoice in invoices]).values_list(
-            "id", "name"
-        )
-    )
+    names = naming.customers((invoice.bucket, invoice.customer_id) for invoice in invoices)
     plans = dict(
         Subscription.objects.filter(pk__in=[(each.bucket, each.subscription_id) for each in invoices]).values_list(
             "id", "plan__name"

@@ -12,6 +12,7 @@ from django.db.models import Count, F, Max, Sum
 from billing import revenue
 from billing.models import CustomerRollup, ManualLine, MerchantRollup, Payment, PriceVersion, Wallet
 from customers.models import Customer
+from dashboard.reads import naming
 from merchants import ids
 from metering.models import BillableMetric
 from ui.spans import Span
@@ -229,8 +230,7 @@ def _top(merchant_id: UUID, span: Span, currency: str) -> list[TopCustomer]:
         .filter(total__gt=0)
         .order_by("-total", "customer_id")[:TOP_CUSTOMERS]
     )
-    keys = [(row["bucket"], row["customer_id"]) for row in sums]
-    names = dict(Customer.objects.filter(pk__in=keys).values_list("id", "name"))
+    names = naming.customers((row["bucket"], row["customer_id"]) for row in sums)
     largest = int(sums[0]["total"]) if sums else 1
     return [
         TopCustomer(

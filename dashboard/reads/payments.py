@@ -10,7 +10,7 @@ from django.conf import settings
 from billing.models import AttemptStep, PaymentAttempt, PaymentDispute, PaymentMethod, PaymentRefund, ProviderLine
 from billing.payments import accounts, attempts, cards, disputes, payment_reads, provider_lines, purposes, refunds
 from billing.payments.accounts import Shown
-from customers.models import Customer
+from dashboard.reads import naming
 from merchants import ids
 from merchants.models import Merchant, Mode
 from ui.paging import Page, page
@@ -156,8 +156,7 @@ def provider(merchant: Merchant) -> ProviderView:
 
 
 def _described(found: Sequence[PaymentAttempt]) -> list[PaymentRow]:
-    keys = [(attempt.bucket, attempt.customer_id) for attempt in found]
-    names = dict(Customer.objects.filter(pk__in=keys).values_list("id", "name"))
+    names = naming.customers((attempt.bucket, attempt.customer_id) for attempt in found)
     return [
         PaymentRow(
             id=ids.text("att", attempt.id),

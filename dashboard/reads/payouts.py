@@ -10,6 +10,7 @@ from billing import merchant_balances, money, payouts, withdrawals
 from billing.merchant_balances import Balance
 from billing.models import Payout, PayoutSchedule, Withdrawal
 from customers.models import Customer
+from dashboard.reads import naming
 from merchants import csv_files, ids
 from ui import fmt
 from ui.paging import Page, page
@@ -102,10 +103,7 @@ def open_withdrawals(merchant_id: UUID) -> list[WithdrawalRow]:
     rows = list(
         withdrawals.search(merchant_id=merchant_id).filter(state__in=OPEN).order_by("created_at")[:WITHDRAWALS_SHOWN]
     )
-    keys = {row.customer_id for row in rows}
-    names = dict(
-        Customer.objects.filter(bucket__in={ids.bucket_of(key) for key in keys}, id__in=keys).values_list("id", "name")
-    )
+    names = naming.customers((row.bucket, row.customer_id) for row in rows)
     return [
         WithdrawalRow(
             id=ids.text("wd", row.id),

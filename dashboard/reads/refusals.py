@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
-from customers.models import Customer
+from dashboard.reads import naming
 from entitlements import refusals
 from entitlements.models import Refusal
 from merchants import ids
@@ -54,8 +54,7 @@ def explore(*, merchant_id: UUID, filters: Filters, cursor: str, now: datetime) 
 
 
 def _named(rows: list[Refusal], merchant_id: UUID) -> list[RefusedRow]:
-    keys = {(each.bucket, each.customer_id) for each in rows}
-    customers = Customer.objects.filter(pk__in=list(keys)).values_list("id", "name") if keys else []
-    names = {ids.text("cus", customer_id): name for customer_id, name in customers}
+    known = naming.customers((each.bucket, each.customer_id) for each in rows)
+    names = {ids.text("cus", customer_id): name for customer_id, name in known.items()}
     calls = refused.rows(rows, merchant_id=merchant_id)
     return [RefusedRow(call, names.get(call.customer_id, "Deleted customer")) for call in calls]
