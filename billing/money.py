@@ -86,6 +86,12 @@ def from_nanos(nanos: int, decimals_min: int = 2) -> str:
     return f"{'-' if nanos < 0 else ''}{whole}{'.' if decimals else ''}{decimals}"
 
 
+def plain(number: Decimal) -> str:
+    """Write a number with all of its digits, without exponent or useless zeros."""
+    text = f"{number:f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
 def with_currency(nanos: int, currency: str) -> str:
     """Write an amount as messages to people do: ``12.50 USD``."""
     return f"{from_nanos(nanos)} {currency}"

@@ -7,6 +7,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import NamedTuple, Protocol
 
+from billing import money
 from billing.models import Charge, Coupon, CouponUse, Redemption, Subscription, TrialUsage
 
 _ALL, _NONE = Decimal(100), Decimal(0)
@@ -50,7 +51,7 @@ class Reduction(NamedTuple):
             return "free trial"
         if not self.percent:
             return ""
-        off = f"{self.percent.normalize():f}% off"
+        off = f"{money.plain(self.percent)}% off"
         return off if self.coupon is None else f"{off}, coupon {self.coupon.code}"
 
     @property

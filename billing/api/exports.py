@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from decimal import Decimal
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
@@ -127,8 +126,8 @@ def _charge(row: Charged, wallet: Wallet) -> Line:
         csv_files.text(row.metric or ""),
         ids.text("price", row.price_id) if row.price_id else "",
         csv_files.text(row.price or ""),
-        _plain(row.quantity),
-        _plain(row.counted),
+        money.plain(row.quantity),
+        money.plain(row.counted),
         *[money.from_nanos(amount) for amount in (row.net, row.tax, row.gross, row.fee)],
         wallet.currency,
         ids.text("sub", row.subscription_id),
@@ -136,10 +135,6 @@ def _charge(row: Charged, wallet: Wallet) -> Line:
         ids.text("cn", row.invoice_id) if is_credited else "",
         _time(row.period_start),
     ]
-
-
-def _plain(quantity: Decimal) -> str:
-    return f"{quantity.normalize(money.EXACT):f}"
 
 
 def _time(at: datetime | None) -> str:

@@ -115,18 +115,18 @@ class _Facts:
         self.status = "pending" if item.invoice.number is None else "invoiced"
         self.priceId = ids.text("price", price.price_id) if price else None
         quantity = Decimal(1) if item.line.kind in UNCOUNTED else measures.counted(item.line)
-        self.quantity = f"{quantity.normalize(money.EXACT):f}"
+        self.quantity = money.plain(quantity)
         self.meteredQuantity = self.quantity if self.type == "metered" else None
         self.paymentTerm = price.payment_term if price and self.type == "fee" else None
         each = money.to_decimal(item.line.net) / (quantity or 1)
-        self.unitPrice = f"{round(each, money.NANOS_PLACES).normalize():f}"
+        self.unitPrice = money.plain(round(each, money.NANOS_PLACES))
         self.description, self.createdAt = None, item.invoice.created_at
         self.periodStart, self.periodEnd = item.line.period_start, item.invoice.period_end
         self.invoiceAt = item.invoice.grace_end
         if manual is not None:
             self.description, self.createdAt = manual.description or None, manual.created_at
             self.periodStart, self.periodEnd = manual.shown_from, manual.shown_to
-            self.invoiceAt, self.unitPrice = manual.invoice_at, f"{manual.unit_price.normalize():f}"
+            self.invoiceAt, self.unitPrice = manual.invoice_at, money.plain(manual.unit_price)
 
 
 def _type(item: Item) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 from billing import money
 from billing.documents import canonical, gathering
-from billing.documents.gathering import minor, plain
+from billing.documents.gathering import minor
 from billing.models import CreditNote, CreditNoteLine, Document, Invoice
 from merchants import ids
 
@@ -80,7 +80,7 @@ def _line(row: CreditNoteLine, currency: str) -> dict[str, Any]:
         "net": minor(row.net, currency),
         "exactNet": money.from_nanos(row.net),
         "exactTax": money.from_nanos(row.tax),
-        "taxRate": plain(row.tax_rate),
+        "taxRate": money.plain(row.tax_rate),
     }
 
 

@@ -254,7 +254,7 @@ def _line(row: InvoiceLine, currency: str, taxed: Taxed) -> dict[str, Any]:
         "net": minor(row.net, currency),
         "exactNet": money.from_nanos(row.net),
         "exactTax": money.from_nanos(row.tax),
-        "taxRate": plain(row.tax_rate),
+        "taxRate": money.plain(row.tax_rate),
         "taxCategory": taxed.category(row.tax_rate).value,
     }
 
@@ -264,9 +264,9 @@ def _by_hand(manual: ManualLine) -> dict[str, Any]:
         "says": manual.description,
         "details": [],
         "tiers": [],
-        "quantity": plain(manual.quantity),
+        "quantity": money.plain(manual.quantity),
         "unit": "",
-        "unitPrice": plain(manual.unit_price),
+        "unitPrice": money.plain(manual.unit_price),
     }
 
 
@@ -282,9 +282,9 @@ def _sold(
         "says": _says(row, version, voice, is_shown=unit_price is not None),
         "details": [said] if measure and priced and (said := wording.came_to(measure, priced, voice)) else [],
         "tiers": tiers.detail(model, measures.rated(row), row.net) if is_usage else [],
-        "quantity": None if row.kind in UNCOUNTED else plain(quantity),
+        "quantity": None if row.kind in UNCOUNTED else money.plain(quantity),
         "unit": metric.unit if metric is not None else "",
-        "unitPrice": None if unit_price is None else plain(unit_price),
+        "unitPrice": None if unit_price is None else money.plain(unit_price),
     }
 
 
@@ -330,7 +330,7 @@ def summary_of(lines: Iterable[Mapping[str, Any]], currency: str) -> list[dict[s
     return [
         {
             "category": category,
-            "rate": plain(rate),
+            "rate": money.plain(rate),
             "net": f"{net[category, rate]:f}",
             "tax": minor(tax[category, rate], currency),
             "reason": taxes.REASONS.get(Category(category), ""),
@@ -374,9 +374,3 @@ def minor(nanos: int, currency: str) -> str:
     """Write an amount in whole minor units."""
     minor, _ = money.to_minor(nanos, currency)
     return money.from_nanos(money.from_minor(minor, currency), money.EXPONENTS[currency])
-
-
-def plain(number: Decimal) -> str:
-    """Write a number without useless zeros."""
-    text = f"{number:f}"
-    return text.rstrip("0").rstrip(".") if "." in text else text
