@@ -166,7 +166,7 @@ class Reservation(msgspec.Struct, gc=False):
     earmarks: dict[str, str] | None = None  # budget id -> the units it still holds there, in billionths
     stored: bool = False
     changed: bool = False
-    units: str | None = None  # what it holds of grants: JSON of a list of charging.units.Held
+    units: str | None = None  # what it holds of grants: JSON of a list of burning.Held
     units_changed: bool = False
 
     @property

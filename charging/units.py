@@ -3,33 +3,25 @@
 ``entitlements.burning`` has the rules. Here a command works on copies, and puts them into the book once it is let
 through: a refused one changes nothing. What is covered is not rated: the counters of the price never see it.
 
-A reservation sets units aside as it does money, and its use takes them first; it is good for them also when its
-entitlement has ended since. Where the metric counts events, each is one unit, whatever its quantity.
+A reservation sets units aside as it does money, and its use takes them first; it is good for them also when the time
+of its entitlement is up since, or another has taken its place. Where the metric counts events, each is one unit,
+whatever its quantity.
 """
 
 from datetime import datetime
 from decimal import Decimal
 from typing import NamedTuple
 
-import msgspec
 from msgspec.structs import replace
 
 from charging.book import Book, Entitlement, Movement, Reservation
 from entitlements import burning
-from entitlements.burning import Draws, Hold
+from entitlements.burning import Draws, Held
 from merchants import ids
 from merchants.errors import EntitlementExhausted
 from metering.aggregation import Aggregation
 
 _ONE = Decimal(1)
-
-
-class Held(msgspec.Struct):
-    """What a reservation holds of one entitlement; ids in hex."""
-
-    entitlement_id: str
-    metric_id: str
-    hold: Hold
 
 
 class _Moved(NamedTuple):
@@ -43,10 +35,6 @@ class _Moved(NamedTuple):
     period_start: datetime
 
 
-_encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(list[Held]).decode
-
-
 class Draft:
     """The metered entitlements of a book as a command would leave them."""
 
@@ -55,7 +43,7 @@ class Draft:
         self._reservation = reservation
         self._held: list[Held] = []
         if reservation is not None and reservation.open and reservation.units is not None:
-            self._held = _decode(reservation.units)
+            self._held = burning.decode_held(reservation.units)
         self._copies: dict[bytes, Entitlement] = {}  # by id
         self._moved: list[_Moved] = []
 
@@ -83,7 +71,8 @@ class Draft:
         allowance, units = entitlement.allowance, _ONE if aggregation == "COUNT" else quantity
         now = entitlement.until(self._book.now)
         draws, short = burning.use(allowance, units, at, now, held.hold if held is not None else None)
-        if short and refuses and not allowance.terms.is_soft:
+        limits = refuses and not allowance.terms.is_soft and allowance.terms.in_force(at)
+        if short and limits:
             raise _exhausted(entitlement, units, short, f"properties.{position}")
         start = burning.period_start(allowance, at)
         self._moved.append(_Moved(entitlement, "used", position, units, draws, start))
@@ -149,7 +138,7 @@ class Draft:
         self._book.retired = [mine.get(each.id, each) for each in self._book.retired]
         reservation = reservation or self._reservation
         if reservation is not None and self._held:
-            reservation.units = _encode(self._held).decode()
+            reservation.units = burning.encode_held(self._held).decode()
             reservation.units_changed = True
 
     def _copy_by_id(self, entitlement_id: bytes) -> Entitlement | None:
@@ -188,7 +177,7 @@ def draft_of(book: Book, reservation: Reservation | None = None) -> Draft | None
 
 def give_back(book: Book, reservation: Reservation) -> None:
     """Return what a reservation still holds, before it is closed; of an entitlement that has ended it is lost."""
-    for held in _decode(reservation.units or "[]"):
+    for held in burning.decode_held(reservation.units or "[]"):
         for entitlement in book.entitlements:
             if entitlement.id.hex() == held.entitlement_id and held.hold.draws:
                 burning.roll(entitlement.allowance, book.now)

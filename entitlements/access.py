@@ -20,7 +20,7 @@ from django.db.models.functions import Coalesce, Now
 from billing import subscription_reads
 from customers import books
 from customers.models import Book
-from entitlements import burning
+from entitlements import burning, repeating
 from entitlements.models import Entitlement
 from merchants import ids, products
 from merchants.errors import NotFound, Unprocessable
@@ -129,7 +129,7 @@ def at_a_time(entitlements: Sequence[Entitlement], at: datetime | None) -> list[
     return [_access(each, then.get(each.id), at or each.clock) for each in entitlements]  # type: ignore[attr-defined]
 
 
-def step(row: Sequence[Any]) -> burning.Step:
+def step(row: Sequence[Any]) -> repeating.Step:
     """Read a row of STEPS, from its kind on."""
     kind, source_id, units, draws, start, recorded_at, happened_at, reservation_id, *granted = row
     pool = None
@@ -139,7 +139,7 @@ def step(row: Sequence[Any]) -> burning.Step:
         pool = burning.Pool(source_id.hex, amount, left, priority, effective_at, expires_at, least, most, recurs)
     reservation = reservation_id.hex if reservation_id is not None else None
     given = [(grant_id, Decimal(part)) for grant_id, part in (json.loads(draws) if type(draws) is str else draws)]
-    return burning.Step(kind, source_id.hex, units, recorded_at, happened_at, reservation, pool, given, start)
+    return repeating.Step(kind, source_id.hex, units, recorded_at, happened_at, reservation, pool, given, start)
 
 
 def _of_merchant(merchant_id: uuid.UUID) -> QuerySet[Entitlement]:
@@ -181,7 +181,7 @@ def _status(entitlement: Entitlement, at: datetime) -> str:
 def _once_more(entitlements: Iterable[Entitlement], at: datetime) -> dict[uuid.UUID, burning.Allowance]:
     """Carry out what was recorded of entitlements until a time."""
     replays = {
-        each.id: burning.Replay(burning.decode(each.state or "").terms, each.canceled_at) for each in entitlements
+        each.id: repeating.Replay(burning.decode(each.state or "").terms, each.canceled_at) for each in entitlements
     }
     buckets = sorted({ids.bucket_of(key) for key in replays})
     for entitlement_id, rows in _steps(buckets, list(replays), at).items():

@@ -21,7 +21,6 @@ which it is recorded, which never runs backwards, so that an allowance is its mo
 
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import NamedTuple
 
 import msgspec
 from msgspec.structs import replace
@@ -34,7 +33,7 @@ POOLS_MAX = 100  # of one allowance: each use looks at all of them
 LAPSED = "lapsed"  # stands for a grant where late use draws on what lapsed at the last reset
 
 _ZERO = Decimal(0)
-_NEVER = datetime.max.replace(tzinfo=UTC)
+NEVER = datetime.max.replace(tzinfo=UTC)
 
 Draws = list[tuple[str, Decimal]]  # grant id (hex) and units, in the order in which they were drawn
 
@@ -196,6 +195,8 @@ def use(
 ) -> tuple[Draws, Decimal]:
     """Take units for use that happened at an instant: what a hold has first, then what the pools have.
 
+    What is held is good beyond the end of the entitlement, and nothing else is.
+
     Returns:
         What was drawn, and how much of the use nothing covers.
     """
@@ -205,8 +206,10 @@ def use(
     if is_late:
         late, short = _draw_late(allowance, short, at, now)
         return draws + late, short
-    drawn, short = _draw(allowance.pools, short, now)
     allowance.used = EXACT.add(allowance.used, units)
+    if not allowance.terms.in_force(at):
+        return draws, short
+    drawn, short = _draw(allowance.pools, short, now)
     allowance.overage = EXACT.add(allowance.overage, short)
     return draws + drawn, short
 
@@ -220,8 +223,29 @@ def hold(allowance: Allowance, units: Decimal, now: datetime) -> tuple["Hold", D
 
 def free(allowance: Allowance, held: "Hold") -> None:
     """Give back what a hold still has."""
-    allowance.held = EXACT.subtract(allowance.held, total(held.draws))
+    let_go(allowance, held)
     give_back(allowance, held.draws, held.start)
+
+
+def hand_over(old: Allowance, new: Allowance, held: "Hold") -> None:
+    """Have a hold go on under the allowance that takes the place of another; bring both to the present first.
+
+    It stays good for its units. What is given back of it goes to grants that were carried over with it, if any.
+    """
+    let_go(old, held)
+    if held.start == old.start:
+        held.start = new.start
+    take_over(new, held)
+
+
+def let_go(allowance: Allowance, held: "Hold") -> None:
+    """Answer no more for a hold."""
+    allowance.held = EXACT.subtract(allowance.held, total(held.draws))
+
+
+def take_over(allowance: Allowance, held: "Hold") -> None:
+    """Answer for a hold that another allowance had set aside."""
+    allowance.held = EXACT.add(allowance.held, total(held.draws))
 
 
 def give_back(allowance: Allowance, draws: Draws, start: datetime) -> None:
@@ -264,7 +288,7 @@ def _draw(pools: list[Pool], units: Decimal, now: datetime) -> tuple[Draws, Deci
 
 
 def _rank(pool: Pool) -> tuple[int, datetime]:
-    return pool.priority, pool.expires_at or _NEVER  # sorting keeps the order of granting
+    return pool.priority, pool.expires_at or NEVER  # sorting keeps the order of granting
 
 
 def _draw_late(allowance: Allowance, units: Decimal, at: datetime, now: datetime) -> tuple[Draws, Decimal]:
@@ -299,57 +323,13 @@ class Hold(msgspec.Struct):
         return taken, units
 
 
-# --- once more -------------------------------------------------------------------------------------------
+class Held(msgspec.Struct):
+    """What a reservation holds of one entitlement, as it is kept with the reservation; ids in hex."""
+
+    entitlement_id: str
+    metric_id: str
+    hold: Hold
 
 
-class Step(NamedTuple):
-    """A movement as it was recorded, to be carried out again; ids in hex."""
-
-    kind: str
-    source_id: str
-    units: Decimal
-    recorded_at: datetime
-    happened_at: datetime | None = None  # of use
-    reservation_id: str | None = None  # that use named
-    pool: Pool | None = None  # of what was granted or received
-    draws: Draws = []  # of use that was taken back or restored
-    start: datetime | None = None  # of the usage period that it counted in
-
-
-class Replay:
-    """An entitlement from its beginning on, movement by movement; it goes no further than to where it was ended."""
-
-    def __init__(self, terms: Terms, ended_at: datetime | None = None) -> None:
-        self.allowance = opened(terms)
-        self._ended_at = ended_at or _NEVER
-        self._holds: dict[str, Hold] = {}  # by reservation
-
-    def carry_out(self, step: Step) -> Draws:
-        """Make one movement; returns what it draws or gives back."""
-        allowance, now = self.allowance, min(step.recorded_at, self._ended_at)
-        roll(allowance, now)
-        if step.kind == "used":
-            held = self._holds.get(step.reservation_id or "")
-            return use(allowance, step.units, step.happened_at or now, now, held)[0]
-        if step.kind == "held":
-            made, _ = hold(allowance, step.units, now)
-            mine = self._holds.setdefault(step.source_id, Hold(made.start, []))
-            mine.draws = mine.draws + made.draws
-            return made.draws
-        if step.kind == "freed":
-            held = self._holds.pop(step.source_id)
-            free(allowance, held)
-            return held.draws
-        if step.kind == "voided":
-            return void(allowance, step.source_id)
-        if step.kind == "carried":
-            return carry(allowance, step.source_id)
-        if step.kind == "restored":
-            give_back(allowance, step.draws, allowance.start)
-            return step.draws
-        if step.kind == "returned":
-            take_back(allowance, step.units, step.draws, step.start or now)
-            return step.draws
-        if step.pool is not None:
-            grant(allowance, step.pool)
-        return []
+encode_held = msgspec.json.Encoder().encode
+decode_held = msgspec.json.Decoder(list[Held]).decode

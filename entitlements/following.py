@@ -6,11 +6,12 @@ Everything here happens under the lock of the customer's book, and by its clock.
 from datetime import datetime
 
 from django.db.models import QuerySet
+from msgspec.structs import replace
 
-from billing.models import Subscription
+from billing.models import PriceVersion, Subscription
 from customers.models import Book
 from entitlements import burning, issuing
-from entitlements.models import Entitlement, Feature, Grant, Movement
+from entitlements.models import Entitlement, Feature, Grant, Movement, Reservation
 
 Status = Entitlement.Status
 
@@ -23,18 +24,20 @@ def start(subscription: Subscription, now: datetime) -> None:
 def change(subscription: Subscription, now: datetime) -> None:
     """End what a subscription's plan before entitled to, and the one it has now does not, and entitle to the rest.
 
-    What both include by the same template goes on; so does an entitlement of which reservations hold units. Where the
-    templates differ, what was granted besides the old one (bought, or given by the merchant) goes on under the new.
+    What both include by the same template goes on. Where the templates differ, what was granted besides the old one
+    (bought, or given by the merchant) and what reservations hold go on under the new. Where the new plan has no such
+    feature, what reservations hold is all that is still good for use.
     """
-    included = {
-        version.feature_id: version.entitlement_template or {}
-        for version in subscription.plan_version.prices.filter(feature_id__isnull=False)
-    }
+    included = {version.feature_id: version.entitlement_template or {} for version in _sold(subscription)}
     book = _book(subscription)
     ended = []
     for entitlement in _of(subscription):
-        is_held = entitlement.state is not None and bool(burning.decode(entitlement.state).held)
-        if not is_held and included.get(entitlement.feature_id) != entitlement.template:
+        is_over = entitlement.active_to is not None and entitlement.active_to <= now
+        if is_over or included.get(entitlement.feature_id) == entitlement.template:
+            continue
+        if entitlement.feature_id not in included and _is_held(entitlement):
+            _let_run_out(entitlement, now)
+        else:
             issuing.end(book, entitlement, now)
             ended.append(entitlement)
     _entitle(subscription, now, now)
@@ -42,6 +45,7 @@ def change(subscription: Subscription, now: datetime) -> None:
     for entitlement in ended:
         if entitlement.feature_id in successors:
             _carry_over(entitlement, successors[entitlement.feature_id], now)
+            _hand_over(entitlement, successors[entitlement.feature_id], now)
 
 
 def end(subscription: Subscription, now: datetime) -> None:
@@ -52,7 +56,7 @@ def end(subscription: Subscription, now: datetime) -> None:
 
 
 def _entitle(subscription: Subscription, active_from: datetime, now: datetime) -> None:
-    sold = subscription.plan_version.prices.filter(feature_id__isnull=False).order_by("id")
+    sold = _sold(subscription)
     if not sold:
         return
     wanted = Feature.objects.filter(id__in=[version.feature_id for version in sold], deleted_at=None)
@@ -60,9 +64,12 @@ def _entitle(subscription: Subscription, active_from: datetime, now: datetime) -
     book = _book(subscription)
     for version in sold:
         feature = known.get(version.feature_id)  # type: ignore[arg-type]
-        if feature is None or issuing.find_live(book, feature, now) is not None:
+        if feature is None:
             continue
-        issuing.write(
+        over = issuing.active(book, feature).filter(active_to__lte=now).first()
+        if issuing.find_live(book, feature, now) is not None:
+            continue
+        made = issuing.write(
             book,
             feature,
             version.entitlement_template or {},
@@ -72,6 +79,25 @@ def _entitle(subscription: Subscription, active_from: datetime, now: datetime) -
             metadata={},
             now=now,
         )
+        if over is not None:
+            _hand_over(over, made, now)
+
+
+def _sold(subscription: Subscription) -> QuerySet[PriceVersion]:
+    """Select the prices of a subscription's plan that include a feature."""
+    return subscription.plan_version.prices.filter(feature_id__isnull=False).order_by("id")
+
+
+def _is_held(entitlement: Entitlement) -> bool:
+    return entitlement.state is not None and bool(burning.decode(entitlement.state).held)
+
+
+def _let_run_out(entitlement: Entitlement, now: datetime) -> None:
+    """Have an entitlement last until now, and reservations what they hold of it for as long as they do."""
+    allowance = burning.decode(entitlement.state or "")
+    allowance.terms = replace(allowance.terms, active_to=now)
+    entitlement.active_to, entitlement.state = now, burning.encode(allowance).decode()
+    entitlement.save(update_fields=["active_to", "state"])
 
 
 def _carry_over(old: Entitlement, new: Entitlement, now: datetime) -> None:
@@ -94,6 +120,33 @@ def _carry_over(old: Entitlement, new: Entitlement, now: datetime) -> None:
         issuing.note(new, becomes, Movement.Kind.RECEIVED, grant.id, pool.left, [], now)
         grant.entitlement_id = new.id
         grant.save(update_fields=["entitlement_id"])
+    for entitlement in (old, new):
+        entitlement.save(update_fields=["seq", "state"])
+
+
+def _hand_over(old: Entitlement, new: Entitlement, now: datetime) -> None:
+    """Have what reservations hold of an entitlement go on under the one that takes its place."""
+    if new.state is None or not _is_held(old):
+        return
+    was, becomes = burning.decode(old.state or ""), burning.decode(new.state)
+    burning.roll(was, now)
+    burning.roll(becomes, now)
+    rows = Reservation.objects.filter(
+        bucket=old.bucket, customer_id=old.customer_id, state=Reservation.State.OPEN, units__contains=old.id.hex
+    )
+    for reservation in rows.order_by("id"):
+        parts = burning.decode_held(reservation.units or "[]")
+        for part in [part for part in parts if part.entitlement_id == old.id.hex]:
+            part.entitlement_id = new.id.hex
+            if not part.hold.draws:
+                continue
+            units, began = burning.total(part.hold.draws), part.hold.start
+            burning.hand_over(was, becomes, part.hold)
+            issuing.note(old, was, Movement.Kind.PASSED, reservation.id, units, part.hold.draws, now, start=began)
+            start = part.hold.start
+            issuing.note(new, becomes, Movement.Kind.TAKEN, reservation.id, units, part.hold.draws, now, start=start)
+        reservation.units = burning.encode_held(parts).decode()
+        reservation.save(update_fields=["units"])
     for entitlement in (old, new):
         entitlement.save(update_fields=["seq", "state"])
 

@@ -63,7 +63,7 @@ def issue(
                 raise NotFound("subscriptionId names nothing that exists here.", details={"field": "subscriptionId"})
         active_from = new.active_from or now
         _check_times(active_from, new.active_to, now)
-        for ended in _active(book, feature).filter(active_to__lte=now):
+        for ended in active(book, feature).filter(active_to__lte=now):
             _check_nothing_held(ended)  # the engine would look for it in the new one
         if (live := find_live(book, feature, now)) is not None:
             details = {"entitlementId": ids.text("ent", live.id)}
@@ -170,12 +170,17 @@ def note(
     entitlement: Entitlement,
     allowance: burning.Allowance,
     kind: str,
-    grant_id: uuid.UUID,
+    source_id: uuid.UUID,
     units: Decimal,
     draws: burning.Draws,
     now: datetime,
+    *,
+    start: datetime | None = None,
 ) -> None:
-    """Write down a movement that was carried out on an allowance, and keep its state with the entitlement, unsaved."""
+    """Write down a movement that was carried out on an allowance, and keep its state with the entitlement, unsaved.
+
+    It counts in the usage period that began at ``start``, else in the present one.
+    """
     entitlement.seq += 1
     entitlement.state = burning.encode(allowance).decode()
     Movement.objects.create(
@@ -184,10 +189,10 @@ def note(
         entitlement_id=entitlement.id,
         seq=entitlement.seq,
         kind=kind,
-        source_id=grant_id,
+        source_id=source_id,
         units=units,
         draws=[[each, str(part)] for each, part in draws],
-        period_start=allowance.start,
+        period_start=start or allowance.start,
         created_at=now,
     )
 
@@ -205,12 +210,12 @@ def _check_times(active_from: datetime, active_to: datetime | None, now: datetim
 
 def find_live(book: Book, feature: Feature, now: datetime) -> Entitlement | None:
     """Return the entitlement that a customer has to a feature; one whose time is up is put away."""
-    mine = _active(book, feature)
+    mine = active(book, feature)
     mine.filter(active_to__lte=now).update(status=Status.EXPIRED)
     return mine.first()
 
 
-def _active(book: Book, feature: Feature) -> QuerySet[Entitlement]:
+def active(book: Book, feature: Feature) -> QuerySet[Entitlement]:
     """Select the one entitlement to a feature that nobody has put away, also where its time is up."""
     return Entitlement.objects.filter(
         bucket=book.bucket, customer_id=book.customer_id, feature=feature, status=Status.ACTIVE

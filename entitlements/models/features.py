@@ -186,6 +186,8 @@ class Movement(Owned):
         RETURNED = "returned"  # use that its event's correction took back
         CARRIED = "carried"  # what was left of a grant went over to the entitlement that took this one's place
         RECEIVED = "received"  # the same, there
+        PASSED = "passed"  # what a reservation holds went over to the entitlement that took this one's place
+        TAKEN = "taken"  # the same, there
         RESTORED = "restored"  # what a correction took back of a grant that had been carried over since
 
     pk = models.CompositePrimaryKey("bucket", "entitlement_id", "seq")

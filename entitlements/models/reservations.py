@@ -41,7 +41,7 @@ class Reservation(Owned):
     metadata = models.JSONField(null=True)
     # {budget id: the units it still holds there, in billionths}; what it holds in money it holds in every budget alike.
     earmarks = models.JSONField(null=True)
-    # Units of grants that it holds besides: JSON of charging.units.Held, null where there are none.
+    # Units of grants that it holds besides: JSON of a list of burning.Held, null where there are none.
     units = models.TextField(null=True)
 
     class Meta:

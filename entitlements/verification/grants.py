@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
-from entitlements import access, burning, templates
+from entitlements import access, burning, repeating, templates
 from merchants import ids
 from merchants.verification import Check, collect, rule, stream, unique_keys
 
@@ -23,7 +23,7 @@ ORDER BY t.bucket, t.id, m.seq
 def _differing_allowances() -> Iterator[str]:
     """Carry out the movements of each entitlement once more, and compare what each drew and what is left."""
     entitlement: tuple[Any, ...] | None = None
-    replay: burning.Replay | None = None
+    replay: repeating.Replay | None = None
     done = 0
     for row in stream(_MOVEMENTS):
         stands, (_, number, *step) = row[:7], row[7:]
@@ -42,21 +42,21 @@ def _differing_allowances() -> Iterator[str]:
         yield from _compare(entitlement, replay, done)
 
 
-def _begin(stands: tuple[Any, ...]) -> burning.Replay:
+def _begin(stands: tuple[Any, ...]) -> repeating.Replay:
     _, _, state, template, active_from, active_to, canceled_at = stands
     zone = burning.decode(state).terms.timezone
     terms = templates.terms(json.loads(template), active_from=active_from, active_to=active_to, timezone=zone)
-    return burning.Replay(terms, canceled_at)
+    return repeating.Replay(terms, canceled_at)
 
 
-def _carried_out(replay: burning.Replay, step: list[Any]) -> burning.Draws:
+def _carried_out(replay: repeating.Replay, step: list[Any]) -> burning.Draws:
     try:
         return replay.carry_out(access.step(step))
     except KeyError:  # it frees what nothing holds
         return []
 
 
-def _compare(entitlement: tuple[Any, ...], replay: burning.Replay, done: int) -> Iterator[str]:
+def _compare(entitlement: tuple[Any, ...], replay: repeating.Replay, done: int) -> Iterator[str]:
     key: uuid.UUID = entitlement[0]
     kept = burning.decode(entitlement[2])
     if (entitlement[1], kept) != (done, replay.allowance):
@@ -188,6 +188,39 @@ CHECKS = (
         FROM entitlements_movement WHERE kind IN ('carried', 'received')
         GROUP BY bucket, source_id, created_at
         HAVING sum(units) FILTER (WHERE kind = 'carried') IS DISTINCT FROM sum(units) FILTER (WHERE kind = 'received')
+        """,
+    ),
+    rule(
+        "holds_handed_over",
+        "what a reservation holds of an entitlement goes over whole to the one that takes its place",
+        "com",
+        """
+        SELECT source_id, format('%s passed on, %s taken over', sum(units) FILTER (WHERE kind = 'passed'),
+               sum(units) FILTER (WHERE kind = 'taken'))
+        FROM entitlements_movement WHERE kind IN ('passed', 'taken')
+        GROUP BY bucket, customer_id, source_id, created_at
+        HAVING sum(units) FILTER (WHERE kind = 'passed') IS DISTINCT FROM sum(units) FILTER (WHERE kind = 'taken')
+        """,
+    ),
+    rule(
+        "plans_followed",
+        "once a subscription has changed its plan, it entitles to nothing that its plan does not include",
+        "ent",
+        """
+        SELECT t.id, format('of %s', t.template)
+        FROM entitlements_entitlement t
+        JOIN billing_subscription s ON s.bucket = t.bucket AND s.id = t.subscription_id
+        JOIN (
+            SELECT bucket, subscription_id, max(resolved_at) AS at
+            FROM billing_planchange WHERE status = 'applied' GROUP BY 1, 2
+        ) c ON c.bucket = s.bucket AND c.subscription_id = s.id
+        WHERE t.status = 'active' AND t.created_at < c.at AND (t.active_to IS NULL OR t.active_to > c.at)
+            AND NOT EXISTS (
+                SELECT FROM billing_planversionprice included
+                JOIN billing_priceversion v ON v.id = included.price_version_id
+                WHERE included.plan_version_id = s.plan_version_id AND v.feature_id = t.feature_id
+                    AND coalesce(v.entitlement_template, '{}') = t.template
+            )
         """,
     ),
     rule(

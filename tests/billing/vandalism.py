@@ -907,6 +907,18 @@ CONTROLS: dict[str, tuple[str, set[str]]] = {
         "UPDATE entitlements_movement SET units = units + 1 WHERE kind = 'carried'",
         {"grants_carried"},
     ),
+    "what is held of an entitlement that another takes the place of": (
+        "UPDATE entitlements_movement SET units = units + 1 WHERE kind = 'taken'",
+        {"holds_handed_over"},
+    ),
+    "an entitlement that does not follow its plan": (
+        (
+            "UPDATE entitlements_entitlement SET template = jsonb_set(template, '{isSoftLimit}', 'false'), "
+            "created_at = active_from - interval '1 hour' "
+            "WHERE id = (SELECT entitlement_id FROM entitlements_movement WHERE kind = 'taken')"
+        ),
+        {"allowances_repeated", "plans_followed"},
+    ),
     "what a correction restores": (
         "UPDATE entitlements_movement SET position = 7 WHERE kind = 'restored'",
         {"use_restored"},

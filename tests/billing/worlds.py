@@ -386,7 +386,10 @@ def _regret(product: Product) -> None:
 
 
 def _outgrow(product: Product) -> None:
-    """A customer with units beside those of their plan, who moves to one that includes fewer; a use is taken back."""
+    """A customer with units beside those of their plan, who moves to one that includes fewer; a use is taken back.
+
+    Some are held meanwhile, and go back to the grant they came from.
+    """
     pages = factories.metric(product=product, name="Outgrown")
     feature = features.create(
         merchant_id=product.merchant_id,
@@ -411,10 +414,13 @@ def _outgrow(product: Product) -> None:
     entitlement = Entitlement.objects.get(customer_id=mover.customer.id)
     new = NewGrant(amount=Decimal(20), key="beside", fingerprint=b"0" * 16)
     granting.create(merchant_id=product.merchant_id, entitlement_id=entitlement.id, new=new)
-    early = record(mover, (first.versions.get().prices.get(), 25))
+    price = first.versions.get().prices.get()
+    early = record(mover, (price, 25))
+    held = reserve(mover, price, 3)
     mover.set_clock(START + timedelta(days=1))
     of = {"merchant_id": product.merchant_id, "subscription_id": mover.subscription.id}
     plan_changes.make(**of, plan_id=second.id, effective="now")
+    record(mover, (price, 2), reservation_id=held, final=True)
     correct(mover, early)
 
 

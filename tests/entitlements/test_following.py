@@ -9,7 +9,9 @@ import pytest
 
 from billing import plan_changes
 from billing.models import Plan
-from charging import amendments, execution
+from charging import amendments, execution, sweeps
+from charging.book import Reservation
+from charging.commands import Release
 from entitlements.models import Entitlement, Movement
 from tests import factories
 from tests.billing import owing
@@ -126,4 +128,79 @@ class TestCorrections:
         said = amendments.Changes(metadata={"note": "the same"})
         made, _ = amendments.amend(merchant_id=world.merchant_id, event_id=recorded, changes=said, reason="A note")
         assert (made.gross, world.access(live(world)).balance) == (0, 60)
+        assert owing.broken() == set()
+
+
+def release(world: World, reservation: Reservation) -> None:
+    execution.execute([Release(world.buyer.customer.id.bytes, world.merchant_id.bytes, reservation.id)])
+
+
+class TestHolds:
+    def test_go_on_under_the_template_of_the_new_plan(self, world):
+        held = world.hold(60)
+        change(world, plan(world, amount=10), NOW + DAY / 2)
+        assert [(each.status, each.balance, each.held) for each in world.all()] == [
+            ("active", 60, 60),
+            ("canceled", 40, 0),
+        ]
+        assert world.used(60, reservation_id=held.id) == 0
+        assert world.access(live(world)).balance == 60
+        assert owing.broken() == set()
+
+    def test_are_good_for_no_more_than_they_hold(self, world):
+        held = world.hold(60)
+        change(world, plan(world, amount=10), NOW + DAY / 2)
+        assert world.used(110, reservation_id=held.id) == 0
+        assert world.access(live(world)).balance == 10
+        assert world.is_sound()
+
+    def test_give_back_what_was_bought_and_not_what_the_plan_had_given(self, world):
+        held = world.hold(120)  # the plan's hundred first, then twenty of those bought
+        change(world, plan(world, amount=10), NOW + DAY / 2)
+        assert world.access(live(world)).balance == 40
+        release(world, held)
+        now = world.access(live(world))
+        assert (now.balance, now.held) == (60, 0)
+        assert owing.broken() == set()
+
+    def test_give_it_back_after_a_reset(self, world):
+        world.hold(120)
+        change(world, plan(world, amount=10), NOW + DAY / 2)
+        world.buyer.set_clock(NOW + MONTH + 2 * DAY)
+        sweeps.free_reservations(NOW + MONTH + 2 * DAY)
+        assert world.access(live(world)).balance == 60
+        assert world.is_sound()
+
+    def test_of_several_reservations_go_over_one_by_one(self, world):
+        first, second = world.hold(30), world.hold(40)
+        change(world, plan(world, amount=10), NOW + DAY / 2)
+        change(world, plan(world, amount=20), NOW + DAY * 3 / 4)
+        assert world.access(live(world)).held == 70
+        assert world.used(30, reservation_id=first.id) == 0
+        release(world, second)
+        assert (world.access(live(world)).balance, world.access(live(world)).held) == (70, 0)
+        assert owing.broken() == set()
+
+    def test_are_seen_as_they_were_before(self, world):
+        before = live(world)
+        world.hold(60)
+        change(world, plan(world, amount=10), NOW + DAY / 2)
+        then = world.access(before, at=NOW + DAY / 4)
+        assert (then.status, then.balance, then.held) == ("active", 90, 60)
+
+    def test_are_all_that_is_left_where_the_new_plan_has_no_such_feature(self, world):
+        held = world.hold(60)
+        change(world, plan(world), NOW + DAY / 2)
+        assert [(each.status, each.has_access, each.held) for each in world.all()] == [("expired", False, 60)]
+        assert world.used(1) == 1
+        assert world.used(65, reservation_id=held.id) == 5
+        assert owing.broken() == set()
+
+    def test_that_outlive_a_plan_without_the_feature_go_on_under_the_next_one_with_it(self, world):
+        held = world.hold(60)
+        change(world, plan(world), NOW + DAY / 4)
+        change(world, plan(world, amount=10), NOW + DAY / 2)
+        assert (world.access(live(world)).balance, world.access(live(world)).held) == (10, 60)
+        assert world.used(65, reservation_id=held.id) == 0
+        assert world.access(live(world)).balance == 5
         assert owing.broken() == set()
