@@ -58,7 +58,8 @@ class Measure(NamedTuple):
     """What a metric came to in a period, and who bears it: quantity = granted + included + charged.
 
     Of an earlier period it is by how much that is more than was billed before; then nobody knows here how much of what
-    the price includes was left, and ``included`` and ``charged`` are None where it includes something.
+    the price includes was left, and ``included`` and ``charged`` are None where it includes something. It is ``of_all``
+    where the line that says it is not all of it: others say how it was corrected.
     """
 
     quantity: Decimal
@@ -66,6 +67,7 @@ class Measure(NamedTuple):
     included: Decimal | None
     charged: Decimal | None
     is_change: bool
+    of_all: bool = False
 
     @property
     def is_shared(self) -> bool:
@@ -98,7 +100,9 @@ def of_lines(
         group = list(alike)
         if all(line.counted is not None for line in group):
             carrier = min(group, key=lambda line: _places(priced[line.price_version_id]).index(line.kind))
-            found[carrier.id] = _measure(group, priced[version_id].model, is_change=start < period_start)
+            measure = _measure(group, priced[version_id].model, is_change=start < period_start)
+            is_moved = any(counted(line) for line in group if line is not carrier)
+            found[carrier.id] = measure._replace(of_all=is_moved)
     return found
 
 

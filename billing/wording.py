@@ -48,6 +48,7 @@ _WHICH: dict[Aggregation, str] = {
 
 
 _LEADS: dict[Aggregation, str] = {
+    "SUM": "Use",
     "COUNT": "Count",
     "MIN": "Lowest",
     "MAX": "Peak",
@@ -107,18 +108,24 @@ def counted(aggregation: Aggregation) -> str:
 def came_to(measure: Measure, priced: Priced, voice: Voice) -> str:
     """Say what use came to and how much of it is free: ``Peak 17 seats: 10 included, 7 charged``.
 
-    Empty where the quantity says it all, since it is only added up.
+    Where other lines correct the one that says so, it says that it is of all of them. Empty where the quantity says it
+    all, since it is only added up.
     """
     shared = _shared(measure, voice)
-    if priced.aggregation == "SUM":
-        return f"{voice.units(measure.quantity)} used: {shared}" if shared else ""
-    said = _moved(measure.quantity, priced, voice) if measure.is_change else _stands(measure.quantity, priced, voice)
+    if priced.aggregation == "SUM" and not shared and not measure.of_all:
+        return ""
+    is_told_as_change = measure.is_change and (priced.aggregation != "SUM" or not shared)
+    said = (_moved if is_told_as_change else _stands)(measure.quantity, priced, voice)
+    if measure.of_all:
+        said += ", all together" if measure.is_change else " after corrections"
     return f"{said}: {shared}" if shared else said
 
 
 def _stands(quantity: Decimal, priced: Priced, voice: Voice) -> str:
     units = voice.units(quantity)
     match priced.aggregation:
+        case "SUM":
+            return f"{units} used"
         case "COUNT":
             return f"{units} counted"
         case "UNIQUE_COUNT":

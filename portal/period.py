@@ -145,7 +145,8 @@ def _quantity(group: Iterable[Billed], *, is_kept: bool) -> Decimal:
 
 
 def _details(line: Billed, priced: Priced, voice: fmt.Voice) -> tuple[str, ...]:
-    came_to = wording.came_to(line.measure, priced, voice) if line.measure is not None else ""
+    # The row is of all of it, corrections included.
+    came_to = wording.came_to(line.measure._replace(of_all=False), priced, voice) if line.measure is not None else ""
     return tuple(filter(None, [came_to, fmt.sentence(line.reduction.words)]))
 
 

@@ -93,7 +93,8 @@ class InvoiceLineItemSerializer(serializers.Serializer[Any]):
     )
     usage = LineUsageSerializer(
         allow_null=True,
-        help_text="On one line of each price and period: what use came to, all lines together. Null on others, and of "
+        help_text="On one line of each price and period: what use came to, all lines together; where others correct "
+        "the line, its description says so, and the quantities of all of them add up to it. Null on others, and of "
         "what was charged before this was kept.",
     )
     unitPrice = serializers.CharField(

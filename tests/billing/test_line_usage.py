@@ -193,9 +193,32 @@ class TestCorrections:
             (17, "34.00"), (2, "4.00"), (-7, "-14.00")
         ]  # fmt: skip
         assert list(lines) == [name, f"Corrected: {name}", f"Voided: {name}"]
-        assert [said(line) for line in lines.values()] == ["Peak 12 seats", "", ""]
+        assert [said(line) for line in lines.values()] == ["Peak 12 seats after corrections", "", ""]
         row = portal_lines(buyer)[name]
         assert (row.quantity, row.details) == (12, ("Peak 12 seats",))
+        assert pages.document(invoices(buyer)[0]).lines[0].details[0] == "Peak 12 seats after corrections"
+        pass_time(buyer, FEBRUARY + GRACE)
+        assert printed(buyer)[0]["says"] == ["Peak 12 seats after corrections"]
+        assert broken() == {}
+
+    def test_add_up_to_what_the_first_line_says_of_all(self, seller: Caller, product: Product) -> None:
+        calls = metered(product, "SUM")
+        buyer = subscribe(calls)
+        wrong = record(buyer, (calls, 50))
+        record(buyer, (calls, 446))
+        correct(buyer, wrong)
+        used, voided = shown(seller, buyer)
+        assert [(line["quantity"], line["totalPrice"]) for line in (used, voided)] == [
+            (496, "992.00"), (-50, "-100.00")
+        ]  # fmt: skip
+        assert (said(used), used["usage"]["quantity"]) == ("446 requests used after corrections", 446)
+        row = portal_lines(buyer)["SUM of request"]
+        assert (row.quantity, row.details) == (446, ())
+        pass_time(buyer, FEBRUARY + GRACE)
+        late = record(buyer, (calls, 5), at=START)
+        correct(buyer, late, (calls, 3))
+        used, *_ = shown(seller, buyer, 2)
+        assert said(used) == "Use 3 requests more than billed before, all together"
         assert broken() == {}
 
     def test_of_refunds_leave_the_figure_and_take_their_part(self, seller: Caller, product: Product) -> None:
@@ -263,8 +286,8 @@ class TestWhoBearsIt:
         assert line["says"][-1] == "Peak 17 seats"
 
     @pytest.mark.parametrize(("way", "reported", "words"), [
-        ("SUM", [700, 534], "1,234 requests used: 1,000 granted, 234 charged"),
-        ("COUNT", [1] * 4, "4 calls counted: 3 granted, 1 charged"),
+        ("SUM", [700, 534], "1,234 requests used{}: 1,000 granted, 234 charged"),
+        ("COUNT", [1] * 4, "4 calls counted{}: 3 granted, 1 charged"),
     ])  # fmt: skip
     def test_is_told_of_what_grants_gave(
         self, seller: Caller, product: Product, way: str, reported: list[int], words: str
@@ -289,10 +312,11 @@ class TestWhoBearsIt:
         wrong = record(buyer, (price, 5))
         correct(buyer, wrong)
         lines = shown(seller, buyer)
-        assert [said(line) for line in lines] == [words, ""]
-        assert portal_lines(buyer)["Work"].details == (words,)
+        corrected = words.format(" after corrections")
+        assert [said(line) for line in lines] == [corrected, ""]
+        assert portal_lines(buyer)["Work"].details == (words.format(""),)
         pass_time(buyer, FEBRUARY + GRACE)
-        assert words in printed(buyer)[0]["says"]
+        assert corrected in printed(buyer)[0]["says"]
         assert broken() == {}
 
 
