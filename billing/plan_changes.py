@@ -121,7 +121,7 @@ def cancel(*, merchant_id: uuid.UUID, subscription_id: uuid.UUID, change_id: uui
         change = plan_moves.of(subscription).filter(id=change_id).first()
         if change is None:
             raise NotFound("There is no such change of plan.")
-        if change.status in (Status.CANCELLED, Status.REPLACED, Status.WITHDRAWN):
+        if change.status not in (Status.SCHEDULED, Status.APPLIED):
             return change
         if change.status == Status.APPLIED or change.effective_at <= now:
             raise Conflict("The change is in force; change the plan back instead.", code="PLAN_CHANGE_IN_FORCE")

@@ -44,6 +44,7 @@ class Standing(StrEnum):
 
     IN_PROGRESS = "in_progress"
     COMPLETED = "completed"
+    SUPERSEDED = "superseded"  # a later one goes before it wherever it has not come yet
     WITHDRAWN = "withdrawn"
 
 
@@ -61,18 +62,39 @@ class Reach(NamedTuple):
 def search(*, merchant_id: UUID, plan_id: UUID | None = None) -> QuerySet[Rollout]:
     """Select a merchant's rollouts, newest first, with ``standing`` and how many are ``moved`` and ``scheduled``."""
     own = Rollout.objects.filter(merchant_id=merchant_id, **({} if plan_id is None else {"plan_id": plan_id}))
+    is_under_way = Q(look_at__isnull=False) | Q(scheduled__gt=0)
+    # Also once everybody it had come to has gone over to the later one; what came to all before is completed.
+    gave_way = Q(Exists(PlanChange.objects.filter(rollout_id=OuterRef("id"), status=Status.OVERTAKEN))) | Q(moved=0)
     return (
         own.select_related("to_version", "plan")
-        .annotate(moved=_count(Status.APPLIED), scheduled=_count(Status.SCHEDULED))
+        .annotate(moved=_count(Status.APPLIED), scheduled=_count(Status.SCHEDULED), is_overtaken=_is_overtaken())
         .annotate(
             standing=Case(
                 When(withdrawn_at__isnull=False, then=Value(Standing.WITHDRAWN.value)),
-                When(Q(look_at__isnull=False) | Q(scheduled__gt=0), then=Value(Standing.IN_PROGRESS.value)),
+                When(Q(is_overtaken=True) & (is_under_way | gave_way), then=Value(Standing.SUPERSEDED.value)),
+                When(is_under_way, then=Value(Standing.IN_PROGRESS.value)),
                 default=Value(Standing.COMPLETED.value),
             )
         )
         .order_by("-created_at", "-id")
     )
+
+
+def _is_overtaken() -> Exists:
+    """Tell of a rollout whether a later one is for every subscription that it is for."""
+    number_of_earlier = OuterRef(OuterRef("to_version__number"))
+    same = PlanVersion.objects.filter(
+        plan_id=OuterRef("plan_id"), number=OuterRef(OuterRef("to_version__number")), currency=OuterRef("currency")
+    )
+    only_earlier = PlanVersion.objects.filter(plan_id=OuterRef("plan_id"), number=number_of_earlier)
+    later = Rollout.objects.filter(
+        plan_id=OuterRef("plan_id"),
+        withdrawn_at=None,
+        to_version__number__gt=OuterRef("to_version__number"),
+        to_version__billing_cadence=OuterRef("to_version__billing_cadence"),
+        to_version__tax_behavior=OuterRef("to_version__tax_behavior"),
+    )
+    return Exists(later.exclude(Exists(only_earlier.exclude(Exists(same)))))
 
 
 def _count(status: Status) -> Coalesce:
@@ -297,6 +319,6 @@ def catch_up(subscription: Subscription, now: datetime) -> bool:
         has_come, is_own = waiting.effective_at <= now, waiting.rollout_id is None
         if has_come or is_own or waiting.to_version.number >= target.number:
             return False
-        plan_moves.call_off(subscription, waiting, now, Status.REPLACED)
+        plan_moves.call_off(subscription, waiting, now, Status.OVERTAKEN)
     plan_moves.agree(subscription, target, at, now, rollout_id=rollout.id)
     return True

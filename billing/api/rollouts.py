@@ -32,7 +32,8 @@ class RolloutSerializer(serializers.Serializer[Rollout]):
     status = ChoiceField(
         choices=[each.value for each in rollouts.Standing],
         source="standing",
-        help_text="`in_progress` until it has come to everybody.",
+        help_text="`in_progress` until it has come to everybody; `superseded` where a later one goes before it "
+        "wherever it has not come yet.",
     )
     moved = serializers.IntegerField(help_text="How many subscriptions it has come to.")
     scheduled = serializers.IntegerField(help_text="How many it comes to as their period ends.")

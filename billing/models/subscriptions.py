@@ -110,7 +110,8 @@ class PlanChange(Owned):
         SCHEDULED = "scheduled"
         APPLIED = "applied"
         CANCELLED = "cancelled"
-        REPLACED = "replaced"  # a rollout's, which gave way to another change
+        REPLACED = "replaced"  # a rollout's, which gave way to a change of the subscription's own
+        OVERTAKEN = "overtaken"  # a rollout's, which gave way to that of a later one
         WITHDRAWN = "withdrawn"  # with its rollout
 
     pk = models.CompositePrimaryKey("bucket", "id")

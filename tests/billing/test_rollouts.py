@@ -63,6 +63,12 @@ def withdraw(now: datetime = MIDDLE) -> Rollout:
     return rollouts.withdraw(merchant_id=found.merchant_id, rollout_id=found.id, actor=SYSTEM, now=now)
 
 
+def standings() -> list[str]:
+    """How far each rollout has come, the oldest first."""
+    [merchant_id] = set(Rollout.objects.values_list("merchant_id", flat=True))
+    return [str(each.standing) for each in rollouts.search(merchant_id=merchant_id)][::-1]
+
+
 def charged(buyer: Buyer) -> list[int]:
     rows = Charge.objects.filter(customer_id=buyer.customer.id).order_by("created_at", "seq")
     return [row.gross // CENT for row in rows]
@@ -152,7 +158,7 @@ class TestAnEdit:
         edit(price_of(buyer), "20")
         roll()
         edit(price_of(buyer), "30")
-        assert (roll(), changes(buyer)) == (1, [("replaced", 2), ("scheduled", 3)])
+        assert (roll(), changes(buyer)) == (1, [("overtaken", 2), ("scheduled", 3)])
         pass_time(buyer, JULY)
         assert charged(buyer) == [1000, 3000]
 
@@ -513,7 +519,7 @@ class TestSeveralAtOnce:
             of = {"merchant_id": buyer.merchant.id, "rollout_id": rollout.id}
             rollouts.withdraw(**of, actor=SYSTEM, now=MIDDLE)
         roll()
-        assert [status for status, _ in changes(buyer)] == ["replaced", "withdrawn"]
+        assert [status for status, _ in changes(buyer)] == ["overtaken", "withdrawn"]
 
     def test_who_was_called_off_from_the_later_one_stays_also_when_it_is_withdrawn(self, buyer):
         for amount in ("20", "30"):
@@ -524,7 +530,55 @@ class TestSeveralAtOnce:
         plan_changes.cancel(**of, change_id=last.id)
         withdraw()
         rollouts.catch_up_all(buyer.bucket, buyer.customer.id)
-        assert (roll(), changes(buyer)) == (0, [("replaced", 2), ("cancelled", 3)])
+        assert (roll(), changes(buyer)) == (0, [("overtaken", 2), ("cancelled", 3)])
         assert (roll(MIDDLE + timedelta(minutes=11)), reached_wrongly()) == (0, False)
         edit(price_of(buyer), "30")
         assert (roll(), changes(buyer)[-1]) == (1, ("scheduled", 3))
+
+
+class TestStandings:
+    def test_one_that_a_later_one_goes_before_is_superseded_at_once_and_for_good(self, buyer):
+        edit(price_of(buyer), "20")
+        roll()
+        edit(price_of(buyer), "30")
+        assert standings() == ["superseded", "in_progress"]
+        roll()
+        roll(MIDDLE + timedelta(minutes=11))
+        assert standings() == ["superseded", "in_progress"]
+        pass_time(buyer, JULY)
+        assert standings() == ["superseded", "completed"]
+
+    def test_one_that_had_not_looked_for_anybody_is_superseded(self, buyer):
+        edit(price_of(buyer), "20")
+        edit(price_of(buyer), "30")
+        assert standings() == ["superseded", "in_progress"]
+        roll()
+        roll(MIDDLE + timedelta(minutes=11))
+        assert standings() == ["superseded", "in_progress"]
+
+    def test_one_that_had_come_to_everybody_stays_completed(self, buyer):
+        edit(price_of(buyer), "20")
+        roll()
+        pass_time(buyer, JULY)
+        roll(JULY)
+        edit(price_of(buyer), "30", now=JULY)
+        assert standings() == ["completed", "in_progress"]
+
+    def test_one_goes_on_when_the_later_one_is_withdrawn(self, buyer):
+        edit(price_of(buyer), "20")
+        roll()
+        edit(price_of(buyer), "30")
+        withdraw()
+        assert standings() == ["in_progress", "withdrawn"]
+        roll()
+        assert standings() == ["in_progress", "withdrawn"]
+
+    def test_one_goes_on_for_those_that_the_later_one_is_not_for(self, product):
+        price = seat(product)
+        factories.option(price, "EUR", "9")
+        plan = factories.plan(product=product, prices=[price])
+        buyers.subscribe(product.merchant, plan, at=JUNE, subscription={"currency": "EUR"})
+        edit(price, "20", currency_options={"EUR": {"unitPrice": "18"}})
+        edit(price, "30", currency_options={})
+        roll()
+        assert standings() == ["in_progress", "in_progress"]
