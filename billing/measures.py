@@ -17,6 +17,8 @@ from metering.aggregation import OVER_ALL_USES, Aggregation
 
 # Kinds of lines that are of use, the one that says what all of them come to first.
 KINDS = ("usage", "amend", "void", "rerate")
+# Those that come without a quantity: each is one amount.
+UNCOUNTED = ("trueup", "coupon", "unused", "rebate", "moved")
 _KINDS_IF_RATED_LATER = ("rerate", "usage", "amend", "void")
 
 _ZERO = Decimal(0)

@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from billing import fees, money
+from billing.first_payments import INTO_BALANCE
 from billing.models import PaymentSession, Subscription, Wallet
 from billing.payments import sessions
 from merchants.errors import ValidationFailed
@@ -65,7 +66,7 @@ def ask(subscription: Subscription, due: Due, now: datetime) -> PaymentSession:
         of_fees = [("Fees, tax included", due.fees)]
     else:
         of_fees = [("Fees", due.fees - due.tax), ("Tax", due.tax)]
-    parts = [*of_fees, ("Into your balance", due.wallet)]
+    parts = [*of_fees, (INTO_BALANCE, due.wallet)]
     return sessions.open(
         bucket=subscription.bucket,
         customer_id=subscription.customer_id,

@@ -15,8 +15,6 @@ from merchants import ids
 from merchants.serializers import IdField, InstantField
 from metering.models import Aggregation
 
-# Those that come without a quantity: each is one amount.
-UNCOUNTED = {Charge.Kind.TRUE_UP, Charge.Kind.COUPON, Charge.Kind.UNUSED, Charge.Kind.REBATE, Charge.Kind.MOVED}
 RETURNS = {Charge.Kind.REFUND, Charge.Kind.VOID, Charge.Kind.UNUSED}
 
 FIXED, AVERAGE = "fixed", "average"
@@ -177,7 +175,7 @@ def _usage(line: Line) -> tuple[dict[str, Any] | None, str]:
 
 def _counted(line: Line) -> tuple[Decimal, str, str]:
     """Say how many there were, and what one was: the price's own, where that is so; else what it came to for each."""
-    if line.kind in UNCOUNTED:
+    if line.kind in measures.UNCOUNTED:
         return Decimal(1), money.from_nanos(line.net), FIXED
     properties = line.price.properties if line.price is not None else {}
     quantity = measures.counted(line)

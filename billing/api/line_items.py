@@ -11,7 +11,6 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from billing import line_items, manual_lines, measures, money
-from billing.api.invoice_lines import UNCOUNTED
 from billing.line_items import Item
 from billing.manual_lines import NewLine
 from billing.models import Charge
@@ -114,7 +113,7 @@ class _Facts:
         self.type = _type(item)
         self.status = "pending" if item.invoice.number is None else "invoiced"
         self.priceId = ids.text("price", price.price_id) if price else None
-        quantity = Decimal(1) if item.line.kind in UNCOUNTED else measures.counted(item.line)
+        quantity = Decimal(1) if item.line.kind in measures.UNCOUNTED else measures.counted(item.line)
         self.quantity = money.plain(quantity)
         self.meteredQuantity = self.quantity if self.type == "metered" else None
         self.paymentTerm = price.payment_term if price and self.type == "fee" else None

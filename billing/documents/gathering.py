@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import Any, NamedTuple, cast
 from zoneinfo import ZoneInfo
 
-from billing import invoice_sessions, measures, money, taxes, wording
+from billing import first_payments, invoice_sessions, measures, money, taxes, wording
 from billing.documents import tiers, words
 from billing.measures import Measure, Priced
 from billing.models import Charge, Invoice, InvoiceLine, ManualLine, PriceVersion, Seller, Subscription
@@ -30,8 +30,6 @@ ROUNDING_STATED = (
 )
 VERSION = 1
 LAYOUT = 1
-# Each is one amount.
-UNCOUNTED = {Charge.Kind.TRUE_UP, Charge.Kind.COUPON, Charge.Kind.UNUSED, Charge.Kind.REBATE, Charge.Kind.MOVED}
 _ZERO = Decimal(0)
 
 
@@ -75,6 +73,7 @@ def of_invoice(invoice: Invoice, now: datetime) -> dict[str, Any]:
         "lines": lines,
         "taxes": summary,
         "totals": _totals(invoice, lines, summary),
+        **_paid_by(invoice, rows, facts),
         "notes": [*reasons_of(summary), ROUNDING_STATED, *pay_words(parties["seller"], invoice.number, due)],
         **_online(invoice),
     }
@@ -84,6 +83,17 @@ def _online(invoice: Invoice) -> dict[str, Any]:
     """Say where an invoice can be paid, if something is owed on it as its document is written down."""
     where = invoice_sessions.url(invoice)
     return {"payment": {"url": where}} if where else {}
+
+
+def _paid_by(invoice: Invoice, rows: Sequence[InvoiceLine], facts: Facts) -> dict[str, Any]:
+    """Say how an invoice was paid that the prepaid balance has not paid alone."""
+    paid = _paid(invoice)
+    by_card = first_payments.by_card(facts.subscription, invoice, rows) if paid > 0 else None
+    if by_card is None:
+        return {}
+    card = Decimal(minor(min(by_card.amount, paid), invoice.currency))
+    balance = Decimal(minor(paid, invoice.currency)) - card
+    return {"paidBy": {"card": f"{card:f}", "cardDate": local_day(by_card.at, facts), "balance": f"{balance:f}"}}
 
 
 def facts_of(invoice: Invoice) -> Facts:
@@ -282,7 +292,7 @@ def _sold(
         "says": _says(row, version, voice, is_shown=unit_price is not None),
         "details": [said] if measure and priced and (said := wording.came_to(measure, priced, voice)) else [],
         "tiers": tiers.detail(model, measures.rated(row), row.net) if is_usage else [],
-        "quantity": None if row.kind in UNCOUNTED else money.plain(quantity),
+        "quantity": None if row.kind in measures.UNCOUNTED else money.plain(quantity),
         "unit": metric.unit if metric is not None else "",
         "unitPrice": None if unit_price is None else money.plain(unit_price),
     }
@@ -292,7 +302,7 @@ def _says(row: InvoiceLine, version: PriceVersion, voice: words.Voice, *, is_sho
     """Say the price of a line in words, where it is more than so much for each of what is shown."""
     metric = version.price.billable_metric
     model = parse_model(version.model, version.properties)
-    if metric is None or row.kind in UNCOUNTED:
+    if metric is None or row.kind in measures.UNCOUNTED:
         return ""
     if isinstance(model, Standard):
         about = metric.description if row.kind == Charge.Kind.USAGE else ""
@@ -306,7 +316,7 @@ def _quantity(row: InvoiceLine, model: ChargeModel, measure: Measure | None) -> 
     What is free is not billed: where all but that is so much for each, the quantity is the rest.
     """
     quantity, plain_model = measures.counted(row), plain_of(model)
-    if row.kind in UNCOUNTED or not isinstance(plain_model, Standard):
+    if row.kind in measures.UNCOUNTED or not isinstance(plain_model, Standard):
         return quantity, None
     left = measures.rated(row)
     candidates = [quantity, left, *([left - measure.included] if measure and measure.included else [])]
@@ -355,14 +365,18 @@ def summed(
 def _totals(
     invoice: Invoice, lines: Iterable[Mapping[str, Any]], summary: Iterable[Mapping[str, Any]]
 ) -> dict[str, str]:
-    owed = invoice.owed_amount or 0
-    paid = (invoice.grand_total or 0) - owed  # as it was issued; what is paid later is not on it
+    paid = _paid(invoice)
     return {
-        **summed(lines, summary, invoice.currency, paid=paid, due=owed),
+        **summed(lines, summary, invoice.currency, paid=paid, due=invoice.owed_amount or 0),
         "exactNet": money.from_nanos(invoice.subtotal or 0),
         "exactTax": money.from_nanos(invoice.total_tax or 0),
         "exactPaid": money.from_nanos(paid),
     }
+
+
+def _paid(invoice: Invoice) -> int:
+    """Return what was paid of it as it was issued, in nanos; what is paid later is not on it."""
+    return (invoice.grand_total or 0) - (invoice.owed_amount or 0)
 
 
 def reasons_of(summary: Iterable[Mapping[str, Any]]) -> list[str]:

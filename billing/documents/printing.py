@@ -163,8 +163,20 @@ def _totals(document: Mapping[str, Any]) -> list[list[str]]:
     rows += [[label, words.amount(amount, currency)] for label, amount in ways if Decimal(amount)]
     if Decimal(totals["paid"]):
         rows.append(["Total", words.amount(totals["total"], currency)])
-        rows.append(["Paid from prepaid balance", words.amount(_negated(totals["paid"]), currency)])
+        rows += [[label, words.amount(_negated(amount), currency)] for label, amount in _paid(document)]
     return rows
+
+
+def _paid(document: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Say how it was paid, and how much in each way."""
+    how = document.get("paidBy")
+    if how is None:
+        return [("Paid from prepaid balance", document["totals"]["paid"])]
+    ways = [
+        (f"Paid by card on {words.short_day(how['cardDate'])}", how["card"]),
+        ("Paid from prepaid balance", how["balance"]),
+    ]
+    return [(label, amount) for label, amount in ways if Decimal(amount)]
 
 
 def _negated(text: str) -> str:

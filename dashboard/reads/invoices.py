@@ -10,6 +10,7 @@ from uuid import UUID
 from billing import (
     credit_reads,
     dunning,
+    first_payments,
     invoice_payments,
     invoice_sessions,
     measures,
@@ -96,7 +97,7 @@ class LineRow:
 
     @property
     def has_quantity(self) -> bool:
-        return self.says.metric_id is not None or self.says.kind == Charge.Kind.MANUAL
+        return self.says.kind not in measures.UNCOUNTED
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +135,7 @@ class Document:
     dunning: Dunning | None
     payment_url: str
     replaced_by: str
+    paid: list[tuple[str, int]]  # how, and how much, in nanos
 
     @property
     def next_step(self) -> str:
@@ -180,9 +182,10 @@ def document(invoice: Invoice) -> Document:
     columns = [
         fmt.align([int(getattr(line, name)) for line in lines], invoice.currency) for name in ("net", "tax", "gross")
     ]
+    row = _described([invoice])[0]
     return Document(
         invoice=invoice,
-        row=_described([invoice])[0],
+        row=row,
         lines=[
             LineRow(
                 id=ids.text("line", line.id),
@@ -209,7 +212,22 @@ def document(invoice: Invoice) -> Document:
         dunning=dunning.of(invoice),
         payment_url=invoice_sessions.url(invoice),
         replaced_by=_replaced_by(invoice),
+        paid=_paid(invoice, row.totals, lines),
     )
+
+
+def _paid(invoice: Invoice, totals: Totals, lines: Sequence[Line]) -> list[tuple[str, int]]:
+    """Say how an invoice was paid; what came in since it was issued is listed with its payments."""
+    subscription = Subscription.objects.get(bucket=invoice.bucket, id=invoice.subscription_id)
+    before = totals.paid if invoice.number is None else totals.grand - (invoice.owed_amount or 0)
+    found = first_payments.by_card(subscription, invoice, lines)
+    by_card = min(found.amount, before) if found is not None else 0
+    ways = [
+        ("Paid by card at checkout", by_card),
+        ("Paid from the prepaid balance", before - by_card),
+        ("Paid since", totals.paid - before),
+    ]
+    return [(how, amount) for how, amount in ways if amount] or [("Paid", 0)]
 
 
 def _actions(invoice: Invoice) -> list[Action]:

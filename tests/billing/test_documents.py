@@ -7,14 +7,23 @@ import pytest
 
 from billing import credit_notes, documents, invoice_sessions
 from billing.credit_notes import NewCreditNote
-from billing.documents import canonical, files, freezing, rendering
-from billing.models import CreditNote, Document, DocumentFile, PriceVersion, Seller, UnprintedDocument
+from billing.documents import canonical, files, freezing, printing, rendering
+from billing.models import (
+    CreditNote,
+    Document,
+    DocumentFile,
+    PaymentSession,
+    PriceVersion,
+    Seller,
+    UnprintedDocument,
+)
 from customers.models import Customer
 from merchants import audit, ids
 from merchants.errors import Conflict, NotFound
 from tests import factories
 from tests.billing.buyers import Buyer
-from tests.billing.invoiced import FEBRUARY, GRACE, MARCH, invoices, pass_time, subscribe
+from tests.billing.invoiced import DOLLAR, FEBRUARY, GRACE, MARCH, invoices, pass_time, subscribe
+from tests.billing.payments import sellers
 
 ISSUED = FEBRUARY + GRACE
 
@@ -67,6 +76,21 @@ class TestFreeze:
         buyer.use(price, 3)
         pass_time(buyer, MARCH + GRACE)
         assert (invoices(buyer)[1].status, "payment" in says(buyer, 1)) == ("paid", False)
+
+    def test_tells_what_a_card_paid_at_checkout_from_what_the_balance_did(self, product, price):
+        seat = factories.price(fee=factories.fee(product=product), unit_price="10", term="in_advance", cadence="P1M")
+        buyer = subscribe(seat, price, balance="0", subscription={"minimum_balance": 20 * DOLLAR})
+        sellers.pay(PaymentSession.objects.get())
+        buyer.use(price, 3)
+        pass_time(buyer, ISSUED)
+        assert says(buyer)["paidBy"] == {"card": "10.00", "cardDate": "2026-01-31", "balance": "1.50"}
+        assert printing.pages(says(buyer))["totals"][-2:] == [
+            ["Paid by card on 31 Jan 2026", "−$10.00"],
+            ["Paid from prepaid balance", "−$1.50"],
+        ]
+        pass_time(buyer, MARCH + GRACE)
+        assert "paidBy" not in says(buyer, 1)
+        assert printing.pages(says(buyer, 1))["totals"][-1] == ["Paid from prepaid balance", "−$10.00"]
 
     def test_keeps_the_digest_of_its_text(self, price):
         buyer = subscribe(price)

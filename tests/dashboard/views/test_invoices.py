@@ -6,10 +6,12 @@ from typing import Any
 import pytest
 from django.test import Client
 
+from billing import first_payments
 from billing.models import Charge, Invoice
 from dashboard.reads import invoices
 from merchants import ids
-from tests import scenes
+from tests import factories, scenes
+from tests.billing import invoiced
 from ui import fmt
 
 HOME = "/judgebox/test"
@@ -72,6 +74,20 @@ class TestShow:
         content = owner.get(path(paid(scene.buyers[0]))).content.decode()
         assert "INV-1987" in content
         assert "it never changes" in content
+
+    def test_says_how_it_was_paid(self, owner: Client, scene: scenes.Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+        content = owner.get(path(paid(scene.buyers[0]))).content.decode()
+        assert "Paid from the prepaid balance" in content
+        by_card = first_payments.ByCard(10**9, scene.now)
+        monkeypatch.setattr(first_payments, "by_card", lambda *known: by_card)
+        content = owner.get(path(paid(scene.buyers[0]))).content.decode()
+        assert "<dt>Paid by card at checkout</dt><dd>$1.00</dd><dt>Paid from the prepaid balance</dt>" in content
+
+    def test_says_how_many_of_a_fee_there_were(self, db: None) -> None:
+        product = factories.product(merchant=factories.merchant())
+        seat = factories.price(fee=factories.fee(product=product), unit_price="10", term="in_advance", cadence="P1M")
+        (line,) = invoices.document(invoiced.invoices(invoiced.subscribe(seat))[0]).lines
+        assert (line.has_quantity, line.quantity) == (True, 1)
 
     def test_says_how_far_it_counts_what_is_rated_after_the_fact(self, owner: Client, scene: scenes.Scene) -> None:
         assert "rated after the fact" not in owner.get(path(scene.buyers[0].invoice)).content.decode()
