@@ -35,4 +35,4 @@ class BillingConfig(AppConfig):
             renewed=refills.renewed,
             ended=refills.ended,
         )
-        followers.register_top_ups(refills.topped_up)
+        followers.register_top_ups(came=refills.topped_up, failed=refills.declined)

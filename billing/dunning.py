@@ -113,8 +113,8 @@ def what(row: Dunning) -> str:
 
 
 def next_try(row: Dunning) -> datetime | None:
-    """Tell when the invoice is tried to be collected after the step that is due."""
-    return next((datetime.fromisoformat(at) for at, what in row.plan[row.step + 1 :] if what == COLLECT), None)
+    """Tell when the invoice is tried to be collected next: the step that was begun last is behind it already."""
+    return next((datetime.fromisoformat(at) for at, what in row.plan[row.step :] if what == COLLECT), None)
 
 
 def _at(row: Dunning, step: int) -> datetime:

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, Protocol
 from uuid import UUID
 
-from billing.models import Subscription, Wallet
+from billing.models import PaymentAttempt, Subscription, TopUp, Wallet
 from merchants.errors import NotFound
 from metering.models import BillableMetric
 
@@ -30,6 +30,7 @@ _ended: list[Follow] = []
 _given_up: list[Follow] = []
 _renewed: list[Follow] = []
 _topped_up: list[Callable[[Wallet, datetime], None]] = []
+_top_up_failed: list[Callable[[TopUp, PaymentAttempt, datetime], None]] = []
 _include: list[Include] = []
 
 
@@ -53,9 +54,12 @@ def register(
     _renewed.append(renewed)
 
 
-def register_top_ups(follow: Callable[[Wallet, datetime], None]) -> None:
-    """Have something done when money comes into a prepaid wallet."""
-    _topped_up.append(follow)
+def register_top_ups(
+    *, came: Callable[[Wallet, datetime], None], failed: Callable[[TopUp, PaymentAttempt, datetime], None]
+) -> None:
+    """Have something done when money comes into a prepaid wallet, or its payment is declined."""
+    _topped_up.append(came)
+    _top_up_failed.append(failed)
 
 
 def register_features(include: Include) -> None:
@@ -97,6 +101,12 @@ def topped_up(wallet: Wallet, now: datetime) -> None:
     """Tell that money has come into a prepaid wallet."""
     for follow in _topped_up:
         follow(wallet, now)
+
+
+def top_up_failed(made: TopUp, attempt: PaymentAttempt, now: datetime) -> None:
+    """Tell that the payment of a top-up was declined."""
+    for follow in _top_up_failed:
+        follow(made, attempt, now)
 
 
 def include(

@@ -191,6 +191,7 @@ def _failed(attempt: PaymentAttempt, now: datetime) -> None:
     made.save(update_fields=["status"])
     if not is_cancelled:
         _tell("topup.failed.v0", "failed", made, attempt, now)
+        followers.top_up_failed(made, attempt, now)
     if made.is_auto:
         auto_top_ups.ended(made, now)
 

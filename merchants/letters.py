@@ -138,6 +138,20 @@ KINDS: dict[str, Kind] = {
         facts={"To pay": "amount", "Subscription": "name", "Open until": "until"},
         action="Add money",
     ),
+    "refill_declined": Kind(
+        subject="Your payment to {merchant} did not go through",
+        heading="Your payment did not go through",
+        opening="Your subscription to {plan} renewed on {date}, and your balance is to hold {minimum} then. {merchant} "
+        "could not charge your card {amount} for what it lacks. Nothing was charged.",
+        facts={
+            "To pay": "amount",
+            "Reason": "reason",
+            "Subscription": "name",
+            "Open until": "until",
+            "We charge what it lacks on": "next_attempt",
+        },
+        action="Add money",
+    ),
     "refill_reminder": Kind(
         subject="{amount} is still needed for {plan} at {merchant}",
         heading="A reminder to fill up your balance",

@@ -4,9 +4,9 @@ Only the gap is charged, lifted to what card processors take at least, once a pe
 says ``autoCharge``: without it nobody is charged, and alerts tell of a low balance. The attempt is written in the
 transaction of the renewal; whoever looks after attempts hands it to the provider.
 
-Who has saved no card is asked for the gap instead: by an e-mail with a payment page that is open until the next
-renewal, and by reminders on the days that the merchant reminds of invoices. As much money that comes in otherwise ends
-it.
+Who has saved no card, or one that is declined, is asked for the gap instead: by an e-mail with a payment page that is
+open until the next renewal, and by reminders on the days that the merchant reminds of invoices. As much money that
+comes in otherwise ends it.
 """
 
 import logging
@@ -18,8 +18,8 @@ from zoneinfo import ZoneInfo
 from django.db import OperationalError, transaction
 from django.db.models import Exists, OuterRef, QuerySet, Sum
 
-from billing import cycles, lapses, money, policies, topups, upfront
-from billing.models import CreditLot, PaymentSession, Subscription, TopUp, Wallet
+from billing import cycles, first_payments, lapses, money, policies, topups, upfront
+from billing.models import CreditLot, PaymentAttempt, PaymentSession, Subscription, TopUp, Wallet
 from billing.payments import methods, sessions
 from customers import notices
 from customers.models import Book, Customer
@@ -38,7 +38,7 @@ def renewed(subscription: Subscription, now: datetime) -> None:
     lapses.bring_up_to_date(subscription.bucket, subscription.customer_id, now)
     wallet = Wallet.objects.get(bucket=subscription.bucket, id=subscription.prepaid_wallet_id)
     # A client's key has no spaces, so no top-up of theirs can have this one.
-    key = f"renewal {subscription.id.hex} {subscription.period_end.isoformat()}"
+    key = f"{METHOD} {subscription.id.hex} {subscription.period_end.isoformat()}"
     known = TopUp.objects.filter(bucket=wallet.bucket, customer_id=wallet.customer_id)
     if known.filter(idempotency_key=key).exists():
         return
@@ -54,10 +54,25 @@ def renewed(subscription: Subscription, now: datetime) -> None:
     if method is not None:
         topups.begin(made, now=now, method=method)
     else:
-        _ask(subscription, made, now)
+        _ask("refill_needed", subscription, made, now)
 
 
-# --- asking who has saved no card ------------------------------------------------------------------------
+def declined(made: TopUp, attempt: PaymentAttempt, now: datetime) -> None:
+    """Ask for what a wallet lacks since a renewal, as the saved card was declined; the caller holds the lock.
+
+    Whoever tried a card on the page that asks has seen it there.
+    """
+    if made.method != METHOD or made.idempotency_key is None or attempt.session_id is not None:
+        return
+    subscription_id = uuid.UUID(made.idempotency_key.split()[1])
+    subscription = Subscription.objects.select_related("plan").get(bucket=made.bucket, id=subscription_id)
+    wallet = lapses.brought_up_to_date(made.bucket, made.wallet_id, now)
+    is_lacking = (wallet.available or 0) < subscription.minimum_balance
+    if subscription.status == Subscription.Status.ACTIVE and subscription.auto_charge and is_lacking:
+        _ask("refill_declined", subscription, made, now, reason=attempt.failure_message)
+
+
+# --- asking who has saved no card, or a declined one -----------------------------------------------------
 
 
 def asked(subscription: Subscription) -> PaymentSession | None:
@@ -114,7 +129,7 @@ def _remind(seen: PaymentSession) -> None:
             _remind_again(session, now)
 
 
-def _ask(subscription: Subscription, made: TopUp, now: datetime) -> None:
+def _ask(template: str, subscription: Subscription, made: TopUp, now: datetime, **why: str) -> None:
     session = sessions.open(
         bucket=made.bucket,
         customer_id=made.customer_id,
@@ -123,7 +138,7 @@ def _ask(subscription: Subscription, made: TopUp, now: datetime) -> None:
         entity_id=made.id,
         amount=made.amount,
         currency=made.currency,
-        breakdown=[("Into your balance", made.amount)],
+        breakdown=[(first_payments.INTO_BALANCE, made.amount)],
         saves_method=True,
         expires_at=cycles.period_of(subscription, now).end,  # the subscription's own row names the last period still
         now=now,
@@ -131,7 +146,7 @@ def _ask(subscription: Subscription, made: TopUp, now: datetime) -> None:
     session.renewal_of = subscription.id
     session.save(update_fields=["renewal_of"])
     _remind_again(session, now)
-    _write("refill_needed", subscription, session, now)
+    _write(template, subscription, session, now, **why)
 
 
 def _remind_again(session: PaymentSession, now: datetime) -> None:
@@ -142,16 +157,20 @@ def _remind_again(session: PaymentSession, now: datetime) -> None:
     session.save(update_fields=["remind_at"])
 
 
-def _write(template: str, subscription: Subscription, session: PaymentSession, now: datetime) -> None:
+def _write(template: str, subscription: Subscription, session: PaymentSession, now: datetime, **why: str) -> None:
     zone = ZoneInfo(subscription.timezone)
+    ends = subscription.ending_at is not None and subscription.ending_at <= session.expires_at
+    until = f"{session.expires_at.astimezone(zone):%-d %B %Y}"
     said = {
         "amount": money.with_currency(session.amount, session.currency),
         "minimum": money.with_currency(subscription.minimum_balance, session.currency),
         "name": subscription.name,
         "plan": subscription.plan.name,
         "date": f"{session.created_at.astimezone(zone):%-d %B %Y}",
-        "until": f"{session.expires_at.astimezone(zone):%-d %B %Y}",
+        "until": until,
+        "next_attempt": "" if ends else until,
         "url": sessions.url(session),
+        **why,
     }
     customer = Customer.objects.get(bucket=session.bucket, id=session.customer_id)
     key = f"{template}:{session.id.hex}:{now.isoformat()}"

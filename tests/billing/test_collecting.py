@@ -1,5 +1,6 @@
 """Collecting: drafts, terms, tries, reminders and last steps, each once, by the customer's own clock."""
 
+import json
 from datetime import timedelta
 
 import pytest
@@ -9,7 +10,8 @@ from billing.models import Dunning, Invoice, PaymentMethod, PaymentSession
 from customers.models import Customer
 from merchants import audit
 from merchants.errors import Conflict, ValidationFailed
-from merchants.models import Mail
+from merchants.models import Event, Mail
+from merchants.outbox import instant
 from tests import factories, parallel
 from tests.billing.buyers import Buyer
 from tests.billing.invoiced import DOLLAR, MARCH, START, pass_time
@@ -117,6 +119,22 @@ class TestCollecting:
         assert at(buyer, 3) == 1
         assert (first(buyer).status, invoice_payments.attempts_of(first(buyer)).count()) == ("paid", 3)
         assert broken() == set()
+
+    def test_says_with_each_declined_card_when_the_next_try_is(self):
+        buyer = used(balance="0", auto_charge=True)
+        card(buyer, "test_decline")
+        agree(buyer, retry_days=[1, 3])
+        for days in (0, 1, 3):
+            at(buyer, days)
+        told = Event.objects.filter(type="invoice.payment_failed.v0").order_by("created_at", "id")
+        tries = [ISSUED + timedelta(days=days) for days in (1, 3)]
+        said = [json.loads(event.body)["data"]["nextAttemptAt"] for event in told]
+        assert said == [*[instant(each) for each in tries], None]
+        texts = [mail.text for mail in Mail.objects.filter(template="payment_failed").order_by("created_at")]
+        for text, again in zip(texts, tries, strict=False):
+            assert f"We try again on: {again:%-d %B %Y}" in text
+            assert invoice_sessions.url(first(buyer)) in text
+        assert (len(texts), "We try again on" in texts[2]) == (3, False)
 
     def test_reminds_who_pays_by_themselves(self):
         buyer = used()

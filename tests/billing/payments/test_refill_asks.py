@@ -7,9 +7,9 @@ import pytest
 
 from billing import policies, subscriptions
 from billing.models import PaymentMethod, PaymentSession, Subscription, TopUp
-from billing.payments import refills, sessions
+from billing.payments import attempts, refills, sessions
 from merchants import audit
-from merchants.models import Mail
+from merchants.models import Event, Mail
 from tests import parallel
 from tests.billing.buyers import Buyer
 from tests.billing.invoiced import FEBRUARY, MARCH, START, pass_time
@@ -110,6 +110,27 @@ class TestAsking:
         )  # fmt: skip
         pass_time(made, MARCH + timedelta(days=30))
         assert ([each.method_id for each in charged()], asked().status) == ([saved.id], "cancelled")
+
+    def test_is_for_what_a_declined_card_was_to_pay_with_the_reason_and_the_next_try(self) -> None:
+        made = buyer("test_decline")
+        pass_time(made, FEBRUARY)
+        attempts.submit(charged()[0])
+        session, mail = asked(), Mail.objects.get(template="refill_declined")
+        for words in ("5.00 USD", "The card was declined.", sessions.url(session), "charge what it lacks on: 31 March"):
+            assert words in mail.text
+        assert Event.objects.filter(type="topup.failed.v0").count() == 1
+        sellers.pay(session, sellers.DECLINED)
+        assert remind(made, days=3) == ["refill_declined", "refill_reminder"]
+        sellers.pay(asked())
+        assert (sellers.fresh(session).status, made.prepaid.available) == ("completed", 20 * NANOS)
+        assert broken() == set()
+
+    def test_is_not_for_a_declined_card_where_enough_came_in_meanwhile(self) -> None:
+        made = buyer("test_decline")
+        pass_time(made, FEBRUARY)
+        made.top_up("5")
+        attempts.submit(charged()[0])
+        assert mails() == []
 
     def test_reminds_once_where_four_look_at_once(self) -> None:
         made = buyer(None)
