@@ -6,7 +6,10 @@ import uuid
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
+from urllib.parse import urlsplit
 
+from django.core.exceptions import ValidationError
+from django.core.validators import URLValidator
 from django.db import transaction
 
 from billing.documents import logos
@@ -19,9 +22,10 @@ from merchants.errors import ValidationFailed
 DIGITS_MAX = 12
 TAX_RATE_MAX = 100
 _TEXTS = {
-    "legal_name": 200, "website": 200, "tax_number": 40, "registration": 80, "footer": 500, "payment_terms": 500,
+    "legal_name": 200, "tax_number": 40, "registration": 80, "footer": 500, "payment_terms": 500,
     "email": 254, "account_holder": 100, "bank_name": 100, "bank_code": 20,
 }  # fmt: skip
+WEBSITE_LENGTH_MAX = 200
 _RANGES = {
     "number_digits": (1, DIGITS_MAX),
     "default_tax_rate": (0, TAX_RATE_MAX),
@@ -29,6 +33,7 @@ _RANGES = {
 # What the API calls them, where it is not the column in camel case.
 MEMBERS = {"number_prefix": "invoicePrefix", "credit_note_prefix": "creditNotePrefix"}
 _PREFIXES = ("number_prefix", "credit_note_prefix")
+_check_url = URLValidator(schemes=["https", "http"])
 _is_colour = re.compile(r"#[0-9a-fA-F]{6}").fullmatch
 # It must not end in a digit: the counter is what follows the last one that is none.
 _is_prefix = re.compile(r"(?:[A-Za-z0-9/._-]{0,19}[A-Za-z/._-])?").fullmatch
@@ -120,6 +125,8 @@ def _checked(column: str, value: Any) -> Any:
     name = member(column)
     if column == "email":
         return registration.email_address(value, name) if value else ""
+    if column == "website":
+        return _website(value)
     if column in _TEXTS:
         return fields.text(value, name, length_min=0, length_max=_TEXTS[column])
     if column == "address":
@@ -142,6 +149,25 @@ def _matched(name: str, value: object, fits: Any, what: str) -> str:
     if not isinstance(value, str) or not fits(value):
         raise ValidationFailed(f"{name} must be {what}.", field=name, code="INVALID_FORMAT")
     return value
+
+
+def _website(value: object) -> str:
+    text = fields.text(value, "website", length_min=0, length_max=WEBSITE_LENGTH_MAX)
+    if not text:
+        return ""
+    if not _is_address(text):
+        message = "website must begin with https:// or http:// and name a host: https://example.com."
+        raise ValidationFailed(message, field="website", code="INVALID_URL")
+    return text
+
+
+def _is_address(text: str) -> bool:
+    """Tell whether a text is the whole address of a page on the web, without a password in it."""
+    try:
+        _check_url(text)
+        return "@" not in urlsplit(text).netloc
+    except (ValidationError, ValueError):
+        return False
 
 
 def _vat_id(value: object) -> str:

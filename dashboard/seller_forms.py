@@ -18,7 +18,13 @@ class SellerForm(sections.AddressForm):
         label="Legal name", required=False, max_length=NAME_LENGTH_MAX, help_text="Empty: the organization's name."
     )
     email = forms.EmailField(label="Email on invoices", required=False)
-    website = forms.CharField(label="Website", required=False, max_length=200)
+    website = forms.URLField(
+        label="Website",
+        required=False,
+        max_length=sellers.WEBSITE_LENGTH_MAX,
+        assume_scheme="https",
+        help_text="https://example.com",
+    )
     vat_id = forms.CharField(
         label="VAT id",
         required=False,

@@ -73,7 +73,7 @@ class ChangeMerchantDetailsSerializer(BodySerializer):
     legalName = TextField(source="legal_name", length_min=0, length_max=200, required=False)
     address = AddressField(required=False)
     email = OptionalEmailField(required=False)
-    website = TextField(length_min=0, length_max=200, required=False)
+    website = TextField(length_min=0, length_max=sellers.WEBSITE_LENGTH_MAX, required=False)
     vatId = TextField(source="vat_id", length_min=0, length_max=40, required=False)
     taxNumber = TextField(source="tax_number", length_min=0, length_max=40, required=False)
     registration = TextField(length_min=0, length_max=80, required=False)

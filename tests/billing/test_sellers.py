@@ -68,6 +68,12 @@ class TestSave:
             {"legal_name": "x" * 201},
             {"bank_account": "DE89370400440532013001"},
             {"email": "nobody"},
+            {"website": "example.com"},
+            {"website": "javascript:alert(1)"},
+            {"website": "ftp://example.com"},
+            {"website": "https://"},
+            {"website": "https://ada:secret@example.com"},
+            {"website": "https://example.com/two words"},
         ],
     )
     def test_refuses_what_cannot_be_printed(self, merchant, change):
