@@ -6,7 +6,7 @@ from typing import Any
 from django import forms
 
 from dashboard.forms import NAME_LENGTH_MAX
-from dashboard.reads import audit_log, disputes, events, invoices, payments, refusals
+from dashboard.reads import audit_log, disputes, events, invoices, payments, refusals, withdrawals
 from ui import refused
 
 
@@ -81,6 +81,14 @@ class PaymentFilter(forms.Form):
         label="Status",
         required=False,
         choices=[("", "Any status"), *((key, label) for key, (label, _) in payments.FILTERS.items())],
+    )
+
+
+class WithdrawalFilter(forms.Form):
+    """What the list of withdrawals is narrowed to."""
+
+    status = forms.ChoiceField(
+        label="Status", required=False, choices=[("", "Any status"), *withdrawals.STATES.items()]
     )
 
 

@@ -40,8 +40,8 @@ from customers.models import Book, Customer
 from entitlements import budgets
 from entitlements.budgets import NewBudget
 from entitlements.models import BudgetCounter, Reservation
-from merchants import ids, registration
-from merchants.audit import SYSTEM
+from merchants import audit, ids, registration
+from merchants.audit import SYSTEM, Actor
 from merchants.models import Membership, Merchant, Product, User
 from metering import periods
 from metering.models import BillableMetric, UsageEvent
@@ -361,7 +361,10 @@ def payout(scene: Scene) -> Payout:
 def withdrawal(scene: Scene, buyer: Buyer) -> Withdrawal:
     """What a buyer wants back, and nobody has decided about."""
     bucket = buyer.customer.bucket
-    return Withdrawal.objects.create(
+    made = Withdrawal.objects.create(
         bucket=bucket, id=ids.new(bucket), customer_id=buyer.customer.id, merchant_id=scene.test.id,
         wallet_id=buyer.wallet.id, amount=7 * NANOS, currency="USD", state="requested", created_at=scene.now,
     )  # fmt: skip
+    asked = {"actor": Actor(f"customer:{ids.text('cus', buyer.customer.id)}"), "target": ids.text("wd", made.id)}
+    audit.append(merchant_id=scene.test.id, action="withdrawal.requested", **asked, now=scene.now)
+    return made

@@ -31,6 +31,7 @@ from dashboard.views import (
     team,
     wallets,
     webhooks,
+    withdrawals,
 )
 from merchants.models import Mode
 
@@ -140,7 +141,9 @@ _pages: list[URLPattern | URLResolver] = [
     path("payouts/export", payouts.export, name="payouts-export"),
     path("payouts/schedule/<str:currency>", payouts.schedule, name="payout-schedule"),
     path("payouts/<str:payout_id>", payouts.end, name="payout-end"),
-    path("withdrawals/<str:withdrawal_id>", payouts.withdrawal, name="withdrawal"),
+    path("withdrawals", withdrawals.listing, name="withdrawals"),
+    path("withdrawals/<str:withdrawal_id>", withdrawals.show, name="withdrawal"),
+    path("withdrawals/<str:withdrawal_id>/move", withdrawals.move, name="withdrawal-move"),
     path("products", catalogue.product_list, name="products"),
     path("products/new", catalogue.product_new, name="product-new"),
     path("products/<str:product_id>", catalogue.product, name="product"),

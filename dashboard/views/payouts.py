@@ -1,4 +1,4 @@
-"""A merchant's balance and payouts, and what their customers take back."""
+"""A merchant's balance and payouts."""
 
 import secrets
 from typing import Any
@@ -8,11 +8,12 @@ from django.http import HttpResponse, StreamingHttpResponse
 from django.shortcuts import redirect
 from django.utils import timezone
 
-from billing import money, payouts, withdrawals
+from billing import money, payouts
 from billing.payouts import NewPayout
 from dashboard import forms, wallet_forms
 from dashboard.access import SeatedRequest, actor, file_name, page, public_id, to
 from dashboard.reads import payouts as reads
+from dashboard.reads import withdrawals
 from merchants import csv_files
 from merchants.errors import ServiceError
 from ui import fmt, pages
@@ -22,7 +23,7 @@ from ui import fmt, pages
 def listing(request: SeatedRequest) -> HttpResponse:
     """The balance in each currency, and the payouts."""
     merchant_id = request.seat.merchant.id
-    waiting = reads.open_withdrawals(merchant_id) if request.seat.may("wallets:read") else []
+    waiting = withdrawals.waiting(merchant_id) if request.seat.may("wallets:read") else []
     context = {
         "nav": "payouts",
         "seat": request.seat,
@@ -130,34 +131,6 @@ def schedule(request: SeatedRequest, currency: str) -> HttpResponse:
         "title": "Payout schedule",
         "lead": f"When your balance in {currency[:3]} is paid out by itself.",
         "verb": "Save schedule",
-    }
-    return pages.answer(request, "dashboard/form.html", context)
-
-
-@page("wallets:write", writes="wallets:write")
-def withdrawal(request: SeatedRequest, withdrawal_id: str) -> HttpResponse:
-    """A form that approves a withdrawal or rejects it, or says how what is paid by hand ended."""
-    merchant_id, key = request.seat.merchant.id, public_id("wd", withdrawal_id)
-    made = withdrawals.find(merchant_id=merchant_id, withdrawal_id=key)
-    if not reads.is_open(made):
-        messages.info(request, f"This withdrawal is {made.state}. {withdrawals.statement(made)}".strip())
-        return redirect(to(request, "payouts"))
-    form = wallet_forms.MoveWithdrawal(request.POST if request.method == "POST" else None, state=made.state)
-    if form.is_valid():
-        state, text = form.cleaned_data["outcome"], form.cleaned_data["text"]
-        said = {"reference" if state == "paid" else "reason": text}
-        try:
-            withdrawals.move(merchant_id=merchant_id, withdrawal_id=key, to=state, **said, actor=actor(request))
-        except ServiceError as refusal:
-            forms.refuse(form, refusal, request_id=request.request_id)
-        else:
-            messages.success(request, f"Withdrawal {state}.")
-            return redirect(to(request, "payouts"))
-    context = {
-        **_form(request, form),
-        "title": "Withdrawal",
-        "lead": reads.lead(made),
-        "verb": "Save",
     }
     return pages.answer(request, "dashboard/form.html", context)
 

@@ -68,6 +68,7 @@ def paths(scene: "Scene") -> list[str]:
     attention.stuck(scene)
     sent = f"{hook}/deliveries/{ids.text('whd', told(shop).id)}"
     payment = f"/payments/{ids.text('att', paid(buyer.wallet).id)}"
+    withdrawal = f"/withdrawals/{ids.text('wd', scenes.withdrawal(scene, buyer).id)}"
     metered = meter_event(scene, [metric.id.hex, "4", None, {"groups": {"model": "large"}, "metered": True}])
     return [
         "/", "/events", "/events/refused",
@@ -79,7 +80,7 @@ def paths(scene: "Scene") -> list[str]:
         f"{wallet}/top-up", wallet, f"{wallet}/credit", f"{credit}/void",
         f"{wallet}/alert", f"{alert}/delete", "/payouts", "/payouts/new", "/payouts/schedule/USD",
         f"/payouts/{ids.text('po', scenes.payout(scene).id)}",
-        f"/withdrawals/{ids.text('wd', scenes.withdrawal(scene, buyer).id)}", "/products",
+        withdrawal, f"{withdrawal}/move", "/withdrawals", "/withdrawals?status=failed", "/products",
         f"/products/{ids.text('prod', scene.product.id)}", "/metrics",
         f"/metrics/{ids.text('bm', scene.metrics[0].id)}",
         "/metrics/new", "/plans", plan, "/plans/new", f"{plan}/prices/new", f"{plan}/prices/new?model=formula",

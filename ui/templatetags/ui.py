@@ -27,7 +27,7 @@ TONES = {
     "held": "info", "open": "info", "reserved": "info", "reservation": "info", "draft": "info", "calculating": "info",
     "issued": "warn", "pending": "warn", "pending_payment": "warn", "expiring": "warn", "test": "warn",
     "succeeded": "ok", "won": "ok", "processing": "info", "requires_action": "warn", "unknown": "warn",
-    "declined": "bad", "lost": "bad", "in_progress": "info",
+    "declined": "bad", "lost": "bad", "in_progress": "info", "requested": "warn", "approved": "info",
     "failed": "bad", "payment_failed": "bad", "overdue": "bad", "revoked": "bad", "rejected": "bad",
 }  # fmt: skip
 """What colour a state has; states that are simply over have none."""

@@ -1,5 +1,7 @@
 """Balance, payouts and withdrawals in the dashboard."""
 
+import re
+
 import pytest
 from django.test import Client
 
@@ -65,15 +67,39 @@ class TestWithdrawals:
         made = scenes.withdrawal(scene, scene.buyers[0])
         assert "Northwind Labs" in shown(owner, path)
         one = f"/{scene.slug}/test/withdrawals/{ids.text('wd', made.id)}"
-        assert "of the money of Northwind Labs" in owner.get(one).content.decode()
-        assert "No card payment is left that it could go back to" in shown(owner, one)
-        page = owner.post(one, {"outcome": "approved"}, follow=True).content.decode()
+        for page in (shown(owner, one), shown(owner, f"{one}/move")):
+            assert "of the money of Northwind Labs" in page
+            assert "No card payment is left that it could go back to" in page
+        page = owner.post(f"{one}/move", {"outcome": "approved"}, follow=True).content.decode()
         assert "Withdrawal approved" in page
         assert "7.00 USD cannot go back to a card" in page
-        assert "Withdrawal paid" in owner.post(one, {"outcome": "paid", "text": "SEPA-2"}, follow=True).content.decode()
+        page = owner.post(f"{one}/move", {"outcome": "paid", "text": "SEPA-2"}, follow=True).content.decode()
+        assert "Withdrawal paid" in page
         made.refresh_from_db()
         assert (made.state, made.reference) == (Withdrawal.State.PAID, "SEPA-2")
-        assert "This withdrawal is paid" in owner.post(one, {"outcome": "approved"}, follow=True).content.decode()
+        assert owner.post(f"{one}/move", {"outcome": "rejected"})["Location"] == one
+
+    def test_that_have_ended_are_found_by_their_state_and_tell_their_history(
+        self, owner: Client, path: str, scene: scenes.Scene
+    ) -> None:
+        listing = f"/{scene.slug}/test/withdrawals"
+        assert "No withdrawals yet" in shown(owner, listing)
+        one = f"{listing}/{ids.text('wd', scenes.withdrawal(scene, scene.buyers[0]).id)}"
+        assert one in shown(owner, path)
+        owner.post(f"{one}/move", {"outcome": "approved"})
+        owner.post(f"{one}/move", {"outcome": "failed", "text": "No such account"})
+        assert one not in shown(owner, path)
+        assert one in shown(owner, f"{listing}?status=failed")
+        assert "No withdrawal matches" in shown(owner, f"{listing}?status=paid")
+        page = shown(owner, one)
+        history = re.findall('<td class="wraps">(.+?)</td><td class="breaks">(.+?)</td>', page)
+        assert history == [
+            ("Asked for", "The customer"),
+            ("Approved", scene.user.email),
+            ("Not paid by hand: that part is in the balance again", scene.user.email),
+        ]
+        assert "No such account" in page
+        assert f"{one}/move" not in page
 
     def test_say_how_much_would_go_back_to_cards(
         self, owner: Client, path: str, scene: scenes.Scene, monkeypatch: pytest.MonkeyPatch
