@@ -11,7 +11,7 @@ from rest_framework.response import Response
 
 from customers import addresses, changes, registry, tax_ids
 from customers.models import Customer
-from customers.registry import NewCustomer
+from customers.registry import TAX_ID_LENGTH_MAX, NewCustomer
 from customers.serializers import (
     NAME_LENGTH_MAX,
     PHONE_LENGTH_MAX,
@@ -34,7 +34,6 @@ from merchants.serializers import (
 )
 from merchants.tenancy import TenantView
 
-TAX_ID_LENGTH_MAX = 64
 EXTERNAL_ID_LENGTH_MAX = 255
 SEARCH_LENGTH_MIN = 3
 

@@ -9,10 +9,11 @@ from typing import Any
 
 from django.db import transaction
 
-from customers import claims, registry
+from customers import claims, registry, tax_ids
 from customers.models import Book, Customer
 from merchants import audit, ids
 from merchants.audit import Actor
+from merchants.errors import ValidationFailed
 
 _PLAIN = ("name", "phone", "address", "tax_id")
 _COLUMNS = ("name", "email", "phone", "address", "tax_id", "external_id", "notification_settings")
@@ -54,6 +55,33 @@ def change(*, merchant_id: uuid.UUID, customer_id: uuid.UUID, changes: dict[str,
                 now=now,
             )
         return registry.find(merchant_id=merchant_id, customer_id=customer_id)
+
+
+def name_company(
+    *, merchant_id: uuid.UUID, customer_id: uuid.UUID, name: str, address: dict[str, str], tax_id: str, actor: Actor
+) -> Customer:
+    """Take what a customer says on a page of the company they buy for; one with a tax id stays as they are.
+
+    Args:
+        address: as far as it is typed; it counts where no country of the customer is known.
+
+    Returns:
+        The customer, with ``tax_rates``.
+
+    Raises:
+        NotFound: the merchant has no such customer.
+        ValidationFailed: the tax id is none of where the customer is.
+    """
+    with transaction.atomic():
+        customer, _, _ = registry.lock(merchant_id, customer_id)
+        if customer.tax_id:
+            return customer
+        place = customer.address if customer.address.get("country") else {**customer.address, **address}
+        verdict = tax_ids.verdict(tax_id, place.get("country", ""))
+        if not verdict["valid"]:
+            raise ValidationFailed(verdict["message"], field="taxId", code="INVALID_VAT_ID")
+        said = {"name": name, "address": place, "tax_id": tax_id}
+        return change(merchant_id=merchant_id, customer_id=customer_id, changes=said, actor=actor)
 
 
 def _said(customer: Customer, book: Book) -> dict[str, Any]:

@@ -25,6 +25,7 @@ NOTIFICATIONS = ("invoiceIssued", "invoicePaid", "renewalReminder", "lowBalance"
 TAX_RATE_MAX = 100
 TAX_RATE_DECIMALS_MAX = 4
 TAX_RATES_MAX = 200
+TAX_ID_LENGTH_MAX = 64
 
 
 class Blocker(TypedDict):

@@ -7,13 +7,12 @@ from django import forms
 from billing.policies import NET_DAYS_MAX
 from customers import tax_ids
 from customers.models import Customer
-from customers.registry import DEFAULT_RATE, NOTIFICATIONS
+from customers.registry import DEFAULT_RATE, NOTIFICATIONS, TAX_ID_LENGTH_MAX
 from dashboard import sections
 from dashboard.forms import NAME_LENGTH_MAX
 from dashboard.sections import ADDRESS, PLAIN, Section
 
 PHONE_LENGTH_MAX = 40
-TAX_ID_LENGTH_MAX = 64
 EXTERNAL_ID_LENGTH_MAX = 255
 # The form's fields by the names that the activities use in what they refuse.
 NAMES: Final = {

@@ -9,6 +9,7 @@ from django.utils import timezone
 
 from billing.models import Invoice, Payment, PaymentAttempt, PaymentMethod, PaymentSession, ProviderCode, Subscription
 from billing.payments import cards, checkout, links, methods, providers, sessions, tokens
+from customers.models import Customer
 from merchants import ids
 from merchants.models import Merchant, Mode
 from ui import fmt
@@ -43,6 +44,7 @@ class Page:
     content: str
     receipt: str
     reason: tuple[str, str] | None
+    buyer: Customer | None  # who makes the first payment of a subscription, while it waits for them
 
     @property
     def is_setup(self) -> bool:
@@ -106,6 +108,7 @@ def page(session: PaymentSession, *, customer_id: UUID | None, now: datetime) ->
         content=links.content_for(session) if step == PAID and session.entity == Entity.PAYMENT else "",
         receipt=_receipt(session) if step == PAID else "",
         reason=_REASONS.get(session.status),
+        buyer=_buyer(session) if waits else None,
     )
 
 
@@ -130,6 +133,12 @@ def _methods(session: PaymentSession) -> list[PaymentMethod]:
     if session.is_guest or session.mode == PaymentSession.Mode.SETUP:
         return []
     return list(methods.search(merchant_id=session.merchant_id, customer_id=session.customer_id))
+
+
+def _buyer(session: PaymentSession) -> Customer | None:
+    if session.entity != Entity.SUBSCRIPTION:
+        return None
+    return Customer.objects.filter(bucket=session.bucket, id=session.customer_id).first()
 
 
 def _about(session: PaymentSession) -> tuple[str, str]:

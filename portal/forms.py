@@ -4,7 +4,8 @@ from typing import Any
 
 from django import forms
 
-from customers import addresses, countries
+from customers import addresses, countries, tax_ids
+from customers.registry import TAX_ID_LENGTH_MAX
 from merchants import ids
 from portal.checkout import Page, token_of
 
@@ -80,6 +81,31 @@ class AutoTopUp(forms.Form):
 # --- hosted pages ----------------------------------------------------------------------------------------
 
 
+def _country() -> forms.ChoiceField:
+    return forms.ChoiceField(
+        label="Country",
+        choices=[("", "Choose a country"), *countries.BY_NAME],
+        widget=forms.Select(attrs={"autocomplete": "country"}),
+    )
+
+
+def _tax_id(*, required: bool) -> forms.CharField:
+    return forms.CharField(
+        label="VAT id or tax number",
+        required=required,
+        max_length=TAX_ID_LENGTH_MAX,
+        widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false"}),
+        help_text=("" if required else "For companies. ")
+        + "It stands on your invoices. With its country’s letters where it is a VAT id of the EU: FR40303265045.",
+    )
+
+
+def _check_tax_id(form: forms.Form, tax_id: str, country: str) -> None:
+    verdict = tax_ids.verdict(tax_id, country)
+    if not verdict["valid"]:
+        form.add_error("tax_id", verdict["message"])
+
+
 class Card(forms.Form):
     """The card that pays: a saved one, one of the test provider's, or whatever is given on the provider's own page."""
 
@@ -149,17 +175,44 @@ class Acceptance(forms.Form):
         max_length=20,
         widget=forms.TextInput(attrs={"autocomplete": "postal-code"}),
     )
-    country = forms.ChoiceField(
-        label="Country",
-        choices=[("", "Choose a country"), *countries.BY_NAME],
-        widget=forms.Select(attrs={"autocomplete": "country"}),
-    )
+    country = _country()
+    tax_id = _tax_id(required=False)
     accepted = forms.BooleanField(label="I accept the plan and its prices")
+
+    def clean(self) -> dict[str, Any]:
+        """Look at the tax id together with the country."""
+        said = super().clean() or {}
+        _check_tax_id(self, said.get("tax_id", ""), said.get("country", ""))
+        return said
 
     def about(self) -> dict[str, Any]:
         """Return who subscribes, for the activity; raises ValidationFailed for an address that is none."""
-        parts = {part: self.cleaned_data.get(part, "") for part in ("line1", "city", "state", "zipCode", "country")}
-        return {"name": self.cleaned_data["name"], "address": addresses.parse(parts, "address")}
+        said = self.cleaned_data
+        parts = {part: said.get(part, "") for part in ("line1", "city", "state", "zipCode", "country")}
+        return {"name": said["name"], "address": addresses.parse(parts, "address"), "tax_id": said["tax_id"]}
+
+
+class Company(forms.Form):
+    """The company that somebody buys for who makes a first payment; the country is asked for where none is known."""
+
+    name = forms.CharField(
+        label="Company", max_length=200, widget=forms.TextInput(attrs={"autocomplete": "organization"})
+    )
+    country = _country()
+    tax_id = _tax_id(required=True)
+
+    def __init__(self, data: Any = None, *, country: str) -> None:
+        super().__init__(data)
+        self.known = country
+        if country:
+            del self.fields["country"]
+
+    def clean(self) -> dict[str, Any]:
+        """Look at the tax id together with the country."""
+        said = super().clean() or {}
+        said.setdefault("country", self.known)
+        _check_tax_id(self, said.get("tax_id", ""), said["country"])
+        return said
 
 
 class AddMoney(forms.Form):

@@ -17,6 +17,7 @@ from billing import currencies, plans, subscriptions, upfront
 from billing.models import Authorization, Subscription
 from billing.payments import tokens
 from billing.subscriptions import Agreement, NewSubscription
+from customers import changes, registry
 from customers.registry import NewCustomer
 from merchants import audit, ids, origins
 from merchants.audit import Actor
@@ -168,7 +169,8 @@ def accept(*, found: Authorization, about: dict[str, Any], now: datetime) -> Agr
     """Enter the person as a customer and subscribe them; the second time, return what was agreed.
 
     Args:
-        about: ``name`` and ``address`` as the person gives them; the e-mail address is the link's.
+        about: ``name``, ``address`` and ``tax_id`` as the person gives them; the e-mail address is the link's. A known
+            customer without a tax id takes all of it with one.
 
     Raises:
         Conflict: the link was revoked or has expired, or the person has another plan of the product.
@@ -183,7 +185,7 @@ def accept(*, found: Authorization, about: dict[str, Any], now: datetime) -> Agr
             raise Conflict("This link has expired.", code="AUTHORIZATION_EXPIRED")
         agreed = subscriptions.create(
             merchant_id=locked.merchant_id,
-            customer=NewCustomer(name=about["name"], email=locked.email, address=about["address"]),
+            customer=_enter(locked, about, now),
             new=NewSubscription(
                 name=found.plan.name,
                 plan_id=locked.plan_id,
@@ -201,6 +203,15 @@ def accept(*, found: Authorization, about: dict[str, Any], now: datetime) -> Agr
             locked.status, locked.completed_at = Status.COMPLETED, now
         locked.save()
     return agreed
+
+
+def _enter(locked: Authorization, about: dict[str, Any], now: datetime) -> uuid.UUID:
+    new = NewCustomer(email=locked.email, **about)
+    customer, is_new = registry.enter(merchant_id=locked.merchant_id, new=new, now=now)
+    if about["tax_id"] and not is_new:
+        person = Actor(f"customer:{ids.text('cus', customer.id)}")
+        changes.name_company(merchant_id=locked.merchant_id, customer_id=customer.id, **about, actor=person)
+    return customer.id
 
 
 def subscription_started(subscription: Subscription, now: datetime) -> None:

@@ -9,11 +9,13 @@ from datetime import datetime, timedelta
 
 from django.db import transaction
 
-from billing import topups, wallets
+from billing import first_payments, subscriptions, topups, wallets
 from billing.models import PaymentAttempt, PaymentMethod, PaymentSession, Subscription, TopUp, Wallet
 from billing.payments import attempts, authorizations, methods, sessions
 from billing.payments.sessions import Follower
-from customers import books
+from customers import books, changes
+from merchants import ids
+from merchants.audit import Actor
 from merchants.errors import NotFound
 
 TOP_UP_LIFETIME = timedelta(hours=1)
@@ -64,7 +66,7 @@ def open_top_up(*, merchant_id: uuid.UUID, wallet_id: uuid.UUID, amount: int) ->
             entity_id=made.id,
             amount=amount,
             currency=made.currency,
-            breakdown=[("Into your balance", amount)],
+            breakdown=[(first_payments.INTO_BALANCE, amount)],
             expires_at=now + TOP_UP_LIFETIME,
             now=now,
         )
@@ -130,6 +132,36 @@ def pay(session: PaymentSession, *, source: str = "", method_id: uuid.UUID | Non
 
 def _method(session: PaymentSession, method_id: uuid.UUID) -> PaymentMethod:
     return methods.find(merchant_id=session.merchant_id, customer_id=session.customer_id, method_id=method_id)
+
+
+def name_company(session: PaymentSession, *, name: str, country: str, tax_id: str) -> None:
+    """Take what who makes a subscription's first payment says of their company; less may be due then, or nothing.
+
+    A customer with a tax id stays as they are.
+
+    Args:
+        country: counts where none is known of the customer.
+
+    Raises:
+        Conflict: the session takes no payment.
+        NotFound: it is not for a subscription's first payment.
+        ValidationFailed: the tax id is none of where the customer is.
+    """
+    with transaction.atomic():
+        fresh, now = sessions.lock(session)
+        if fresh.status != Status.PENDING:
+            raise sessions.refusal(fresh)
+        if fresh.entity != Entity.SUBSCRIPTION:
+            raise NotFound()
+        changes.name_company(
+            merchant_id=fresh.merchant_id,
+            customer_id=fresh.customer_id,
+            name=name,
+            address={"country": country},
+            tax_id=tax_id,
+            actor=Actor(f"customer:{ids.text('cus', fresh.customer_id)}"),
+        )
+        subscriptions.start_covered(bucket=fresh.bucket, customer_id=fresh.customer_id, now=now)
 
 
 def _target(session: PaymentSession, now: datetime) -> uuid.UUID:

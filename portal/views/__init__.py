@@ -27,6 +27,7 @@ urlpatterns: list[URLPattern] = [
     path("c/<str:token>", home.enter, name="enter"),
     path("pay/<str:token>", pay.show, name="pay"),
     path("pay/<str:token>/submit", pay.submit, name="pay-submit"),
+    path("pay/<str:token>/company", pay.company, name="pay-company"),
     path("pay/<str:token>/another", pay.another, name="pay-another"),
     path("pay/<str:token>/state", pay.state, name="pay-state"),
     path("testCard/<str:merchant>/<str:ref>/<str:secret>", test_card.show, name="test-card"),

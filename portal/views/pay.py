@@ -51,6 +51,26 @@ def submit(request: HttpRequest, token: str) -> HttpResponse:
 
 @hosted
 @require_POST
+def company(request: HttpRequest, token: str) -> HttpResponse:
+    """Take the company that is paid for, and its tax id: what is due may be less then."""
+    session, now = sessions.opened(token), timezone.now()
+    buyer = reads.page(session, customer_id=None, now=now).buyer
+    if buyer is None:
+        return _back(token)
+    form = forms.Company(request.POST, country=buyer.address.get("country", ""))
+    if not form.is_valid():
+        return _answer(request, token, forms.Card(), status=422, company=form)
+    try:
+        count_start(request, now)
+        checkout.name_company(session, **form.cleaned_data)
+    except ServiceError as refusal:
+        form.add_error(None, refusal.message)
+        return _answer(request, token, forms.Card(), status=refusal.status, headers=refusal.headers, company=form)
+    return _back(token)
+
+
+@hosted
+@require_POST
 def another(request: HttpRequest, token: str) -> HttpResponse:
     """Give up a payment that waits for its payer's confirmation, to pay otherwise."""
     checkout.give_up(sessions.opened(token))
@@ -66,7 +86,12 @@ def state(request: HttpRequest, token: str) -> HttpResponse:
 
 
 def _answer(
-    request: HttpRequest, token: str, form: forms.Card, status: int = 200, headers: Mapping[str, str] | None = None
+    request: HttpRequest,
+    token: str,
+    form: forms.Card,
+    status: int = 200,
+    headers: Mapping[str, str] | None = None,
+    company: forms.Company | None = None,
 ) -> HttpResponse:
     customer_id = _customer_id(request)
     page = reads.page(sessions.opened(token), customer_id=customer_id, now=timezone.now())
@@ -75,12 +100,20 @@ def _answer(
         "merchant": page.merchant,
         "is_test": page.is_test,
         "form": form,
+        "company": company or _company(page),
         "token": token,
         "saved": [(ids.text("pm", method.id), method) for method in page.methods],
         "cards": reads.test_cards() if page.takes_test_card else [],
         "home_url": reverse("portal:home") if customer_id and page.session.entity in reads.FROM_PORTAL else "",
     }
     return let_frame(pages.answer(request, "portal/pay.html", context, status=status, headers=headers), page.origins)
+
+
+def _company(page: reads.Page) -> forms.Company | None:
+    """The form for the company that is paid for, where its tax id is not known."""
+    if page.buyer is None or page.buyer.tax_id:
+        return None
+    return forms.Company(country=page.buyer.address.get("country", ""))
 
 
 def _back(token: str) -> HttpResponse:

@@ -5,9 +5,12 @@ from urllib.parse import urlsplit
 
 import pytest
 from django.test import Client
+from django.utils import timezone
 
+from billing import sellers as documents
 from billing.models import PaymentSession
-from merchants import ids
+from customers.models import Customer
+from merchants import audit, ids
 from merchants.models import Merchant
 from tests import callers
 from tests.billing.payments import sellers
@@ -78,6 +81,59 @@ class TestLeading:
         page = Client().get(sellers.path(session(seller, lineItems=lines))).content.decode()
         assert "<script>x" not in page
         assert "&lt;script&gt;x" in page
+
+
+class TestCompany:
+    """Who makes a subscription's first payment says once which company it is for, where that is not known."""
+
+    def waiting(self, seller: callers.Caller) -> PaymentSession:
+        plan = sellers.plan_with_fee(seller.merchant, default_tax_rate=19)
+        place = {"address": {"country": "DE", "city": "Berlin"}, "vat_id": "DE136695976"}
+        documents.save(merchant_id=seller.merchant.id, changes=place, actor=audit.SYSTEM, now=timezone.now())
+        buyer = {
+            "name": "Ada",
+            "email": "ada@example.com",
+            "address": {"country": "FR", "zipCode": "69001"},
+        }
+        asked = {"name": "Team", "planId": ids.text("plan", plan.id), "startedAt": timezone.now().isoformat()}
+        callers.made(seller.post("/v0/subscriptions", {**asked, "customer": buyer}))
+        return PaymentSession.objects.get()
+
+    def say(self, session: PaymentSession, tax_id: str = "FR40303265045") -> Any:
+        return Client().post(f"{sellers.path(session)}/company", {"name": "Northwind Labs", "tax_id": tax_id})
+
+    def test_lands_on_the_customer_and_lowers_what_is_due(self, seller: callers.Caller) -> None:
+        session = self.waiting(seller)
+        page = Client().get(sellers.path(session)).content.decode()
+        assert "Pay $11.90" in page
+        assert "Do you pay for a company?" in page
+        assert "Ada" not in page
+        assert "no VAT id of France" in self.say(session, "FR40303265046").content.decode()
+        self.say(session)
+        customer = Customer.objects.get()
+        assert (customer.name, customer.tax_id, customer.address["zipCode"]) == (
+            "Northwind Labs", "FR40303265045", "69001",
+        )  # fmt: skip
+        page = Client().get(sellers.path(session)).content.decode()
+        assert "Pay $10.00" in page
+        assert "tax id stands on your invoices" in page
+        self.say(session, "FR83404833048")
+        assert Customer.objects.get().tax_id == "FR40303265045"
+
+    def test_is_not_asked_of_who_has_a_tax_id_or_pays_for_something_else(self, seller: callers.Caller) -> None:
+        known = self.waiting(seller)
+        Customer.objects.update(tax_id="FR40303265045")
+        assert "Do you pay for a company?" not in Client().get(sellers.path(known)).content.decode()
+        other = session(seller)
+        assert "Do you pay for a company?" not in Client().get(sellers.path(other)).content.decode()
+        assert self.say(other).status_code == 303
+        assert Customer.objects.get().name == "Ada"
+
+    def test_is_refused_once_it_is_paid(self, seller: callers.Caller) -> None:
+        waits = self.waiting(seller)
+        sellers.pay(waits)
+        assert self.say(waits).status_code == 303
+        assert Customer.objects.get().tax_id == ""
 
 
 class TestState:

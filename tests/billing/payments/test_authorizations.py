@@ -12,10 +12,12 @@ from django.test import Client
 from django.utils import timezone
 
 from billing import endings
-from billing.models import Authorization, PaymentSession, Plan, Subscription
+from billing import sellers as sellers_of_documents
+from billing.documents import gathering
+from billing.models import Authorization, Invoice, PaymentSession, Plan, Subscription
 from billing.payments import checkout
 from customers.models import Customer
-from merchants import ids
+from merchants import audit, ids
 from tests import callers, factories
 from tests.billing.payments import sellers
 from tests.callers import Caller
@@ -23,6 +25,14 @@ from tests.callers import Caller
 pytestmark = pytest.mark.django_db
 
 ABOUT = {"name": "Northwind Labs", "country": "US", "zipCode": "10001", "state": "NY", "accepted": "on"}
+
+FRENCH = {**ABOUT, "country": "FR", "zipCode": "69001", "state": "", "tax_id": "FR40303265045"}
+
+
+def at_home(seller: Caller) -> None:
+    """Have a merchant sell from Germany."""
+    place = {"address": {"country": "DE", "city": "Berlin"}, "vat_id": "DE136695976"}
+    sellers_of_documents.save(merchant_id=seller.merchant.id, changes=place, actor=audit.SYSTEM, now=timezone.now())
 
 
 @pytest.fixture
@@ -109,6 +119,30 @@ class TestAccepting:
         Client().post(path(link), {**ABOUT, "email": "evil@example.com"})
         assert Customer.objects.get().name == "Ada"
         assert Subscription.objects.get().customer_id == known.id
+
+    def test_takes_the_vat_id_of_a_company_and_charges_it_no_tax_abroad(self, seller: Caller) -> None:
+        at_home(seller)
+        link = callers.made(invite(seller, sellers.plan_with_fee(seller.merchant, default_tax_rate=19)))
+        answer = Client().post(path(link), {**FRENCH, "tax_id": "FR40303265046"})
+        assert b"This is no VAT id of France" in answer.content
+        answer = Client().post(path(link), FRENCH, follow=True)
+        assert b"Pay $10.00" in answer.content
+        assert b"tax id stands on your invoices" in answer.content
+        assert (Customer.objects.get().tax_id, Customer.objects.get().name) == ("FR40303265045", "Northwind Labs")
+        sellers.pay(PaymentSession.objects.get())
+        invoice = Invoice.objects.earliest("period_start")
+        assert gathering.of_invoice(invoice, timezone.now())["buyer"]["vatId"] == "FR40303265045"
+
+    @pytest.mark.parametrize(("before", "after"), [("", "FR40303265045"), ("FR83404833048", "FR83404833048")])
+    def test_takes_the_vat_id_of_a_known_customer_who_has_none(
+        self, seller: Caller, plan: Plan, before: str, after: str
+    ) -> None:
+        known = factories.customer(merchant=seller.merchant, email="ada@northwind.example", name="Ada")
+        Customer.objects.filter(id=known.id).update(tax_id=before, address={"country": "FR", "city": "Lyon"})
+        Client().post(path(callers.made(invite(seller, plan))), {**FRENCH, "country": "DE"})
+        customer = Customer.objects.get()
+        assert (customer.tax_id, customer.address) == (after, {"country": "FR", "city": "Lyon"})
+        assert customer.name == ("Ada" if before else "Northwind Labs")
 
     @pytest.mark.django_db(transaction=True)
     def test_happens_once_for_two_who_race(self, seller: Caller, plan: Plan) -> None:
