@@ -168,7 +168,9 @@ def price_edit(request: SeatedRequest, plan_id: str, price_id: str) -> HttpRespo
     context: dict[str, Any] = {
         "template": "dashboard/fee_edit.html" if line.is_fee else "dashboard/price_edit.html",
         "title": f"Change the price of {line.item}",
-        "lead": f"On {view.plan.name}, and every other plan that sells at this price.",
+        "lead": f"On {view.plan.name}, and every other plan that sells at this price. To move those who are subscribed "
+        "already takes a second step: you see first who they are.",
+        "back_words": view.plan.name,
         "verb": "Save",
         "back": to(request, "plan", plan_id),
         "view": view,
