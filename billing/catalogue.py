@@ -262,7 +262,8 @@ def delete_price(*, merchant_id: UUID, price_id: UUID, actor: Actor, now: dateti
     """
     with transaction.atomic():
         price = _lock_price(merchant_id, price_id)
-        selling = [ids.text("plan", version.plan_id) for version in plans.containing(price_id=price_id)]
+        live = plans.containing(price_id=price_id).filter(plan__deleted_at=None)
+        selling = [ids.text("plan", version.plan_id) for version in live]
         if selling:
             raise blocked("Plans sell at this price.", "plans", selling)
         price.deleted_at = now

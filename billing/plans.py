@@ -90,10 +90,15 @@ def current(*, merchant_id: UUID) -> QuerySet[PlanVersion]:
 
     With plan, prices, and the options that plan and prices have in other currencies.
     """
-    return _with_archived(merchant_id).filter(plan__deleted_at=None)
+    return _versions(merchant_id).filter(plan__deleted_at=None)
 
 
-def _with_archived(merchant_id: UUID) -> QuerySet[PlanVersion]:
+def archived(*, merchant_id: UUID) -> QuerySet[PlanVersion]:
+    """Select the same of the plans that are archived."""
+    return _versions(merchant_id).filter(plan__deleted_at__isnull=False)
+
+
+def _versions(merchant_id: UUID) -> QuerySet[PlanVersion]:
     in_order = PriceVersion.objects.select_related(*_OF_PRODUCT).order_by("price__created_at", "price_id")
     return (
         currencies.with_currencies(_newest().filter(plan__merchant_id=merchant_id))
@@ -126,7 +131,7 @@ def find(*, merchant_id: UUID, plan_id: UUID) -> PlanVersion:
     Raises:
         NotFound: the merchant has no such plan.
     """
-    version = _with_archived(merchant_id).filter(plan_id=plan_id).first()
+    version = _versions(merchant_id).filter(plan_id=plan_id).first()
     if version is None:
         raise NotFound("There is no such plan.")
     return version
@@ -143,8 +148,8 @@ def available(*, merchant_id: UUID, bucket: int, customer_id: UUID) -> QuerySet[
 
 
 def containing(*, price_id: UUID) -> QuerySet[PlanVersion]:
-    """Select the newest versions of the live plans that sell at a price, in the order of their plans' ids."""
-    sold = _newest().filter(plan__deleted_at=None, prices__price_id=price_id)
+    """Select the newest versions of the plans that sell at a price, archived ones too, in the order of plans' ids."""
+    sold = _newest().filter(prices__price_id=price_id)
     return sold.select_related("plan").order_by("plan_id")
 
 
@@ -223,7 +228,7 @@ def update(
     now: datetime,
     applies_to: str = AppliesTo.NEW_SUBSCRIPTIONS,
 ) -> PlanVersion:
-    """Change what is given of a plan; what concerns money becomes its next version.
+    """Change what is given of a plan, also of one that is archived; what concerns money becomes its next version.
 
     For the next period on, all subscribers move to the plan's newest version, also where it has been there before.
 
@@ -234,8 +239,8 @@ def update(
     """
     with transaction.atomic():
         sold = _lock_prices(merchant_id, changes["prices"]) if "prices" in changes else None
-        plan = _lock(merchant_id, plan_id)
-        version = get(merchant_id=merchant_id, plan_id=plan_id)
+        plan = lock(merchant_id=merchant_id, plan_id=plan_id)
+        version = find(merchant_id=merchant_id, plan_id=plan_id)
         for name in PLAN_CHANGES & changes.keys():
             setattr(plan, name, changes[name])
         plan.updated_at = now
@@ -257,22 +262,7 @@ def update(
             _record(plan, "plan.updated", actor, now, fields=sorted(changes))
         if applies_to == AppliesTo.NEXT_PERIOD:
             _roll_out(plan, actor, now)
-    return get(merchant_id=merchant_id, plan_id=plan_id)
-
-
-def archive(*, merchant_id: UUID, plan_id: UUID, actor: Actor, now: datetime) -> None:
-    """Take a plan off offer: nobody subscribes or changes to it any more, and whoever is subscribed keeps it.
-
-    Edits of its prices pass it by, while moves of its subscribers that are agreed still come.
-
-    Raises:
-        NotFound: the merchant has no such plan, or archived it before.
-    """
-    with transaction.atomic():
-        plan = _lock(merchant_id, plan_id)
-        plan.deleted_at = now
-        plan.save(update_fields=["deleted_at"])
-        _record(plan, "plan.archived", actor, now)
+    return find(merchant_id=merchant_id, plan_id=plan_id)
 
 
 def follow(
@@ -283,11 +273,13 @@ def follow(
     now: datetime,
     applies_to: str = AppliesTo.NEW_SUBSCRIPTIONS,
 ) -> None:
-    """Have each live plan that sells at a price sell at its newest version; the caller has locked the price."""
+    """Have each plan that sells at a price sell at its newest version; the caller has locked the price.
+
+    Archived ones too: their subscribers are moved like any others, and they can be put back on offer.
+    """
     plan_ids = list(containing(price_id=price_id).values_list("plan_id", flat=True))
-    live = Plan.objects.filter(id__in=plan_ids, deleted_at=None)  # one may have been archived just before we lock it
-    for plan in live.select_for_update(no_key=True).order_by("id"):
-        version = get(merchant_id=plan.merchant_id, plan_id=plan.id)
+    for plan in Plan.objects.filter(id__in=plan_ids).select_for_update(no_key=True).order_by("id"):
+        version = find(merchant_id=plan.merchant_id, plan_id=plan.id)
         was_sold = list(version.prices.all())
         sold = [replacement if price.price_id == price_id else price for price in was_sold]
         if replacement not in sold:  # taken out of the plan just before we had its lock
@@ -304,15 +296,15 @@ def follow(
 
 def _roll_out(plan: Plan, actor: Actor, now: datetime) -> None:
     """Have all subscribers move to the newest version of a plan, which is locked; billing.rollouts carries it out."""
-    version = get(merchant_id=plan.merchant_id, plan_id=plan.id)
+    version = find(merchant_id=plan.merchant_id, plan_id=plan.id)
     if not Rollout.objects.filter(to_version=version, withdrawn_at=None).exists():
         Rollout.objects.create(merchant_id=plan.merchant_id, plan=plan, to_version=version, created_at=now, look_at=now)
         _record(plan, "plan.rolled_out", actor, now, version=version.number)
 
 
-def _lock(merchant_id: UUID, plan_id: UUID) -> Plan:
-    plans = Plan.objects.select_for_update(no_key=True).filter(merchant_id=merchant_id, id=plan_id, deleted_at=None)
-    plan = plans.first()
+def lock(*, merchant_id: UUID, plan_id: UUID) -> Plan:
+    """Lock a plan, be it archived; prices are locked before. Raises NotFound."""
+    plan = Plan.objects.select_for_update(no_key=True).filter(merchant_id=merchant_id, id=plan_id).first()
     if plan is None:
         raise NotFound("There is no such plan.")
     return plan

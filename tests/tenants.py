@@ -690,5 +690,6 @@ REQUESTS = [
     ),
     Request("POST", "/v0/subscriptions/{subscription}/termination", {"reason": "A"}),
     Request("DELETE", "/v0/plans/{plan}", status=(204,)),
+    Request("POST", "/v0/plans/{plan}/unarchive"),
     Request("DELETE", "/v0/customers/{customer}", status=(204, 409)),
 ]

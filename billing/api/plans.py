@@ -8,7 +8,7 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from billing import plans
+from billing import archiving, plans
 from billing.api.prices import AppliesToField, PriceSerializer
 from billing.models import PaymentTerm, PlanVersion, TrialEnd, TrialUsage
 from billing.models.catalogue import TaxBehavior
@@ -183,6 +183,7 @@ class PlanQuerySerializer(PageSerializer):
 
     merchantId = OwnMerchantField(required=False)
     productId = IdField("prod", required=False)
+    status = ChoiceField(choices=["active", "archived"], required=False, help_text="`active` unless said otherwise.")
 
 
 class AvailablePlanQuerySerializer(PageSerializer):
@@ -203,7 +204,8 @@ class Plans(TenantView):
     def get(self, request: Request) -> Response:
         """List the plans, the oldest first."""
         query = self.read_query(PlanQuerySerializer)
-        rows = plans.current(merchant_id=self.merchant_id)
+        select = plans.archived if query.get("status") == "archived" else plans.current
+        rows = select(merchant_id=self.merchant_id)
         if "productId" in query:
             rows = rows.filter(plan__product=products.get(merchant_id=self.merchant_id, product_id=query["productId"]))
         return self.page(rows, query, PlanSerializer)
@@ -266,12 +268,24 @@ class PlanById(TenantView):
     def delete(self, request: Request, id: str) -> Response:
         """Take a plan off offer: nobody subscribes or changes to it any more, and whoever is subscribed keeps it."""
         plan_id = self.path_id("plan", id)
-        plans.archive(merchant_id=self.merchant_id, plan_id=plan_id, actor=self.actor, now=self.now)
+        archiving.archive(merchant_id=self.merchant_id, plan_id=plan_id, actor=self.actor, now=self.now)
         return Response(status=204)
+
+
+class PlanUnarchiving(TenantView):
+    scope = "plans"
+
+    @extend_schema(operation_id="unarchivePlan", request=None, responses=PlanSerializer)
+    def post(self, request: Request, id: str) -> Response:
+        """Put an archived plan back on offer, at the prices that it has by now; one that is on offer stays as it is."""
+        plan_id = self.path_id("plan", id)
+        put_back = archiving.unarchive(merchant_id=self.merchant_id, plan_id=plan_id, actor=self.actor, now=self.now)
+        return self.answer(PlanSerializer, put_back)
 
 
 urlpatterns = [
     path("plans", Plans.as_view()),
     path("plans/available", AvailablePlans.as_view()),
     path("plans/<str:id>", PlanById.as_view()),
+    path("plans/<str:id>/unarchive", PlanUnarchiving.as_view()),
 ]

@@ -82,7 +82,7 @@ class Rollouts(TenantView):
         """List the rollouts, the newest first."""
         query = self.read_query(RolloutQuerySerializer)
         if "planId" in query:
-            plans.get(merchant_id=self.merchant_id, plan_id=query["planId"])
+            plans.find(merchant_id=self.merchant_id, plan_id=query["planId"])
         rows = rollouts.search(merchant_id=self.merchant_id, plan_id=query.get("planId"))
         return self.page(rows, query, RolloutSerializer)
 

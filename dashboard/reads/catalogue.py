@@ -48,6 +48,7 @@ class PriceLine:
     term: str
     cadence: str
     name: str
+    is_deleted: bool  # archived plans may sell at one that is
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,9 +123,10 @@ def metrics(*, merchant_id: UUID, cursor: str) -> Page[Any]:
     return _with_ids(page(rows, cursor=cursor), "bm")
 
 
-def plans(*, merchant_id: UUID, cursor: str) -> Page[Any]:
-    """Return a page of plans, each with its newest version and its prices."""
-    found = page(_live_plans(merchant_id).select_related("product"), cursor=cursor)
+def plans(*, merchant_id: UUID, is_archived: bool = False, cursor: str) -> Page[Any]:
+    """Return a page of the plans on offer, or of those archived, each with its newest version and its prices."""
+    own = _archived_plans(merchant_id) if is_archived else _live_plans(merchant_id)
+    found = page(own.select_related("product"), cursor=cursor)
     return Page(rows=plan_views(found.rows), newer=found.newer, older=found.older)
 
 
@@ -258,6 +260,15 @@ def _live_plans(merchant_id: UUID) -> QuerySet[Plan]:
     return Plan.objects.filter(merchant_id=merchant_id, deleted_at=None)
 
 
+def _archived_plans(merchant_id: UUID) -> QuerySet[Plan]:
+    return Plan.objects.filter(merchant_id=merchant_id, deleted_at__isnull=False)
+
+
+def has_archived_plans(merchant_id: UUID) -> bool:
+    """Tell whether there are any."""
+    return _archived_plans(merchant_id).exists()
+
+
 def _lines_of(version_ids: Iterable[UUID]) -> dict[UUID, list[PriceLine]]:
     links = PlanVersionPrice.objects.filter(plan_version_id__in=set(version_ids)).select_related(
         "plan_version", "price_version__price__billable_metric", "price_version__price__fee"
@@ -287,6 +298,7 @@ def _line(version: PriceVersion, currency: str) -> PriceLine:
         term=version.get_payment_term_display(),
         cadence=cadence_words(version.billing_cadence),
         name=version.display_name,
+        is_deleted=version.price.deleted_at is not None,
     )
 
 

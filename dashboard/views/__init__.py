@@ -155,6 +155,7 @@ _pages: list[URLPattern | URLResolver] = [
     path("plans/new", catalogue.plan_new, name="plan-new"),
     path("plans/<str:plan_id>", catalogue.plan, name="plan"),
     path("plans/<str:plan_id>/archive", catalogue.plan_archive, name="plan-archive"),
+    path("plans/<str:plan_id>/unarchive", catalogue.plan_unarchive, name="plan-unarchive"),
     path("plans/<str:plan_id>/prices/new", prices.price_new, name="price-new"),
     path("plans/<str:plan_id>/prices/preview", prices.price_preview, name="price-preview"),
     path("plans/<str:plan_id>/prices/<str:price_id>/edit", prices.price_edit, name="price-edit"),

@@ -8,12 +8,12 @@ from django.http import Http404, HttpResponse
 from django.shortcuts import redirect
 from django.utils import timezone
 
-from billing import plans
+from billing import archiving, plans
 from dashboard import asking, forms
 from dashboard.access import SeatedRequest, actor, page, public_id, to
 from dashboard.reads import catalogue, meters
 from merchants import ids, products
-from merchants.errors import ServiceError
+from merchants.errors import Conflict, ServiceError
 from merchants.models import Product
 from metering import metrics
 from metering.models import BillableMetric
@@ -34,8 +34,13 @@ def metric_list(request: SeatedRequest) -> HttpResponse:
 
 @page("plans:read")
 def plan_list(request: SeatedRequest) -> HttpResponse:
-    found = catalogue.plans(merchant_id=request.seat.merchant.id, cursor=request.GET.get("cursor", ""))
-    return _answer(request, "dashboard/plans.html", "plans", page=found)
+    """The plans that are on offer, or those that are archived."""
+    merchant_id, is_archived = request.seat.merchant.id, request.GET.get("status") == "archived"
+    found = catalogue.plans(merchant_id=merchant_id, is_archived=is_archived, cursor=request.GET.get("cursor", ""))
+    has_archived = is_archived or catalogue.has_archived_plans(merchant_id)
+    return _answer(
+        request, "dashboard/plans.html", "plans", page=found, is_archived=is_archived, has_archived=has_archived
+    )
 
 
 @page("products:read")
@@ -84,7 +89,7 @@ def plan(request: SeatedRequest, plan_id: str) -> HttpResponse:
         currency=currency,
         prices=catalogue.prices_in(view, currency),
         lacking=catalogue.lacking(view),
-        is_editable=request.seat.may("prices:write") and view.plan.deleted_at is None,
+        is_editable=request.seat.may("prices:write"),
     )
 
 
@@ -96,7 +101,7 @@ def plan_archive(request: SeatedRequest, plan_id: str) -> HttpResponse:
     if view.plan.deleted_at is not None:
         raise Http404
     if request.method == "POST":
-        plans.archive(merchant_id=merchant_id, plan_id=view.plan.id, actor=actor(request), now=timezone.now())
+        archiving.archive(merchant_id=merchant_id, plan_id=view.plan.id, actor=actor(request), now=timezone.now())
         messages.success(request, f"{view.plan.name} is archived: nobody can subscribe to it any more.")
         return redirect(back)
     return asking.ask(
@@ -105,12 +110,26 @@ def plan_archive(request: SeatedRequest, plan_id: str) -> HttpResponse:
         title="Archive plan",
         lead=view.plan.name,
         text=(
-            "Nobody can subscribe or change to it any more, and open authorization links to it end. Whoever is "
-            "subscribed keeps it, at the prices they have. An archived plan cannot be put on offer again."
+            "Nobody can subscribe or change to it any more, and authorization links to it subscribe nobody. Whoever is "
+            "subscribed keeps it; their prices can still be changed. It can be put back on offer."
         ),
         verb="Archive plan",
         back=back,
     )
+
+
+@page("plans:write", writes="plans:write")
+def plan_unarchive(request: SeatedRequest, plan_id: str) -> HttpResponse:
+    """Put a plan back on offer."""
+    merchant_id = request.seat.merchant.id
+    plan = catalogue.plan(merchant_id=merchant_id, plan_id=public_id("plan", plan_id)).plan
+    if request.method == "POST":
+        try:
+            archiving.unarchive(merchant_id=merchant_id, plan_id=plan.id, actor=actor(request), now=timezone.now())
+            messages.success(request, f"{plan.name} is on offer again.")
+        except Conflict as refusal:
+            messages.error(request, f"Nothing was changed: {refusal.message}")
+    return redirect(to(request, "plan", plan_id))
 
 
 @page("products:write", writes="products:write")

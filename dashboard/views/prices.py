@@ -252,8 +252,8 @@ def rollout_withdraw(request: SeatedRequest, plan_id: str, rollout_id: str) -> H
 
 
 def _sold(request: SeatedRequest, plan_id: str, price_id: str) -> tuple[catalogue.PlanView, catalogue.PriceLine]:
-    """The plan, and what it sells at this price; a fee's and a metric's alike."""
-    view = _plan(request, plan_id)
+    """The plan, archived or not, and what it sells at this price; a fee's and a metric's alike."""
+    view = catalogue.plan(merchant_id=request.seat.merchant.id, plan_id=public_id("plan", plan_id))
     line = next((line for line in view.prices if line.id == price_id), None)
     if line is None:
         raise Http404

@@ -1,7 +1,10 @@
 """Plans over HTTP."""
 
+from datetime import UTC, datetime
+
 import pytest
 
+from billing import rollouts
 from merchants import ids
 from merchants.models import AuditEntry
 from tests import callers, factories
@@ -219,21 +222,57 @@ class TestArchive:
         for method, path, body in (
             ("post", "/v0/subscriptions", new),
             ("post", "/v0/customers/authorization", {"email": "a@example.com", "planId": plan}),
-            ("patch", f"/v0/plans/{plan}", {"name": "B"}),
             ("delete", f"/v0/plans/{plan}", None),
         ):
             assert (path, getattr(seller, method)(path, *[body] if body else []).status_code) == (path, 404)
         assert AuditEntry.objects.filter(action="plan.archived").count() == 1
 
-    def test_lets_its_prices_go_and_leaves_it_alone_when_they_are_edited(self, seller, sold):
+    def test_is_found_among_those_archived(self, seller, sold, product_id):
+        plan, price = sold
+        seller.delete(f"/v0/plans/{plan}")
+        other = callers.plan(seller, [price])["id"]
+        for query, found in (("", other), ("?status=active", other), ("?status=archived", plan)):
+            assert [each["id"] for each in seller.get(f"/v0/plans{query}").json()["data"]] == [found]
+        assert seller.get("/v0/plans?status=deleted").status_code == 400
+
+    def test_has_its_subscribers_reached_by_edits(self, seller, sold):
+        plan, price = sold
+        self.bought(seller, plan)
+        seller.delete(f"/v0/plans/{plan}")
+        change = {"properties": {"unitPrice": "9"}, "appliesTo": "next_period"}
+        (reach,) = seller.post(f"/v0/prices/{price}/preview", change).json()["plans"]
+        assert (reach["planId"], reach["subscribers"]) == (plan, 1)
+        assert seller.patch(f"/v0/prices/{price}", change).status_code == 200
+        (rollout,) = seller.get(f"/v0/rollouts?planId={plan}").json()["data"]
+        assert (rollout["planVersion"], rollout["status"]) == (2, "in_progress")
+        assert rollouts.carry_on(now=datetime.now(UTC)) == 1
+        change = {"defaultTaxRate": 8.1, "appliesTo": "next_period"}
+        shown = seller.patch(f"/v0/plans/{plan}", change).json()
+        assert (shown["version"], shown["deletedAt"] is None) == (3, False)
+
+    def test_is_put_back_on_offer_at_the_prices_of_then(self, seller, sold):
+        plan, price = sold
+        seller.delete(f"/v0/plans/{plan}")
+        seller.patch(f"/v0/prices/{price}", {"properties": {"unitPrice": "9"}})
+        for _ in range(2):
+            back = seller.post(f"/v0/plans/{plan}/unarchive")
+            assert (back.status_code, back.json()["deletedAt"]) == (200, None)
+        assert back.json()["prices"][0]["properties"] == {"unitPrice": "9"}
+        assert [each["id"] for each in seller.get("/v0/plans").json()["data"]] == [plan]
+        self.bought(seller, plan)
+        assert AuditEntry.objects.filter(action="plan.unarchived").count() == 1
+
+    def test_lets_its_prices_go_and_is_put_back_with_others_only(self, seller, sold, product_id):
         plan, price = sold
         assert seller.delete(f"/v0/prices/{price}").status_code == 409
         seller.delete(f"/v0/plans/{plan}")
-        change = {"properties": {"unitPrice": "9"}, "appliesTo": "next_period"}
-        assert seller.patch(f"/v0/prices/{price}", change).status_code == 200
-        assert seller.get(f"/v0/plans/{plan}").json()["version"] == 1
-        assert seller.get("/v0/rollouts").json()["data"] == []
         assert seller.delete(f"/v0/prices/{price}").status_code == 204
+        refused = seller.post(f"/v0/plans/{plan}/unarchive")
+        assert (refused.status_code, refused.json()["details"]) == (409, {"prices": [price]})
+        fee = callers.fee(seller, product_id)["id"]
+        other = callers.price(seller, fee_id=fee, paymentTerm="in_arrears", billingCadence="P1M")["id"]
+        seller.patch(f"/v0/plans/{plan}", {"prices": [other]})
+        assert seller.post(f"/v0/plans/{plan}/unarchive").json()["prices"][0]["id"] == other
 
     def test_is_not_another_plan_to_change_to(self, seller, sold, product_id):
         plan, price = sold

@@ -360,7 +360,12 @@ def test_a_plan_is_archived_and_shown_to_whom_it_was_sold(owner: Client, scene: 
     path = f"/{scene.slug}/test/plans/{ids.text('plan', scene.plan.id)}"
     assert "Nobody can subscribe or change to it any more" in owner.get(f"{path}/archive").content.decode()
     shown = owner.post(f"{path}/archive", follow=True).content.decode()
-    assert ("Archived</span>" in shown, "Add price" in shown, "/edit" in shown) == (True, False, False)
-    assert scene.plan.name not in owner.get(f"/{scene.slug}/test/plans").content.decode()
+    assert ("Archived</span>" in shown, "Add price" in shown, "/edit" in shown) == (True, False, True)
+    listed = f"/{scene.slug}/test/plans"
+    assert scene.plan.name not in owner.get(listed).content.decode()
+    assert scene.plan.name in owner.get(f"{listed}?status=archived").content.decode()
     for each in ("archive", "prices/new", "fees/new"):
         assert owner.get(f"{path}/{each}").status_code == 404
+    shown = owner.post(f"{path}/unarchive", follow=True).content.decode()
+    assert ("on offer again" in shown, "Add price" in shown) == (True, True)
+    assert "No archived plans" in owner.get(f"{listed}?status=archived").content.decode()
