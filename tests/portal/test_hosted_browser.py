@@ -30,6 +30,17 @@ class TestEveryPage:
         assert found == []
 
 
+class TestConfirming:
+    def test_is_done_with_one_press_at_the_bank(self, served_url: str, scene: "Scene", browser_page: Any) -> None:
+        browser_page.goto(served_url + sellers.path(hosted.payment(scene.test)))
+        browser_page.get_by_label("Test card number").fill("4000 0000 0000 3220")
+        browser_page.get_by_role("button", name="Pay $42.00").click()
+        browser_page.get_by_role("link", name="Continue").click()
+        browser_page.get_by_role("button", name="Confirm").click()
+        browser_page.get_by_role("link", name="Go on").wait_for()
+        assert browser_page.locator("h2").text_content() == "Done"
+
+
 class Shop(BaseHTTPRequestHandler):
     """A merchant's page with our payment page in a frame; it writes down what the frame tells it."""
 

@@ -16,9 +16,12 @@ if (onward && !isFramed) setTimeout(() => location.assign(onward.href), LEAVE_MS
 const step = document.querySelector("[data-go]");
 if (step && isFramed) step.target = "_blank";
 
-/* A form sent twice would be refused the second time; the button says so first. */
+/* A form sent twice would be refused the second time; the button says so first. Not before the form is read, though:
+   a button that is disabled by then is not sent with it, and which one was pressed is what some forms say. */
 document.addEventListener("submit", (event) => {
-  for (const button of event.target.querySelectorAll("button")) button.disabled = true;
+  setTimeout(() => {
+    for (const button of event.target.querySelectorAll("button")) button.disabled = true;
+  });
 });
 window.addEventListener("pageshow", () => {
   for (const button of document.querySelectorAll("button[disabled]")) button.disabled = false;
