@@ -23,6 +23,8 @@ class SellerForm(sections.AddressForm):
         required=False,
         max_length=sellers.WEBSITE_LENGTH_MAX,
         assume_scheme="https",
+        # As text: the browser would refuse one without https:// before we can add it.
+        widget=forms.TextInput(attrs={"inputmode": "url", "autocomplete": "url"}),
         help_text="https://example.com",
     )
     vat_id = forms.CharField(

@@ -156,6 +156,5 @@ def _of_other(line: Billed) -> Line:
     metric = line.price.price.billable_metric
     name = metric.name if metric is not None else line.price.display_name
     details = tuple(filter(None, [fmt.sentence(line.reduction.words)]))
-    if metric is None:
-        return Line(name, line.net, details=details)
-    return Line(name, line.net, quantity=measures.counted(line), unit=metric.unit, details=details)
+    unit = metric.unit if metric is not None else ""
+    return Line(name, line.net, quantity=measures.counted(line), unit=unit, details=details)

@@ -92,7 +92,7 @@ class TestWithdrawals:
         assert one in shown(owner, f"{listing}?status=failed")
         assert "No withdrawal matches" in shown(owner, f"{listing}?status=paid")
         page = shown(owner, one)
-        history = re.findall('<td class="wraps">(.+?)</td><td class="breaks">(.+?)</td>', page)
+        history = re.findall('<td class="wraps">(.+?)<small.+?</td><td class="breaks only-wide">(.+?)</td>', page)
         assert history == [
             ("Asked for", "The customer"),
             ("Approved", scene.user.email),
