@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import NamedTuple
 
@@ -12,6 +12,9 @@ from billing.models import Wallet
 from billing.rollups import COUNTED
 
 BATCH = 1_000
+# By how much a clock may have been set back: charges are numbered as they are made but for that. ``manage.py verify``
+# holds them to it.
+STEP_BACK_MAX = timedelta(hours=1)
 
 
 class Charged(NamedTuple):
@@ -64,10 +67,15 @@ def everything(wallet: Wallet, *, start: datetime | None, end: datetime | None) 
     Args:
         start, end: when they were made, from ``start`` on and before ``end``.
     """
-    first = 1 if start is None else _first_since(wallet, start)
-    last = wallet.charge_seq if end is None else _first_since(wallet, end) - 1
+    first = 1 if start is None else _first_since(wallet, start, STEP_BACK_MAX)
+    last = wallet.charge_seq if end is None else _first_since(wallet, end, -STEP_BACK_MAX) - 1
     for at in range(first, last + 1, BATCH):
-        yield _read(wallet, at, min(at + BATCH, last + 1))
+        batch = _read(wallet, at, min(at + BATCH, last + 1))
+        yield [
+            each
+            for each in batch
+            if (start is None or each.created_at >= start) and (end is None or each.created_at < end)
+        ]
 
 
 def _read(wallet: Wallet, first: int, beyond: int) -> list[Charged]:
@@ -76,14 +84,19 @@ def _read(wallet: Wallet, first: int, beyond: int) -> list[Charged]:
         return [Charged._make((*row[:8], *map(int, row[8:12]), *row[12:])) for row in cursor.fetchall()]
 
 
-def _first_since(wallet: Wallet, at: datetime) -> int:
-    """Return the number of the first charge made at an instant or later; they are numbered as they are made."""
+def _first_since(wallet: Wallet, at: datetime, early: timedelta) -> int:
+    """Return the number of the first charge made at an instant, or so much before it, or later.
+
+    Where clocks went back there is no such one. Then it is a number between two, of which the one before was made
+    earlier and the other not: no charge before it is more than STEP_BACK_MAX later, and none after it more than that
+    earlier.
+    """
     low, high = 1, wallet.charge_seq + 1
     with connection.cursor() as cursor:
         while low < high:
             middle = (low + high) // 2
             cursor.execute(_MADE, [wallet.bucket, wallet.id, middle])
-            if cursor.fetchone()[0] < at:
+            if cursor.fetchone()[0] + early < at:
                 low = middle + 1
             else:
                 high = middle

@@ -59,8 +59,14 @@ def post(
     quantity: Decimal = Decimal(0),
     position: int = 0,
 ) -> None:
-    """Write one charge with its wallet's next number, and take it out of the wallet."""
+    """Write one charge with its wallet's next number, and take it out of the wallet.
+
+    It is made at ``now`` or, where that is what falls due earlier than it is noticed, when the charge before it was: so
+    charges are found by when they were made (``billing.charge_reads``).
+    """
     of_customer = {"bucket": subscription.bucket, "customer_id": subscription.customer_id}
+    before = Charge.objects.filter(bucket=wallet.bucket, wallet_id=wallet.id, seq=wallet.charge_seq)
+    made_at = max([now, *before.values_list("created_at", flat=True)])
     wallet.charge_seq += 1
     wallet.spent += amounts.gross
     wallet.save(update_fields=["charge_seq", "spent"])
@@ -77,7 +83,7 @@ def post(
         invoice_id=invoice_id,
         period_start=period_start,
         quantity=quantity,
-        created_at=now,
+        created_at=made_at,
         **msgspec.structs.asdict(amounts),
     )
     waiting = UnsettledWallet(**of_customer, wallet_id=wallet.id, since=now)

@@ -18,6 +18,21 @@ CHECKS = (
         """,
     ),
     rule(
+        "charges_in_order",
+        "a wallet's charges are numbered in the order in which they were made, as far as clocks can tell",
+        "acc",
+        """
+        SELECT wallet_id, format('charge %s made at %s, after one made at %s', seq, created_at, before)
+        FROM (
+            SELECT wallet_id, seq, created_at,
+                   max(created_at) OVER (PARTITION BY wallet_id, bucket ORDER BY seq
+                                         ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before
+            FROM billing_charge
+        ) AS made
+        WHERE created_at < before - interval '1 hour'
+        """,
+    ),
+    rule(
         "settlements_tile",
         "settled ranges tile a wallet's numbers from 1 to settled_seq without gap or overlap",
         "acc",

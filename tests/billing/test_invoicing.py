@@ -151,6 +151,17 @@ class TestWhereUsageLands:
         assert [(line.period_start, line.quantity) for line in lines(second)] == [(START, 2), (FEBRUARY, 1)]
 
 
+def test_what_is_billed_late_is_charged_after_what_was_used_meanwhile(product, price):
+    seat = factories.fee(product=product)
+    buyer = subscribe(price, factories.price(fee=seat, unit_price="5", term="in_advance", cadence="P1M"))
+    later = FEBRUARY + timedelta(days=3)
+    buyer.use(price, 1, at=later)
+    pass_time(buyer, FEBRUARY + timedelta(days=4))
+    made = list(Charge.objects.order_by("seq").values_list("kind", "created_at"))
+    assert [kind for kind, _ in made] == ["fee", "usage", "fee"]
+    assert [at for _, at in made] == sorted(at for _, at in made)
+
+
 class TestCloseFinal:
     def test_ends_the_invoice_with_the_subscription(self, price):
         buyer = subscribe(price)

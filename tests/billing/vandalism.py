@@ -112,12 +112,17 @@ CONTROLS: dict[str, tuple[str, set[str]]] = {
         ),
         _INVOICED_SUMS,
     ),
+    "a charge made after those that follow it": (
+        f"UPDATE billing_charge SET created_at = created_at + interval '1 year' WHERE {_USED}",
+        {"charges_in_order", "customer_hours", "plan_hours"},
+    ),
     "a charge on another wallet": (
         (
             f"UPDATE billing_charge SET seq = 999, wallet_id = (SELECT id FROM billing_wallet WHERE {_CREDIT}) "
             f"WHERE {_USED}"
         ),
-        {"plan_hours", "charges_numbered", "customer_hours", "invoices_closed", "spent_is_unsettled"}
+        {"plan_hours", "charges_in_order", "charges_numbered", "customer_hours", "invoices_closed"}
+        | {"spent_is_unsettled"}
         | _SETTLED_SUMS
         | _INVOICED_SUMS,
     ),
@@ -154,6 +159,7 @@ CONTROLS: dict[str, tuple[str, set[str]]] = {
         _copy("billing_charge", _USED, position="7", seq="999"),
         {
             "counters_counted",
+            "charges_in_order",
             "charges_numbered",
             "counters_charged",
             "events_charged",

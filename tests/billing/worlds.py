@@ -180,7 +180,7 @@ def _check_out(product: Product) -> None:
     invited, _ = authorizations.create(
         merchant_id=merchant_id, new=NewAuthorization(email="ada@example.com", plan_id=plan.id), **named
     )
-    authorizations.accept(found=invited, about={"name": "Ada", "address": {}}, now=factories.NOW)
+    authorizations.accept(found=invited, about={"name": "Ada", "address": {}, "tax_id": ""}, now=factories.NOW)
 
 
 def _owe(product: Product) -> None:

@@ -76,6 +76,15 @@ class TestCharges:
         assert rows(seller, buyer.prepaid, "charges", startTime=(NOW + 9 * HOUR).isoformat()) == []
         assert len(rows(seller, buyer.prepaid, "charges")) == 5
 
+    def test_of_a_span_are_found_where_a_clock_was_set_back(self, seller, buyer):
+        for minutes in (0, 50, 10, 55, 5):
+            buyer.set_clock(NOW + timedelta(minutes=minutes))
+            use(buyer, 1)
+        for least, beyond, found in ((50, 60, ["2", "4"]), (0, 11, ["1", "3", "5"]), (6, 51, ["2", "3"])):
+            ends = {"startTime": NOW + timedelta(minutes=least), "endTime": NOW + timedelta(minutes=beyond)}
+            span = {name: at.isoformat() for name, at in ends.items()}
+            assert [row["number"] for row in rows(seller, buyer.prepaid, "charges", **span)] == found
+
     def test_of_a_wallet_without_any_are_a_header(self, seller, buyer):
         assert rows(seller, buyer.credit, "charges") == []
 
