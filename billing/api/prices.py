@@ -148,14 +148,25 @@ def flat(body: dict[str, Any]) -> dict[str, Any]:
 
 def _properties_of(options: Any, name: str) -> dict[str, Any]:
     if not isinstance(options, dict):
-        message = f"{name} must be an object with properties by currency."
+        message = f'{name} must be an object with a member for each currency, like "EUR": {{"properties": {{…}}}}.'
         raise ValidationFailed(message, field=name, code="INVALID_CURRENCY_OPTIONS")
-    for currency, option in options.items():
-        if not isinstance(option, dict) or option.keys() != {"properties"}:
-            at = f"{name}.{currency}"
-            message = f"{at} must be an object with properties, and nothing else."
-            raise ValidationFailed(message, field=at, code="INVALID_CURRENCY_OPTIONS")
-    return {currency: option["properties"] for currency, option in options.items()}
+    return {currency: _properties_in(option, f"{name}.{currency}") for currency, option in options.items()}
+
+
+def _properties_in(option: Any, name: str) -> Any:
+    """Return the properties of an option, which is to have nothing else; they are read with the model."""
+    if not isinstance(option, dict):
+        message = f"{name} must be an object with the member properties."
+        raise ValidationFailed(message, field=name, code="INVALID_CURRENCY_OPTIONS")
+    for member in sorted(option.keys() - {"properties"}):
+        at = f"{name}.{member}"
+        message = f"{at} is no field: only {name}.properties is, for what the price costs in that currency."
+        raise ValidationFailed(message, field=at, code="INVALID_CURRENCY_OPTIONS")
+    if "properties" not in option:
+        at = f"{name}.properties"
+        message = f"{at} is required: what the price costs in that currency."
+        raise ValidationFailed(message, field=at, code="INVALID_CURRENCY_OPTIONS")
+    return option["properties"]
 
 
 class CreatePriceSerializer(BodySerializer):

@@ -348,8 +348,10 @@ class TestInOtherCurrencies:
             (None, "currencyOptions"),
             ([], "currencyOptions"),
             ("EUR", "currencyOptions"),
-            ({"EUR": {"unitPrice": "1"}}, "currencyOptions.EUR"),
-            ({"EUR": {"properties": {"unitPrice": "1"}, "model": "standard"}}, "currencyOptions.EUR"),
+            ({"EUR": "1"}, "currencyOptions.EUR"),
+            ({"EUR": {}}, "currencyOptions.EUR.properties"),
+            ({"EUR": {"unitPrice": "1"}}, "currencyOptions.EUR.unitPrice"),
+            ({"EUR": {"properties": {"unitPrice": "1"}, "model": "standard"}}, "currencyOptions.EUR.model"),
             ({"EUR": {"properties": {"unitPrice": 1}}}, "currencyOptions.EUR.properties.unitPrice"),
             ({"EUR": {"properties": {"unitPrice": "NaN"}}}, "currencyOptions.EUR.properties.unitPrice"),
             ({"EUR": {"properties": {"unitPrice": "1e3"}}}, "currencyOptions.EUR.properties.unitPrice"),
@@ -361,7 +363,9 @@ class TestInOtherCurrencies:
     )
     def test_is_refused_with_the_place_that_is_wrong(self, seller, metric_id, options, field):
         answer = seller.post("/v0/prices", of_metric(metric_id, currencyOptions=options))
-        assert (answer.status_code, answer.json()["errors"][0]["field"]) == (400, field)
+        fault = answer.json()["errors"][0]
+        assert (answer.status_code, fault["field"]) == (400, field)
+        assert fault["code"] != "INVALID_CURRENCY_OPTIONS" or fault["message"].startswith(f"{field} ")
         price = callers.made(seller.post("/v0/prices", of_metric(metric_id)))
         answer = seller.patch(f"/v0/prices/{price['id']}", {"currencyOptions": options})
         assert (answer.status_code, answer.json()["errors"][0]["field"]) == (400, field)
