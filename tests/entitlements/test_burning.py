@@ -57,6 +57,21 @@ def left(made, at=0.0):
     return {each.grant_id: int(each.left) for each in made.pools}
 
 
+# What others' documentation works out: the grant, what is used of it in a period, and what there is in the next one.
+PUBLISHED = {
+    "docs.useautumn.com, Rollovers: 600 of 1,000 used, at most 2,000 carry over": (monthly(1000, most=2000), 600, 1400),
+    "openmeter.io/docs, Grant: roll over exactly 100": (pool("additional", 100, least=100, most=100), 70, 100),
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_rolls_over_what_others_publish(name):
+    granted, used, after = PUBLISHED[name]
+    made = allowance(replace(granted))
+    use(made, used)
+    assert set(left(made, 7).values()) == {after}
+
+
 class TestUse:
     def test_takes_by_priority_then_by_expiry_then_by_age(self):
         made = allowance(
