@@ -59,7 +59,7 @@ def attach(*, merchant_id: uuid.UUID, subscription_id: uuid.UUID, new: NewAddOn)
     price = catalogue.get_price(merchant_id=merchant_id, price_id=new.price_id)
     with transaction.atomic():
         subscription, now = _lock(merchant_id, subscription_id)
-        starts_at = new.starts_at or now
+        starts_at = new.starts_at or max(now, subscription.started_at)
         _check(subscription, price, starts_at, new.ends_at, now)
         price = _in_currency(price, subscription)
         made = AddOn.objects.create(
@@ -127,7 +127,10 @@ def _check(
     _check_active(subscription, now)
     _check_price(subscription, price)
     if not max(now, subscription.started_at) <= starts_at <= now + plans.AHEAD_MAX:
-        message = f"startsAt may not lie in the past, nor more than {plans.AHEAD_MAX.days} days in the future."
+        message = (
+            "startsAt may lie neither in the past nor before the subscription starts, and at most "
+            f"{plans.AHEAD_MAX.days} days in the future."
+        )
         raise ValidationFailed(message, field="startsAt", code="START_OUT_OF_RANGE")
     if ends_at is not None and ends_at <= starts_at:
         raise ValidationFailed("endsAt must lie after startsAt.", field="endsAt", code="ENDS_BEFORE_START")

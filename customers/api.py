@@ -45,7 +45,7 @@ class ChangedTaxRatesField(TaxRatesField):
     """The same, or one number for everything."""
 
     def read(self, value: Any, name: str) -> dict[str, Decimal]:
-        return super().read(value if isinstance(value, dict) else {registry.DEFAULT_RATE: value}, name)
+        return super().read(value if isinstance(value, dict | list) else {registry.DEFAULT_RATE: value}, name)
 
 
 class TaxVerdictSerializer(serializers.Serializer[dict[str, Any]]):

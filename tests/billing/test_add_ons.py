@@ -54,6 +54,11 @@ class TestAnAddOn:
         pass_time(buyer, JULY)
         assert charged(buyer) == [("addon", 15), ("addon", 30)]
 
+    def test_begins_with_a_subscription_that_has_yet_to_start(self, db):
+        calls = factories.price(metric=factories.metric(product=factories.product(merchant=factories.merchant())))
+        early = buyers.buyer(calls, at=JUNE, started_at=MIDDLE, balance="1000")
+        assert attach(early, seat(early)).starts_at == MIDDLE
+
     def test_is_given_back_for_what_is_left_when_it_ends(self, buyer):
         made = attach(buyer, seat(buyer), 2)
         buyer.set_clock(utc(2026, 6, 21))
