@@ -23,11 +23,15 @@ ACTIONS: Final = {
     "payment_link.": "Payment links",
     "authorization.": "Authorization links",
     "customer.": "Customers",
+    "invoice.": "Invoices",
+    "payment.": "Payments",
+    "payout": "Payouts",
+    "withdrawal.": "Withdrawals",
     "billing_policy.": "Billing policy",
     "documents.": "Invoices and taxes",
     "organization.": "Organization",
 }
-ACTORS: Final = {"user:": "People", "key:": "API keys", "system": "Farthing itself"}
+ACTORS: Final = {"user:": "People", "key:": "API keys", "customer:": "Customers", "system": "Farthing itself"}
 PERIODS: Final = {
     "30d": ("Last 30 days", timedelta(days=30)),
     "1y": ("Last year", timedelta(days=365)),
@@ -118,7 +122,7 @@ def described(entries: list[AuditEntry]) -> list[Entry]:
         Entry(
             number=entry.number,
             at=entry.at,
-            actor={**people, **keys, "system": "Farthing"}.get(entry.actor, entry.actor),
+            actor={**people, **keys, "system": "Farthing"}.get(entry.actor, _other(entry.actor)),
             is_person=entry.actor in people,
             action=entry.action.replace("api_key", "API key").replace(".", " ").replace("_", " "),
             target=entry.target,
@@ -128,6 +132,10 @@ def described(entries: list[AuditEntry]) -> list[Entry]:
         )
         for entry in entries
     ]
+
+
+def _other(actor: str) -> str:
+    return "The customer" if actor.startswith("customer:") else actor
 
 
 def _people(actors: Iterable[str]) -> dict[str, str]:

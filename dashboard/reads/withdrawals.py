@@ -154,7 +154,7 @@ def _steps(made: Withdrawal, parts: Sequence[Part]) -> list[Step]:
     entries = AuditEntry.objects.filter(merchant_id=made.merchant_id, target=ids.text("wd", made.id)).order_by("number")
     done = list(entries)
     steps = [
-        Step(entry.at, _STEPS.get(entry.action, shown.action), _who(shown.actor))
+        Step(entry.at, _STEPS.get(entry.action, shown.action), shown.actor)
         for entry, shown in zip(done, audit_log.described(done), strict=True)
     ]
     for part in parts:
@@ -164,10 +164,6 @@ def _steps(made: Withdrawal, parts: Sequence[Part]) -> list[Step]:
             ended = "went back to a card" if is_there else "did not reach a card, and is in the balance again"
             steps.append(Step(part.says.resolved_at, f"{amount} {ended}", "Payment provider"))
     return sorted(steps, key=lambda step: step.at)
-
-
-def _who(actor: str) -> str:
-    return "The customer" if actor.startswith("customer:") else actor
 
 
 def _described(rows: Sequence[Withdrawal]) -> list[Row]:
