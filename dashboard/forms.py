@@ -1,6 +1,6 @@
 """The forms of the dashboard: they read what a person typed; whether it may be is said by the activities."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from django import forms
@@ -319,7 +319,7 @@ class Join(forms.Form):
     )
 
 
-def refuse(form: forms.Form, refusal: ServiceError, *, request_id: str, names: dict[str, str] | None = None) -> None:
+def refuse(form: forms.Form, refusal: ServiceError, *, request_id: str, names: Mapping[str, str] | None = None) -> None:
     """Show in a form why an activity refused it: beside the field it names, or above the form.
 
     Args:

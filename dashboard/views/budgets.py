@@ -12,6 +12,7 @@ from billing.models import Wallet
 from customers.models import Customer
 from dashboard import budget_forms, forms
 from dashboard.access import SeatedRequest, actor, find_customer, page, public_id, to
+from dashboard.filling import Given, fill, sent
 from dashboard.reads import budgets as reads
 from entitlements import budgets
 from entitlements.budgets import NewBudget
@@ -28,37 +29,35 @@ NAMES = {"scopeValue": "value", "billableMetricId": "counts", "currency": "count
 def new(request: SeatedRequest, customer_id: str) -> HttpResponse:
     """A form that sets a limit."""
     customer = find_customer(request, customer_id)
-    form = budget_forms.NewBudget(request.POST if request.method == "POST" else None, counts=_counts(request, customer))
-    if form.is_valid():
-        try:
-            budgets.create(
-                merchant_id=customer.merchant_id,
-                customer_id=customer.id,
-                new=_wanted(form.cleaned_data),
-                actor=actor(request),
-            )
-        except ServiceError as refusal:
-            forms.refuse(form, refusal, request_id=request.request_id, names=NAMES)
-        else:
-            messages.success(request, "Budget set. It counts from now on.")
-            return redirect(to(request, "customer", customer_id))
-    context = {
-        "nav": "customers",
-        "seat": request.seat,
-        "form": form,
-        "title": "New budget",
-        "lead": f"What {customer.name} may spend. A call that goes beyond it is refused before it costs anything.",
-        "verb": "Set budget",
-        "back": to(request, "customer", customer_id),
-    }
-    return pages.answer(request, "dashboard/form.html", context)
+    form = budget_forms.NewBudget(sent(request), counts=_counts(request, customer))
+
+    def act(given: Given) -> str:
+        budgets.create(
+            merchant_id=customer.merchant_id,
+            customer_id=customer.id,
+            new=_wanted(given),
+            actor=actor(request),
+        )
+        return "Budget set. It counts from now on."
+
+    return fill(
+        request,
+        form,
+        act,
+        nav="customers",
+        title="New budget",
+        lead=f"What {customer.name} may spend. A call that goes beyond it is refused before it costs anything.",
+        verb="Set budget",
+        back=to(request, "customer", customer_id),
+        names=NAMES,
+    )
 
 
 @page("budgets:read", writes="budgets:write")
 def show(request: SeatedRequest, customer_id: str, budget_id: str) -> HttpResponse:
     """A limit, how far it is used, and a form that changes it."""
     customer, budget = _budget(request, customer_id, budget_id)
-    form = budget_forms.EditBudget(request.POST if request.method == "POST" else None, initial=_initial(budget))
+    form = budget_forms.EditBudget(sent(request), initial=_initial(budget))
     if form.is_valid():
         changes = {**form.cleaned_data, "limit": money.to_nanos(form.cleaned_data["limit"])}
         try:

@@ -11,9 +11,10 @@ from django.utils import timezone
 from billing import archiving, plans
 from dashboard import asking, forms
 from dashboard.access import SeatedRequest, actor, page, public_id, to
+from dashboard.filling import Done, Given, fill, sent
 from dashboard.reads import catalogue, meters
 from merchants import ids, products
-from merchants.errors import Conflict, ServiceError
+from merchants.errors import Conflict
 from merchants.models import Product
 from metering import metrics
 from metering.models import BillableMetric
@@ -135,17 +136,13 @@ def plan_unarchive(request: SeatedRequest, plan_id: str) -> HttpResponse:
 @page("products:write", writes="products:write")
 def product_new(request: SeatedRequest) -> HttpResponse:
     """A form that adds a product."""
-    form = forms.NewProduct(request.POST if request.method == "POST" else None)
-    if form.is_valid():
-        try:
-            made = products.create(merchant_id=request.seat.merchant.id, now=timezone.now(), **form.cleaned_data)
-        except ServiceError as refusal:
-            forms.refuse(form, refusal, request_id=request.request_id)
-        else:
-            messages.success(request, "Product created.")
-            return redirect(to(request, "product", ids.text("prod", made.id)))
-    return _form(
-        request, form, nav="products", title="New product", verb="Create product",
+
+    def act(given: Given) -> Done:
+        made = products.create(merchant_id=request.seat.merchant.id, now=timezone.now(), **given)
+        return Done("Product created.", to(request, "product", ids.text("prod", made.id)))
+
+    return fill(
+        request, forms.NewProduct(sent(request)), act, nav="products", title="New product", verb="Create product",
         lead="Something you sell. Metrics, fees and plans hang from it.", back=to(request, "products"),
     )  # fmt: skip
 
@@ -154,24 +151,17 @@ def product_new(request: SeatedRequest) -> HttpResponse:
 def metric_new(request: SeatedRequest) -> HttpResponse:
     """A form that adds a metric."""
     merchant_id = request.seat.merchant.id
-    form = forms.NewMetric(
-        request.POST if request.method == "POST" else None, merchant_id=merchant_id, initial=_initial(request)
-    )
-    if form.is_valid():
-        data = form.cleaned_data
-        try:
-            made = metrics.create(
-                merchant_id=merchant_id, product_id=data.pop("product").id, now=timezone.now(), **data
-            )
-        except ServiceError as refusal:
-            names = {"valueProperty": "value_property", "valueExpression": "value_expression"}
-            forms.refuse(form, refusal, request_id=request.request_id, names=names)
-        else:
-            messages.success(request, "Billable metric created. Put a price on it in a plan.")
-            return redirect(to(request, "metric", ids.text("bm", made.id)))
-    return _form(
-        request, form, nav="metrics", title="New billable metric", verb="Create metric",
+    form = forms.NewMetric(sent(request), merchant_id=merchant_id, initial=_initial(request))
+
+    def act(given: Given) -> Done:
+        made = metrics.create(merchant_id=merchant_id, product_id=given.pop("product").id, now=timezone.now(), **given)
+        words = "Billable metric created. Put a price on it in a plan."
+        return Done(words, to(request, "metric", ids.text("bm", made.id)))
+
+    return fill(
+        request, form, act, nav="metrics", title="New billable metric", verb="Create metric",
         lead="Something you count, so that you can charge for it.", back=to(request, "metrics"),
+        names={"valueProperty": "value_property", "valueExpression": "value_expression"},
         **_needs_product(request),
     )  # fmt: skip
 
@@ -180,28 +170,22 @@ def metric_new(request: SeatedRequest) -> HttpResponse:
 def plan_new(request: SeatedRequest) -> HttpResponse:
     """A form that adds a plan, to which prices are added next."""
     merchant_id = request.seat.merchant.id
-    form = forms.NewPlan(
-        request.POST if request.method == "POST" else None, merchant_id=merchant_id, initial=_initial(request)
-    )
-    if form.is_valid():
-        data = form.cleaned_data
+    form = forms.NewPlan(sent(request), merchant_id=merchant_id, initial=_initial(request))
+
+    def act(given: Given) -> Done:
         wanted = plans.NewPlan(
-            name=data["name"],
-            currency=data["currency"],
-            product_id=data["product"].id,
-            billing_cadence=data["billing_cadence"],
-            trial_days=data["trial_days"] or 0,
-            trial_end=data["trial_end"] or "invoice",
+            name=given["name"],
+            currency=given["currency"],
+            product_id=given["product"].id,
+            billing_cadence=given["billing_cadence"],
+            trial_days=given["trial_days"] or 0,
+            trial_end=given["trial_end"] or "invoice",
         )
-        try:
-            made = plans.create(merchant_id=merchant_id, new=wanted, actor=actor(request), now=timezone.now())
-        except ServiceError as refusal:
-            forms.refuse(form, refusal, request_id=request.request_id)
-        else:
-            messages.success(request, "Plan created. Add what it sells.")
-            return redirect(to(request, "plan", ids.text("plan", made.plan_id)))
-    return _form(
-        request, form, nav="plans", title="New plan", verb="Create plan",
+        made = plans.create(merchant_id=merchant_id, new=wanted, actor=actor(request), now=timezone.now())
+        return Done("Plan created. Add what it sells.", to(request, "plan", ids.text("plan", made.plan_id)))
+
+    return fill(
+        request, form, act, nav="plans", title="New plan", verb="Create plan",
         lead="What customers subscribe to: a currency, a billing period and prices.", back=to(request, "plans"),
         **_needs_product(request),
     )  # fmt: skip
@@ -229,9 +213,3 @@ def _needs_product(request: SeatedRequest) -> dict[str, Any]:
 
 def _answer(request: SeatedRequest, template: str, nav: str, *, part: str = "", **context: Any) -> HttpResponse:
     return pages.answer(request, template, {"nav": nav, "seat": request.seat, **context}, part=part)
-
-
-def _form(
-    request: SeatedRequest, form: Any, *, nav: str, template: str = "dashboard/form.html", **context: Any
-) -> HttpResponse:
-    return _answer(request, template, nav, form=form, **context)

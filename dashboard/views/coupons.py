@@ -1,7 +1,5 @@
 """Coupons: the list, a form that makes one, one that withdraws one, and their redemption for a customer."""
 
-from typing import Any
-
 from django.contrib import messages
 from django.http import Http404, HttpResponse
 from django.shortcuts import redirect
@@ -10,6 +8,7 @@ from django.utils import timezone
 from billing import coupons, redemptions, subscription_reads
 from dashboard import coupon_forms, forms
 from dashboard.access import SeatedRequest, actor, page, public_id, to
+from dashboard.filling import Given, fill, sent
 from dashboard.reads import catalogue
 from merchants.errors import ServiceError
 from ui import pages
@@ -32,29 +31,27 @@ def listing(request: SeatedRequest) -> HttpResponse:
 @page("coupons:write", writes="coupons:write")
 def new(request: SeatedRequest) -> HttpResponse:
     """A form that makes a coupon."""
-    form = coupon_forms.NewCoupon(request.POST if request.method == "POST" else None)
-    if form.is_valid():
-        given: dict[str, Any] = {name: value for name, value in form.cleaned_data.items() if value not in ("", None)}
-        wanted = coupons.NewCoupon(**given)
-        try:
-            made = coupons.create(
-                merchant_id=request.seat.merchant.id, new=wanted, actor=actor(request), now=timezone.now()
-            )
-        except ServiceError as refusal:
-            forms.refuse(form, refusal, request_id=request.request_id, names=_FIELDS)
-        else:
-            messages.success(request, f"Coupon {made.code} created. Redeem it from a customer’s page, or by the API.")
-            return redirect(to(request, "coupons"))
-    context = {
-        "nav": "coupons",
-        "seat": request.seat,
-        "form": form,
-        "title": "New coupon",
-        "lead": "A discount on subscriptions. What it is worth cannot be changed once it is made.",
-        "verb": "Create coupon",
-        "back": to(request, "coupons"),
-    }
-    return pages.answer(request, "dashboard/form.html", context)
+    form = coupon_forms.NewCoupon(sent(request))
+
+    def act(given: Given) -> str:
+        said = {name: value for name, value in given.items() if value not in ("", None)}
+        wanted = coupons.NewCoupon(**said)
+        made = coupons.create(
+            merchant_id=request.seat.merchant.id, new=wanted, actor=actor(request), now=timezone.now()
+        )
+        return f"Coupon {made.code} created. Redeem it from a customer’s page, or by the API."
+
+    return fill(
+        request,
+        form,
+        act,
+        nav="coupons",
+        title="New coupon",
+        lead="A discount on subscriptions. What it is worth cannot be changed once it is made.",
+        verb="Create coupon",
+        back=to(request, "coupons"),
+        names=_FIELDS,
+    )
 
 
 @page("coupons:write", writes="coupons:write")
@@ -77,7 +74,7 @@ def redeem(request: SeatedRequest, customer_id: str, subscription_id: str) -> Ht
     subscription = subscription_reads.find(merchant_id=merchant_id, subscription_id=key)
     if subscription.customer_id != public_id("cus", customer_id):
         raise Http404
-    form = coupon_forms.RedeemCoupon(request.POST if request.method == "POST" else None)
+    form = coupon_forms.RedeemCoupon(sent(request))
     if form.is_valid():
         try:
             redemptions.redeem(merchant_id=merchant_id, subscription_id=key, code=form.cleaned_data["code"])

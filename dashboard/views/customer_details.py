@@ -10,6 +10,7 @@ from customers import registry
 from dashboard import forms
 from dashboard.access import SeatedRequest, actor, find_customer, page, to
 from dashboard.customer_forms import NAMES, TAKEN, CustomerForm
+from dashboard.filling import sent
 from merchants import ids
 from merchants.errors import Conflict, ServiceError
 from ui import pages
@@ -18,7 +19,7 @@ from ui import pages
 @page("customers:write", writes="customers:write")
 def new(request: SeatedRequest) -> HttpResponse:
     """A form that enters a customer."""
-    form = CustomerForm(request.POST if request.method == "POST" else None, customer=None, net_days=None)
+    form = CustomerForm(sent(request), customer=None, net_days=None)
     if form.is_valid():
         said, rate = form.cleaned_data, form.cleaned_data["tax_rate"]
         wanted = registry.NewCustomer(
@@ -56,7 +57,7 @@ def edit(request: SeatedRequest, customer_id: str) -> HttpResponse:
     """Change what is known of a customer, for what is issued from now on."""
     customer = find_customer(request, customer_id)
     terms = policies.terms_of(customer_id=customer.id)
-    form = CustomerForm(request.POST if request.method == "POST" else None, customer=customer, net_days=terms)
+    form = CustomerForm(sent(request), customer=customer, net_days=terms)
     if form.is_valid():
         try:
             customer_details.change(

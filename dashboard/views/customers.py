@@ -6,9 +6,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django.conf import settings
-from django.contrib import messages
 from django.http import Http404, HttpResponse, StreamingHttpResponse
-from django.shortcuts import redirect
 from django.utils import timezone
 
 from billing import money, subscription_reads, subscriptions, topups, wallets
@@ -16,9 +14,9 @@ from customers import portal_links
 from customers.models import Customer
 from dashboard import coupon_forms, filters, forms
 from dashboard.access import SeatedRequest, actor, file_name, find_customer, page, public_id, to
+from dashboard.filling import Given, fill, sent
 from dashboard.reads import budgets, customers, events, exports, glance, offers
 from merchants import csv_files
-from merchants.errors import ServiceError
 from ui import allowances, charts, fmt, pages, spans
 
 RECENT_EVENTS = 8
@@ -70,34 +68,31 @@ def subscribe(request: SeatedRequest, customer_id: str) -> HttpResponse:
     """Subscribe a customer to a plan from now on."""
     customer = find_customer(request, customer_id)
     plans = offers.plans(request.seat.merchant.id)
-    form = forms.NewSubscription(request.POST if request.method == "POST" else None, plans=plans)
-    if form.is_valid():
-        plan: offers.Offer = form.cleaned_data["plan"]
+    form = forms.NewSubscription(sent(request), plans=plans)
+
+    def act(given: Given) -> str:
+        plan: offers.Offer = given["plan"]
         now = timezone.now()
         wanted = subscriptions.NewSubscription(
             name=plan.name, plan_id=plan.plan_id, currency=plan.currency, started_at=now
         )
-        try:
-            made = subscriptions.create(merchant_id=request.seat.merchant.id, customer=customer.id, new=wanted, now=now)
-        except ServiceError as refusal:
-            forms.refuse(form, refusal, request_id=request.request_id)
-        else:
-            messages.success(request, _subscribed(made.subscription.status, is_new=made.is_new))
-            return redirect(to(request, "customer", customer_id))
-    context = {
-        "nav": "customers",
-        "seat": request.seat,
-        "form": form,
-        "title": "New subscription",
-        "lead": f"Subscribe {customer.name} to a plan, starting now.",
-        "verb": "Subscribe",
-        "back": to(request, "customer", customer_id),
-        "has_choices": bool(plans),
-        "none": "You have no plan yet. Create one first.",
-        "none_path": to(request, "plan-new"),
-        "none_verb": "Create plan",
-    }
-    return pages.answer(request, "dashboard/form.html", context)
+        made = subscriptions.create(merchant_id=request.seat.merchant.id, customer=customer.id, new=wanted, now=now)
+        return _subscribed(made.subscription.status, is_new=made.is_new)
+
+    return fill(
+        request,
+        form,
+        act,
+        nav="customers",
+        title="New subscription",
+        lead=f"Subscribe {customer.name} to a plan, starting now.",
+        verb="Subscribe",
+        back=to(request, "customer", customer_id),
+        has_choices=bool(plans),
+        none="You have no plan yet. Create one first.",
+        none_path=to(request, "plan-new"),
+        none_verb="Create plan",
+    )
 
 
 @page("wallets:write", writes="wallets:write")
@@ -108,33 +103,30 @@ def top_up(request: SeatedRequest, customer_id: str, wallet_id: str) -> HttpResp
     if wallet.customer_id != customer.id:
         raise Http404
     form = forms.TopUp(
-        request.POST if request.method == "POST" else None,
+        sent(request),
         currency=wallet.currency,
         initial={"key": secrets.token_hex(16)},
     )
-    if form.is_valid():
-        try:
-            made, _ = topups.top_up(
-                merchant_id=request.seat.merchant.id,
-                wallet_id=wallet.id,
-                amount=money.to_nanos(form.cleaned_data["amount"]),
-                key=form.cleaned_data["key"],
-            )
-        except ServiceError as refusal:
-            forms.refuse(form, refusal, request_id=request.request_id)
-        else:
-            messages.success(request, f"{fmt.money(made.amount, made.currency)} of test money added.")
-            return redirect(to(request, "customer", customer_id))
-    context = {
-        "nav": "customers",
-        "seat": request.seat,
-        "form": form,
-        "title": "Add test money",
-        "lead": f"The test processor pays this into the balance of {customer.name}. No real money moves.",
-        "verb": "Add test money",
-        "back": to(request, "customer", customer_id),
-    }
-    return pages.answer(request, "dashboard/form.html", context)
+
+    def act(given: Given) -> str:
+        made, _ = topups.top_up(
+            merchant_id=request.seat.merchant.id,
+            wallet_id=wallet.id,
+            amount=money.to_nanos(given["amount"]),
+            key=given["key"],
+        )
+        return f"{fmt.money(made.amount, made.currency)} of test money added."
+
+    return fill(
+        request,
+        form,
+        act,
+        nav="customers",
+        title="Add test money",
+        lead=f"The test processor pays this into the balance of {customer.name}. No real money moves.",
+        verb="Add test money",
+        back=to(request, "customer", customer_id),
+    )
 
 
 @page("wallets:write", writes="wallets:write")
@@ -145,34 +137,30 @@ def credit_limit(request: SeatedRequest, customer_id: str, wallet_id: str) -> Ht
     if wallet.customer_id != customer.id:
         raise Http404
     known = None if wallet.credit_limit is None else money.from_nanos(wallet.credit_limit)
-    form = coupon_forms.CreditLimit(
-        request.POST if request.method == "POST" else None, currency=wallet.currency, initial={"limit": known}
+    form = coupon_forms.CreditLimit(sent(request), currency=wallet.currency, initial={"limit": known})
+
+    def act(given: Given) -> str:
+        limit = given["limit"]
+        wallets.set_credit_limit(
+            merchant_id=request.seat.merchant.id,
+            wallet_id=wallet.id,
+            limit=None if limit is None else money.to_nanos(limit),
+            actor=actor(request),
+            now=timezone.now(),
+        )
+        return "Credit limit saved." if limit is not None else "Credit is not limited any more."
+
+    return fill(
+        request,
+        form,
+        act,
+        nav="customers",
+        title="Credit limit",
+        lead=f"How much {customer.name} may owe for use on invoice, unpaid invoices included.",
+        verb="Save limit",
+        back=to(request, "customer", customer_id),
+        names={"creditLimit": "limit"},
     )
-    if form.is_valid():
-        limit = form.cleaned_data["limit"]
-        try:
-            wallets.set_credit_limit(
-                merchant_id=request.seat.merchant.id,
-                wallet_id=wallet.id,
-                limit=None if limit is None else money.to_nanos(limit),
-                actor=actor(request),
-                now=timezone.now(),
-            )
-        except ServiceError as refusal:
-            forms.refuse(form, refusal, request_id=request.request_id, names={"creditLimit": "limit"})
-        else:
-            messages.success(request, "Credit limit saved." if limit is not None else "Credit is not limited any more.")
-            return redirect(to(request, "customer", customer_id))
-    context = {
-        "nav": "customers",
-        "seat": request.seat,
-        "form": form,
-        "title": "Credit limit",
-        "lead": f"How much {customer.name} may owe for use on invoice, unpaid invoices included.",
-        "verb": "Save limit",
-        "back": to(request, "customer", customer_id),
-    }
-    return pages.answer(request, "dashboard/form.html", context)
 
 
 @page("customers:write", writes="customers:write")
@@ -184,7 +172,7 @@ def portal_link(request: SeatedRequest, customer_id: str, subscription_id: str) 
     )
     if subscription.customer_id != customer.id:
         raise Http404
-    form = forms.PortalLink(request.POST if request.method == "POST" else None)
+    form = forms.PortalLink(sent(request))
     context = {
         "nav": "customers",
         "seat": request.seat,

@@ -7,6 +7,7 @@ from django.shortcuts import redirect
 from charging import disputes
 from dashboard import forms, invoice_forms
 from dashboard.access import SeatedRequest, actor, page, public_id, to
+from dashboard.filling import sent
 from dashboard.filters import DisputeFilter
 from dashboard.reads import disputes as reads
 from merchants.errors import ServiceError
@@ -28,7 +29,7 @@ def decide(request: SeatedRequest, dispute_id: str) -> HttpResponse:
     """Read one, and accept or decline it."""
     named = {"merchant_id": request.seat.merchant.id, "dispute_id": public_id("disp", dispute_id)}
     (row,) = reads.described([disputes.find(**named)])
-    form = invoice_forms.Decide(request.POST if request.method == "POST" else None)
+    form = invoice_forms.Decide(sent(request))
     if form.is_valid():
         act = disputes.accept if "accept" in request.POST else disputes.decline
         try:

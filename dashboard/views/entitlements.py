@@ -9,9 +9,10 @@ from django.shortcuts import redirect
 from django.utils import timezone
 
 from customers.models import Customer
-from dashboard import entitlement_forms, forms
+from dashboard import entitlement_forms
 from dashboard.access import SeatedRequest, actor, find_customer, page, public_id, to
 from dashboard.asking import ask
+from dashboard.filling import Done, Given, fill, sent
 from dashboard.reads import entitlements as reads
 from entitlements import features, granting, issuing
 from entitlements.granting import NewGrant
@@ -36,33 +37,31 @@ def feature_new(request: SeatedRequest, product_id: str) -> HttpResponse:
     """A form that adds a feature to a product."""
     product = products.get(merchant_id=request.seat.merchant.id, product_id=public_id("prod", product_id))
     metrics = reads.countable(merchant_id=product.merchant_id, product_id=product.id)
-    form = entitlement_forms.NewFeature(request.POST if request.method == "POST" else None, metrics=metrics)
-    if form.is_valid():
-        chosen = {**form.cleaned_data}
+    form = entitlement_forms.NewFeature(sent(request), metrics=metrics)
+
+    def act(given: Given) -> str:
+        chosen = {**given}
         metric_id = chosen.pop("metric")
-        try:
-            features.create(
-                merchant_id=product.merchant_id,
-                product_id=product.id,
-                metric_id=ids.parse("bm", metric_id) if metric_id else None,
-                now=timezone.now(),
-                **chosen,
-            )
-        except ServiceError as refusal:
-            forms.refuse(form, refusal, request_id=request.request_id, names={"billableMetricId": "metric"})
-        else:
-            messages.success(request, f"{chosen['name']} can be included in plans and given to customers.")
-            return redirect(to(request, "product", product_id))
-    context = {
-        "nav": "products",
-        "seat": request.seat,
-        "form": form,
-        "title": "New feature",
-        "lead": f"What of {product.name} a plan includes, or a customer is given.",
-        "verb": "Create feature",
-        "back": to(request, "product", product_id),
-    }
-    return pages.answer(request, "dashboard/form.html", context)
+        features.create(
+            merchant_id=product.merchant_id,
+            product_id=product.id,
+            metric_id=ids.parse("bm", metric_id) if metric_id else None,
+            now=timezone.now(),
+            **chosen,
+        )
+        return f"{chosen['name']} can be included in plans and given to customers."
+
+    return fill(
+        request,
+        form,
+        act,
+        nav="products",
+        title="New feature",
+        lead=f"What of {product.name} a plan includes, or a customer is given.",
+        verb="Create feature",
+        back=to(request, "product", product_id),
+        names={"billableMetricId": "metric"},
+    )
 
 
 @page("entitlements:write", writes="entitlements:write")
@@ -70,34 +69,35 @@ def entitle(request: SeatedRequest, customer_id: str) -> HttpResponse:
     """A form that entitles a customer to a feature."""
     customer = find_customer(request, customer_id)
     choices = reads.choices(merchant_id=customer.merchant_id)
-    form = entitlement_forms.Entitle(request.POST if request.method == "POST" else None, features=choices)
-    if form.is_valid():
-        try:
-            made = issuing.issue(
-                merchant_id=customer.merchant_id,
-                customer_id=customer.id,
-                new=_entitlement(customer, form.cleaned_data),
-                actor=actor(request),
-            )
-        except ServiceError as refusal:
-            forms.refuse(form, refusal, request_id=request.request_id, names=ENTITLE_NAMES)
-        else:
-            messages.success(request, f"{customer.name} is entitled to {made.feature.name}.")
-            return redirect(to(request, "entitlement", customer_id, ids.text("ent", made.id)))
-    context = {
-        "nav": "customers",
-        "seat": request.seat,
-        "form": form,
-        "title": "Entitle",
-        "lead": f"What {customer.name} may use, before anything is charged.",
-        "verb": "Entitle",
-        "back": to(request, "customer", customer_id),
-        "has_choices": bool(choices),
-        "none": "None of your products has a feature. Add one on a product’s page.",
-        "none_path": to(request, "products"),
-        "none_verb": "Go to products",
-    }
-    return pages.answer(request, "dashboard/form.html", context)
+    form = entitlement_forms.Entitle(sent(request), features=choices)
+
+    def act(given: Given) -> Done:
+        made = issuing.issue(
+            merchant_id=customer.merchant_id,
+            customer_id=customer.id,
+            new=_entitlement(customer, given),
+            actor=actor(request),
+        )
+        return Done(
+            f"{customer.name} is entitled to {made.feature.name}.",
+            to(request, "entitlement", customer_id, ids.text("ent", made.id)),
+        )
+
+    return fill(
+        request,
+        form,
+        act,
+        nav="customers",
+        title="Entitle",
+        lead=f"What {customer.name} may use, before anything is charged.",
+        verb="Entitle",
+        back=to(request, "customer", customer_id),
+        has_choices=bool(choices),
+        none="None of your products has a feature. Add one on a product’s page.",
+        none_path=to(request, "products"),
+        none_verb="Go to products",
+        names=ENTITLE_NAMES,
+    )
 
 
 @page("entitlements:read")
@@ -142,30 +142,28 @@ def grant(request: SeatedRequest, customer_id: str, entitlement_id: str) -> Http
     back = to(request, "entitlement", customer_id, entitlement_id)
     if not view.is_metered:
         raise Http404
-    form = entitlement_forms.NewGrant(request.POST if request.method == "POST" else None, initial={"key": uuid.uuid4()})
-    if form.is_valid():
-        try:
-            granting.create(
-                merchant_id=customer.merchant_id,
-                entitlement_id=view.access.entitlement.id,
-                new=_grant(form.cleaned_data),
-                actor=actor(request),
-            )
-        except ServiceError as refusal:
-            forms.refuse(form, refusal, request_id=request.request_id, names=GRANT_NAMES)
-        else:
-            messages.success(request, "Units granted. They cover what is used from now on.")
-            return redirect(back)
-    context = {
-        "nav": "customers",
-        "seat": request.seat,
-        "form": form,
-        "title": f"Grant {view.row.name}",
-        "lead": f"What {customer.name} may use of it free of charge. {view.row.left} are left now.",
-        "verb": "Grant",
-        "back": back,
-    }
-    return pages.answer(request, "dashboard/form.html", context)
+    form = entitlement_forms.NewGrant(sent(request), initial={"key": uuid.uuid4()})
+
+    def act(given: Given) -> str:
+        granting.create(
+            merchant_id=customer.merchant_id,
+            entitlement_id=view.access.entitlement.id,
+            new=_grant(given),
+            actor=actor(request),
+        )
+        return "Units granted. They cover what is used from now on."
+
+    return fill(
+        request,
+        form,
+        act,
+        nav="customers",
+        title=f"Grant {view.row.name}",
+        lead=f"What {customer.name} may use of it free of charge. {view.row.left} are left now.",
+        verb="Grant",
+        back=back,
+        names=GRANT_NAMES,
+    )
 
 
 @page("entitlements:write", writes="entitlements:write")

@@ -2,12 +2,11 @@
 
 import secrets
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from django import forms as django_forms
-from django.contrib import messages
 from django.http import HttpResponse
-from django.shortcuts import redirect
 from django.utils import timezone
 
 from billing import (
@@ -25,23 +24,24 @@ from billing.credit_notes import NewCreditNote, Reason, To
 from billing.invoice_payments import How
 from billing.manual_lines import NewLine
 from billing.models import Invoice, PaymentAttempt
-from dashboard import forms, invoice_forms
+from dashboard import invoice_forms
 from dashboard.access import SeatedRequest, actor, page, public_id, to
+from dashboard.filling import Done, Given, fill, sent
 from merchants import ids, rates
-from merchants.errors import ServiceError, ValidationFailed
-from ui import fmt, pages
+from merchants.errors import ValidationFailed
+from ui import fmt
 
 LINES_SHOWN = 40  # with a field each, in the form of a credit note
 _NAMES = {"displayName": "name", "unitPrice": "unit_price"}
 
-Act = Callable[[Invoice, dict[str, Any]], str]
+Act = Callable[[Invoice, Given], str]
 
 
 @page("invoices:write", writes="invoices:write")
 def issue(request: SeatedRequest, invoice_id: str) -> HttpResponse:
     """Issue a draft."""
 
-    def act(invoice: Invoice, given: dict[str, Any]) -> str:
+    def act(invoice: Invoice, given: Given) -> str:
         made = drafts.approve(merchant_id=request.seat.merchant.id, invoice_id=invoice.id, actor=actor(request))
         return f"{made.number} is issued."
 
@@ -60,7 +60,7 @@ def issue(request: SeatedRequest, invoice_id: str) -> HttpResponse:
 def retry(request: SeatedRequest, invoice_id: str) -> HttpResponse:
     """Put an invoice that could not be issued back on the schedule."""
 
-    def act(invoice: Invoice, given: dict[str, Any]) -> str:
+    def act(invoice: Invoice, given: Given) -> str:
         invoicing.retry(invoice_id=invoice.id, merchant_id=request.seat.merchant.id, actor=actor(request))
         return "It is tried again within a minute. Where something is still wrong, it comes back here with the reason."
 
@@ -79,7 +79,7 @@ def retry(request: SeatedRequest, invoice_id: str) -> HttpResponse:
 def add_line(request: SeatedRequest, invoice_id: str) -> HttpResponse:
     """Put a line on an open invoice."""
 
-    def act(invoice: Invoice, given: dict[str, Any]) -> str:
+    def act(invoice: Invoice, given: Given) -> str:
         new = NewLine(**given, currency=invoice.currency, invoice_id=invoice.id)
         line, _ = manual_lines.add(merchant_id=request.seat.merchant.id, new=new)
         return f"{line.name} is on the invoice: {fmt.money(line.gross, invoice.currency)} with tax."
@@ -100,7 +100,7 @@ def add_line(request: SeatedRequest, invoice_id: str) -> HttpResponse:
 def pay(request: SeatedRequest, invoice_id: str) -> HttpResponse:
     """Collect what is owed."""
 
-    def act(invoice: Invoice, given: dict[str, Any]) -> str:
+    def act(invoice: Invoice, given: Given) -> str:
         merchant_id = request.seat.merchant.id
         rates.take_one(f"pay:{invoice.id.hex}", merchant_id=merchant_id, most=1, seconds=60, now=timezone.now())
         paid = invoice_payments.pay(merchant_id=merchant_id, invoice_id=invoice.id, how=How())
@@ -125,7 +125,7 @@ def pay(request: SeatedRequest, invoice_id: str) -> HttpResponse:
 def mark_paid(request: SeatedRequest, invoice_id: str) -> HttpResponse:
     """Write down that it was paid past us."""
 
-    def act(invoice: Invoice, given: dict[str, Any]) -> str:
+    def act(invoice: Invoice, given: Given) -> str:
         amount = None if given["amount"] is None else money.to_nanos(given["amount"])
         invoice_payments.record_outside(
             merchant_id=request.seat.merchant.id,
@@ -152,7 +152,7 @@ def mark_paid(request: SeatedRequest, invoice_id: str) -> HttpResponse:
 def void(request: SeatedRequest, invoice_id: str) -> HttpResponse:
     """Void an invoice on which nothing was paid."""
 
-    def act(invoice: Invoice, given: dict[str, Any]) -> str:
+    def act(invoice: Invoice, given: Given) -> str:
         named = {"merchant_id": request.seat.merchant.id, "invoice_id": invoice.id}
         voiding.void(**named, reason=given["reason"], actor=actor(request))
         return f"{invoice.number} is void. You can bill it anew from its page."
@@ -172,7 +172,7 @@ def void(request: SeatedRequest, invoice_id: str) -> HttpResponse:
 def regenerate(request: SeatedRequest, invoice_id: str) -> HttpResponse:
     """Bill a voided invoice anew."""
 
-    def act(invoice: Invoice, given: dict[str, Any]) -> str:
+    def act(invoice: Invoice, given: Given) -> str:
         named = {"merchant_id": request.seat.merchant.id, "invoice_id": invoice.id}
         made = voiding.regenerate(**named, actor=actor(request))
         return f"{made.number} takes the place of {invoice.number}."
@@ -192,7 +192,7 @@ def regenerate(request: SeatedRequest, invoice_id: str) -> HttpResponse:
 def write_off(request: SeatedRequest, invoice_id: str) -> HttpResponse:
     """Give up what is owed."""
 
-    def act(invoice: Invoice, given: dict[str, Any]) -> str:
+    def act(invoice: Invoice, given: Given) -> str:
         named = {"merchant_id": request.seat.merchant.id, "invoice_id": invoice.id}
         voiding.write_off(**named, reason=given["reason"], actor=actor(request))
         return "What was owed is written off."
@@ -215,32 +215,37 @@ def credit(request: SeatedRequest, invoice_id: str) -> HttpResponse:
     left = credit_reads.left(invoice)
     lines = [line for line in statements.lines_of(invoice) if line.id in left.lines][:LINES_SHOWN]
     says = [(line.description, fmt.charge(left.lines[line.id].gross, invoice.currency)) for line in lines]
-    form = invoice_forms.Credit(request.POST if request.method == "POST" else None, lines=says)
-    if form.is_valid():
+    form = invoice_forms.Credit(sent(request), lines=says)
+
+    def act(given: Given) -> Done:
         amounts = {
-            line.id: money.to_nanos(form.cleaned_data[f"line_{place}"])
+            line.id: money.to_nanos(given[f"line_{place}"])
             for place, line in enumerate(lines)
-            if form.cleaned_data[f"line_{place}"]
+            if given[f"line_{place}"]
         }
         new = NewCreditNote(
             invoice_id=invoice.id,
-            reason=Reason(form.cleaned_data["reason"]),
+            reason=Reason(given["reason"]),
             amounts=amounts or None,
-            memo=form.cleaned_data["memo"],
-            to=To(form.cleaned_data["to"]),
+            memo=given["memo"],
+            to=To(given["to"]),
         )
-        try:
-            note = credit_notes.issue(merchant_id=request.seat.merchant.id, new=new, actor=actor(request))
-            credit_notes.send_refund(note)
-        except ServiceError as refusal:
-            forms.refuse(form, refusal, request_id=request.request_id)
-        else:
-            messages.success(request, f"{note.number} is issued over {fmt.money(note.total, note.currency)}.")
-            return redirect(to(request, "credit-note", ids.text("cn", note.id)))
-    lead = (
-        f"Up to {fmt.charge(left.whole, invoice.currency)} is left. Give amounts for some lines, or none for all of it."
+        note = credit_notes.issue(merchant_id=request.seat.merchant.id, new=new, actor=actor(request))
+        credit_notes.send_refund(note)
+        words = f"{note.number} is issued over {fmt.money(note.total, note.currency)}."
+        return Done(words, to(request, "credit-note", ids.text("cn", note.id)))
+
+    left_over = fmt.charge(left.whole, invoice.currency)
+    return fill(
+        request,
+        form,
+        act,
+        nav="invoices",
+        title="Credit this invoice",
+        lead=f"Up to {left_over} is left. Give amounts for some lines, or none for all of it.",
+        verb="Issue credit note",
+        back=to(request, "invoice", invoice_id),
     )
-    return _form(request, form, invoice_id, title="Credit this invoice", lead=lead, verb="Issue credit note")
 
 
 def _ask(
@@ -249,21 +254,24 @@ def _ask(
     kind: type[django_forms.Form],
     act: Act,
     *,
+    title: str,
+    lead: str,
+    verb: str,
     initial: dict[str, Any] | None = None,
-    **words: str,
 ) -> HttpResponse:
     """Ask for what is needed, act, and go back to the invoice with what came of it."""
     invoice = _invoice(request, invoice_id)
-    form = kind(request.POST) if request.method == "POST" else kind(initial=initial)
-    if form.is_valid():
-        try:
-            done = act(invoice, form.cleaned_data)
-        except ServiceError as refusal:
-            forms.refuse(form, refusal, request_id=request.request_id, names=_NAMES)
-        else:
-            messages.success(request, done)
-            return redirect(to(request, "invoice", invoice_id))
-    return _form(request, form, invoice_id, **{**words, "title": f"{words['title']}: {_named(invoice)}"})
+    return fill(
+        request,
+        kind(sent(request), initial=initial),
+        partial(act, invoice),
+        nav="invoices",
+        title=f"{title}: {_named(invoice)}",
+        lead=lead,
+        verb=verb,
+        back=to(request, "invoice", invoice_id),
+        names=_NAMES,
+    )
 
 
 def _named(invoice: Invoice) -> str:
@@ -271,17 +279,6 @@ def _named(invoice: Invoice) -> str:
     name = invoice.number or f"from {fmt.day(timezone.localtime(invoice.period_start))}"
     unpaid = invoice.unpaid_amount or 0
     return f"{name}, {fmt.money(unpaid, invoice.currency)} owed" if unpaid > 0 else name
-
-
-def _form(request: SeatedRequest, form: django_forms.Form, invoice_id: str, **words: str) -> HttpResponse:
-    context = {
-        "nav": "invoices",
-        "seat": request.seat,
-        "form": form,
-        "back": to(request, "invoice", invoice_id),
-        **words,
-    }
-    return pages.answer(request, "dashboard/form.html", context)
 
 
 def _invoice(request: SeatedRequest, invoice_id: str) -> Invoice:

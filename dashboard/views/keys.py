@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from dashboard import forms
 from dashboard.access import SeatedRequest, actor, page, public_id, to
+from dashboard.filling import sent
 from dashboard.reads import api_keys
 from merchants import keys, roles
 from merchants.errors import ServiceError
@@ -33,7 +34,7 @@ def listing(request: SeatedRequest) -> HttpResponse:
 @page("keys:write", writes="keys:write")
 def new(request: SeatedRequest) -> HttpResponse:
     """A form that makes a key; the answer to it is the only page that ever shows the secret."""
-    form = forms.NewKey(request.POST if request.method == "POST" else None)
+    form = forms.NewKey(sent(request))
     chosen = [scope for scope in request.POST.getlist("scopes") if scope]
     if form.is_valid():
         scopes = [roles.EVERYTHING] if form.cleaned_data["reach"] == "everything" else chosen
@@ -67,7 +68,7 @@ def new(request: SeatedRequest) -> HttpResponse:
 def roll(request: SeatedRequest, key_id: str) -> HttpResponse:
     """Replace a key; the old one works on for the chosen time."""
     key = _key(request, key_id)
-    form = forms.RollKey(request.POST if request.method == "POST" else None)
+    form = forms.RollKey(sent(request))
     if form.is_valid():
         try:
             issued = keys.roll(

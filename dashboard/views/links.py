@@ -1,7 +1,5 @@
 """Payment links and authorization links: the lists, forms that make one, and taking one back."""
 
-from typing import Any
-
 from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import redirect
@@ -10,9 +8,10 @@ from django.utils import timezone
 from billing import money
 from billing.models import PaymentLink
 from billing.payments import authorizations, links
-from dashboard import forms, link_forms
+from dashboard import link_forms
 from dashboard.access import SeatedRequest, actor, page, public_id, to
 from dashboard.asking import ask
+from dashboard.filling import Done, Given, fill, sent
 from dashboard.reads import links as reads
 from dashboard.reads import offers
 from merchants import ids, origins
@@ -37,29 +36,28 @@ def listing(request: SeatedRequest) -> HttpResponse:
 @page("paymentLinks:write", writes="paymentLinks:write")
 def new(request: SeatedRequest) -> HttpResponse:
     """A form that makes a payment link."""
-    form = link_forms.NewPaymentLink(request.POST if request.method == "POST" else None)
-    if form.is_valid():
-        given: dict[str, Any] = {name: value for name, value in form.cleaned_data.items() if value not in ("", None)}
-        wanted = links.NewLink(**given | {"amount": money.to_nanos(given["amount"])})
-        try:
-            made = links.create(
-                merchant_id=request.seat.merchant.id, new=wanted, actor=actor(request), now=timezone.now()
-            )
-        except ServiceError as refusal:
-            forms.refuse(form, refusal, request_id=request.request_id, names=_LINK_FIELDS)
-        else:
-            messages.success(request, "Payment link created. Copy its address and give it to who shall pay.")
-            return redirect(to(request, "payment-link", ids.text("pl", made.id)))
-    context = {
-        "nav": "payment-links",
-        "seat": request.seat,
-        "form": form,
-        "title": "New payment link",
-        "lead": "Whoever has the link may pay it. What it costs cannot be changed once it is made.",
-        "verb": "Create link",
-        "back": to(request, "payment-links"),
-    }
-    return pages.answer(request, "dashboard/form.html", context)
+    form = link_forms.NewPaymentLink(sent(request))
+
+    def act(given: Given) -> Done:
+        said = {name: value for name, value in given.items() if value not in ("", None)}
+        wanted = links.NewLink(**said | {"amount": money.to_nanos(given["amount"])})
+        made = links.create(merchant_id=request.seat.merchant.id, new=wanted, actor=actor(request), now=timezone.now())
+        return Done(
+            "Payment link created. Copy its address and give it to who shall pay.",
+            to(request, "payment-link", ids.text("pl", made.id)),
+        )
+
+    return fill(
+        request,
+        form,
+        act,
+        nav="payment-links",
+        title="New payment link",
+        lead="Whoever has the link may pay it. What it costs cannot be changed once it is made.",
+        verb="Create link",
+        back=to(request, "payment-links"),
+        names=_LINK_FIELDS,
+    )
 
 
 @page("paymentLinks:read", writes="paymentLinks:write")
@@ -104,39 +102,36 @@ def authorization_list(request: SeatedRequest) -> HttpResponse:
 def authorization_new(request: SeatedRequest) -> HttpResponse:
     """A form that invites a person to a plan."""
     offered = offers.plans(request.seat.merchant.id)
-    form = link_forms.NewAuthorization(request.POST if request.method == "POST" else None, plans=offered)
-    if form.is_valid():
-        data = form.cleaned_data
+    form = link_forms.NewAuthorization(sent(request), plans=offered)
+
+    def act(given: Given) -> str:
         wanted = authorizations.NewAuthorization(
-            email=data["email"],
-            plan_id=data["plan"].plan_id,
-            currency=data["plan"].currency,
-            minimum_balance=money.to_nanos(data["minimum_balance"] or "0"),
-            redirect_url=data["redirect_url"] or None,
+            email=given["email"],
+            plan_id=given["plan"].plan_id,
+            currency=given["plan"].currency,
+            minimum_balance=money.to_nanos(given["minimum_balance"] or "0"),
+            redirect_url=given["redirect_url"] or None,
         )
-        try:
-            authorizations.create(
-                merchant_id=request.seat.merchant.id, new=wanted, actor=actor(request), now=timezone.now()
-            )
-        except ServiceError as refusal:
-            forms.refuse(form, refusal, request_id=request.request_id, names=_PERSON_FIELDS)
-        else:
-            messages.success(request, f"Link for {wanted.email} created. Copy it from the list, and send it to them.")
-            return redirect(to(request, "authorizations"))
-    context = {
-        "nav": "authorizations",
-        "seat": request.seat,
-        "form": form,
-        "title": "New authorization link",
-        "lead": "Invite one person to a plan. They say who they are, accept it and pay what is due at the start.",
-        "verb": "Create link",
-        "back": to(request, "authorizations"),
-        "has_choices": bool(offered),
-        "none": "You have no plan yet. Create one first.",
-        "none_path": to(request, "plan-new"),
-        "none_verb": "Create plan",
-    }
-    return pages.answer(request, "dashboard/form.html", context)
+        authorizations.create(
+            merchant_id=request.seat.merchant.id, new=wanted, actor=actor(request), now=timezone.now()
+        )
+        return f"Link for {wanted.email} created. Copy it from the list, and send it to them."
+
+    return fill(
+        request,
+        form,
+        act,
+        nav="authorizations",
+        title="New authorization link",
+        lead="Invite one person to a plan. They say who they are, accept it and pay what is due at the start.",
+        verb="Create link",
+        back=to(request, "authorizations"),
+        has_choices=bool(offered),
+        none="You have no plan yet. Create one first.",
+        none_path=to(request, "plan-new"),
+        none_verb="Create plan",
+        names=_PERSON_FIELDS,
+    )
 
 
 @page("customers:write", writes="customers:write")
@@ -173,27 +168,25 @@ def allowed_origins(request: SeatedRequest) -> HttpResponse:
     """Where customers may be sent from hosted pages, and which sites may show those in a frame."""
     merchant = request.seat.merchant
     initial = {"origins": "\n".join(merchant.allowed_origins)}
-    form = link_forms.AllowedOrigins(request.POST if request.method == "POST" else None, initial=initial)
-    if form.is_valid():
-        try:
-            origins.allow(
-                merchant_id=merchant.id,
-                origins=form.cleaned_data["origins"].split(),
-                actor=actor(request),
-                now=timezone.now(),
-            )
-        except ServiceError as refusal:
-            forms.refuse(form, refusal, request_id=request.request_id, names={"allowedOrigins": "origins"})
-        else:
-            messages.success(request, "Saved.")
-            return redirect(to(request, "organization"))
-    context = {
-        "nav": "organization",
-        "seat": request.seat,
-        "form": form,
-        "title": "Allowed sites",
-        "lead": "Payment pages lead back to these sites alone, and no other site may show them in a frame.",
-        "verb": "Save",
-        "back": to(request, "organization"),
-    }
-    return pages.answer(request, "dashboard/form.html", context)
+    form = link_forms.AllowedOrigins(sent(request), initial=initial)
+
+    def act(given: Given) -> str:
+        origins.allow(
+            merchant_id=merchant.id,
+            origins=given["origins"].split(),
+            actor=actor(request),
+            now=timezone.now(),
+        )
+        return "Saved."
+
+    return fill(
+        request,
+        form,
+        act,
+        nav="organization",
+        title="Allowed sites",
+        lead="Payment pages lead back to these sites alone, and no other site may show them in a frame.",
+        verb="Save",
+        back=to(request, "organization"),
+        names={"allowedOrigins": "origins"},
+    )

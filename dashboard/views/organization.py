@@ -4,15 +4,13 @@ from datetime import datetime, time
 from zoneinfo import ZoneInfo
 
 from allauth.mfa.utils import is_mfa_enabled
-from django.contrib import messages
 from django.http import HttpResponse
-from django.shortcuts import redirect
 from django.utils import timezone
 
 from dashboard import forms
 from dashboard.access import SeatedRequest, actor, page, to
+from dashboard.filling import Given, fill, sent
 from merchants import ids, settings
-from merchants.errors import ServiceError
 from merchants.models import Mode
 from ui import pages
 
@@ -38,31 +36,29 @@ def usage_since(request: SeatedRequest) -> HttpResponse:
     zone = ZoneInfo(request.seat.organization.timezone)
     since = request.seat.merchant.usage_since
     initial = {"since": since.astimezone(zone).date() if since else None}
-    form = forms.UsageSince(request.POST if request.method == "POST" else None, initial=initial)
-    if form.is_valid():
-        day = form.cleaned_data["since"]
-        try:
-            settings.refuse_usage_before(
-                merchant_id=request.seat.merchant.id,
-                since=datetime.combine(day, time(), zone) if day else None,
-                actor=actor(request),
-                now=timezone.now(),
-            )
-        except ServiceError as refusal:
-            forms.refuse(form, refusal, request_id=request.request_id, names={"usageSince": "since"})
-        else:
-            messages.success(request, "Saved. It holds within a second.")
-            return redirect(to(request, "organization"))
-    context = {
-        "nav": "organization",
-        "seat": request.seat,
-        "form": form,
-        "title": "Late usage",
-        "lead": "Usage of any age is taken, and charged in the period in which it happened. You can draw a line.",
-        "verb": "Save",
-        "back": to(request, "organization"),
-    }
-    return pages.answer(request, "dashboard/form.html", context)
+    form = forms.UsageSince(sent(request), initial=initial)
+
+    def act(given: Given) -> str:
+        day = given["since"]
+        settings.refuse_usage_before(
+            merchant_id=request.seat.merchant.id,
+            since=datetime.combine(day, time(), zone) if day else None,
+            actor=actor(request),
+            now=timezone.now(),
+        )
+        return "Saved. It holds within a second."
+
+    return fill(
+        request,
+        form,
+        act,
+        nav="organization",
+        title="Late usage",
+        lead="Usage of any age is taken, and charged in the period in which it happened. You can draw a line.",
+        verb="Save",
+        back=to(request, "organization"),
+        names={"usageSince": "since"},
+    )
 
 
 @page("organization:read")

@@ -12,6 +12,7 @@ from billing.payments import accounts, refunds
 from dashboard import forms, payment_forms
 from dashboard.access import SeatedRequest, actor, page, public_id, to
 from dashboard.asking import ask
+from dashboard.filling import sent
 from dashboard.filters import PaymentFilter
 from dashboard.reads import payments
 from merchants.errors import ServiceError
@@ -45,9 +46,7 @@ def refund(request: SeatedRequest, attempt_id: str) -> HttpResponse:
     view = payments.view(merchant_id=merchant_id, attempt_id=key)
     attempt, back = view.row.attempt, to(request, "payment", attempt_id)
     left = money.from_nanos(view.left)
-    form = payment_forms.RefundForm(
-        request.POST if request.method == "POST" else None, initial={"amount": left, "key": token_hex(16)}
-    )
+    form = payment_forms.RefundForm(sent(request), initial={"amount": left, "key": token_hex(16)})
     if form.is_valid():
         try:
             made, _ = refunds.refund(
@@ -88,7 +87,7 @@ def _say(request: SeatedRequest, state: str, amount: str) -> None:
 @page("payments:read", writes="organization:write")
 def provider(request: SeatedRequest) -> HttpResponse:
     """Who takes payments, and a form for their keys."""
-    form = payment_forms.StripeForm(request.POST if request.method == "POST" else None)
+    form = payment_forms.StripeForm(sent(request))
     if form.is_valid():
         try:
             accounts.connect_stripe(

@@ -1,21 +1,18 @@
 """A merchant's balance and payouts."""
 
 import secrets
-from typing import Any
 
-from django.contrib import messages
 from django.http import HttpResponse, StreamingHttpResponse
-from django.shortcuts import redirect
 from django.utils import timezone
 
 from billing import money, payouts
 from billing.payouts import NewPayout
-from dashboard import forms, wallet_forms
+from dashboard import wallet_forms
 from dashboard.access import SeatedRequest, actor, file_name, page, public_id, to
+from dashboard.filling import Given, fill, sent
 from dashboard.reads import payouts as reads
 from dashboard.reads import withdrawals
 from merchants import csv_files
-from merchants.errors import ServiceError
 from ui import fmt, pages
 
 
@@ -46,35 +43,33 @@ def new(request: SeatedRequest) -> HttpResponse:
     """A form that has the balance, or a part of it, paid out."""
     pots = [pot for pot in reads.pots(request.seat.merchant.id) if pot.balance.available > 0]
     form = wallet_forms.NewPayout(
-        request.POST if request.method == "POST" else None,
+        sent(request),
         currencies=[(pot.balance.currency, _said(pot)) for pot in pots],
         initial={"key": secrets.token_hex(16)},
     )
-    if form.is_valid():
-        amount = form.cleaned_data["amount"]
-        wanted = NewPayout(
-            currency=form.cleaned_data["currency"], amount=None if amount is None else money.to_nanos(amount)
+
+    def act(given: Given) -> str:
+        amount = given["amount"]
+        wanted = NewPayout(currency=given["currency"], amount=None if amount is None else money.to_nanos(amount))
+        made, _ = payouts.create(
+            merchant_id=request.seat.merchant.id, new=wanted, key=given["key"], actor=actor(request)
         )
-        try:
-            made, _ = payouts.create(
-                merchant_id=request.seat.merchant.id, new=wanted, key=form.cleaned_data["key"], actor=actor(request)
-            )
-        except ServiceError as refusal:
-            forms.refuse(form, refusal, request_id=request.request_id)
-        else:
-            messages.success(request, f"{fmt.money(made.amount, made.currency)} is on its way to you.")
-            return redirect(to(request, "payouts"))
-    context = {
-        **_form(request, form),
-        "title": "Pay out",
-        "lead": "Your balance, or a part of it, goes to your bank account.",
-        "verb": "Pay out",
-        "has_choices": bool(pots),
-        "none": "There is nothing to pay out yet. What customers use of what they have paid in is added here.",
-        "none_path": to(request, "payouts"),
-        "none_verb": "Back to payouts",
-    }
-    return pages.answer(request, "dashboard/form.html", context)
+        return f"{fmt.money(made.amount, made.currency)} is on its way to you."
+
+    return fill(
+        request,
+        form,
+        act,
+        nav="payouts",
+        back=to(request, "payouts"),
+        title="Pay out",
+        lead="Your balance, or a part of it, goes to your bank account.",
+        verb="Pay out",
+        has_choices=bool(pots),
+        none="There is nothing to pay out yet. What customers use of what they have paid in is added here.",
+        none_path=to(request, "payouts"),
+        none_verb="Back to payouts",
+    )
 
 
 @page("payouts:write", writes="payouts:write")
@@ -82,24 +77,24 @@ def end(request: SeatedRequest, payout_id: str) -> HttpResponse:
     """A form that says how a payout ended that is carried out past us."""
     merchant_id, key = request.seat.merchant.id, public_id("po", payout_id)
     made = payouts.find(merchant_id=merchant_id, payout_id=key)
-    form = wallet_forms.EndPayout(request.POST if request.method == "POST" else None)
-    if form.is_valid():
-        is_paid = form.cleaned_data["outcome"] == "paid"
-        said = {"reference" if is_paid else "failure": form.cleaned_data["text"]}
-        try:
-            payouts.end(merchant_id=merchant_id, payout_id=key, is_paid=is_paid, **said, actor=actor(request))
-        except ServiceError as refusal:
-            forms.refuse(form, refusal, request_id=request.request_id)
-        else:
-            messages.success(request, "Payout paid." if is_paid else "Payout failed; it is in your balance again.")
-            return redirect(to(request, "payouts"))
-    context = {
-        **_form(request, form),
-        "title": f"Payout {made.number}",
-        "lead": f"{fmt.money(made.amount, made.currency)}: say how it ended.",
-        "verb": "Save",
-    }
-    return pages.answer(request, "dashboard/form.html", context)
+    form = wallet_forms.EndPayout(sent(request))
+
+    def act(given: Given) -> str:
+        is_paid = given["outcome"] == "paid"
+        said = {"reference" if is_paid else "failure": given["text"]}
+        payouts.end(merchant_id=merchant_id, payout_id=key, is_paid=is_paid, **said, actor=actor(request))
+        return "Payout paid." if is_paid else "Payout failed; it is in your balance again."
+
+    return fill(
+        request,
+        form,
+        act,
+        nav="payouts",
+        back=to(request, "payouts"),
+        title=f"Payout {made.number}",
+        lead=f"{fmt.money(made.amount, made.currency)}: say how it ended.",
+        verb="Save",
+    )
 
 
 @page("payouts:write", writes="payouts:write")
@@ -108,36 +103,30 @@ def schedule(request: SeatedRequest, currency: str) -> HttpResponse:
     merchant_id = request.seat.merchant.id
     known = payouts.schedules(merchant_id).filter(currency=currency[:3]).first()
     initial = {"interval": known.interval, "minimum": money.from_nanos(known.minimum)} if known else {}
-    form = wallet_forms.Schedule(
-        request.POST if request.method == "POST" else None, currency=currency[:3], initial=initial
+    form = wallet_forms.Schedule(sent(request), currency=currency[:3], initial=initial)
+
+    def act(given: Given) -> str:
+        payouts.schedule(
+            merchant_id=merchant_id,
+            currency=money.currency(currency),
+            interval=given["interval"] or None,
+            minimum=money.to_nanos(given["minimum"] or "0"),
+            actor=actor(request),
+            now=timezone.now(),
+        )
+        return "Schedule saved."
+
+    return fill(
+        request,
+        form,
+        act,
+        nav="payouts",
+        back=to(request, "payouts"),
+        title="Payout schedule",
+        lead=f"When your balance in {currency[:3]} is paid out by itself.",
+        verb="Save schedule",
     )
-    if form.is_valid():
-        try:
-            payouts.schedule(
-                merchant_id=merchant_id,
-                currency=money.currency(currency),
-                interval=form.cleaned_data["interval"] or None,
-                minimum=money.to_nanos(form.cleaned_data["minimum"] or "0"),
-                actor=actor(request),
-                now=timezone.now(),
-            )
-        except ServiceError as refusal:
-            forms.refuse(form, refusal, request_id=request.request_id)
-        else:
-            messages.success(request, "Schedule saved.")
-            return redirect(to(request, "payouts"))
-    context = {
-        **_form(request, form),
-        "title": "Payout schedule",
-        "lead": f"When your balance in {currency[:3]} is paid out by itself.",
-        "verb": "Save schedule",
-    }
-    return pages.answer(request, "dashboard/form.html", context)
 
 
 def _said(pot: reads.Pot) -> str:
     return f"{pot.balance.currency}: {fmt.money(pot.balance.available, pot.balance.currency)}"
-
-
-def _form(request: SeatedRequest, form: Any) -> dict[str, Any]:
-    return {"nav": "payouts", "seat": request.seat, "form": form, "back": to(request, "payouts")}

@@ -9,6 +9,7 @@ from django.utils import timezone
 from billing import policies, sellers
 from dashboard import forms, policy_forms
 from dashboard.access import SeatedRequest, actor, page, to
+from dashboard.filling import sent
 from dashboard.reads import policies as reads
 from merchants.errors import ServiceError
 from ui import pages
@@ -21,7 +22,7 @@ def show(request: SeatedRequest) -> HttpResponse:
     """The policy, what comes of it day by day, and the form to change it."""
     merchant, now = request.seat.merchant, timezone.now()
     policy = policies.of(merchant.id)
-    form = policy_forms.PolicyForm(request.POST if request.method == "POST" else None, policy=policy)
+    form = policy_forms.PolicyForm(sent(request), policy=policy)
     if form.is_valid():
         try:
             policies.change(merchant_id=merchant.id, changes=form.changes(), actor=actor(request), now=now)

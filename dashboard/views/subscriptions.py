@@ -14,6 +14,7 @@ from billing.add_ons import NewAddOn
 from billing.models import Subscription
 from dashboard import forms, subscription_forms
 from dashboard.access import SeatedRequest, actor, page, public_id, to
+from dashboard.filling import Given, fill, sent
 from dashboard.reads import offers, subscriptions
 from merchants import ids
 from merchants.errors import NotFound, ServiceError
@@ -35,40 +36,36 @@ def show(request: SeatedRequest, customer_id: str, subscription_id: str) -> Http
 def settings(request: SeatedRequest, customer_id: str, subscription_id: str) -> HttpResponse:
     """How a subscription is charged, taxed and reminded of."""
     subscription = _subscription(request, customer_id, subscription_id)
-    form = subscription_forms.Settings(request.POST if request.method == "POST" else None, subscription=subscription)
+    form = subscription_forms.Settings(sent(request), subscription=subscription)
     back = to(request, "subscription", customer_id, subscription_id)
-    if form.is_valid():
-        try:
-            activity.change(
-                merchant_id=request.seat.merchant.id,
-                subscription_id=subscription.id,
-                changes=form.changes(),
-                actor=actor(request),
-            )
-        except ServiceError as refusal:
-            forms.refuse(form, refusal, request_id=request.request_id, names=_FIELDS)
-        else:
-            messages.success(request, "Saved.")
-            return redirect(back)
-    context = {
-        "nav": "customers",
-        "seat": request.seat,
-        "form": form,
-        "title": "Charging and tax",
-        "lead": f"How {subscription.name} is charged from now on.",
-        "verb": "Save",
-        "back": back,
-    }
-    return pages.answer(request, "dashboard/form.html", context)
+
+    def act(given: Given) -> str:
+        activity.change(
+            merchant_id=request.seat.merchant.id,
+            subscription_id=subscription.id,
+            changes=form.changes(),
+            actor=actor(request),
+        )
+        return "Saved."
+
+    return fill(
+        request,
+        form,
+        act,
+        nav="customers",
+        title="Charging and tax",
+        lead=f"How {subscription.name} is charged from now on.",
+        verb="Save",
+        back=back,
+        names=_FIELDS,
+    )
 
 
 @page("subscriptions:write", writes="subscriptions:write")
 def change_plan(request: SeatedRequest, customer_id: str, subscription_id: str) -> HttpResponse:
     """A form that shows what another plan would come to, and then moves the subscription to it."""
     subscription = _subscription(request, customer_id, subscription_id)
-    form = subscription_forms.ChangePlan(
-        request.POST if request.method == "POST" else None, plans=subscriptions.other_plans(subscription)
-    )
+    form = subscription_forms.ChangePlan(sent(request), plans=subscriptions.other_plans(subscription))
     back = to(request, "subscription", customer_id, subscription_id)
     context: dict[str, Any] = {
         "nav": "customers",
@@ -122,31 +119,29 @@ def add_on_new(request: SeatedRequest, customer_id: str, subscription_id: str) -
     """A form that adds a fee to a subscription from now on."""
     subscription = _subscription(request, customer_id, subscription_id)
     prices = offers.fees(subscription)
-    form = subscription_forms.AddFee(request.POST if request.method == "POST" else None, prices=prices)
+    form = subscription_forms.AddFee(sent(request), prices=prices)
     back = to(request, "subscription", customer_id, subscription_id)
-    if form.is_valid():
-        new = NewAddOn(price_id=form.cleaned_data["price"].price_id, quantity=form.cleaned_data["quantity"])
-        try:
-            add_ons.attach(merchant_id=request.seat.merchant.id, subscription_id=subscription.id, new=new)
-        except ServiceError as refusal:
-            forms.refuse(form, refusal, request_id=request.request_id, names=_FIELDS)
-        else:
-            messages.success(request, "Fee added. The part of the period that is left is charged by time.")
-            return redirect(back)
-    context = {
-        "nav": "customers",
-        "seat": request.seat,
-        "form": form,
-        "title": "Add a fee",
-        "lead": f"A fee that {subscription.name} has beside those of its plan, from now on.",
-        "verb": "Add fee",
-        "back": back,
-        "has_choices": bool(prices),
-        "none": f"This product has no fee in {subscription.currency} yet. Add one to a plan first.",
-        "none_path": to(request, "plan", ids.text("plan", subscription.plan_id)),
-        "none_verb": "Open plan",
-    }
-    return pages.answer(request, "dashboard/form.html", context)
+
+    def act(given: Given) -> str:
+        new = NewAddOn(price_id=given["price"].price_id, quantity=given["quantity"])
+        add_ons.attach(merchant_id=request.seat.merchant.id, subscription_id=subscription.id, new=new)
+        return "Fee added. The part of the period that is left is charged by time."
+
+    return fill(
+        request,
+        form,
+        act,
+        nav="customers",
+        title="Add a fee",
+        lead=f"A fee that {subscription.name} has beside those of its plan, from now on.",
+        verb="Add fee",
+        back=back,
+        has_choices=bool(prices),
+        none=f"This product has no fee in {subscription.currency} yet. Add one to a plan first.",
+        none_path=to(request, "plan", ids.text("plan", subscription.plan_id)),
+        none_verb="Open plan",
+        names=_FIELDS,
+    )
 
 
 @page("subscriptions:write", writes="subscriptions:write")

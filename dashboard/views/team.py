@@ -19,6 +19,7 @@ from django.views.decorators.debug import sensitive_post_parameters
 
 from dashboard import forms
 from dashboard.access import SeatedRequest, actor, page, public_id, to
+from dashboard.filling import sent
 from dashboard.reads import team as reads
 from dashboard.views.registration import BACKEND
 from merchants import team
@@ -40,7 +41,7 @@ def listing(request: SeatedRequest) -> HttpResponse:
 @page("members:write", writes="members:write")
 def invite(request: SeatedRequest) -> HttpResponse:
     """A form that invites somebody by e-mail."""
-    form = forms.Invite(request.POST if request.method == "POST" else None, roles=_roles(request))
+    form = forms.Invite(sent(request), roles=_roles(request))
     if form.is_bound and not ratelimit.consume(request, action="invite"):
         return _too_many(request)
     if form.is_valid():
@@ -75,9 +76,7 @@ def member(request: SeatedRequest, member_id: str) -> HttpResponse:
     found = _member(request, member_id)
     if request.method == "POST" and "again" in request.POST:
         return _invite_again(request, found)
-    form = forms.ChangeRole(
-        request.POST if request.method == "POST" else None, roles=_roles(request), initial={"role": found.role}
-    )
+    form = forms.ChangeRole(sent(request), roles=_roles(request), initial={"role": found.role})
     if form.is_valid():
         try:
             team.change_role(

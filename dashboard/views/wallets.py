@@ -14,11 +14,12 @@ from billing.alerts import NewAlert
 from billing.credits import NewCredit
 from billing.models import AutoTopUp, Wallet, WalletAlert
 from customers.models import Customer
-from dashboard import forms, wallet_forms
+from dashboard import wallet_forms
 from dashboard.access import SeatedRequest, actor, file_name, find_customer, page, public_id, to
 from dashboard.asking import ask
+from dashboard.filling import Given, fill, sent
 from merchants import csv_files, ids
-from merchants.errors import NotFound, ServiceError
+from merchants.errors import NotFound
 from ui import fmt, movements, pages
 
 CREDITS_SHOWN = 50
@@ -59,36 +60,34 @@ def credit_new(request: SeatedRequest, customer_id: str, wallet_id: str) -> Http
     """A form that gives credit."""
     customer, wallet = _named(request, customer_id, wallet_id)
     form = wallet_forms.NewCredit(
-        request.POST if request.method == "POST" else None,
+        sent(request),
         currency=wallet.currency,
         initial={"key": secrets.token_hex(16)},
     )
-    if form.is_valid():
-        data = form.cleaned_data
+
+    def act(given: Given) -> str:
         new = NewCredit(
-            amount=money.to_nanos(data["amount"]),
-            name=data["name"],
-            priority=data["order"],
+            amount=money.to_nanos(given["amount"]),
+            name=given["name"],
+            priority=given["order"],
             expires_at=form.expires_at(request.seat.zone),
         )
-        try:
-            lot, _ = credits.grant(
-                merchant_id=customer.merchant_id, wallet_id=wallet.id, new=new, key=data["key"], actor=actor(request)
-            )
-        except ServiceError as refusal:
-            forms.refuse(form, refusal, request_id=request.request_id, names={"expiresAt": "last_day"})
-        else:
-            messages.success(request, f"{fmt.charge(lot.amount, wallet.currency)} of credit given.")
-            return redirect(to(request, "wallet", customer_id, wallet_id))
-    context = {
-        **_context(request, customer, wallet),
-        "form": form,
-        "title": "Give credit",
-        "lead": f"Credit that {customer.name} can use like money, and never withdraw.",
-        "verb": "Give credit",
-        "back": to(request, "wallet", customer_id, wallet_id),
-    }
-    return pages.answer(request, "dashboard/form.html", context)
+        lot, _ = credits.grant(
+            merchant_id=customer.merchant_id, wallet_id=wallet.id, new=new, key=given["key"], actor=actor(request)
+        )
+        return f"{fmt.charge(lot.amount, wallet.currency)} of credit given."
+
+    return fill(
+        request,
+        form,
+        act,
+        nav="customers",
+        title="Give credit",
+        lead=f"Credit that {customer.name} can use like money, and never withdraw.",
+        verb="Give credit",
+        back=to(request, "wallet", customer_id, wallet_id),
+        names={"expiresAt": "last_day"},
+    )
 
 
 @page("wallets:write", writes="wallets:write")
@@ -113,27 +112,23 @@ def credit_void(request: SeatedRequest, customer_id: str, wallet_id: str, lot_id
 def alert_new(request: SeatedRequest, customer_id: str, wallet_id: str) -> HttpResponse:
     """A form that has somebody told when little is left."""
     customer, wallet = _named(request, customer_id, wallet_id)
-    form = wallet_forms.NewAlert(request.POST if request.method == "POST" else None, currency=wallet.currency)
-    if form.is_valid():
-        new = NewAlert(
-            threshold=money.to_nanos(form.cleaned_data["threshold"]), recipients=form.cleaned_data["recipients"]
-        )
-        try:
-            alerts.create(merchant_id=customer.merchant_id, wallet_id=wallet.id, new=new, actor=actor(request))
-        except ServiceError as refusal:
-            forms.refuse(form, refusal, request_id=request.request_id)
-        else:
-            messages.success(request, "Alert set. It tells once, and again after the balance has recovered.")
-            return redirect(to(request, "wallet", customer_id, wallet_id))
-    context = {
-        **_context(request, customer, wallet),
-        "form": form,
-        "title": "New alert",
-        "lead": f"An e-mail and an event when little is left of the balance of {customer.name}.",
-        "verb": "Set alert",
-        "back": to(request, "wallet", customer_id, wallet_id),
-    }
-    return pages.answer(request, "dashboard/form.html", context)
+    form = wallet_forms.NewAlert(sent(request), currency=wallet.currency)
+
+    def act(given: Given) -> str:
+        new = NewAlert(threshold=money.to_nanos(given["threshold"]), recipients=given["recipients"])
+        alerts.create(merchant_id=customer.merchant_id, wallet_id=wallet.id, new=new, actor=actor(request))
+        return "Alert set. It tells once, and again after the balance has recovered."
+
+    return fill(
+        request,
+        form,
+        act,
+        nav="customers",
+        title="New alert",
+        lead=f"An e-mail and an event when little is left of the balance of {customer.name}.",
+        verb="Set alert",
+        back=to(request, "wallet", customer_id, wallet_id),
+    )
 
 
 @page("wallets:write", writes="wallets:write")

@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from dashboard import forms, webhook_forms
 from dashboard.access import SeatedRequest, actor, page, public_id, to
+from dashboard.filling import sent
 from dashboard.reads import webhooks
 from merchants.errors import ServiceError
 from merchants.models import Endpoint
@@ -30,7 +31,7 @@ def listing(request: SeatedRequest) -> HttpResponse:
 @page("webhooks:write", writes="webhooks:write")
 def new(request: SeatedRequest) -> HttpResponse:
     """A form that adds an endpoint; the answer to it is the only page that shows its secret."""
-    form = webhook_forms.EndpointForm(request.POST if request.method == "POST" else None)
+    form = webhook_forms.EndpointForm(sent(request))
     if form.is_valid():
         given = {name: value for name, value in form.cleaned_data.items() if name != "reach"}
         try:
@@ -55,7 +56,7 @@ def edit(request: SeatedRequest, webhook_id: str) -> HttpResponse:
         "reach": "chosen" if endpoint.event_types else "all",
         "event_types": endpoint.event_types,
     }
-    form = webhook_forms.EndpointForm(request.POST if request.method == "POST" else None, initial=initial)
+    form = webhook_forms.EndpointForm(sent(request), initial=initial)
     back = to(request, "webhook", webhook_id)
     if form.is_valid():
         given = {name: value for name, value in form.cleaned_data.items() if name != "reach"}
@@ -100,7 +101,7 @@ def rotate(request: SeatedRequest, webhook_id: str) -> HttpResponse:
     """A form that gives an endpoint a new secret, shown once."""
     named = _named(request, webhook_id)
     endpoint = endpoints.find(**named)
-    form = webhook_forms.RotateForm(request.POST if request.method == "POST" else None)
+    form = webhook_forms.RotateForm(sent(request))
     if form.is_valid():
         overlap = form.cleaned_data["overlap"] * HOUR
         made = endpoints.rotate(**named, overlap=overlap, actor=actor(request), now=timezone.now())
@@ -158,7 +159,7 @@ def switch(request: SeatedRequest, webhook_id: str) -> HttpResponse:
 def replay(request: SeatedRequest, webhook_id: str) -> HttpResponse:
     """Send again what failed, or everything, of a time."""
     named, now = _named(request, webhook_id), timezone.now()
-    form = webhook_forms.ReplayForm(request.POST if request.method == "POST" else None)
+    form = webhook_forms.ReplayForm(sent(request))
     if form.is_valid():
         span = {"since": now - form.cleaned_data["hours"] * HOUR, "until": now, "now": now}
         counts: list[int] = []

@@ -1,15 +1,14 @@
 """What customers take back of their balance: the list, one with its history, and the merchant's decision."""
 
-from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import redirect
 
 from billing import withdrawals
-from dashboard import forms, wallet_forms
+from dashboard import wallet_forms
 from dashboard.access import SeatedRequest, actor, page, public_id, to
+from dashboard.filling import Given, fill, sent
 from dashboard.filters import WithdrawalFilter
 from dashboard.reads import withdrawals as reads
-from merchants.errors import ServiceError
 from ui import pages
 
 
@@ -38,24 +37,21 @@ def move(request: SeatedRequest, withdrawal_id: str) -> HttpResponse:
     made, back = withdrawals.find(merchant_id=merchant_id, withdrawal_id=key), to(request, "withdrawal", withdrawal_id)
     if not reads.is_open(made):
         return redirect(back)
-    form = wallet_forms.MoveWithdrawal(request.POST if request.method == "POST" else None, state=made.state)
-    if form.is_valid():
-        state, text = form.cleaned_data["outcome"], form.cleaned_data["text"]
+    form = wallet_forms.MoveWithdrawal(sent(request), state=made.state)
+
+    def act(given: Given) -> str:
+        state, text = given["outcome"], given["text"]
         said = {"reference" if state == "paid" else "reason": text}
-        try:
-            withdrawals.move(merchant_id=merchant_id, withdrawal_id=key, to=state, **said, actor=actor(request))
-        except ServiceError as refusal:
-            forms.refuse(form, refusal, request_id=request.request_id)
-        else:
-            messages.success(request, f"Withdrawal {state}.")
-            return redirect(back)
-    context = {
-        "nav": "payouts",
-        "seat": request.seat,
-        "form": form,
-        "title": "Withdrawal",
-        "lead": reads.lead(made),
-        "verb": "Save",
-        "back": back,
-    }
-    return pages.answer(request, "dashboard/form.html", context)
+        withdrawals.move(merchant_id=merchant_id, withdrawal_id=key, to=state, **said, actor=actor(request))
+        return f"Withdrawal {state}."
+
+    return fill(
+        request,
+        form,
+        act,
+        nav="payouts",
+        title="Withdrawal",
+        lead=reads.lead(made),
+        verb="Save",
+        back=back,
+    )
