@@ -13,7 +13,7 @@ from charging import amendments, execution, sweeps
 from charging.book import Reservation
 from charging.commands import Release
 from entitlements.models import Entitlement, Movement
-from tests import factories
+from tests import factories, parallel
 from tests.billing import owing
 from tests.entitlements import entitled
 from tests.entitlements.entitled import MONTH, World, template
@@ -204,3 +204,23 @@ class TestHolds:
         assert world.used(65, reservation_id=held.id) == 0
         assert world.access(live(world)).balance == 5
         assert owing.broken() == set()
+
+
+def test_holds_that_race_with_changes_of_plan_leave_no_unit_over(world):
+    plans = [plan(world, amount=200), plan(world, amount=300), plan(world)]
+
+    def work(place: int) -> None:
+        for step in range(6):
+            if place == 0:
+                change(world, plans[step % 3], NOW + DAY * (step + 1) / 24)
+                continue
+            held = world.hold(5)
+            if step % 2:
+                world.used(3, reservation_id=held.id)
+            else:
+                release(world, held)
+        execution.hang_up()
+
+    assert parallel.run(4, work) == [None] * 4
+    assert {each.held for each in world.all()} == {0}
+    assert owing.broken() == set()
