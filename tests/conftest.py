@@ -5,6 +5,7 @@ made and migrated by the owner, and emptied between transactional tests by the s
 """
 
 import fcntl
+import gc
 import os
 import shutil
 import signal
@@ -46,6 +47,7 @@ CHROMIUM_OPTIONS = (
     "--disable-sync",
 )
 WEB_START_SECONDS_MAX = 60.0
+GARBAGE_MIN = 20_000  # objects, as against 700
 MIGRATED = "migrated"  # a database to copy
 SWIFT_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # in microseconds
 
@@ -345,6 +347,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             "scene_of_module" in getattr(item, "fixturenames", ()),
         )
     )
+
+
+def pytest_collection_finish() -> None:
+    """Look for garbage less often, and never among what was imported and collected: it is there to stay."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GARBAGE_MIN)
 
 
 @pytest.hookimpl(optionalhook=True)
