@@ -98,9 +98,11 @@ class FlagField(StrictField):
 class ChoiceField(serializers.ChoiceField):
     """One of a few words."""
 
+    default_error_messages = {"invalid_choice": "This must be one of: {words}."}
+
     def to_internal_value(self, data: Any) -> Any:
-        if type(data) is not str:
-            self.fail("invalid_choice", input=data)
+        if type(data) is not str or data not in self.choices:
+            self.fail("invalid_choice", words=", ".join(map(str, self.choices)))
         return super().to_internal_value(data)
 
 

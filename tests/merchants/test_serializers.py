@@ -82,6 +82,11 @@ class TestBodySerializer:
     def test_refuses_the_rest_by_name(self, members, code):
         assert code_of(**members) == dict.fromkeys(members, code)
 
+    def test_says_which_words_there_are(self):
+        for wrong in ("c", 1, ["a"]):
+            with pytest.raises(serializers.ValidationError, match="one of: a, b"):
+                ChoiceField(choices=["a", "b"]).run_validation(wrong)
+
     def test_drops_what_can_only_have_one_value(self):
         assert read(never=False) == {}
 
