@@ -62,7 +62,8 @@ _BALANCES = f"""
 BEGIN;
 SELECT FROM customers_book WHERE (bucket, customer_id) IN (SELECT bucket, customer_id FROM bench_buyer)
 FOR NO KEY UPDATE;
-UPDATE billing_wallet AS w SET charge_seq = w.charge_seq + {{each}}, spent = w.spent + {{each}}::numeric * {NANOS}
+UPDATE billing_wallet AS w SET charge_seq = w.charge_seq + {{each}}, spent = w.spent + {{each}}::numeric * {NANOS},
+    used = w.used + {{each}}::numeric * {NANOS}
 FROM bench_buyer AS b WHERE w.bucket = b.bucket AND w.id = b.wallet_id;
 INSERT INTO billing_counter (bucket, customer_id, subscription_id, price_version_id, period_start, period_end, tax_rate,
     fee_rate, quantity, amount, net, gross, fee)

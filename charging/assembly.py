@@ -19,11 +19,11 @@ from charging.book import (
     Refund,
     Reservation,
     Subscription,
-    Tally,
     Wallet,
     Writes,
 )
 from charging.commands import MeterEvent
+from charging.tallies import Tally
 from entitlements import burning
 
 Books = dict[bytes, Book]
@@ -91,6 +91,7 @@ def add_subscription(books: Books, row: Row, writes: Writes) -> None:
         prepaid_id,
         currency,
         *prepaid,
+        prepaid_used,
         lapses_at,
         keeps_lapsed,
         credit_id,
@@ -100,15 +101,17 @@ def add_subscription(books: Books, row: Row, writes: Writes) -> None:
         limit,
         charge_seq,
         settled_seq,
+        credit_used,
     ) = of_subscription
     if prepaid_id not in book.wallets:
-        book.wallets[prepaid_id] = _wallet(prepaid_id, currency, "prepaid", *prepaid[:3], None, *prepaid[3:])  # type: ignore[call-arg]
-        book.wallets[prepaid_id].keeps_lapsed = keeps_lapsed
+        pot = _wallet(prepaid_id, currency, "prepaid", *prepaid[:3], None, *prepaid[3:], prepaid_used)  # type: ignore[call-arg]
+        pot.keeps_lapsed = keeps_lapsed
+        book.wallets[prepaid_id] = pot
         if lapses_at is not None and lapses_at <= book.now:
             book.has_lapsed = True
     if credit_id not in book.wallets:
         book.wallets[credit_id] = _wallet(
-            credit_id, currency, "credit", balance, spent, held, limit, charge_seq, settled_seq
+            credit_id, currency, "credit", balance, spent, held, limit, charge_seq, settled_seq, credit_used
         )
     book.subscriptions.append(
         Subscription(
@@ -147,10 +150,15 @@ def _wallet(
     credit_limit: Any,
     charge_seq: int,
     settled_seq: int,
+    used: Any,
 ) -> Wallet:
     limit = None if credit_limit is None else int(credit_limit)
-    prepaid = kind == "prepaid"
-    return Wallet(wallet_id, currency, prepaid, int(balance), int(spent), int(held), limit, charge_seq, settled_seq)
+    wallet = Wallet(
+        wallet_id, currency, kind == "prepaid", int(balance), int(spent), int(held), limit, charge_seq, settled_seq
+    )
+    if used is not None:
+        wallet.used = int(used)
+    return wallet
 
 
 def add_wallet(books: Books, row: Row, writes: Writes) -> None:

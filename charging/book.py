@@ -14,8 +14,8 @@ from billing import spells
 from billing.prices import PlanVersion
 from billing.rating import Accumulator, Totals, Usage
 from charging.commands import MeterEvent
+from charging.tallies import Budget, Tally, TallyKey
 from entitlements.burning import Allowance, Draws
-from metering import periods
 
 
 class Wallet(msgspec.Struct, gc=False):
@@ -32,6 +32,7 @@ class Wallet(msgspec.Struct, gc=False):
     settled_seq: int
     changed: bool = False
     keeps_lapsed: bool = False  # it has credit whose time is up, as long as reservations hold it
+    used: int = 0  # what usage was ever charged to it, in nanos; known where the customer has budgets
 
     @property
     def available(self) -> int | None:
@@ -94,49 +95,6 @@ class Counter(msgspec.Struct, gc=False):
 
 
 CounterKey = tuple[bytes, bytes, datetime]  # subscription, price version, period end
-
-
-class Budget(msgspec.Struct, frozen=True, gc=False):
-    """A spending limit, as it is until the book's budget version changes.
-
-    It watches what is charged to calls with an attribute: of one value, or with a tally for each value where ``value``
-    is None. With a currency it counts nanos of gross charges, without one 10⁻⁹ of a unit of its metric.
-    """
-
-    id: bytes
-    name: str
-    attribute: str | None  # None: every call of the customer's
-    value: str | None
-    product_id: bytes | None
-    metric_id: bytes | None
-    currency: str | None
-    window: str
-    timezone: str
-    limit: int
-    refuses: bool
-    since: Mapping[bytes, int]  # by wallet, the last charge before the budget was set
-
-    @property
-    def is_split(self) -> bool:
-        """Whether each value of the attribute has a tally of its own."""
-        return self.attribute is not None and self.value is None
-
-
-class Tally(msgspec.Struct, gc=False):
-    """How far a budget is used in the present window; what is held stays held when a window ends."""
-
-    budget_id: bytes
-    value: str  # "" but for budgets with a tally for each value
-    start: datetime = periods.EVER.start
-    end: datetime = periods.EVER.start
-    spent: int = 0
-    held: int = 0
-    crossed_at: datetime | None = None  # when it was last spent beyond the limit, which only some budgets refuse
-    stored: bool = False
-    changed: bool = False
-
-
-TallyKey = tuple[bytes, str]  # budget, value
 
 
 class Reservation(msgspec.Struct, gc=False):

@@ -11,11 +11,12 @@ from uuid import UUID
 
 from charging import assembly, reading
 from charging.arrays import Smallints, Texts, Uuids
-from charging.assembly import Books
-from charging.book import Book, Budget, TallyKey, Writes
+from charging.assembly import Books, instant
+from charging.book import Book, Writes
 from charging.channel import Channel, Statement, Steps
 from charging.commands import Command, RecordUsage, Reserve
 from charging.reading import Question
+from charging.tallies import Budget, Mark, TallyKey
 from entitlements.scopes import Attributes, value_of
 
 CUSTOMERS_MAX = 20_000
@@ -25,13 +26,16 @@ METRICS_MAX = 200_000
 _BUDGETS = Statement(
     """
 SELECT uuid_send(b.customer_id), uuid_send(b.id), b.name, b.scope, b.value, uuid_send(b.product_id),
-       uuid_send(b.metric_id), b.currency, b.window, b.timezone, b.limit, b.enabled AND b.enforcement = 'hard', b.since
+       uuid_send(b.metric_id), b.currency, b.window, b.timezone, b.limit, b.enabled AND b.enforcement = 'hard', b.since,
+       timestamptz_send(mark.window_start), timestamptz_send(mark.window_end), mark.base::text, mark.crossed_at
 FROM unnest(?, ?) AS wanted (bucket, customer_id)
 CROSS JOIN LATERAL (
     SELECT * FROM entitlements_budget AS b
     WHERE b.bucket = wanted.bucket AND b.customer_id = wanted.customer_id AND b.archived_at IS NULL
     OFFSET 0
-) AS b""",
+) AS b
+LEFT JOIN entitlements_budgetcounter AS mark
+    ON mark.bucket = wanted.bucket AND mark.budget_id = b.id AND mark.value = '' AND mark.base IS NOT NULL""",
     Smallints,
     Uuids,
 )
@@ -54,7 +58,7 @@ class Limits(NamedTuple):
 
     version: int
     budgets: Sequence[Budget]
-    single: list[TallyKey]  # of those with one tally
+    single: list[TallyKey]  # of those with one tally, which the pots do not count
     split: list[Budget]  # those with a tally for each value
     has_products: bool
 
@@ -69,7 +73,7 @@ class Known:
     def keep(self, book: Book) -> Limits:
         """Remember the budgets of a book."""
         budgets = book.budgets
-        single = [(budget.id, "") for budget in budgets if not budget.is_split]
+        single = [(budget.id, "") for budget in budgets if not budget.is_split and budget.mark is None]
         split = [budget for budget in budgets if budget.is_split]
         has_products = any(budget.product_id for budget in budgets)
         self.limits.pop(book.customer_id, None)
@@ -179,7 +183,7 @@ def _load_budgets(channel: Channel, stale: Sequence[Book]) -> Steps[dict[bytes, 
     [rows] = yield from channel.hear()
     found: dict[bytes, list[Budget]] = {customer_id: [] for customer_id in customers}
     for customer_id, budget_id, name, scope, value, product_id, metric_id, currency, *rest in rows:
-        window, timezone, limit, refuses, since = rest
+        window, timezone, limit, refuses, since, start, end, base, crossed_at = rest
         found[customer_id].append(
             Budget(
                 budget_id,
@@ -194,6 +198,7 @@ def _load_budgets(channel: Channel, stale: Sequence[Book]) -> Steps[dict[bytes, 
                 int(limit),
                 refuses,
                 {UUID(wallet_id).bytes: seq for wallet_id, seq in since.items()},
+                None if base is None else Mark(instant(start), instant(end), int(base), crossed_at),
             )
         )
     return {customer_id: tuple(budgets) for customer_id, budgets in found.items()}

@@ -161,19 +161,18 @@ def _charge_difference(
     for step in [*out, *put]:
         wallet = wallets[step.rated.wallet.id]
         charge = _charge(book, made, step, places[id(step)], wallet)
-        post(book, wallet, charge)
         if wallet is not step.rated.wallet:
             book.owed[event.id] = _sum(book.owed.get(event.id, rating.Totals()), step.rated.due)
         charges.append(charge)
         made.net, made.tax, made.gross = made.net + charge.net, made.tax + charge.tax, made.gross + charge.gross
-    for charge in pay_back:
+    if book.budgets:
+        limits.correct_use(book, event, book.charges_of.get(event.id, ()), charges)
+    for charge in [*charges, *pay_back]:
         post(book, book.wallets[charge.wallet_id], charge)
     # Those of the properties first, for the next correction of the batch.
     book.charges_of[made.id] = [*charges[len(out) :], *charges[: len(out)]]
     for rated in latest.values():
         usage.advance(book, rated)
-    if book.budgets:
-        limits.correct_use(book, event, book.charges_of.get(event.id, ()), charges)
 
 
 def _plan(book: Book, catalogue: Catalogue, subscription: Subscription, event: Event, at: datetime) -> PlanVersion:

@@ -10,6 +10,9 @@ A call falls under every budget whose attribute it carries: what its events and 
 - Where a budget is for some metrics only and a reservation for more, all of the reservation is held in it: any of its
   lines may draw all of it.
 - A refund gives back to the window of the charge, and to none where that has passed.
+- A budget on all that is spent in a currency counts nothing itself: the two pots know what was ever charged to them and
+  what they hold now, and its mark says how much of that was before the window. It is written only when that changes:
+  with a new window, when the limit is passed, and for a refund or a correction of what came before.
 """
 
 from collections.abc import Iterable, Sequence
@@ -20,7 +23,8 @@ from uuid import UUID
 import msgspec
 
 from billing.money import NANOS_PLACES, from_nanos, scaled
-from charging.book import Book, Budget, Charge, Event, Reservation, Tally
+from charging.book import Book, Charge, Event, Reservation
+from charging.tallies import Budget, Mark, Tally
 from entitlements.scopes import ATTRIBUTES, Attributes, value_of
 from merchants import ids
 from merchants.errors import BudgetExceeded
@@ -42,6 +46,25 @@ Move = tuple[Budget, Tally, int, int]
 # --- before anything is changed --------------------------------------------------------------------------
 
 
+def leave_room(book: Book, currency: str, amount: int) -> bool:
+    """Tell at a glance whether a charge may pass, and nothing has to be written of it: so with most charges.
+
+    That takes budgets that the pots count for, in windows that have begun, and limits that are not passed.
+    """
+    used = held = 0
+    for wallet in book.wallets.values():
+        if wallet.currency == currency:
+            used += wallet.used
+            held += wallet.held
+    for budget in book.budgets:
+        mark = budget.mark
+        if mark is None or book.now >= mark.end:
+            return False
+        if budget.currency == currency and max(used - mark.base, 0) + held + amount > budget.limit:
+            return False
+    return not book.tallies
+
+
 def room_for_use(
     book: Book,
     attributes: Attributes,
@@ -61,7 +84,7 @@ def room_for_use(
     is_open = reservation is not None and reservation.open
     moves: list[Move] = []
     full: list[Move] = []
-    for budget, tally in _tallies(book, attributes):
+    for budget, tally in _tallies(book, attributes, currency):
         required = spent = _taken(book, budget, currency, uses)
         freed = 0
         if is_open and reservation is not None:
@@ -80,7 +103,7 @@ def room_for_hold(book: Book, attributes: Attributes, currency: str, lines: Sequ
     total = sum(line.amount for line in lines)
     moves: list[Move] = []
     full: list[Move] = []
-    for budget, tally in _tallies(book, attributes):
+    for budget, tally in _tallies(book, attributes, currency):
         if budget.currency is None:
             held = _taken(book, budget, currency, lines)
         else:
@@ -98,11 +121,19 @@ def _is_full(budget: Budget, tally: Tally, required: int) -> bool:
     return required > 0 and budget.refuses and max(tally.spent, 0) + tally.held + required > budget.limit
 
 
-def _tallies(book: Book, attributes: Attributes) -> list[tuple[Budget, Tally]]:
-    """The budgets that a call falls under, and their tallies as they stand now: in a new window nothing is spent."""
+def _tallies(book: Book, attributes: Attributes, currency: str | None) -> list[tuple[Budget, Tally]]:
+    """The budgets that a call falls under, and their tallies as they stand now: in a new window nothing is spent.
+
+    Args:
+        currency: of those budgets that the pots count for, whose pots must all be in the book; None for none of them.
+    """
     found = []
     tallies, now = book.tallies, book.now
     for budget in book.budgets:
+        if budget.mark is not None:
+            if budget.currency == currency:
+                found.append((budget, _counted_by_pots(book, budget, budget.mark)))
+            continue
         value = "" if budget.attribute is None else value_of(budget.attribute, budget.value, attributes)
         if value is None:
             continue
@@ -112,6 +143,25 @@ def _tallies(book: Book, attributes: Attributes) -> list[tuple[Budget, Tally]]:
             tally.spent = 0
         found.append((budget, tally))
     return found
+
+
+def _counted_by_pots(book: Book, budget: Budget, mark: Mark) -> Tally:
+    """Say how far a budget on all that is spent in its currency is used now."""
+    key = (budget.id, "")
+    tally = book.tallies.get(key)
+    if tally is None:
+        tally = Tally(budget.id, "", mark.start, mark.end, crossed_at=mark.crossed_at, base=mark.base, stored=True)
+        book.tallies[key] = tally
+    used = held = 0
+    for wallet in book.wallets.values():
+        if wallet.currency == budget.currency:
+            used += wallet.used
+            held += wallet.held
+    if book.now >= tally.end:
+        tally.start, tally.end = periods.window_of(budget.window, budget.timezone, book.now)
+        tally.base = used
+    tally.spent, tally.held = used - (tally.base or 0), held
+    return tally
 
 
 def _unused(book: Book, budget: Budget, value: str) -> Tally:
@@ -210,7 +260,7 @@ def apply(book: Book, moves: Sequence[Move], reservation: Reservation | None) ->
 
 def give_back(book: Book, reservation: Reservation) -> None:
     """Free in every budget what a reservation still holds, before it is closed."""
-    for budget, tally in _tallies(book, reservation.metadata):
+    for budget, tally in _tallies(book, reservation.metadata, None):
         held = reservation.held if _is_held(book, budget, reservation) else _earmarked(budget, reservation)
         if held:
             _move(book, budget, tally, 0, -held)
@@ -218,28 +268,37 @@ def give_back(book: Book, reservation: Reservation) -> None:
 
 
 def return_use(book: Book, event: Event, charges: Iterable[Charge]) -> None:
-    """Take an event's charges out of what is spent, where they were counted in a window that has not passed."""
-    for budget, tally in _tallies(book, _attributes_of(book, event)):
-        counted = [
-            Use(charge.metric_id or b"", charge.quantity, charge.gross)
-            for charge in charges
-            if _is_counted(budget, tally, charge)
-        ]
+    """Take an event's charges out of what is spent, where they were counted in a window that has not passed.
+
+    Called before they are taken out of the pots.
+    """
+    for budget, tally in _tallies(book, _attributes_of(book, event), event.currency):
+        counted, others = [], 0
+        for charge in charges:
+            if _is_counted(budget, tally, charge):
+                counted.append(Use(charge.metric_id or b"", charge.quantity, charge.gross))
+            else:
+                others += charge.gross
         if spent := _taken(book, budget, event.currency, counted):
             _move(book, budget, tally, -spent, 0)
+        _leave_out(tally, -others)
 
 
 def correct_use(book: Book, event: Event, charges: Sequence[Charge], corrections: Sequence[Charge]) -> None:
-    """Count what a correction charged where its event's own charges were counted; it is never refused.
+    """Count what a correction charges where its event's own charges were counted; it is never refused.
+
+    Called before it is taken out of the pots.
 
     Args:
         charges: the event's own.
         corrections: those of the correction.
     """
     uses = [Use(charge.metric_id or b"", charge.quantity, charge.gross) for charge in corrections]
-    for budget, tally in _tallies(book, _attributes_of(book, event)):
-        is_counted = any(_is_counted(budget, tally, charge) for charge in charges)
-        if is_counted and (spent := _taken(book, budget, event.currency, uses)):
+    for budget, tally in _tallies(book, _attributes_of(book, event), event.currency):
+        spent = _taken(book, budget, event.currency, uses)
+        if not any(_is_counted(budget, tally, charge) for charge in charges):
+            _leave_out(tally, spent)
+        elif spent:
             _move(book, budget, tally, spent, 0)
 
 
@@ -255,6 +314,15 @@ def _is_counted(budget: Budget, tally: Tally, charge: Charge) -> bool:
 def _move(book: Book, budget: Budget, tally: Tally, spent: int, held: int) -> None:
     tally.spent += spent
     tally.held += held
-    tally.changed = True
-    if tally.spent > budget.limit and (tally.crossed_at is None or tally.crossed_at < tally.start):
+    is_crossed = tally.spent > budget.limit and (tally.crossed_at is None or tally.crossed_at < tally.start)
+    if is_crossed:
         tally.crossed_at = book.now
+    if budget.mark is None or is_crossed or tally.start != budget.mark.start:
+        tally.changed = True
+
+
+def _leave_out(tally: Tally, amount: int) -> None:
+    """Keep an amount out of what is spent that its pots are about to count."""
+    if tally.base is not None and amount:
+        tally.base += amount
+        tally.changed = True

@@ -40,8 +40,9 @@ SELECT clock_timestamp(), uuid_send(book.customer_id), uuid_send(book.merchant_i
        END,
 {AGREED},
        uuid_send(p.id), p.currency, p.balance::text, p.spent::text, p.held::text, p.charge_seq, p.settled_seq,
-       p.lapses_at, p.keeps_lapsed,
-       uuid_send(c.id), c.balance::text, c.spent::text, c.held::text, c.credit_limit::text, c.charge_seq, c.settled_seq
+       CASE WHEN book.budget_version > 0 THEN p.used::text END, p.lapses_at, p.keeps_lapsed,
+       uuid_send(c.id), c.balance::text, c.spent::text, c.held::text, c.credit_limit::text, c.charge_seq, c.settled_seq,
+       CASE WHEN book.budget_version > 0 THEN c.used::text END
 FROM unnest(?, ?) AS wanted (bucket, customer_id)
 JOIN customers_book AS book USING (bucket, customer_id)
 JOIN merchants_merchant AS merchant ON merchant.id = book.merchant_id
@@ -90,7 +91,7 @@ _RESERVATION = """
        r.granted::text, r.captured::text, r.released::text, r.held::text, r.max_uses, r.used_count, r.region,
        r.created_at, r.expires_at, r.ttl_seconds, r.closed_at, r.metadata::text, r.earmarks::text, r.units,
        uuid_send(w.id), w.currency, w.kind, w.balance::text, w.spent::text, w.held::text, w.credit_limit::text,
-       w.charge_seq, w.settled_seq"""
+       w.charge_seq, w.settled_seq, w.used::text"""
 _ITS_WALLET = """
 JOIN billing_wallet AS w ON w.bucket = r.bucket AND w.customer_id = r.customer_id AND w.id = r.wallet_id"""
 
@@ -180,7 +181,7 @@ ORDER BY charge.source_id, charge.position""",
 WALLETS = Statement(
     """
 SELECT wallet.customer_id, wallet.id, wallet.currency, wallet.kind, wallet.balance, wallet.spent, wallet.held,
-       wallet.credit_limit, wallet.charge_seq, wallet.settled_seq
+       wallet.credit_limit, wallet.charge_seq, wallet.settled_seq, wallet.used
 FROM unnest(?, ?) AS wanted (bucket, customer_id)
 JOIN billing_wallet AS wallet ON wallet.bucket = wanted.bucket AND wallet.customer_id = wanted.customer_id""",
     Smallints,

@@ -13,7 +13,8 @@ from functools import lru_cache
 import msgspec
 
 from charging.arrays import Array
-from charging.book import Charge, Counter, Event, Reservation, Tally, Wallet
+from charging.book import Charge, Counter, Event, Reservation, Wallet
+from charging.tallies import Tally
 
 TIMES_KNOWN_MAX = 4096
 

@@ -197,6 +197,7 @@ def post(book: Book, wallet: Wallet, charge: Charge) -> None:
         book.writes.unsettled.append((wallet.id, book.customer_id, book.now))
     wallet.charge_seq += 1
     wallet.spent += charge.gross
+    wallet.used += charge.gross
     wallet.changed = True
     charge.seq = wallet.charge_seq
     book.writes.charges.append(charge)

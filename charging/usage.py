@@ -104,7 +104,7 @@ def _charge_one(book: Book, command: RecordUsage, terms: Terms, catalogue: Catal
     afford(wallet, due.gross)
     if price.aggregation in OVER_ALL_USES:
         _check_lagging_limit(wallet)
-    if book.budgets:
+    if book.budgets and not limits.leave_room(book, terms.plan.currency, due.gross):
         uses = [limits.Use(item.metric_id, item.quantity, due.gross)]
         moves = limits.room_for_use(book, command.metadata, terms.plan.currency, uses, None, 0)
         limits.apply(book, moves, None)

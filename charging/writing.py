@@ -10,6 +10,7 @@ from charging.arrays import Array, Smallints, Texts, Times, Uuids
 from charging.book import Book, Correction, Counter, Event, Movement, Refund, Writes
 from charging.channel import Channel, Statement
 from charging.commands import MeterEvent
+from charging.tallies import Tally
 from entitlements import burning
 
 _json = msgspec.json.Encoder().encode
@@ -77,7 +78,8 @@ ON CONFLICT DO NOTHING""",
 
 _WALLETS = Statement("""
 UPDATE billing_wallet AS wallet
-SET spent = new.spent::numeric, held = new.held::numeric, charge_seq = new.charge_seq
+SET spent = new.spent::numeric, used = wallet.used + new.spent::numeric - wallet.spent, held = new.held::numeric,
+    charge_seq = new.charge_seq
 FROM unnest(?::lane_wallet[]) AS new
 WHERE wallet.bucket = new.bucket AND wallet.id = new.id""")
 
@@ -128,6 +130,29 @@ SET window_start = new.window_start, window_end = new.window_end, spent = new.sp
 FROM unnest(?::lane_tally[]) AS new
 WHERE counter.bucket = new.bucket AND counter.budget_id = new.budget_id AND counter.value = new.value""")
 
+# What the mark of a budget is known by is the version of the customer's budgets: it moves on as well.
+_MARKS = Statement(
+    """
+UPDATE entitlements_budgetcounter AS counter
+SET window_start = new.window_start, window_end = new.window_end, base = new.base::numeric, crossed_at = new.crossed_at
+FROM unnest(?, ?, ?, ?, ?, ?) AS new (bucket, budget_id, window_start, window_end, base, crossed_at)
+WHERE counter.bucket = new.bucket AND counter.budget_id = new.budget_id AND counter.value = ''""",
+    Smallints,
+    Uuids,
+    Times,
+    Times,
+    Texts,
+    Times,
+)
+_VERSIONS = Statement(
+    """
+UPDATE customers_book AS book
+SET budget_version = book.budget_version + 1
+FROM unnest(?, ?) AS marked (bucket, customer_id)
+WHERE book.bucket = marked.bucket AND book.customer_id = marked.customer_id""",
+    Smallints,
+    Uuids,
+)
 
 _ENTITLEMENTS = Statement(
     """
@@ -260,10 +285,27 @@ def _meter_event(event: Event) -> bytes:
 
 def _say_tallies(channel: Channel, books: Sequence[Book]) -> None:
     changed = [(book.customer_id, tally) for book in books for tally in book.tallies.values() if tally.changed]
+    if marked := [pair for pair in changed if pair[1].base is not None]:
+        changed = [pair for pair in changed if pair[1].base is None]
+        channel.say(_MARKS, _marks([tally for _, tally in marked]))
+        customers = list(dict.fromkeys(customer_id for customer_id, _ in marked))
+        channel.say(_VERSIONS, [_buckets(customers), Uuids(customers)])
     if new := [pair for pair in changed if not pair[1].stored]:
         channel.say(_NEW_TALLIES, [rows.tallies(new)])
     if old := [pair for pair in changed if pair[1].stored]:
         channel.say(_TALLIES, [rows.tallies(old)])
+
+
+def _marks(tallies: Sequence[Tally]) -> list[Array]:
+    budgets = [tally.budget_id for tally in tallies]
+    return [
+        _buckets(budgets),
+        Uuids(budgets),
+        Times([tally.start for tally in tallies]),
+        Times([tally.end for tally in tallies]),
+        Texts([tally.base for tally in tallies]),
+        Times([tally.crossed_at for tally in tallies]),
+    ]
 
 
 def _correction(made: Correction) -> bytes:

@@ -5,7 +5,7 @@ from when it is set on, and holds from the start what is held at that time. The 
 """
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -13,7 +13,8 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from django.db import transaction
-from django.db.models import OuterRef, QuerySet, Subquery
+from django.db.models import OuterRef, QuerySet, Subquery, Sum, Value
+from django.db.models.functions import Coalesce
 
 from billing import money
 from billing.models import Wallet
@@ -50,38 +51,6 @@ class NewBudget:
     enforcement: str = Budget.Enforcement.HARD
     enabled: bool = True
     set_by: str = Setter.MERCHANT
-
-
-@dataclass(frozen=True)
-class Standing:
-    """How far a budget is used now, for one value of its attribute or (as ``""``) for all it watches."""
-
-    budget: Budget
-    value: str
-    window_start: datetime
-    window_end: datetime
-    spent: int
-    held: int
-    crossed_at: datetime | None
-
-    @property
-    def remaining(self) -> int:
-        """What a new call may still take."""
-        room: int = self.budget.limit - max(self.spent, 0) - self.held
-        return max(0, room)
-
-    @property
-    def resets_at(self) -> datetime | None:
-        """When the next window begins; never for a budget of all time."""
-        return None if self.budget.window == Window.TOTAL else self.window_end
-
-
-@dataclass(frozen=True)
-class Overview:
-    """A budget and how far it is used now; None where each value has a counter of its own, and of what is archived."""
-
-    budget: Budget
-    current: Standing | None
 
 
 # --- setting ---------------------------------------------------------------------------------------------
@@ -255,6 +224,19 @@ def _hold_what_is_held(budget: Budget, pots: set[uuid.UUID], now: datetime) -> N
 
     Of units, all that a reservation was made for: what it has used of them is not kept.
     """
+    start, end = periods.window_of(budget.window, budget.timezone, now)
+    if is_counted_by_wallets(budget):
+        wallets = Wallet.objects.filter(bucket=budget.bucket, customer_id=budget.customer_id, currency=budget.currency)
+        BudgetCounter.objects.create(
+            bucket=budget.bucket,
+            customer_id=budget.customer_id,
+            budget_id=budget.id,
+            value="",
+            window_start=start,
+            window_end=end,
+            base=wallets.aggregate(used=Coalesce(Sum("used"), Value(Decimal(0))))["used"],
+        )
+        return
     held: dict[str, int] = {}
     rows = Reservation.objects.filter(bucket=budget.bucket, customer_id=budget.customer_id, state="open")
     of_budget = _metrics_of(budget)
@@ -270,7 +252,6 @@ def _hold_what_is_held(budget: Budget, pots: set[uuid.UUID], now: datetime) -> N
             row.earmarks = {**(row.earmarks or {}), str(budget.id): str(part)}
             row.save(update_fields=["earmarks"])
         held[value] = held.get(value, 0) + part
-    start, end = periods.window_of(budget.window, budget.timezone, now)
     BudgetCounter.objects.bulk_create(
         BudgetCounter(
             bucket=budget.bucket,
@@ -319,76 +300,20 @@ def search(*, merchant_id: uuid.UUID, customer_id: uuid.UUID | None = None) -> Q
     return rows.order_by("created_at", "id")
 
 
-def overviews(budgets: Sequence[Budget], *, now: datetime) -> list[Overview]:
-    """Return budgets with how far each is used.
-
-    Args:
-        budgets: from ``find`` or ``search``.
-        now: for customers whose clock is nobody's but the world's.
-    """
-    whole = [budget for budget in budgets if not is_for_each(budget) and budget.archived_at is None]
-    rows = BudgetCounter.objects.filter(
-        bucket__in={budget.bucket for budget in whole}, budget_id__in=[budget.id for budget in whole], value=""
-    )
-    counters = {row.budget_id: row for row in rows}
-    current = {budget.id: _standing(budget, counters.get(budget.id), "", now) for budget in whole}
-    return [Overview(budget, current.get(budget.id)) for budget in budgets]
-
-
-def overview(budget: Budget, *, now: datetime) -> Overview:
-    """Return a budget from ``find`` or ``search`` with how far it is used."""
-    [found] = overviews([budget], now=now)
-    return found
-
-
-class Overviews:
-    """Budgets from ``search`` with how far each is used, a page at a time."""
-
-    def __init__(self, rows: QuerySet[Budget], *, now: datetime) -> None:
-        self._rows, self._now = rows, now
-
-    def count(self) -> int:
-        """Return how many there are."""
-        return self._rows.count()
-
-    def __getitem__(self, page: slice) -> list[Overview]:
-        return overviews(list(self._rows[page]), now=self._now)
-
-
-class Standings:
-    """How far a budget from ``find`` is used for each value, in their order, a page at a time."""
-
-    def __init__(self, budget: Budget, *, now: datetime) -> None:
-        self._budget, self._now = budget, now
-        self._rows = BudgetCounter.objects.filter(bucket=budget.bucket, budget_id=budget.id).order_by("value")
-
-    def count(self) -> int:
-        """Return how many there are."""
-        return self._rows.count()
-
-    def __getitem__(self, page: slice) -> list[Standing]:
-        return [_standing(self._budget, row, row.value, self._now) for row in self._rows[page]]
-
-
 def is_for_each(budget: Budget) -> bool:
     """Tell whether a budget limits each value of its attribute by itself."""
     return budget.scope != Scope.CUSTOMER and budget.value is None
 
 
+def is_counted_by_wallets(budget: Budget) -> bool:
+    """Tell whether a budget is on all that a customer spends in its currency."""
+    is_whole = budget.scope == Scope.CUSTOMER and budget.metric_id is None and budget.product_id is None
+    return is_whole and budget.currency is not None
+
+
 def units(number: int) -> Decimal:
     """Return what a budget without a currency counts in units of its metric."""
     return money.to_decimal(number)
-
-
-def _standing(budget: Budget, counter: BudgetCounter | None, value: str, now: datetime) -> Standing:
-    """Read a counter as the next reader of the book will find it: in a new window nothing is spent."""
-    now = budget.clock or now  # type: ignore[attr-defined]
-    if counter is not None and now < counter.window_end:
-        start, end, spent = counter.window_start, counter.window_end, counter.spent
-    else:
-        (start, end), spent = periods.window_of(budget.window, budget.timezone, now), 0
-    held = counter.held if counter else 0
-    return Standing(budget, value, start, end, spent, held, counter.crossed_at if counter else None)
 
 
 def _of_merchant(merchant_id: uuid.UUID) -> QuerySet[Budget]:

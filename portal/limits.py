@@ -7,9 +7,10 @@ from uuid import UUID
 
 from billing import money
 from customers.models import Customer
-from entitlements import budgets
-from entitlements.budgets import NewBudget, Overview
+from entitlements import budgets, standings
+from entitlements.budgets import NewBudget
 from entitlements.models import Budget
+from entitlements.standings import Overview
 from merchants import ids
 from metering.models import BillableMetric
 from ui import fmt
@@ -42,7 +43,7 @@ class Limit:
 def limits(*, customer: Customer, now: datetime) -> list[Limit]:
     """Return the customer's limits in force, the oldest first; those that are switched off bind nobody."""
     found = budgets.search(merchant_id=customer.merchant_id, customer_id=customer.id).filter(enabled=True)
-    overviews = budgets.overviews(list(found), now=now)
+    overviews = standings.overviews(list(found), now=now)
     metric_ids = {each.budget.metric_id for each in overviews if each.budget.metric_id}
     metrics = BillableMetric.objects.in_bulk(metric_ids) if metric_ids else {}
     return [_limit(each, metrics) for each in overviews]

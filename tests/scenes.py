@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+from django.db.models import F
 from django.test import Client
 
 from billing import alerts, credits, topups
@@ -304,10 +305,24 @@ def _limits(scene: Scene, buyer: Buyer) -> None:
         new = NewBudget(name=name, **kind)  # type: ignore[arg-type]
         made = budgets.create(merchant_id=scene.test.id, customer_id=buyer.customer.id, new=new)
         start, end = periods.window_of(made.window, made.timezone, scene.now)
+        if budgets.is_counted_by_wallets(made):
+            was_spent(spent)
+            continue
         BudgetCounter.objects.create(
             bucket=made.bucket, customer_id=made.customer_id, budget_id=made.id, value=value, window_start=start,
             window_end=end, spent=spent,
         )  # fmt: skip
+
+
+def was_spent(nanos: int) -> None:
+    """Have this spent of every budget on all that is spent in a currency."""
+    for row in BudgetCounter.objects.filter(base__isnull=False):
+        pots = Wallet.objects.filter(bucket=row.bucket, customer_id=row.customer_id, currency="USD")
+        used = sum(pots.values_list("used", flat=True))
+        BudgetCounter.objects.filter(bucket=row.bucket, budget_id=row.budget_id).update(base=used - nanos)
+        Book.objects.filter(bucket=row.bucket, customer_id=row.customer_id).update(
+            budget_version=F("budget_version") + 1
+        )
 
 
 def _merchant_rollups(scene: Scene) -> None:

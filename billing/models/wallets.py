@@ -14,7 +14,8 @@ class Wallet(Owned):
 
     ``balance`` is what the ledger says, ``spent`` what was charged and not yet settled, ``held`` what open
     reservations keep; available = balance - spent - held (+ credit limit). ``charge_seq`` numbers the charges
-    without a gap; ``settled_seq`` is the last one that the ledger has.
+    without a gap; ``settled_seq`` is the last one that the ledger has. ``used`` is what usage was ever charged, less
+    what was returned of it: budgets are measured by it.
     """
 
     class Kind(models.TextChoices):
@@ -28,6 +29,7 @@ class Wallet(Owned):
     balance = NanosField(default=0)
     spent = NanosField(default=0)
     held = NanosField(default=0)
+    used = NanosField(default=0, db_default=0)
     credit_limit = NanosField(null=True)  # null: no limit; only for kind credit
     watched_below = NanosField(null=True)  # with less available something is to happen; null: nothing is
     lapses_at = models.DateTimeField(null=True)  # from then on it is brought up to date before it is spent from
@@ -44,7 +46,7 @@ class Wallet(Owned):
             ),
             models.CheckConstraint(condition=Q(held__gte=0), name="held_is_never_negative"),
             models.CheckConstraint(condition=Q(settled_seq__lte=F("charge_seq")), name="settled_never_ahead"),
-            never_nan("wallet_is_a_number", "balance", "spent", "held"),
+            never_nan("wallet_is_a_number", "balance", "spent", "held", "used"),
         ]
         # No column that charges change, so that their updates stay as cheap as they were.
         indexes = [

@@ -48,14 +48,16 @@ class Graduated(msgspec.Struct, frozen=True, dict=True, tag="graduated", tag_fie
         return tuple([tier.up_to for tier in self.tiers if tier.up_to is not None])
 
     @cached_property
-    def below(self) -> tuple[Decimal, ...]:
-        """What everything below each tier costs."""
-        starts = (_ZERO, *self.bounds)
-        costs = [
-            EXACT.add(tier.flat_fee, EXACT.multiply(EXACT.subtract(end, start), tier.unit_price))
-            for tier, start, end in zip(self.tiers, starts, self.bounds, strict=False)
-        ]
-        return tuple(accumulate(costs, EXACT.add, initial=_ZERO))
+    def offsets(self) -> tuple[Decimal, ...]:
+        """What a quantity in each tier costs beyond its unit price times all of it: tiers below, and flat fees."""
+        rises = zip(self.tiers, self.tiers[1:], self.bounds, strict=False)
+        below = accumulate(
+            [EXACT.multiply(end, EXACT.subtract(tier.unit_price, after.unit_price)) for tier, after, end in rises],
+            EXACT.add,
+            initial=_ZERO,
+        )
+        fees = accumulate([tier.flat_fee for tier in self.tiers], EXACT.add)
+        return tuple(map(EXACT.add, below, fees))
 
 
 class Volume(msgspec.Struct, frozen=True, dict=True, tag="volume", tag_field="model"):
@@ -67,6 +69,11 @@ class Volume(msgspec.Struct, frozen=True, dict=True, tag="volume", tag_field="mo
     def bounds(self) -> tuple[Decimal, ...]:
         """Where the tiers but the last end."""
         return tuple([tier.up_to for tier in self.tiers if tier.up_to is not None])
+
+    @cached_property
+    def offsets(self) -> tuple[Decimal, ...]:
+        """What a quantity in each tier costs beyond its unit price times all of it."""
+        return tuple([tier.flat_fee for tier in self.tiers])
 
 
 class LinearVolume(msgspec.Struct, frozen=True, tag="linear_volume", tag_field="model"):

@@ -162,6 +162,8 @@ def total(model: ChargeModel, accumulator: Accumulator) -> Decimal:
     """Return the exact cost in major units of everything a counter has seen."""
     if type(model) is Standard:
         return EXACT.multiply(accumulator.quantity, model.unit_price)
+    if type(model) is Graduated:
+        return costs.of_tiers(model, accumulator.quantity)
     if isinstance(model, Adjusted):
         exact = _plain_total(model.plain, accumulator, model.included)
         return exact if model.maximum is None else min(exact, model.maximum)

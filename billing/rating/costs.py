@@ -44,7 +44,7 @@ def of_quantity(model: Plain, quantity: Decimal) -> Decimal:
         case Package():
             return EXACT.multiply(Decimal(packages(quantity, model.size)), model.price)
         case Graduated() | Volume():
-            return in_tier(model, quantity, bisect_left(model.bounds, quantity))
+            return of_tiers(model, quantity)
         case LinearVolume():
             sloped = EXACT.add(model.default, EXACT.multiply(model.gradient, quantity))
             unit_price = min(max(sloped, model.least), model.most)
@@ -52,6 +52,11 @@ def of_quantity(model: Plain, quantity: Decimal) -> Decimal:
         case Commitment():
             return _ZERO
     raise TypeError(f"{type(model).__name__} rates each event by itself")
+
+
+def of_tiers(model: Tiered, quantity: Decimal) -> Decimal:
+    """Return what a quantity costs by the rule of the tier that it lies in; nothing for none."""
+    return in_tier(model, quantity, bisect_left(model.bounds, quantity)) if quantity > 0 else _ZERO
 
 
 def packages(quantity: Decimal, size: Decimal) -> int:
@@ -62,11 +67,7 @@ def packages(quantity: Decimal, size: Decimal) -> int:
 
 def in_tier(model: Tiered, quantity: Decimal, place: int) -> Decimal:
     """Return what a quantity costs by the rule of one of the tiers, which holds from the end of the tier before."""
-    tier = model.tiers[place]
-    if isinstance(model, Volume):
-        return EXACT.add(tier.flat_fee, EXACT.multiply(quantity, tier.unit_price))
-    beyond = EXACT.subtract(quantity, model.bounds[place - 1]) if place else quantity
-    return EXACT.add(EXACT.add(model.below[place], tier.flat_fee), EXACT.multiply(beyond, tier.unit_price))
+    return EXACT.add(model.offsets[place], EXACT.multiply(quantity, model.tiers[place].unit_price))
 
 
 def of_event(

@@ -67,6 +67,20 @@ CHECKS = (
         """,
     ),
     rule(
+        "used_is_charged",
+        "what usage was charged to a wallet, less what was returned of it, is the sum of those charges",
+        "acc",
+        """
+        SELECT w.id, format('used %s, charged %s', w.used, coalesce(c.gross, 0))
+        FROM billing_wallet w
+        LEFT JOIN (
+            SELECT bucket, wallet_id, sum(gross) AS gross FROM billing_charge
+            WHERE kind IN ('usage', 'refund', 'void', 'amend') GROUP BY bucket, wallet_id
+        ) c ON c.bucket = w.bucket AND c.wallet_id = w.id
+        WHERE w.used <> coalesce(c.gross, 0)
+        """,
+    ),
+    rule(
         "spent_is_unsettled",
         "a wallet's spent is the sum of its charges beyond the settled number",
         "acc",

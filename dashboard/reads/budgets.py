@@ -6,9 +6,9 @@ from typing import Final
 from uuid import UUID
 
 from customers.models import Customer
-from entitlements import budgets
-from entitlements.budgets import Overview, Standing, Standings
+from entitlements import budgets, standings
 from entitlements.models import Budget
+from entitlements.standings import Overview, Standing, Standings
 from merchants import ids
 from merchants.models import Product
 from metering.models import Aggregation, BillableMetric
@@ -50,14 +50,14 @@ class BudgetRow:
 def rows(*, customer: Customer, now: datetime) -> list[BudgetRow]:
     """Return a customer's limits in force, the oldest first."""
     found = budgets.search(merchant_id=customer.merchant_id).filter(bucket=customer.bucket, customer_id=customer.id)
-    overviews = budgets.overviews(list(found), now=now)
+    overviews = standings.overviews(list(found), now=now)
     names = _names([each.budget for each in overviews])
     return [_row(each, names) for each in overviews]
 
 
 def row(*, budget: Budget, now: datetime) -> BudgetRow:
     """Return one limit."""
-    return _row(budgets.overview(budget, now=now), _names([budget]))
+    return _row(standings.overview(budget, now=now), _names([budget]))
 
 
 def gauges(*, budget: Budget, now: datetime) -> tuple[list[Gauge], int]:

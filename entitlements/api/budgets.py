@@ -9,9 +9,10 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from billing import money
-from entitlements import budgets
-from entitlements.budgets import NewBudget, Overview, Overviews, Standing, Standings
+from entitlements import budgets, standings
+from entitlements.budgets import NewBudget
 from entitlements.models import Budget
+from entitlements.standings import Overview, Overviews, Standing, Standings
 from merchants import fields
 from merchants.errors import ValidationFailed
 from merchants.serializers import (
@@ -234,7 +235,7 @@ class Budgets(TenantView):
 
         def act() -> Overview:
             made = budgets.create(merchant_id=self.merchant_id, customer_id=customer_id, new=new, actor=self.actor)
-            return budgets.overview(made, now=self.now)
+            return standings.overview(made, now=self.now)
 
         return self.answer_once(lambda: (201, BudgetSerializer, act()))
 
@@ -246,7 +247,7 @@ class BudgetById(TenantView):
     def get(self, request: Request, id: str) -> Response:
         """Get a budget, and how far it is used."""
         found = budgets.find(merchant_id=self.merchant_id, budget_id=self.path_id("bgt", id))
-        return self.answer(BudgetSerializer, budgets.overview(found, now=self.now))
+        return self.answer(BudgetSerializer, standings.overview(found, now=self.now))
 
     @extend_schema(
         operation_id="updateBudget",
@@ -263,7 +264,7 @@ class BudgetById(TenantView):
         if "limit" in changes:
             changes["limit"] = money.to_nanos(changes["limit"])
         changed = budgets.change(merchant_id=self.merchant_id, budget_id=budget_id, changes=changes, actor=self.actor)
-        return self.answer(BudgetSerializer, budgets.overview(changed, now=self.now))
+        return self.answer(BudgetSerializer, standings.overview(changed, now=self.now))
 
     @extend_schema(operation_id="archiveBudget", responses={204: None})
     def delete(self, request: Request, id: str) -> Response:

@@ -77,6 +77,9 @@ class BudgetCounter(Owned):
     """How far a budget is used, for one value of its attribute or (as ``""``) for all it watches, in its last window.
 
     What is spent belongs to the window, and is nothing once that has passed; what is held stays held.
+
+    Of a budget on all that is spent in a currency the wallets count both: ``base`` is what had been charged to them
+    when the window began, and ``spent`` and ``held`` stay 0. ``entitlements.standings`` reads either kind.
     """
 
     pk = models.CompositePrimaryKey("bucket", "budget_id", "value")
@@ -86,6 +89,7 @@ class BudgetCounter(Owned):
     window_end = models.DateTimeField()
     spent = NanosField(default=0)
     held = NanosField(default=0)
+    base = NanosField(null=True)
     crossed_at = models.DateTimeField(null=True)  # when it was last spent beyond the limit
     told_at = models.DateTimeField(null=True)  # the crossing that the merchant was last told of
 
@@ -99,5 +103,6 @@ class BudgetCounter(Owned):
         ]
         constraints = [
             models.CheckConstraint(condition=Q(held__gte=0), name="budget_held_is_never_negative"),
-            never_nan("budget_counter_is_a_number", "spent", "held"),
+            models.CheckConstraint(condition=Q(base=None) | Q(spent=0, held=0), name="budget_is_counted_once"),
+            never_nan("budget_counter_is_a_number", "spent", "held", "base"),
         ]

@@ -7,6 +7,18 @@ _VALUE = """CASE WHEN b.scope = 'customer' THEN ''
             WHEN said.value <> '' AND b.value IS NULL THEN said.value
             WHEN said.value = b.value THEN '' END"""
 _IS_FOR = "m.id = coalesce(b.metric_id, m.id) AND m.product_id = coalesce(b.product_id, m.product_id)"
+_IS_WHOLE = "b.scope = 'customer' AND b.currency IS NOT NULL AND b.metric_id IS NULL AND b.product_id IS NULL"
+# What each counter comes to, be it counted there or by the wallets.
+_COUNTERS = """
+            SELECT k.bucket, k.budget_id, k.value, k.window_start, k.window_end,
+                   CASE WHEN k.base IS NULL THEN k.spent ELSE coalesce(w.used, 0) - k.base END AS spent,
+                   CASE WHEN k.base IS NULL THEN k.held ELSE coalesce(w.held, 0) END AS held
+            FROM entitlements_budgetcounter k
+            JOIN entitlements_budget b ON b.bucket = k.bucket AND b.id = k.budget_id
+            LEFT JOIN LATERAL (
+                SELECT sum(used) AS used, sum(held) AS held FROM billing_wallet w
+                WHERE w.bucket = k.bucket AND w.customer_id = k.customer_id AND w.currency = b.currency
+            ) w ON true"""
 
 CHECKS = (
     rule(
@@ -118,7 +130,7 @@ CHECKS = (
             GROUP BY 1, 2, 3, 4, 5, 6
         )
         SELECT budget_id, format('%s spent, %s charged', k.spent, coalesce(s.spent, 0))
-        FROM entitlements_budgetcounter k
+        FROM ({_COUNTERS}) k
         FULL JOIN (
             SELECT bucket, budget_id, value,
                    sum(c.amount) FILTER (WHERE c.created_at >= k.window_start AND c.created_at < k.window_end
@@ -137,7 +149,7 @@ CHECKS = (
         "bgt",
         f"""
         SELECT budget_id, format('%s held, %s reserved', k.held, coalesce(s.held, 0))
-        FROM entitlements_budgetcounter k
+        FROM ({_COUNTERS}) k
         FULL JOIN (
             SELECT b.bucket, b.id AS budget_id, {_VALUE} AS value,
                    sum(CASE WHEN b.currency IS NULL THEN (r.earmarks ->> b.id::text)::numeric ELSE r.held END) AS held
@@ -169,6 +181,17 @@ CHECKS = (
         WHERE o.merchant_id IS DISTINCT FROM b.merchant_id OR b.id IS NULL
             OR k.customer_id <> b.customer_id OR (k.budget_id IS NOT NULL AND b.archived_at IS NOT NULL)
             OR (o.budget_version = 0 AND b.archived_at IS NULL)
+        """,
+    ),
+    rule(
+        "budgets_marked",
+        "a budget on all that is spent in a currency has a mark, and no other one has",
+        "bgt",
+        f"""
+        SELECT b.id, format('base %s', k.base)
+        FROM entitlements_budget b
+        LEFT JOIN entitlements_budgetcounter k ON k.bucket = b.bucket AND k.budget_id = b.id
+        WHERE b.archived_at IS NULL AND ({_IS_WHOLE}) <> (k.base IS NOT NULL)
         """,
     ),
     unique_keys(

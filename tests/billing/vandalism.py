@@ -41,6 +41,7 @@ _INCLUDING = _FIRST.format("billing_priceversion WHERE feature_id IS NOT NULL")
 _OPEN = "state = 'open' AND units IS NULL"
 _COUPON_LINE = _FIRST.format("billing_invoiceline WHERE kind = 'coupon'")
 _DISCOUNTED = "subscription_id = (SELECT id FROM billing_subscription WHERE currency = 'JPY')"
+_MARK = _FIRST.format("entitlements_budgetcounter WHERE base IS NOT NULL")
 _CAPTURED = _FIRST.format("entitlements_reservation WHERE state = 'captured'")
 
 
@@ -63,7 +64,7 @@ CONTROLS: dict[str, tuple[str, set[str]]] = {
     # charges
     "a charge made dearer": (
         f"UPDATE billing_charge SET net = net + 1, gross = gross + 1 WHERE {_USED}",
-        {"plan_hours", "counters_charged", "customer_hours"} | _SETTLED_SUMS | _INVOICED_SUMS,
+        {"used_is_charged", "plan_hours", "counters_charged", "customer_hours"} | _SETTLED_SUMS | _INVOICED_SUMS,
     ),
     "a charge's tax moved to its net": (
         f"UPDATE billing_charge SET net = net + 1, tax = tax - 1 WHERE {_USED}",
@@ -129,6 +130,7 @@ CONTROLS: dict[str, tuple[str, set[str]]] = {
     "a charge lost": (
         f"DELETE FROM billing_charge WHERE {_USED}",
         {
+            "used_is_charged",
             "plan_hours",
             "counters_counted",
             "charges_numbered",
@@ -146,6 +148,7 @@ CONTROLS: dict[str, tuple[str, set[str]]] = {
             "AND c.seq = w.charge_seq"
         ),
         {
+            "used_is_charged",
             "counters_counted",
             "captures_charged",
             "charges_numbered",
@@ -158,6 +161,7 @@ CONTROLS: dict[str, tuple[str, set[str]]] = {
     "a charge invented": (
         _copy("billing_charge", _USED, position="7", seq="999"),
         {
+            "used_is_charged",
             "counters_counted",
             "charges_in_order",
             "charges_numbered",
@@ -263,7 +267,7 @@ CONTROLS: dict[str, tuple[str, set[str]]] = {
     # refunds and fees
     "a refund of less": (
         f"UPDATE billing_charge SET net = net + 1, gross = gross + 1 WHERE {_RETURNED}",
-        {"plan_hours", "customer_hours", "refunds_negate"} | _SETTLED_SUMS | _INVOICED_SUMS,
+        {"used_is_charged", "plan_hours", "customer_hours", "refunds_negate"} | _SETTLED_SUMS | _INVOICED_SUMS,
     ),
     "a refund lost": (
         f"DELETE FROM billing_refund WHERE {_FIRST.format('billing_refund')}",
@@ -464,7 +468,11 @@ CONTROLS: dict[str, tuple[str, set[str]]] = {
     ),
     "a wallet's held": (
         f"UPDATE billing_wallet SET held = held + 1 WHERE {_PREPAID}",
-        {"held_is_reserved"},
+        {"budgets_held", "held_is_reserved"},
+    ),
+    "what was charged to a wallet": (
+        f"UPDATE billing_wallet SET used = used + 1 WHERE {_PREPAID}",
+        {"budgets_spent", "used_is_charged"},
     ),
     "a wallet's charge_seq": (
         f"UPDATE billing_wallet SET charge_seq = charge_seq + 1 WHERE {_PREPAID}",
@@ -479,7 +487,7 @@ CONTROLS: dict[str, tuple[str, set[str]]] = {
             "ALTER TABLE billing_wallet DROP CONSTRAINT prepaid_never_overspent; "
             f"UPDATE billing_wallet SET held = balance WHERE {_PREPAID}"
         ),
-        {"held_is_reserved", "prepaid_covered"},
+        {"budgets_held", "held_is_reserved", "prepaid_covered"},
     ),
     "a limit exceeded": (
         f"UPDATE billing_wallet SET credit_limit = -(10^12) WHERE {_CREDIT}",
@@ -816,12 +824,20 @@ CONTROLS: dict[str, tuple[str, set[str]]] = {
     ),
     # budgets
     "what a budget has spent": (
-        f"UPDATE entitlements_budgetcounter SET spent = spent + 1 WHERE {_FIRST.format('entitlements_budgetcounter')}",
+        "UPDATE entitlements_budgetcounter SET spent = spent + 1 WHERE value = 'y'",
         {"budgets_spent"},
     ),
     "what a budget holds": (
-        f"UPDATE entitlements_budgetcounter SET held = held + 1 WHERE {_FIRST.format('entitlements_budgetcounter')}",
+        "UPDATE entitlements_budgetcounter SET held = held + 1 WHERE value = 'y'",
         {"budgets_held"},
+    ),
+    "what a budget left out": (
+        f"UPDATE entitlements_budgetcounter SET base = base + 1 WHERE {_MARK}",
+        {"budgets_spent"},
+    ),
+    "a budget that counts for itself": (
+        f"UPDATE entitlements_budgetcounter SET base = NULL WHERE {_MARK}",
+        {"budgets_held", "budgets_marked", "budgets_spent"},
     ),
     "a budget's window": (
         (

@@ -5,10 +5,14 @@ from decimal import Decimal
 from hashlib import blake2b
 from typing import Any
 
+from msgspec.structs import replace
+
 from billing.prices import PlanVersion, PriceVersion, Standard
-from charging.book import Book, Budget, Subscription, Tally, Wallet, Writes
+from charging.book import Book, Subscription, Wallet, Writes
 from charging.commands import Line, Property, RecordUsage, Reserve
+from charging.tallies import Budget, Mark, Tally
 from merchants import ids
+from metering import periods
 
 NOW = datetime(2026, 11, 15, 12, tzinfo=UTC)
 BUCKET = 7
@@ -85,18 +89,18 @@ def reserve(
     return Reserve(ids.new_raw(BUCKET), CUSTOMER, MERCHANT, name, said, lines, uses, ttl, **fields)
 
 
-class Tallies(dict[Any, Any]):
-    """The tallies of a book that has sought all there are: what is not here has not been used."""
+class Everything:
+    """What was sought in a book that has all tallies there are: what is not there has not been used."""
 
-    def __missing__(self, key: tuple[bytes, str]) -> Tally:
-        return self.setdefault(key, Tally(*key))
-
-    def get(self, key: Any, default: Any = None) -> Any:
-        return self[key]
+    def __contains__(self, key: object) -> bool:
+        return True
 
 
 def budget(number: int = 1, *, limit: str = "1", currency: str | None = "USD", **columns: Any) -> Budget:
-    """A limit in dollars a day (in units, where currency is None) of everything the customer does."""
+    """A limit in dollars a day (in units, where currency is None) of everything the customer does.
+
+    One that the pots count for is marked in the window of NOW, before which nothing was charged.
+    """
     defaults: dict[str, Any] = {
         "name": f"Budget {number}",
         "attribute": None,
@@ -109,12 +113,46 @@ def budget(number: int = 1, *, limit: str = "1", currency: str | None = "USD", *
         "since": {},
     }
     amount = int(Decimal(limit) * DOLLAR)
-    return Budget(id=key(60 + number), limit=amount, currency=currency, **{**defaults, **columns})
+    made = Budget(id=key(60 + number), limit=amount, currency=currency, **{**defaults, **columns})
+    if currency is None or made.attribute or made.metric_id or made.product_id:
+        return made
+    return replace(made, mark=Mark(*periods.window_of(made.window, made.timezone, NOW), 0, None))
+
+
+def set_now(book: Book, *budgets: Budget) -> None:
+    """Set budgets for a customer who was charged before: it does not count."""
+    base = sum(pot.used for pot in book.wallets.values())
+    book.budgets = [
+        each if each.mark is None else replace(each, mark=each.mark._replace(base=base)) for each in budgets
+    ]
+
+
+def tally_of(book: Book, budget_id: bytes, value: str = "") -> Tally:
+    """Say how far a budget is used, by its tally or by what the pots say."""
+    tally = book.tallies.get((budget_id, value)) or Tally(budget_id, value)
+    mark = next(each.mark for each in book.budgets if each.id == budget_id)
+    if mark is None:
+        return tally
+    pots = [pot for pot in book.wallets.values() if pot.currency == "USD"]
+    base, held = mark.base if tally.base is None else tally.base, sum(pot.held for pot in pots)
+    end = mark.end if tally.base is None else tally.end
+    return replace(tally, end=end, spent=sum(pot.used for pot in pots) - base, held=held)
+
+
+def written(book: Book) -> None:
+    """Leave of tallies what the next reader of the book would find of them: what the engine said has changed."""
+    for number, each in enumerate(book.budgets):
+        tally = book.tallies.get((each.id, ""))
+        if each.mark is not None and tally is not None:
+            del book.tallies[(each.id, "")]
+            if tally.changed:
+                mark = Mark(tally.start, tally.end, tally.base or 0, tally.crossed_at)
+                book.budgets = [*book.budgets[:number], replace(each, mark=mark), *book.budgets[number + 1 :]]
 
 
 def limited(*budgets: Budget, **options: Any) -> Book:
     """A customer with budgets; calls and tokens are of one product, what is paid later of another."""
     made = book(**options)
-    made.budgets, made.tallies = budgets, Tallies()
+    made.budgets, made.tallies_sought = budgets, Everything()
     made.products = {CALLS: PRODUCT, TOKENS: PRODUCT, LATER: key(98)}
     return made

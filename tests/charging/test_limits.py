@@ -9,10 +9,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from charging.book import Book, Budget, Charge, Event, Reservation
+from charging.book import Book, Charge, Event, Reservation
 from charging.commands import Line, Refund, Release
 from charging.engine import decide
 from charging.outcomes import Done, Refused
+from charging.tallies import Budget
 from entitlements.scopes import value_of
 from merchants import ids
 from metering import periods
@@ -32,7 +33,10 @@ from tests.charging.books import (
     key,
     limited,
     reserve,
+    set_now,
+    tally_of,
     usage,
+    written,
 )
 
 CENT = DOLLAR // 100
@@ -46,7 +50,7 @@ def said(book: Book, command: Any) -> str:
 
 def standing(book: Book, number: int = 1, value: str = "") -> tuple[int, int]:
     """What is spent and held of a budget, in cents."""
-    tally = book.tallies[(key(60 + number), value)]
+    tally = tally_of(book, key(60 + number), value)
     return tally.spent // CENT, tally.held // CENT
 
 
@@ -127,10 +131,10 @@ class TestAUse:
 
     def test_is_never_refused_by_a_soft_budget_which_notes_that_it_was_crossed(self) -> None:
         book = limited(budget(limit="0.02", refuses=False))
-        tally = book.tallies[(key(61), "")]
         assert said(book, usage("a", (CALLS, "2"))) == "done"
-        assert tally.crossed_at is None
+        assert not book.tallies
         assert said(book, usage("b", (CALLS, "1"))) == "done"
+        tally = book.tallies[(key(61), "")]
         assert tally.crossed_at == NOW
         book.now += timedelta(minutes=1)
         said(book, usage("c", (CALLS, "1")))
@@ -148,8 +152,7 @@ class TestAUse:
 
     def test_that_pays_back_leaves_no_more_room_than_nothing_spent(self) -> None:
         book = limited(budget(limit="0.02"))
-        book.tallies[(key(61), "")].spent = -5 * CENT
-        book.tallies[(key(61), "")].start, book.tallies[(key(61), "")].end = periods.window_of("day", "UTC", NOW)
+        book.wallets[PREPAID].used = -5 * CENT
         assert said(book, usage("a", (CALLS, "3"))) == "BUDGET_EXCEEDED"
         assert said(book, usage("a", (CALLS, "2"))) == "done"
         assert standing(book) == (-3, 0)
@@ -238,7 +241,7 @@ class TestARefund:
         book = limited(budget(limit="0.02", since={PREPAID: 1}))
         book.budgets, mine = (), book.budgets
         said(book, usage("a", (CALLS, "2")))
-        book.budgets = mine
+        set_now(book, *mine)
         assert refund(book, "a") == "done"
         assert standing(book) == (0, 0)
 
@@ -252,6 +255,8 @@ BUDGETS = (
     budget(4, limit="30", currency=None, metric_id=CALLS, attribute="agent", window="total"),
     budget(5, limit="0.20", attribute="session", metric_id=CALLS, window="month"),
     budget(6, limit="0.05", product_id=PRODUCT, refuses=False),
+    budget(7, limit="0.30", window="hour"),
+    budget(8, limit="0.25", window="total", refuses=False),
 )
 CALLERS = st.fixed_dictionaries(
     {}, optional={"agent": st.sampled_from("xy"), "user": st.sampled_from(["ada", "bob"]), "session": st.just("s")}
@@ -330,6 +335,10 @@ class Limits(RuleBasedStateMachine):
             subscription.period_end = self.book.now + timedelta(days=9)
         said(self.book, Release(CUSTOMER, MERCHANT, b"nobody's"))  # opening the book expires what is due
 
+    @rule()
+    def is_written_and_read(self) -> None:
+        written(self.book)
+
     def _sums(self) -> Iterator[tuple[Any, tuple[int, int]]]:
         """What is spent in the present window and held, of every budget and value, from charges and reservations."""
         for each in BUDGETS:
@@ -366,7 +375,7 @@ class Limits(RuleBasedStateMachine):
     @invariant()
     def counts_what_was_charged_and_is_held(self) -> None:
         for (budget_id, value), sums in self._sums():
-            tally = self.book.tallies[(budget_id, value)]
+            tally = tally_of(self.book, budget_id, value)
             spent = tally.spent if self.book.now < tally.end else 0
             assert (spent, tally.held) == sums
 
@@ -374,8 +383,9 @@ class Limits(RuleBasedStateMachine):
     def never_exceeds_a_limit(self) -> None:
         for each in BUDGETS:
             if each.refuses:
-                for tally in self.book.tallies.values():
-                    if tally.budget_id == each.id:
+                for budget_id, value in {*self.book.tallies, (each.id, "")}:
+                    if budget_id == each.id:
+                        tally = tally_of(self.book, budget_id, value)
                         assert tally.held >= 0
                         assert max(tally.spent, 0) + tally.held <= each.limit
 

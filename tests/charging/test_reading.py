@@ -107,7 +107,10 @@ FITTING: dict[str, dict[str, set[str]]] = {
         "entitlements_entitlement": {"entitlements_entitlement_pkey"},
         "entitlements_feature": {"entitlements_feature_pkey"},
     },
-    "_BUDGETS": {"entitlements_budget": {"budget_by_customer"}},
+    "_BUDGETS": {
+        "entitlements_budget": {"budget_by_customer"},
+        "entitlements_budgetcounter": {"entitlements_budgetcounter_pkey"},
+    },
     "_TALLIES": {"entitlements_budgetcounter": {"entitlements_budgetcounter_pkey"}},
     "_PRODUCTS": {"metering_billablemetric": {"metering_billablemetric_pkey"}},
 }

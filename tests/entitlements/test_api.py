@@ -8,7 +8,9 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from billing.models import Wallet
 from customers.models import Book, Customer
+from entitlements import budgets
 from entitlements.models import Budget, BudgetCounter
 from merchants import ids
 from tests import callers, factories
@@ -48,7 +50,21 @@ def use(budget: dict[str, Any], *, value: str = "", spent: int = 0, held: int = 
     end = at.replace(hour=22, minute=0)
     counter = {"window_start": end - timedelta(hours=23), "window_end": end, "spent": spent, "held": held}
     named = {"bucket": row.bucket, "customer_id": row.customer_id, "budget_id": row.id, "value": value}
-    BudgetCounter.objects.create(**named, **counter)
+    if budgets.is_counted_by_wallets(row):
+        counter |= {"base": 0, "spent": 0, "held": 0}
+        Wallet.objects.create(
+            bucket=row.bucket,
+            customer_id=row.customer_id,
+            id=ids.new(row.bucket),
+            kind="credit",
+            currency=row.currency,
+            used=spent,
+            held=held,
+            created_at=at,
+        )
+        BudgetCounter.objects.filter(**named).update(**counter)
+    else:
+        BudgetCounter.objects.create(**named, **counter)
 
 
 class TestCreateBudget:

@@ -138,7 +138,8 @@ class TestLive:
         metered = [scene.metrics[0].id.hex, "4", None, {"groups": {}, "metered": True}]
         changes = [
             lambda: scenes.stopped(buyer),
-            lambda: BudgetCounter.objects.filter(value="").update(spent=70 * scenes.NANOS),
+            lambda: scenes.was_spent(70 * scenes.NANOS),
+            lambda: BudgetCounter.objects.filter(base=None).update(spent=70 * scenes.NANOS),
             lambda: Entitlement.objects.update(seq=F("seq") + 1),
             lambda: Reservation.objects.filter(state="open").update(expires_at=scene.now),
             lambda: Subscription.objects.update(updated_at=timezone.now()),
