@@ -3,12 +3,14 @@
 import asyncio
 from collections import Counter as Tally
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 import pytest
 
 from billing.models import Charge
+from billing.verification import wallets as wallets_verification
 from charging import execution, refunds, store
 from charging.book import Reservation as Held
 from charging.channel import Channel, complete
@@ -16,9 +18,10 @@ from charging.coalescing import Coalescer
 from charging.commands import Command, Release
 from charging.outcomes import Done
 from charging.plans import Plans
+from customers.models import Book
 from entitlements import budgets, standings, verification
 from entitlements.budgets import NewBudget
-from entitlements.models import Budget, Reservation
+from entitlements.models import Budget, BudgetCounter, Reservation
 from merchants import ids
 from tests.charging.sellers import Seller, seller
 
@@ -163,6 +166,68 @@ class TestTheLane:
         assert counted(cap) == {}
 
 
+class TestOnAllThatIsSpent:
+    def run(self, channel: Channel, known: Plans, *commands: Command) -> list[str]:
+        outcomes = complete(channel, store.run(channel, commands, known))
+        return ["done" if isinstance(each, Done) else each.error.code for each in outcomes]  # type: ignore[union-attr]
+
+    def test_counts_from_when_it_is_set(self) -> None:
+        shop = seller()
+        [before] = execution.execute([shop.record(quantity=6)])
+        cap = set_budget(shop, units=5)
+        assert counted(cap) == {"": (0, 0)}
+        assert ran(shop.record(quantity=4), shop.record(quantity=2), shop.record(quantity=1)) == [
+            "done",
+            "BUDGET_EXCEEDED",
+            "done",
+        ]
+        refunds.refund(merchant_id=shop.seeded.merchant.id, event_id=UUID(bytes=before.answer.id))  # type: ignore[union-attr]
+        assert counted(cap) == {"": (5, 0)}
+        assert broken() == []
+
+    def test_holds_what_was_held_before_it_was_set(self) -> None:
+        shop = seller()
+        assert ran(shop.hold(quantity=4)) == ["done"]
+        cap = set_budget(shop, units=5)
+        assert counted(cap) == {"": (0, 4)}
+        assert ran(shop.record(quantity=2), shop.record(quantity=1)) == ["BUDGET_EXCEEDED", "done"]
+
+    def test_begins_anew_with_a_window_for_all_who_knew_the_last_one(self, channel: Channel) -> None:
+        shop, one, other = seller(), Plans(), Plans()
+        cap = set_budget(shop)
+        for known in (one, other):
+            assert self.run(channel, known, shop.record(quantity=5)) == ["done"]
+        assert self.run(channel, one, shop.record()) == ["BUDGET_EXCEEDED"]
+        Book.objects.update(test_clock=datetime.now(UTC) + timedelta(days=40))
+        for known in (one, other):  # the second begins nothing anew: the first has
+            assert self.run(channel, known, shop.record(quantity=5)) == ["done"]
+        assert self.run(channel, other, shop.record()) == ["BUDGET_EXCEEDED"]
+        assert counted(cap) == {"": (10, 0)}
+        assert broken() == []
+
+    def test_notes_that_it_was_crossed_once_a_window(self) -> None:
+        shop = seller()
+        set_budget(shop, units=5, enforcement="soft")
+        ran(shop.record(quantity=5))
+        assert BudgetCounter.objects.get().crossed_at is None
+        ran(shop.record(quantity=1))
+        crossed = BudgetCounter.objects.get().crossed_at
+        ran(shop.record(quantity=1), shop.record(quantity=1))
+        assert BudgetCounter.objects.get().crossed_at == crossed is not None
+
+    def test_is_of_one_currency(self) -> None:
+        shop = seller()
+        cap = set_budget(shop, currency="EUR", units=1)
+        assert ran(shop.record(quantity=5)) == ["done"]
+        assert counted(cap) == {"": (0, 0)}
+
+
+def broken() -> list[str]:
+    """The rules that what is recorded breaks."""
+    checks = (*wallets_verification.CHECKS, *verification.CHECKS)
+    return [check.name for check in checks if not check.may_lag and check.find().count]
+
+
 class TestCost:
     def waits(self, channel: Channel, monkeypatch: pytest.MonkeyPatch, known: Plans, *commands: Command) -> Any:
         waits: Tally[str] = Tally()
@@ -186,6 +251,10 @@ class TestCost:
         without = self.waits(channel, monkeypatch, known, *[shop.record(n) for n in (0, 1)])
         for customer in (2, 3):
             set_budget(shop, customer)
+        whole = [shop.record(n) for n in (2, 3)]
+        self.waits(channel, monkeypatch, known, *whole)
+        assert self.waits(channel, monkeypatch, known, *[shop.record(n) for n in (2, 3)]) == without
+        for customer in (2, 3):
             set_budget(shop, customer, scope="agent", window="day")
         commands = [shop.record(n, metadata={"agent": "x"}) for n in (2, 3)]
         self.waits(channel, monkeypatch, known, *commands)
