@@ -15,7 +15,7 @@ WHERE c.bucket = w.bucket AND c.wallet_id = w.id
 
 
 class Migration(migrations.Migration):
-    dependencies = [("billing", "0051_provider_lines")]
+    dependencies = [("billing", "0052_overtaken_moves")]
 
     operations = [
         migrations.AddField(model_name="wallet", name="used", field=NanosField(db_default=0, default=0)),

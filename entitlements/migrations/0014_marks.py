@@ -27,8 +27,8 @@ UPDATE customers_book o SET budget_version = budget_version + 1 WHERE budget_ver
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("entitlements", "0012_carried_grants"),
-        ("billing", "0052_used"),
+        ("entitlements", "0013_passed_holds"),
+        ("billing", "0053_used"),
         ("customers", "0006_test_clocks"),
     ]
 
