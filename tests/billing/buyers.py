@@ -254,7 +254,8 @@ def charge(subscription: Subscription, price: PriceVersion, amounts: rating.Tota
     wallet = Wallet.objects.get(bucket=subscription.bucket, id=columns["wallet_id"])
     wallet.charge_seq += 1
     wallet.spent += amounts.gross
-    wallet.save(update_fields=["charge_seq", "spent"])
+    wallet.used += amounts.gross
+    wallet.save(update_fields=["charge_seq", "spent", "used"])
     queued = UnsettledWallet(
         bucket=wallet.bucket, wallet_id=wallet.id, customer_id=wallet.customer_id, since=columns["created_at"]
     )
