@@ -178,7 +178,7 @@ class TestInOtherCurrencies:
         [
             ({"EUR": {"properties": {"unitPrice": "1"}}}, "currencyOptions.EUR.properties.unitPrice"),
             ({"eur": OPTIONS["EUR"]}, "currencyOptions.eur"),
-            ({"EUR": {}}, "currencyOptions.EUR"),
+            ({"EUR": {}}, "currencyOptions.EUR.properties"),
             (None, "currencyOptions"),
         ],
     )
