@@ -5,11 +5,11 @@ fees has paid them by card; the rest stays the payer's balance.
 """
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
-from billing.models import Charge, Invoice, PaymentSession, Subscription
+from billing.models import Charge, Invoice, PaymentAttempt, PaymentSession, Subscription
 from billing.payments import sessions
 
 INTO_BALANCE = "Into your balance"  # how a page names the part of a payment that stays the payer's
@@ -31,6 +31,18 @@ class Line(Protocol):
     def wallet_id(self) -> uuid.UUID: ...
     @property
     def gross(self) -> int: ...
+
+
+def among(attempts: Collection[PaymentAttempt]) -> set[uuid.UUID]:
+    """Return the ids of those card payments that subscriptions began with."""
+    named = {attempt.session_id: attempt.bucket for attempt in attempts if attempt.session_id is not None}
+    if not named:
+        return set()
+    begun = PaymentSession.objects.filter(
+        bucket__in=set(named.values()), id__in=named, entity=PaymentSession.Entity.SUBSCRIPTION
+    )
+    found = set(begun.values_list("id", flat=True))
+    return {attempt.id for attempt in attempts if attempt.session_id in found}
 
 
 def by_card(subscription: Subscription, invoice: Invoice, lines: Iterable[Line]) -> ByCard | None:

@@ -158,9 +158,13 @@ def move(
     return made
 
 
-def search(*, merchant_id: uuid.UUID, wallet_id: uuid.UUID | None = None) -> QuerySet[Withdrawal]:
-    """Return the withdrawals of a merchant's customers, or from one wallet, newest first; raises NotFound."""
+def search(
+    *, merchant_id: uuid.UUID, wallet_id: uuid.UUID | None = None, state: str | None = None
+) -> QuerySet[Withdrawal]:
+    """Return withdrawals of a merchant's customers, from one wallet or in one state, newest first; raises NotFound."""
     rows = Withdrawal.objects.filter(merchant_id=merchant_id)
+    if state is not None:
+        rows = rows.filter(state=state)
     if wallet_id is not None:
         wallet = wallets.find(merchant_id=merchant_id, wallet_id=wallet_id)
         rows = rows.filter(bucket=wallet.bucket, wallet_id=wallet.id)

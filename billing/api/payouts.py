@@ -157,6 +157,7 @@ class WithdrawalQuerySerializer(PageSerializer):
     """Which withdrawals to list."""
 
     walletId = IdField("acc", source="wallet_id", required=False)
+    status = ChoiceField(choices=Withdrawal.State.choices, source="state", required=False)
 
 
 class RevenueQuerySerializer(QuerySerializer):
@@ -286,7 +287,8 @@ class Withdrawals(TenantView):
     def get(self, request: Request) -> Response:
         """List what your customers take back, the newest first."""
         query = self.read_query(WithdrawalQuerySerializer)
-        rows = withdrawals.search(merchant_id=self.merchant_id, wallet_id=query.get("wallet_id"))
+        wanted = {name: query[name] for name in ("wallet_id", "state") if name in query}
+        rows = withdrawals.search(merchant_id=self.merchant_id, **wanted)
         return self.page(rows, query, WithdrawalSerializer)
 
 

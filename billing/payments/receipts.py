@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from billing import money
+from billing import first_payments, money
 from billing.models import Invoice, PaymentAttempt, PaymentMethod
 from customers import notices
 from customers.models import Customer
@@ -25,7 +25,7 @@ def send(attempt: PaymentAttempt, now: datetime) -> None:
     public_id = ids.text("att", attempt.id)
     context = {
         "amount": money.with_currency(attempt.amount, attempt.currency),
-        "what": PURPOSES[Purpose(attempt.purpose)],
+        "what": PURPOSES[Purpose.SUBSCRIPTION if first_payments.among([attempt]) else Purpose(attempt.purpose)],
         "number": _invoice_number(attempt),
         "method": _method(attempt),
         "date": f"{now:%-d %B %Y}",

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from django.conf import settings
 
+from billing import first_payments
 from billing.models import AttemptStep, PaymentAttempt, PaymentDispute, PaymentMethod, PaymentRefund, ProviderLine
 from billing.payments import accounts, attempts, cards, disputes, payment_reads, provider_lines, purposes, refunds
 from billing.payments.accounts import Shown
@@ -52,7 +53,7 @@ PROVIDERS: Final = {"test": "Test provider", "stripe": "Stripe", "recorded": "Re
 PURPOSES: Final = {
     "topup": "Top-up",
     "invoice": "Invoice",
-    "subscription": "Subscription",
+    "subscription": "Start of a subscription",
     "payment": "One-off payment",
     "setup": "Card saved",
 }
@@ -72,6 +73,7 @@ class PaymentRow:
     attempt: PaymentAttempt
     customer_id: str  # empty for somebody who is nobody's customer
     customer: str
+    is_first: bool  # what a subscription began with
 
     @property
     def words(self) -> str:
@@ -79,7 +81,7 @@ class PaymentRow:
 
     @property
     def purpose(self) -> str:
-        return PURPOSES[self.attempt.purpose]
+        return PURPOSES["subscription" if self.is_first else self.attempt.purpose]
 
     @property
     def provider(self) -> str:
@@ -157,12 +159,14 @@ def provider(merchant: Merchant) -> ProviderView:
 
 def _described(found: Sequence[PaymentAttempt]) -> list[PaymentRow]:
     names = naming.customers((attempt.bucket, attempt.customer_id) for attempt in found)
+    first = first_payments.among(found)
     return [
         PaymentRow(
             id=ids.text("att", attempt.id),
             attempt=attempt,
             customer_id=ids.text("cus", attempt.customer_id) if attempt.customer_id in names else "",
             customer=names.get(attempt.customer_id, "A guest"),
+            is_first=attempt.id in first,
         )
         for attempt in found
     ]

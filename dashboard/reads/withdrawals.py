@@ -100,9 +100,7 @@ def waiting(merchant_id: UUID) -> list[Row]:
 
 def listing(*, merchant_id: UUID, status: str, cursor: str) -> Page[Any]:
     """Return a page of a merchant's withdrawals, the newest first."""
-    rows = withdrawals.search(merchant_id=merchant_id)
-    if status in STATES:
-        rows = rows.filter(state=status)
+    rows = withdrawals.search(merchant_id=merchant_id, state=status if status in STATES else None)
     found = page(rows, cursor=cursor)
     return Page(rows=_described(found.rows), newer=found.newer, older=found.older)
 

@@ -173,6 +173,9 @@ class AuditEntry(models.Model):
     address = models.GenericIPAddressField(null=True)
     digest = models.BinaryField(max_length=32)
 
+    class Meta:
+        indexes = [models.Index(fields=["merchant", "target"], condition=~models.Q(target=""), name="audit_by_target")]
+
 
 class IdempotentAnswer(models.Model):
     """What a write was answered under its ``Idempotency-Key``, kept for ever, in the transaction of its effect.

@@ -20,6 +20,7 @@ from billing.models import (
 from customers.models import Customer
 from merchants import audit, ids
 from merchants.errors import Conflict, NotFound
+from merchants.models import Mail
 from tests import factories
 from tests.billing.buyers import Buyer
 from tests.billing.invoiced import DOLLAR, FEBRUARY, GRACE, MARCH, invoices, pass_time, subscribe
@@ -88,6 +89,7 @@ class TestFreeze:
             ["Paid by card on 31 Jan 2026", "−$10.00"],
             ["Paid from prepaid balance", "−$1.50"],
         ]
+        assert "For: Subscription" in Mail.objects.get(template="receipt").text
         pass_time(buyer, MARCH + GRACE)
         assert "paidBy" not in says(buyer, 1)
         assert printing.pages(says(buyer, 1))["totals"][-1] == ["Paid from prepaid balance", "−$10.00"]

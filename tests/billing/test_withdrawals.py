@@ -176,3 +176,11 @@ class TestEnd:
         move(buyer, made, "rejected")
         assert Wallet.objects.get(id=buyer.prepaid.id).balance == 11 * DOLLAR
         check(buyer.prepaid)
+
+
+class TestSearch:
+    def test_narrows_to_a_state(self, buyer):
+        asked, refused = ask(buyer, DOLLAR), ask(buyer, 2 * DOLLAR)
+        move(buyer, refused, "rejected")
+        found = [withdrawals.search(merchant_id=buyer.merchant.id, state=state) for state in ("rejected", None)]
+        assert [[each.id for each in rows] for rows in found] == [[refused.id], [refused.id, asked.id]]
