@@ -171,6 +171,13 @@ _WORDS = {
     Charge.Kind.TRUE_UP: "Up to the minimum: ",
     Charge.Kind.MOVED: "Given back by credit note: ",
 }
+_OF_USE = {
+    Charge.Kind.USAGE,
+    Charge.Kind.RERATE,
+    Charge.Kind.AMEND,
+    Charge.Kind.VOID,
+    Charge.Kind.REFUND,
+}
 _RateKey = tuple[uuid.UUID, datetime]  # price version, period start
 _PINNED = ("period_start", "tax_rate", "fee_rate", "discount")
 
@@ -203,9 +210,14 @@ def description(kind: str, price_name: str, reduction: Reduction = NOTHING) -> s
     return f"{lead}{price_name[: DESCRIPTION_LENGTH_MAX - len(lead) - len(off)]}{off}"
 
 
-def place(kind: str, says: str, period_start: datetime) -> tuple[int, str, datetime]:
-    """Tell where a line belongs among its invoice's, by its kind: fees first, returns last."""
-    return _KINDS.index(Charge.Kind(kind)), says, period_start
+def place(kind: str, says: str, period_start: datetime) -> tuple[int, str, datetime, int]:
+    """Tell where a line belongs among its invoice's: fees first, then use price by price, what is taken off last.
+
+    What corrects or refunds use follows the line of that use.
+    """
+    own = Charge.Kind(kind)
+    among = Charge.Kind.USAGE if own in _OF_USE else own
+    return _KINDS.index(among), says.removeprefix(_WORDS.get(own, "")), period_start, _KINDS.index(own)
 
 
 def pinned_rates(subscription: Subscription, period_starts: Collection[datetime]) -> dict[_RateKey, Rates]:

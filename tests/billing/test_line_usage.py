@@ -202,12 +202,14 @@ class TestCorrections:
         assert broken() == {}
 
     def test_add_up_to_what_the_first_line_says_of_all(self, seller: Caller, product: Product) -> None:
-        calls = metered(product, "SUM")
-        buyer = subscribe(calls)
+        calls, seats = metered(product, "SUM"), metered(product, "MAX")
+        buyer = subscribe(calls, seats)
         wrong = record(buyer, (calls, 50))
         record(buyer, (calls, 446))
         correct(buyer, wrong)
-        used, voided = shown(seller, buyer)
+        record(buyer, (seats, 1))
+        other, used, voided = shown(seller, buyer)
+        assert (other["metricName"], used["metricName"]) == ("MAX of seat", voided["metricName"])
         assert [(line["quantity"], line["totalPrice"]) for line in (used, voided)] == [
             (496, "992.00"), (-50, "-100.00")
         ]  # fmt: skip

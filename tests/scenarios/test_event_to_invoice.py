@@ -185,8 +185,8 @@ def test_event_to_invoice(seller: Seller) -> None:
     assert [(line["invoiceDisplayName"], line["quantity"], line["totalAmount"]) for line in lines] == [
         ("Seat", 1, "7.539"),
         ("Calls", 317, "0.113802886"),
-        ("Minutes", 3, "0.0397413"),
         ("Refund: Calls", -10, "-0.003589996"),
+        ("Minutes", 3, "0.0397413"),
     ]
     events = seller.get(f"/v2/invoices/{invoice['id']}/lineItems/{lines[1]['id']}/events")["data"]
     assert [each["quantity"] for each in events] == [1, 2, 4, 300, 10]
