@@ -2,18 +2,21 @@
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from decimal import Decimal
+from functools import partial
 from uuid import UUID
 
 import pytest
 from django.core.exceptions import ObjectDoesNotExist
 from django.db import connection
 
-from billing import catalogue, plans, prices
-from billing.models import PlanVersion, PriceVersion
+from billing import archiving, catalogue, plans, prices
+from billing.models import PlanVersion, Price, PriceVersion
 from billing.plans import NewPlan
 from merchants import ids
 from merchants.audit import SYSTEM
+from merchants.errors import Conflict
 from tests import factories
 from tests.factories import NOW
 
@@ -86,6 +89,27 @@ class TestARace:
         sold = [{price.id for price in version.prices.all()} for version in plans.current(merchant_id=merchant_id)]
         assert sold == [newest] * 4
         assert PriceVersion.objects.count() == 2 + len(edits)
+
+    def test_puts_no_plan_back_on_offer_whose_price_is_deleted_meanwhile(self):
+        product = factories.product(merchant=factories.merchant())
+        price = factories.price(metric=factories.metric(product=product))
+        named = {"merchant_id": product.merchant_id, "actor": SYSTEM, "now": NOW}
+        made = [factories.plan(product=product, prices=[price], name=str(number)) for number in range(3)]
+        for plan in made:
+            archiving.archive(plan_id=plan.id, **named)
+
+        def tried(act: Callable[[], object]) -> Callable[[], object]:
+            def attempt() -> None:
+                with suppress(Conflict):
+                    act()
+
+            return attempt
+
+        back = [tried(partial(archiving.unarchive, plan_id=plan.id, **named)) for plan in made]
+        at_once([*back, tried(partial(catalogue.delete_price, price_id=price.price_id, **named))])
+
+        is_deleted = Price.objects.get(id=price.price_id).deleted_at is not None
+        assert plans.current(merchant_id=product.merchant_id).exists() != is_deleted
 
     def test_numbers_versions_without_a_gap(self):
         merchant_id = (merchant := factories.merchant()).id
