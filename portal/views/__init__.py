@@ -2,7 +2,19 @@
 
 from django.urls import URLPattern, path
 
-from portal.views import authorize, auto_top_up, disputes, home, invoice, link, methods, pay, test_card, withdrawals
+from portal.views import (
+    authorize,
+    auto_top_up,
+    company,
+    disputes,
+    home,
+    invoice,
+    link,
+    methods,
+    pay,
+    test_card,
+    withdrawals,
+)
 
 app_name = "portal"
 urlpatterns: list[URLPattern] = [
@@ -19,6 +31,7 @@ urlpatterns: list[URLPattern] = [
     path("withdrawals", withdrawals.ask, name="withdraw"),
     path("withdrawals/<str:withdrawal_id>/cancel", withdrawals.cancel, name="withdrawal-cancel"),
     path("auto-top-up", auto_top_up.show, name="auto-top-up"),
+    path("company", company.show, name="company"),
     path("leave", home.leave, name="leave"),
     path("cards", methods.listing, name="cards"),
     path("cards/add", methods.add, name="card-add"),

@@ -14,7 +14,6 @@ from billing.models import AutoTopUp, Subscription
 from billing.payments import methods
 from customers.models import Customer
 from merchants import ids
-from merchants.audit import Actor
 from merchants.errors import NotFound, ServiceError, ValidationFailed
 from portal import balance, forms, sessions
 from portal.doors import private
@@ -110,5 +109,5 @@ def _agree(subscription: Subscription, customer: Customer, terms: Terms) -> None
         merchant_id=subscription.merchant_id,
         wallet_id=subscription.prepaid_wallet_id,
         terms=terms,
-        actor=Actor(f"customer:{ids.text('cus', customer.id)}"),
+        actor=sessions.actor(customer),
     )

@@ -7,9 +7,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_POST
 
 from billing import money, withdrawals
-from customers.models import Customer
 from merchants import ids
-from merchants.audit import Actor
 from merchants.errors import NotFound, ServiceError
 from portal import forms, sessions
 from portal.doors import private
@@ -32,7 +30,7 @@ def ask(request: HttpRequest) -> HttpResponse:
             amount=money.to_nanos(form.cleaned_data["amount"]),
             note=form.cleaned_data["note"],
             key=form.cleaned_data["key"],
-            actor=_actor(customer),
+            actor=sessions.actor(customer),
         )
     except ServiceError as refusal:
         messages.error(request, f"Nothing was taken out. {refusal.message}")
@@ -51,7 +49,7 @@ def cancel(request: HttpRequest, withdrawal_id: str) -> HttpResponse:
         merchant_id, key = customer.merchant_id, ids.parse("wd", withdrawal_id)
         if withdrawals.find(merchant_id=merchant_id, withdrawal_id=key).wallet_id != subscription.prepaid_wallet_id:
             raise NotFound()
-        withdrawals.move(merchant_id=merchant_id, withdrawal_id=key, to="cancelled", actor=_actor(customer))
+        withdrawals.move(merchant_id=merchant_id, withdrawal_id=key, to="cancelled", actor=sessions.actor(customer))
     except ids.InvalidId:
         messages.error(request, "Nothing was changed.")
     except ServiceError as refusal:
@@ -59,7 +57,3 @@ def cancel(request: HttpRequest, withdrawal_id: str) -> HttpResponse:
     else:
         messages.success(request, "It is in your balance again.")
     return redirect("portal:history")
-
-
-def _actor(customer: Customer) -> Actor:
-    return Actor(f"customer:{ids.text('cus', customer.id)}")

@@ -41,7 +41,7 @@ class TestHome:
     ) -> None:
         scenes.moved(scene.buyers[0])
         browsing.open_page(browser_page, link(served_url, scene))
-        for path in ("history", "auto-top-up"):
+        for path in ("history", "auto-top-up", "company"):
             browsing.open_page(browser_page, f"{served_url}/portal/{path}")
             assert browsing.faults(browser_page) == []
             assert browsing.sticks_out(browser_page) == []

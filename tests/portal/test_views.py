@@ -25,6 +25,7 @@ from customers import portal_links
 from customers.models import Book, Customer
 from entitlements.models import Budget
 from merchants import ids
+from merchants.models import AuditEntry
 from metering.models import UsageEvent
 from portal import sessions
 from tests import scenes
@@ -423,6 +424,24 @@ class TestDisputes:
     def test_are_about_the_customers_own_use(self, scene: scenes.Scene) -> None:
         theirs = ids.text("usg", scene.buyers[1].events[0].id)
         assert visitor(scene).get(f"/portal/events/{theirs}/dispute").status_code == 404
+
+
+class TestCompany:
+    def test_is_given_once_by_who_has_none_and_stands_in_the_audit_log(self, scene: scenes.Scene) -> None:
+        buyer = scene.buyers[0].customer
+        Customer.objects.filter(id=buyer.id).update(tax_id="", address={"country": "FR"})
+        client = visitor(scene)
+        assert "Add your company’s VAT id" in client.get("/portal/").content.decode()
+        page = client.post("/portal/company", {"name": "Northwind SA", "tax_id": "FR1"}).content.decode()
+        assert "no VAT id of France" in page
+        said = {"name": "Northwind SA", "tax_id": "FR40303265045"}
+        page = client.post("/portal/company", said, follow=True).content.decode()
+        assert "To change it, ask" in page
+        assert "Add your company’s VAT id" not in client.get("/portal/").content.decode()
+        client.post("/portal/company", {**said, "tax_id": "FR83404833048"})
+        buyer.refresh_from_db()
+        assert (buyer.name, buyer.tax_id) == ("Northwind SA", "FR40303265045")
+        assert AuditEntry.objects.get(action="customer.changed").actor == f"customer:{ids.text('cus', buyer.id)}"
 
 
 class TestWithdrawal:
