@@ -15,7 +15,7 @@ A call falls under every budget whose attribute it carries: what its events and 
   with a new window, when the limit is passed, and for a refund or a correction of what came before.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import UTC
 from decimal import Decimal
 from uuid import UUID
@@ -267,31 +267,14 @@ def give_back(book: Book, reservation: Reservation) -> None:
     reservation.earmarks = None
 
 
-def return_use(book: Book, event: Event, charges: Iterable[Charge]) -> None:
-    """Take an event's charges out of what is spent, where they were counted in a window that has not passed.
-
-    Called before they are taken out of the pots.
-    """
-    for budget, tally in _tallies(book, _attributes_of(book, event), event.currency):
-        counted, others = [], 0
-        for charge in charges:
-            if _is_counted(budget, tally, charge):
-                counted.append(Use(charge.metric_id or b"", charge.quantity, charge.gross))
-            else:
-                others += charge.gross
-        if spent := _taken(book, budget, event.currency, counted):
-            _move(book, budget, tally, -spent, 0)
-        _leave_out(tally, -others)
-
-
 def correct_use(book: Book, event: Event, charges: Sequence[Charge], corrections: Sequence[Charge]) -> None:
-    """Count what a correction charges where its event's own charges were counted; it is never refused.
+    """Count what a correction or refund charges where its event's own charges were counted; it is never refused.
 
     Called before it is taken out of the pots.
 
     Args:
         charges: the event's own.
-        corrections: those of the correction.
+        corrections: those of the correction or refund.
     """
     uses = [Use(charge.metric_id or b"", charge.quantity, charge.gross) for charge in corrections]
     for budget, tally in _tallies(book, _attributes_of(book, event), event.currency):
@@ -322,7 +305,10 @@ def _move(book: Book, budget: Budget, tally: Tally, spent: int, held: int) -> No
 
 
 def _leave_out(tally: Tally, amount: int) -> None:
-    """Keep an amount out of what is spent that its pots are about to count."""
-    if tally.base is not None and amount:
+    """Keep an amount out of what is spent that its pots are about to count.
+
+    What counts here itself lets go of a window that has passed: its sum is no longer what its charges come to.
+    """
+    if tally.base is not None:
         tally.base += amount
-        tally.changed = True
+    tally.changed = True

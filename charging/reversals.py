@@ -24,12 +24,10 @@ def refund(book: Book, command: RefundUsage) -> Done:
     invoice_id = agreement(book, event.subscription_id).invoice_id
     if invoice_id is None:
         raise Unprocessable("The subscription has no open invoice.", code=NO_OPEN_INVOICE)
-    if book.budgets:
-        limits.return_use(book, event, book.charges_of[command.event_id])
     made = Refund(command.id, book.customer_id, event, command.reason, book.now)
-    for position, charge in enumerate(book.charges_of[command.event_id]):
-        wallet = book.wallets[charge.wallet_id]
-        returned = Charge(
+    charges = book.charges_of[command.event_id]
+    returned = [
+        Charge(
             book.customer_id,
             made.id,
             position,
@@ -51,7 +49,12 @@ def refund(book: Book, command: RefundUsage) -> Done:
             None if charge.covered is None else -charge.covered,
             None if charge.counted is None else -charge.counted,
         )
-        post(book, wallet, returned)
+        for position, charge in enumerate(charges)
+    ]
+    if book.budgets:
+        limits.correct_use(book, event, charges, returned)
+    for charge in returned:
+        post(book, book.wallets[charge.wallet_id], charge)
     book.writes.refunds.append(made)
     book.refunds[command.event_id] = made
     return Done(made)

@@ -11,7 +11,7 @@ import pytest
 
 from billing.models import Charge
 from billing.verification import wallets as wallets_verification
-from charging import execution, refunds, store
+from charging import amendments, execution, refunds, store
 from charging.book import Reservation as Held
 from charging.channel import Channel, complete
 from charging.coalescing import Coalescer
@@ -129,6 +129,20 @@ class TestTheLane:
         event_id = ids.parse("usg", ids.text("usg", used.answer.id))  # type: ignore[union-attr]
         refunds.refund(merchant_id=shop.seeded.merchant.id, event_id=event_id)
         assert counted(cap) == {"x": (0, 0)}
+
+    @pytest.mark.parametrize("columns", [{"scope": "agent"}, {}])
+    def test_leaves_out_what_is_given_back_of_a_window_that_has_passed(self, columns: dict[str, str]) -> None:
+        shop = seller()
+        cap = set_budget(shop, window="day", **columns)
+        [first, second] = execution.execute([shop.record(quantity=n, metadata={"agent": "x"}) for n in (4, 3)])
+        Book.objects.update(test_clock=datetime.now(UTC) + timedelta(days=2))
+        ours: dict[str, Any] = {"merchant_id": shop.seeded.merchant.id, "reason": "A mistake"}
+        refunds.refund(event_id=UUID(bytes=first.answer.id), **ours)  # type: ignore[union-attr]
+        assert broken() == []
+        amendments.void(event_id=UUID(bytes=second.answer.id), **ours)  # type: ignore[union-attr]
+        assert broken() == []
+        assert ran(shop.record(quantity=10, metadata={"agent": "x"})) == ["done"]
+        assert [spent for spent, _ in counted(cap).values()] == [10]
 
     def test_counts_units_and_products(self) -> None:
         shop = seller()
