@@ -368,9 +368,14 @@ _AMOUNTS = slice(12, 17)  # of a charge, in nanos
 
 
 def add_charge(books: Books, row: Row, writes: Writes) -> None:
-    """Put a charge into its book, under the event it belongs to; unless nobody asked about its customer."""
+    """Put a charge into its book, under the event it belongs to; unless nobody asked about its customer.
+
+    Several commands may ask about one event: a charge that is there already is the one.
+    """
     if row[0] not in books:
         return
     columns = [*row[: _AMOUNTS.start], *map(int, row[_AMOUNTS]), *row[_AMOUNTS.stop :]]
     charge = Charge(*columns)
-    books[charge.customer_id].charges_of.setdefault(charge.source_id, []).append(charge)
+    known = books[charge.customer_id].charges_of.setdefault(charge.source_id, [])
+    if all(each.position != charge.position for each in known):
+        known.append(charge)

@@ -145,7 +145,7 @@ def questions(commands: Sequence[Command]) -> list[Question]:
     wanted = [command for command in commands if isinstance(command, Correct)]
     if not wanted:
         return asked
-    events = reading.keys_of([command.event_id for command in wanted])
+    events = reading.keys_of(list({command.event_id for command in wanted}))
     asked += [
         Question(RECORDED, events, assembly.add_recorded),
         Question(CHARGES, events, assembly.add_charge),
@@ -164,7 +164,7 @@ def more_questions(books: Books, commands: Sequence[Command]) -> list[Question]:
     That is their counters, the reservations they drew from, what their last corrections charged, and what grants gave.
     """
     since: dict[bytes, list[datetime]] = {}
-    drawn, corrected, covered = [], [], []
+    drawn, corrected, covered = [], [], set()
     for command in commands:
         book = books.get(command.customer_id)
         if not isinstance(command, Correct) or book is None or command.event_id not in book.events:
@@ -173,7 +173,7 @@ def more_questions(books: Books, commands: Sequence[Command]) -> list[Question]:
         latest = book.corrections.get(event.id)
         if latest is not None:
             corrected.append(latest.id)
-        covered.append(event.id if latest is None else latest.id)
+        covered.add(event.id if latest is None else latest.id)
         holds = corrections.said(event, latest).timestamp
         since.setdefault(book.customer_id, []).append(min(holds, command.timestamp or holds))
         if event.reservation_id is not None:
@@ -182,8 +182,8 @@ def more_questions(books: Books, commands: Sequence[Command]) -> list[Question]:
     if corrected:
         asked.append(Question(CHARGES, reading.keys_of(corrected), assembly.add_charge))
     if covered:
-        asked.append(Question(_MOVEMENTS, reading.keys_of(covered), _add_movement))
-        asked.append(Question(_RETIRED, reading.keys_of(covered), _add_retired))
+        sources = reading.keys_of(list(covered))
+        asked += [Question(_MOVEMENTS, sources, _add_movement), Question(_RETIRED, sources, _add_retired)]
     if since:
         times = Times([min(each) for each in since.values()])
         asked.append(Question(COUNTERS, [*reading.keys_of(list(since)), times], assembly.add_counter))

@@ -15,11 +15,12 @@ from charging import answers, commands, engine, execution, plans, store
 from charging.arrays import Smallints, Uuids
 from charging.book import Event, Reservation
 from charging.channel import Channel, complete
-from charging.commands import Command
+from charging.commands import Command, Correct, Refund
 from charging.outcomes import Done, Refused
 from charging.plans import Plans
 from charging.store import Skipped, Transient
 from entitlements.models import Reservation as ReservationRow
+from merchants import ids
 from metering.models import UsageEvent
 from tests import parallel
 from tests.charging.books import DOLLAR
@@ -65,6 +66,18 @@ class TestRun:
         wallet = shop.wallet()
         assert (wallet.balance, wallet.spent, wallet.charge_seq) == (100 * DOLLAR, 2_500_000, 1)
         assert UnsettledWallet.objects.get().wallet_id == wallet.id
+
+    def test_returns_an_event_once_though_several_commands_of_a_batch_ask_for_it(self, channel: Channel) -> None:
+        shop = seller()
+        [used] = run(channel, shop.record(quantity=3))
+        event = used.answer
+        named = (event.customer_id, shop.merchant_id)
+        commands_ = [
+            Correct(ids.new_raw(event.id[15]), *named, None, b"0" * 16, event.id, "A mistake", is_void=True),
+            *[Refund(ids.new_raw(event.id[15]), *named, event.id, "") for _ in range(2)],
+        ]
+        assert [isinstance(each, Done) for each in run(channel, *commands_[1:], commands_[0])] == [True, False, False]
+        assert sorted(Charge.objects.values_list("gross", flat=True)) == [-3 * MILL, 3 * MILL]
 
     def test_carries_counters_from_one_transaction_to_the_next(self, channel: Channel) -> None:
         shop = seller()
