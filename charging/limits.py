@@ -58,9 +58,11 @@ def leave_room(book: Book, currency: str, amount: int) -> bool:
             held += wallet.held
     for budget in book.budgets:
         mark = budget.mark
-        if mark is None or book.now >= mark.end:
+        if mark is None:
             return False
-        if budget.currency == currency and max(used - mark.base, 0) + held + amount > budget.limit:
+        if budget.currency != currency:
+            continue
+        if book.now >= mark.end or max(used - mark.base, 0) + held + amount > budget.limit:
             return False
     return not book.tallies
 
