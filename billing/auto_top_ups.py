@@ -127,7 +127,8 @@ def _check_card(merchant_id: uuid.UUID, wallet: Wallet, terms: Terms) -> None:
     if terms.method_id is not None:
         methods.find(merchant_id=merchant_id, customer_id=wallet.customer_id, method_id=terms.method_id)
     elif terms.enabled and methods.default(wallet.bucket, wallet.customer_id) is None:
-        raise Unprocessable("The customer has saved no card to charge.", code="NO_PAYMENT_METHOD")
+        message = "The customer has saved no card to charge: they add one in their portal."
+        raise Unprocessable(message, code="NO_PAYMENT_METHOD")
 
 
 def _write(wallet: Wallet, terms: Terms, before: AutoTopUp | None, actor: Actor, now: datetime) -> AutoTopUp:

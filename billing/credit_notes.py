@@ -255,7 +255,8 @@ def _card_payment(invoice: Invoice) -> PaymentAttempt:
     )
     attempt = paid.order_by("-created_at", "-id").first()
     if attempt is None:
-        raise Unprocessable("This invoice was not paid by card.", code="NOT_PAID_BY_CARD")
+        message = "No card has paid this invoice: credit it to the balance, from where it can be refunded."
+        raise Unprocessable(message, code="NOT_PAID_BY_CARD")
     return attempt
 
 

@@ -107,7 +107,7 @@ def pay(*, merchant_id: uuid.UUID, invoice_id: uuid.UUID, how: How, claim: Claim
         rest = wanted - covered
         if not covered and (method is None or not rest):
             raise Unprocessable(
-                "Neither the balance nor a saved card can pay this.",
+                "Neither the balance nor a saved card can pay this: the customer can, on its payment page.",
                 code="NO_PAYMENT_METHOD",
                 details={"unpaid": money.from_nanos(wanted), "currency": invoice.currency},
             )

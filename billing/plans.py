@@ -114,14 +114,14 @@ def _newest() -> QuerySet[PlanVersion]:
 
 
 def get(*, merchant_id: UUID, plan_id: UUID) -> PlanVersion:
-    """Find the newest version of a plan.
+    """Find the newest version of a plan that is on offer.
 
     Raises:
-        NotFound: the merchant has no such plan.
+        NotFound: the merchant has no such plan, or it is archived.
     """
-    version = current(merchant_id=merchant_id).filter(plan_id=plan_id).first()
-    if version is None:
-        raise NotFound("There is no such plan.")
+    version = find(merchant_id=merchant_id, plan_id=plan_id)
+    if version.plan.deleted_at is not None:
+        raise NotFound("This plan is archived: put it back on offer first.")
     return version
 
 

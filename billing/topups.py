@@ -178,7 +178,7 @@ def _succeeded(attempt: PaymentAttempt, now: datetime) -> None:
     made.status = TopUp.Status.SUCCESS
     made.save(update_fields=["status"])
     _credit(Wallet.objects.get(bucket=made.bucket, id=made.wallet_id), made, now)
-    _tell("topup.succeeded.v0", "succeeded", made, attempt, now)
+    _tell("topup.succeeded.v0", made, attempt, now)
     if made.is_auto:
         auto_top_ups.ended(made, now)
     subscriptions.start_covered(bucket=made.bucket, customer_id=made.customer_id, now=now)
@@ -190,13 +190,13 @@ def _failed(attempt: PaymentAttempt, now: datetime) -> None:
     made.status = TopUp.Status.CANCELLED if is_cancelled else TopUp.Status.FAILED
     made.save(update_fields=["status"])
     if not is_cancelled:
-        _tell("topup.failed.v0", "failed", made, attempt, now)
+        _tell("topup.failed.v0", made, attempt, now)
         followers.top_up_failed(made, attempt, now)
     if made.is_auto:
         auto_top_ups.ended(made, now)
 
 
-def _tell(type: str, status: str, made: TopUp, attempt: PaymentAttempt, now: datetime) -> None:
+def _tell(type: str, made: TopUp, attempt: PaymentAttempt, now: datetime) -> None:
     top_up_id = ids.text("top", made.id)
     data = {
         "id": top_up_id,
@@ -206,7 +206,7 @@ def _tell(type: str, status: str, made: TopUp, attempt: PaymentAttempt, now: dat
         "walletId": ids.text("acc", made.wallet_id),
         "amount": money.from_nanos(made.amount),
         "currency": made.currency,
-        "status": status,
+        "status": made.status,
         "isAutoTopup": made.is_auto,
         "createdAt": outbox.instant(made.created_at),
     }

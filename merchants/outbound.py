@@ -102,10 +102,10 @@ def _check(url: str, *, is_live: bool) -> SplitResult:
         raise Failed("forbidden", "It names no host.")
     numeric = _numeric_address(parts.hostname or "")
     if numeric is None and not _may_be_local(is_live) and _is_local_name(parts.hostname or ""):
-        raise Failed("forbidden", "It leads into a private network.")
-    _check_port(parts, is_live=is_live)
+        raise _private(is_live)
     if numeric is not None:
-        check_address(numeric, is_live=is_live)
+        check_address(numeric, is_live=is_live)  # before the port, which may be any where a network is allowed
+    _check_port(parts, is_live=is_live)
     return parts
 
 
@@ -142,7 +142,13 @@ def check_address(text: str, *, is_live: bool) -> None:
     address = ipaddress.ip_address(text.partition("%")[0])
     mapped = getattr(address, "ipv4_mapped", None)
     if not is_public(mapped or address) and not _is_allowed(mapped or address, is_live):
-        raise Failed("forbidden", "It leads into a private network.")
+        raise _private(is_live)
+
+
+def _private(is_live: bool) -> Failed:
+    """Say what is refused and, where a setting could allow it, which."""
+    hint = "" if is_live else " In test mode FARTHING_OUTBOUND_ALLOW, a setting of this installation, can allow it."
+    return Failed("forbidden", f"It leads into a private network.{hint}")
 
 
 def is_public(address: Address) -> bool:

@@ -89,8 +89,10 @@ def take_one(what: str, *, merchant_id: UUID, most: int, seconds: int, now: date
     window, since = divmod(now.timestamp(), seconds)
     name = f"farthing:rate:{{{merchant_id.hex}}}:{what}:{int(window)}"
     if any(count > most for count in _redis.count([name], now, seconds=seconds)):
-        message = f"This may be done {most} times in {seconds} seconds."
-        raise TooManyRequests(message, retry_after=math.ceil(seconds - since))
+        wait = math.ceil(seconds - since)
+        often = "once" if most == 1 else f"{most} times"
+        message = f"This may be done {often} in {seconds} seconds. Try again in {wait} s."
+        raise TooManyRequests(message, retry_after=wait)
 
 
 def take_from(address: str | None, what: str, *, most: int, seconds: int, now: datetime) -> None:

@@ -22,6 +22,15 @@ REASONS: Final = {
     "IDEMPOTENCY_CONFLICT": "Key used for another call",
     "UNMATCHED_EVENT_TYPE": "No metric reads it",
 }
+# What the customer can do something about; what is wrong with a call itself is the merchant's to put right.
+CUSTOMERS_OWN: Final = (
+    "INSUFFICIENT_FUNDS",
+    "BUDGET_EXCEEDED",
+    "ENTITLEMENT_EXHAUSTED",
+    "NO_ACTIVE_SUBSCRIPTION",
+    "SUBSCRIPTION_NOT_ACTIVE",
+    "SUBSCRIPTION_PAUSED",
+)
 KINDS: Final[dict[str, str]] = {
     Refusal.Kind.USAGE: "Usage event",
     Refusal.Kind.EVENT: "Meter event",
@@ -56,8 +65,9 @@ def rows(refusals: Sequence[Refusal], *, merchant_id: uuid.UUID) -> list[Row]:
 
 
 def latest(*, merchant_id: uuid.UUID, customer_id: uuid.UUID, now: datetime) -> list[Row]:
-    """Return what was refused of a customer's calls in the last LATELY, the newest first, at most LATEST_SHOWN."""
+    """Return what a customer's own limits and funds refused in the last LATELY, at most the newest LATEST_SHOWN."""
     found = refusals.search(merchant_id=merchant_id, customer_id=customer_id, since=now - LATELY)
+    found = found.filter(code__in=CUSTOMERS_OWN)
     return rows(list(found.order_by("-created_at", "-id")[:LATEST_SHOWN]), merchant_id=merchant_id)
 
 

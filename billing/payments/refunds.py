@@ -214,7 +214,8 @@ def _begin(
     if withheld < amount:
         unspent = money.from_nanos(withheld)
         raise TooMuch(
-            f"Of this payment {unspent} {attempt.currency} is not spent or held; no more than that can be given back.",
+            f"Of this payment {unspent} {attempt.currency} is not spent or held, and can be given back. "
+            "What it was spent on is credited first, to the balance.",
             code="PAYMENT_SPENT",
             details={"refundable": unspent, "currency": attempt.currency},
         )

@@ -108,7 +108,7 @@ _TOP_UP = {
     "walletId": _id("acc"),
     "amount": "25.00",
     "currency": "USD",
-    "status": "succeeded",
+    "status": "success",
     "isAutoTopup": False,
     "createdAt": _AT,
 }

@@ -265,7 +265,7 @@ def _checked(event_types: Sequence[str]) -> list[str]:
     known = {each.name for each in catalogue.CHOOSABLE}
     unknown = [name for name in event_types if name not in known]
     if unknown:
-        message = f"eventTypes: {unknown[0]} is not in the catalogue of events."
+        message = f"eventTypes: {unknown[0]} is not in the catalogue of events; leave eventTypes out for all of them."
         raise ValidationFailed(message, field="eventTypes", code="UNKNOWN_EVENT_TYPE")
     return sorted(set(event_types))
 

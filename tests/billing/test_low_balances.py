@@ -194,6 +194,7 @@ class TestAutomaticTopUp:
         assert buyer.prepaid.available == 24 * DOLLAR
         said = Event.objects.filter(type="topup.succeeded.v0").values_list("body", flat=True)
         assert ['"isAutoTopup":true' in body for body in said].count(True) == 1
+        assert all('"status":"success"' in body for body in said)  # as GET says it
 
     def test_adds_again_while_too_little_is_left(self, buyer):
         card(buyer)

@@ -53,6 +53,11 @@ class TestCheckUrl:
     def test_takes_public_https(self, url):
         assert outbound.check_url(url, "url", is_live=True) == url
 
+    @pytest.mark.parametrize("url", ["http://127.0.0.1:9000/", "http://localhost:9000/"])
+    def test_says_of_a_private_network_what_allows_it_in_test_mode(self, url):
+        with pytest.raises(ValidationFailed, match=r"private network.*FARTHING_OUTBOUND_ALLOW"):
+            outbound.check_url(url, "url", is_live=False)
+
     def test_takes_http_in_test_mode_alone(self):
         assert outbound.check_url("http://example.com/", "url", is_live=False)
         with pytest.raises(ValidationFailed):

@@ -1,12 +1,15 @@
 """How many requests a key and its merchant may send, and sign-in attempts an address and an account."""
 
 import logging
+import uuid
 from typing import Any
 
 import pytest
 from django.test import Client
+from django.utils import timezone
 
 from merchants import rates
+from merchants.errors import TooManyRequests
 from tests.callers import Caller, caller
 
 pytestmark = pytest.mark.django_db
@@ -62,6 +65,15 @@ class TestKeys:
         assert statuses(server, 4) == [200] * 4
         settings.REDIS_URL = url
         assert statuses(server, 4) == [200, 200, 200, 429]
+
+
+class TestOneThing:
+    def test_is_refused_beyond_its_number_and_says_when_it_may_be_done_again(self) -> None:
+        once: dict[str, Any] = {"merchant_id": uuid.uuid4(), "most": 1, "seconds": WINDOW, "now": timezone.now()}
+        rates.take_one("pay", **once)
+        with pytest.raises(TooManyRequests, match=rf"once in {WINDOW} seconds\. Try again in \d+ s\.") as refused:
+            rates.take_one("pay", **once)
+        assert int(refused.value.headers["Retry-After"]) > 0
 
 
 class TestSignIn:

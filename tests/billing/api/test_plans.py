@@ -224,7 +224,9 @@ class TestArchive:
             ("post", "/v0/customers/authorization", {"email": "a@example.com", "planId": plan}),
             ("delete", f"/v0/plans/{plan}", None),
         ):
-            assert (path, getattr(seller, method)(path, *[body] if body else []).status_code) == (path, 404)
+            refused = getattr(seller, method)(path, *[body] if body else [])
+            assert (path, refused.status_code) == (path, 404)
+            assert body is None or "archived: put it back on offer" in refused.json()["message"]
         assert AuditEntry.objects.filter(action="plan.archived").count() == 1
 
     def test_is_found_among_those_archived(self, seller, sold, product_id):

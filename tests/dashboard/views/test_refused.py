@@ -86,8 +86,9 @@ class TestTheWords:
         assert row.asked[-1] == "and 2 more"
         assert row.needs == ""
 
-    def test_are_of_one_customer_and_the_last_day(self, scene: scenes.Scene) -> None:
+    def test_are_of_one_customer_the_last_day_and_what_they_can_change(self, scene: scenes.Scene) -> None:
         turned_down(scene)
+        turned_down(scene, code="FORMULA_OUT_OF_BOUNDS")
         turned_down(scene, buyer=1)
         turned_down(scene, created_at=scene.now - timedelta(days=2))
         customer = scene.buyers[0].customer
