@@ -78,6 +78,7 @@ def ask(subscription: Subscription, due: Due, now: datetime) -> PaymentSession:
         breakdown=[(words, part) for words, part in parts if part],
         success_url=urls.get("onSuccess"),
         failure_url=urls.get("onFailure"),
+        saves_method=subscription.auto_charge,  # it is what renewals and invoices are charged to
         expires_at=subscription.payment_expires_at or now,
         now=now,
     )

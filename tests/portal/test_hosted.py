@@ -50,6 +50,22 @@ class TestHeaders:
         assert answer["X-Robots-Tag"] == "noindex, nofollow"
 
 
+class TestCards:
+    @pytest.mark.parametrize("charges", [True, False])
+    def test_are_saved_at_first_if_renewals_are_charged(self, seller: callers.Caller, charges: bool) -> None:
+        plan = sellers.plan_with_fee(seller.merchant)
+        new = {"name": "A", "planId": ids.text("plan", plan.id), "startedAt": "2026-11-15T12:00:00Z"}
+        buyer = {"name": "Ada", "email": "ada@example.com", "address": {"country": "GB", "zipCode": "N1"}}
+        made = callers.made(seller.post("/v0/subscriptions", {**new, "customer": buyer, "autoCharge": charges}))
+        opened = PaymentSession.objects.get(id=ids.parse("ps", made["payment"]["paymentSessionId"]))
+
+        assert ("The card is saved" in Client().get(sellers.path(opened)).content.decode()) is charges
+        sellers.pay(opened)
+
+        cards = seller.get(f"/v0/customers/{made['customerId']}/paymentMethods").json()["data"]
+        assert [card["isDefault"] for card in cards] == [True] * charges
+
+
 class TestLeading:
     def test_is_only_where_the_merchant_said(self, seller: callers.Caller) -> None:
         opened = session(
