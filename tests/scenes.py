@@ -156,8 +156,8 @@ def busy(*, now: datetime, customers: int = len(NAMES), **registered: str) -> Sc
 
 
 def small() -> Scene:
-    """The same with two customers, up to when these tests began."""
-    return busy(now=NOW, customers=2)
+    """The same with two customers, up to now."""
+    return busy(now=datetime.now(UTC), customers=2)
 
 
 def _buyer(scene: Scene, name: str, place: int) -> Buyer:

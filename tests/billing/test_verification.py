@@ -31,6 +31,9 @@ LATE = {check.name for check in CHECKS if check.may_lag}
 @pytest.fixture(scope="module")
 def world(django_db_setup, django_db_blocker) -> Iterator[worlds.World]:
     with django_db_blocker.unblock():
+        superuser = as_superuser()
+        superuser.cursor().execute("VACUUM")  # so that what is written first also lies first
+        superuser.close()
         try:
             yield worlds.world()
         finally:
@@ -38,11 +41,16 @@ def world(django_db_setup, django_db_blocker) -> Iterator[worlds.World]:
             TransactionTestCase._fixture_teardown(None)  # type: ignore[arg-type]
 
 
+def as_superuser() -> BaseDatabaseWrapper:
+    connection = connections.create_connection("default")
+    connection.settings_dict = {**connection.settings_dict, "USER": "postgres"}
+    return connection
+
+
 @pytest.fixture
 def vandal(world, monkeypatch) -> Iterator[BaseDatabaseWrapper]:
     """A superuser's connection, with every guard switched off, that the checks look through."""
-    connection = connections.create_connection("default")
-    connection.settings_dict = {**connection.settings_dict, "USER": "postgres"}
+    connection = as_superuser()
     connection.set_autocommit(False)
     connection.cursor().execute("SET session_replication_role = replica")
     monkeypatch.setattr(verification, "connection", connection)

@@ -13,7 +13,7 @@ _RATED = """ctid = (
     JOIN billing_rerating r USING (bucket, subscription_id, price_version_id, period_start))"""
 # One that no minimum and no rating after the fact looks at besides, wherever it lies on the disk.
 _COUNTED = _FIRST.format(
-    "billing_counter WHERE gross > 0 AND unrated_since IS NULL "
+    "billing_counter WHERE gross > 99 AND unrated_since IS NULL "
     "AND subscription_id NOT IN (SELECT subscription_id FROM billing_trueup) "
     "AND price_version_id NOT IN (SELECT price_version_id FROM billing_rerating)"
 )
@@ -402,7 +402,7 @@ CONTROLS: dict[str, tuple[str, set[str]]] = {
         {"discounts_agreed"},
     ),
     "a counter's discount": (
-        f"UPDATE billing_counter SET discount = 99 WHERE {_FIRST.format('billing_counter WHERE gross > 99')}",
+        f"UPDATE billing_counter SET discount = 99 WHERE {_COUNTED}",
         {"discounts_redeemed", "usage_recomputed"},
     ),
     "a coupon's use lost": (
