@@ -180,9 +180,10 @@ def _status(entitlement: Entitlement, at: datetime) -> str:
 
 def _once_more(entitlements: Iterable[Entitlement], at: datetime) -> dict[uuid.UUID, burning.Allowance]:
     """Carry out what was recorded of entitlements until a time."""
-    replays = {
-        each.id: repeating.Replay(burning.decode(each.state or "").terms, each.canceled_at) for each in entitlements
-    }
+    replays = {}
+    for each in entitlements:
+        kept = burning.decode(each.state or "")
+        replays[each.id] = repeating.Replay(kept.terms, each.canceled_at, kept.cut)
     buckets = sorted({ids.bucket_of(key) for key in replays})
     for entitlement_id, rows in _steps(buckets, list(replays), at).items():
         for row in rows:

@@ -54,6 +54,13 @@ class Terms(msgspec.Struct, frozen=True, omit_defaults=True):
         return self.active_from <= at and (self.active_to is None or at < self.active_to)
 
 
+class Cut(msgspec.Struct, frozen=True, omit_defaults=True):
+    """That the end of an entitlement was brought forward: after how many movements, and what it was before."""
+
+    after: int
+    active_to: datetime | None = None
+
+
 class Pool(msgspec.Struct, omit_defaults=True):
     """What is left of one grant."""
 
@@ -78,7 +85,7 @@ class Allowance(msgspec.Struct, omit_defaults=True):
 
     ``held`` has left the pools for reservations, and the ``carried`` grants for the entitlement that took the place of
     this one. ``lapsed`` is what the last reset took, and what late use of the
-    period from ``lapsed_from`` on may still have.
+    period from ``lapsed_from`` on may still have. What was used before a ``cut`` keeps what it drew.
     """
 
     terms: Terms
@@ -91,6 +98,7 @@ class Allowance(msgspec.Struct, omit_defaults=True):
     lapsed: Decimal = _ZERO
     lapsed_from: datetime | None = None
     carried: list[str] = []
+    cut: Cut | None = None
 
     def copy(self) -> "Allowance":
         """Return one that can be changed without changing this."""
@@ -126,6 +134,12 @@ def _period(terms: Terms, at: datetime) -> periods.Period:
 def period_start(allowance: Allowance, at: datetime) -> datetime:
     """Return when the usage period began that use at an instant counts in."""
     return allowance.start if at >= allowance.start else _period(allowance.terms, at).start
+
+
+def cut_short(allowance: Allowance, active_to: datetime, after: int) -> None:
+    """Bring an entitlement's end forward, after so many of its movements."""
+    allowance.cut = Cut(after, allowance.terms.active_to)
+    allowance.terms = replace(allowance.terms, active_to=active_to)
 
 
 # --- time ------------------------------------------------------------------------------------------------

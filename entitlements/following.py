@@ -6,7 +6,6 @@ Everything here happens under the lock of the customer's book, and by its clock.
 from datetime import datetime
 
 from django.db.models import QuerySet
-from msgspec.structs import replace
 
 from billing.models import PriceVersion, Subscription
 from customers.models import Book
@@ -95,7 +94,7 @@ def _is_held(entitlement: Entitlement) -> bool:
 def _let_run_out(entitlement: Entitlement, now: datetime) -> None:
     """Have an entitlement last until now, and reservations what they hold of it for as long as they do."""
     allowance = burning.decode(entitlement.state or "")
-    allowance.terms = replace(allowance.terms, active_to=now)
+    burning.cut_short(allowance, now, entitlement.seq)
     entitlement.active_to, entitlement.state = now, burning.encode(allowance).decode()
     entitlement.save(update_fields=["active_to", "state"])
 

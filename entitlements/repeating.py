@@ -4,8 +4,10 @@ from datetime import datetime
 from decimal import Decimal
 from typing import NamedTuple
 
+from msgspec.structs import replace
+
 from entitlements import burning
-from entitlements.burning import Draws, Hold, Pool, Terms
+from entitlements.burning import Cut, Draws, Hold, Pool, Terms
 
 
 class Step(NamedTuple):
@@ -25,13 +27,21 @@ class Step(NamedTuple):
 class Replay:
     """An entitlement from its beginning on, movement by movement; it goes no further than to where it was ended."""
 
-    def __init__(self, terms: Terms, ended_at: datetime | None = None) -> None:
-        self.allowance = burning.opened(terms)
+    def __init__(self, terms: Terms, ended_at: datetime | None = None, cut: Cut | None = None) -> None:
+        self.allowance = burning.opened(terms if cut is None else replace(terms, active_to=cut.active_to))
+        self._terms, self._cut, self._done = terms, cut, 0
         self._ended_at = ended_at or burning.NEVER
         self._holds: dict[str, Hold] = {}  # by reservation
 
     def carry_out(self, step: Step) -> Draws:
         """Make one movement; returns what it draws or gives back."""
+        draws = self._carry_out(step)
+        self._done += 1
+        if self._cut is not None and self._cut.after == self._done and self._terms.active_to is not None:
+            burning.cut_short(self.allowance, self._terms.active_to, self._done)
+        return draws
+
+    def _carry_out(self, step: Step) -> Draws:
         allowance, now = self.allowance, min(step.recorded_at, self._ended_at)
         burning.roll(allowance, now)
         if step.kind == "used":

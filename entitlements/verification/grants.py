@@ -44,9 +44,9 @@ def _differing_allowances() -> Iterator[str]:
 
 def _begin(stands: tuple[Any, ...]) -> repeating.Replay:
     _, _, state, template, active_from, active_to, canceled_at = stands
-    zone = burning.decode(state).terms.timezone
-    terms = templates.terms(json.loads(template), active_from=active_from, active_to=active_to, timezone=zone)
-    return repeating.Replay(terms, canceled_at)
+    kept = burning.decode(state)
+    times = {"active_from": active_from, "active_to": active_to, "timezone": kept.terms.timezone}
+    return repeating.Replay(templates.terms(json.loads(template), **times), canceled_at, kept.cut)
 
 
 def _carried_out(replay: repeating.Replay, step: list[Any]) -> burning.Draws:

@@ -196,6 +196,17 @@ class TestHolds:
         assert world.used(65, reservation_id=held.id) == 5
         assert owing.broken() == set()
 
+    @pytest.mark.parametrize("ahead", [timedelta(0), timedelta(seconds=200)])
+    def test_leave_what_was_used_up_to_the_end_of_the_plan_as_it_was(self, world, ahead):
+        world.hold(60)
+        before = live(world)
+        assert world.used(20, at=NOW + ahead) == 0
+        change(world, plan(world), NOW + ahead / 2)
+        assert world.used(1, at=NOW + ahead) == 1
+        assert owing.broken() == set()
+        world.buyer.set_clock(NOW + DAY)
+        assert world.access(before, at=NOW).balance == 70
+
     def test_that_outlive_a_plan_without_the_feature_go_on_under_the_next_one_with_it(self, world):
         held = world.hold(60)
         change(world, plan(world), NOW + DAY / 4)
