@@ -18,6 +18,7 @@ from billing.models import (
     Invoice,
     ManualLine,
     PaymentSession,
+    PaymentTerm,
     PlanChange,
     PriceVersion,
     Subscription,
@@ -190,12 +191,17 @@ def _daily(subscription: Subscription, span: Span, metrics: dict[UUID, BillableM
 
 
 def _days_left(subscription: Subscription, prepaid: Wallet, available: int, now: datetime) -> int | None:
-    """How long the balance lasts at the rate of the last days; None when nothing says."""
+    """How long the balance lasts at the rate of the last days; None when nothing says.
+
+    A rate is that of use which draws from it. Fees fall due once a period, and what is in arrears is owed on invoices.
+    """
+    drawn = subscription.plan_version.prices.filter(payment_term=PaymentTerm.INSTANT)
     spent = CustomerRollup.objects.filter(
         bucket=subscription.bucket,
         customer_id=subscription.customer_id,
         currency=prepaid.currency,
         hour__gte=now - RATE_SPAN,
+        item_id__in=drawn.values("price__billable_metric_id"),
     ).aggregate(total=Sum("gross"))["total"]
     return int(available * RATE_SPAN.days // int(spent)) if spent and spent > 0 and available > 0 else None
 

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from django.db.models import Sum
 
-from billing.models import Charge, InvoiceRollup, PriceVersion
+from billing.models import Charge, CustomerRollup, InvoiceRollup, PriceVersion
 from merchants import ids
 from metering.models import Correction
 from portal import reads
@@ -116,6 +116,18 @@ class TestStatement:
         days = statement(scene, span).days_left
         assert days is not None
         assert 0 < days < 60
+
+    def test_guesses_by_use_that_draws_from_it_alone(self, scene: scenes.Scene, span: spans.Span) -> None:
+        buyer = scene.buyers[0]
+        hour = CustomerRollup.objects.filter(customer_id=buyer.customer.id).order_by("-hour").first()
+        assert hour is not None
+        before = statement(scene, span).days_left
+        fee = {"item_id": ids.new(0), "net": 10**15, "tax": 0, "gross": 10**15, "fee": 0, "charges": 1, "quantity": 1}
+        CustomerRollup.objects.create(
+            bucket=hour.bucket, customer_id=hour.customer_id, merchant_id=hour.merchant_id, hour=hour.hour,
+            currency=hour.currency, **fee,
+        )  # fmt: skip
+        assert statement(scene, span).days_left == before
 
     def test_gives_every_line_the_colour_of_its_chart(self, scene: scenes.Scene, span: spans.Span) -> None:
         shown = statement(scene, span)
