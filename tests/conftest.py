@@ -49,7 +49,7 @@ CHROMIUM_OPTIONS = (
 WEB_START_SECONDS_MAX = 60.0
 GARBAGE_MIN = 20_000  # objects, as against 700
 MIGRATED = "migrated"  # a database to copy
-SWIFT_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # in microseconds
+SWIFT_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # in microseconds: many tests register somebody
 
 _servers = ExitStack()
 
@@ -72,7 +72,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
     from django.conf import settings
 
-    assert settings.DATABASES  # reads them, now
+    settings.PASSWORD_HASHERS = SWIFT_HASHERS  # reads them all, now
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -257,7 +257,6 @@ def scene_of_module(
     they make their own.
     """
     from django.db import transaction
-    from django.test import override_settings
 
     from tests import scenes
 
@@ -266,9 +265,7 @@ def scene_of_module(
         yield None
         return
     with django_db_blocker.unblock(), transaction.atomic():
-        with override_settings(PASSWORD_HASHERS=SWIFT_HASHERS):
-            made = scenes.small()
-        yield made
+        yield scenes.small()
         transaction.set_rollback(True)
 
 

@@ -1,7 +1,7 @@
 """A small merchant with a past, and its owner signed in."""
 
 from copy import deepcopy
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -9,12 +9,6 @@ if TYPE_CHECKING:  # models can be imported only once the servers that settings 
     from django.test import Client
 
     from tests.scenes import Scene
-
-
-@pytest.fixture(autouse=True)
-def _swift_passwords(settings: Any) -> None:
-    """Hash passwords in microseconds: every scene registers somebody."""
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 
 @pytest.fixture

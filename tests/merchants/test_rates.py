@@ -83,10 +83,6 @@ class TestSignIn:
         answer = Client(REMOTE_ADDR=address).post("/accounts/login/", form)
         return "later" if answer.status_code == 429 or b"Too many failed login attempts" in answer.content else "wrong"
 
-    @pytest.fixture(autouse=True)
-    def _swift_passwords(self, settings: Any) -> None:
-        settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-
     def test_is_limited_for_an_account_from_whatever_address(self) -> None:
         said = [self.attempt("owner@judgebox.example", f"192.0.2.{number}") for number in range(7)]
         assert said == ["wrong"] * 5 + ["later"] * 2

@@ -19,11 +19,6 @@ State = Membership.State
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture(autouse=True)
-def _swift_passwords(settings):
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-
-
 def register(email: str = "ada@northwind.example") -> registration.Registered:
     return registration.register(organization="Northwind", email=email, password=PASSWORD, now=NOW)
 

@@ -1,17 +1,12 @@
 """A customer with a past, and a link to their portal."""
 
 from copy import deepcopy
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
     from tests.scenes import Scene
-
-
-@pytest.fixture(autouse=True)
-def _swift_passwords(settings: Any) -> None:
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 
 @pytest.fixture
