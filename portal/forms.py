@@ -50,7 +50,7 @@ class Withdrawal(forms.Form):
     """What a customer takes back of their balance."""
 
     amount = _amount("Amount")
-    note = forms.CharField(label="Where to", required=False, max_length=255)
+    note = forms.CharField(label="Where to, if not to your card (optional)", required=False, max_length=255)
     key = forms.CharField(max_length=64, widget=forms.HiddenInput)  # a form sent twice takes once
 
 

@@ -14,7 +14,7 @@ from ui import fmt
 SHOWN: Final = 50
 SPANS: Final = (("hour", "By hour"), ("day", "By day"))
 WORDS: Final = {
-    "usage": "Use",
+    "usage": "Use and fees",
     "top_up_received": "Top-up",
     "credit_granted": "Credit",
     "credit_expired": "Credit expired",
@@ -75,8 +75,10 @@ def lines(wallet: Wallet, *, zone: ZoneInfo) -> Iterator[list[list[str]]]:
         yield [_line(row, wallet.currency) for row in batch]
 
 
-def words(kind: str) -> str:
-    """Say what kind of movement it is."""
+def words(kind: str, amount: int) -> str:
+    """Say what kind of movement it is; what was charged and came back, by a credit note say, is no use."""
+    if kind == "usage" and amount > 0:
+        return "Given back"
     return WORDS.get(kind) or kind.replace("_", " ").capitalize()
 
 
@@ -90,7 +92,7 @@ def _place(text: str) -> Place | None:
 def _row(row: Movement, balance: fmt.Aligned, currency: str) -> Row:
     amount = fmt.charge(row.amount, currency)
     return Row(
-        words=words(row.kind),
+        words=words(row.kind, row.amount),
         amount=f"+{amount}" if row.amount > 0 else amount,
         is_gain=row.amount > 0,
         balance=balance,
@@ -104,7 +106,7 @@ def _row(row: Movement, balance: fmt.Aligned, currency: str) -> Row:
 def _line(row: Movement, currency: str) -> list[str]:
     return [
         _time(row.at),
-        words(row.kind),
+        words(row.kind, row.amount),
         money.from_nanos(row.amount),
         money.from_nanos(row.balance),
         currency,
