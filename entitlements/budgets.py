@@ -226,6 +226,8 @@ def _hold_what_is_held(budget: Budget, pots: set[uuid.UUID], now: datetime) -> N
     """
     start, end = periods.window_of(budget.window, budget.timezone, now)
     if is_counted_by_wallets(budget):
+        if not pots:  # who has no money may go by another clock yet: whoever uses it first begins a window
+            start = end = periods.EVER.start
         wallets = Wallet.objects.filter(bucket=budget.bucket, customer_id=budget.customer_id, currency=budget.currency)
         BudgetCounter.objects.create(
             bucket=budget.bucket,

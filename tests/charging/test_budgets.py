@@ -9,7 +9,9 @@ from uuid import UUID
 
 import pytest
 
+from billing import subscriptions
 from billing.models import Charge
+from billing.subscriptions import NewSubscription
 from billing.verification import wallets as wallets_verification
 from charging import amendments, execution, refunds, store
 from charging.book import Reservation as Held
@@ -23,6 +25,8 @@ from entitlements import budgets, standings, verification
 from entitlements.budgets import NewBudget
 from entitlements.models import Budget, BudgetCounter, Reservation
 from merchants import ids
+from tests import factories
+from tests.billing import buyers, worlds
 from tests.charging.sellers import Seller, seller
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -217,6 +221,24 @@ class TestOnAllThatIsSpent:
             assert self.run(channel, known, shop.record(quantity=5)) == ["done"]
         assert self.run(channel, other, shop.record()) == ["BUDGET_EXCEEDED"]
         assert counted(cap) == {"": (10, 0)}
+        assert broken() == []
+
+    def test_begins_with_the_first_use_of_who_goes_by_an_earlier_clock_by_then(self) -> None:
+        product = factories.product(merchant=factories.merchant())
+        price = factories.price(metric=factories.metric(product=product), unit_price="1")
+        plan, who = factories.plan(product=product, prices=[price]), factories.customer(merchant=product.merchant)
+        new = NewBudget(name="Cap", limit=10**12, currency="USD", window="hour")
+        budgets.create(merchant_id=who.merchant_id, customer_id=who.id, new=new)
+        before = datetime.now(UTC) - timedelta(hours=1)
+        Book.objects.update(test_clock=before)
+        buyers.pay_in(product.merchant, who, "10")
+        agreed = subscriptions.create(
+            merchant_id=who.merchant_id,
+            customer=who.id,
+            new=NewSubscription(name="Plan", plan_id=plan.id, started_at=before),
+            now=before,
+        )
+        worlds.record(buyers.Buyer(product.merchant, who, plan, agreed.subscription), (price, 3))
         assert broken() == []
 
     def test_notes_that_it_was_crossed_once_a_window(self) -> None:
