@@ -14,7 +14,7 @@ from decimal import Decimal
 from django.db.models import Q
 
 from billing import charges, cycles, discounts, occurrences, proration, rating, taxes
-from billing.models import Charge, FeeOccurrence, PlanVersion, PriceVersion, Subscription, UnusedPart
+from billing.models import Charge, FeeOccurrence, PriceVersion, Subscription, UnusedPart
 from billing.money import EXACT
 from billing.occurrences import Agreed, Occurrence
 from billing.prices import ChargeModel, parse_model
@@ -29,14 +29,18 @@ _ONE = rating.Usage(Decimal(1))
 _NOTHING = rating.Accumulator()
 
 
-def upfront(*, subscription: Subscription, version: PlanVersion) -> tuple[int, int]:
-    """Return what the fees that a subscription starts with come to in nanos, and the tax in it; zero with a trial."""
+def upfront(subscription: Subscription) -> list[tuple[str, rating.Totals]]:
+    """Return what each fee that a subscription starts with comes to, by the name it goes by; none with a trial."""
     if subscription.trial_ends_at is not None:
-        return 0, 0
+        return []
     book = _book(subscription)
     due = [occurrences.first(fee, subscription) for fee in occurrences.agreed(subscription) if fee.in_advance]
-    amounts = [_amounts(occurrence, subscription, book) for occurrence in due]
-    return sum([each.gross for each in amounts]), sum([each.tax for each in amounts])
+    return [(_said(each.fee), _amounts(each, subscription, book)) for each in due]
+
+
+def _said(fee: Agreed) -> str:
+    name = fee.price.display_name
+    return name if fee.quantity == 1 else f"{fee.quantity.normalize(EXACT):f} \N{MULTIPLICATION SIGN} {name}"
 
 
 def due_at(subscription: Subscription, at: datetime) -> int:

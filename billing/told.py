@@ -1,9 +1,10 @@
-"""What merchants are told about subscriptions, and who changed them; written in the transaction of what happened."""
+"""What merchants are told about subscriptions and withdrawals; written in the transaction of what happened."""
 
 from datetime import datetime
 from typing import Any
 
-from billing.models import Subscription
+from billing import money
+from billing.models import Subscription, Withdrawal
 from merchants import audit, ids, outbox
 from merchants.audit import Actor
 from merchants.outbox import instant
@@ -41,6 +42,38 @@ def noted(subscription: Subscription, changes: dict[str, Any], actor: Actor, now
             changes=said,
             now=now,
         )
+
+
+def withdrawal_requested(made: Withdrawal, now: datetime) -> None:
+    """A customer asks for money back."""
+    _tell_of_withdrawal("withdrawal.requested.v0", made, now)
+
+
+def withdrawal_resolved(made: Withdrawal, now: datetime) -> None:
+    """A withdrawal was paid, failed, or was not to be."""
+    _tell_of_withdrawal("withdrawal.resolved.v0", made, now)
+
+
+def _tell_of_withdrawal(type: str, made: Withdrawal, now: datetime) -> None:
+    withdrawal_id = ids.text("wd", made.id)
+    data = {
+        "id": withdrawal_id,
+        "object": "withdrawal",
+        "merchantId": ids.text("org", made.merchant_id),
+        "customerId": ids.text("cus", made.customer_id),
+        "walletId": ids.text("acc", made.wallet_id),
+        "amount": money.from_nanos(made.amount),
+        "returned": money.from_nanos(made.returned),
+        "currency": made.currency,
+        "status": made.state,
+        "note": made.note,
+        "reason": made.reason,
+        "createdAt": instant(made.created_at),
+        "resolvedAt": None if made.resolved_at is None else instant(made.resolved_at),
+    }
+    outbox.record(
+        merchant_id=made.merchant_id, type=type, data=data, object_id=withdrawal_id, now=now, bucket=made.bucket
+    )
 
 
 def _tell(type: str, subscription: Subscription, now: datetime) -> None:

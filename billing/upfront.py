@@ -11,6 +11,7 @@ from merchants.errors import ValidationFailed
 
 # Card processors take no smaller payment: what has to be paid is lifted to it.
 PAYMENT_MIN = money.NANOS
+NAMED_MAX = 10  # fees that a first payment names one by one
 MINIMUM_BALANCE_MAX = 5_000 * money.NANOS
 
 
@@ -20,6 +21,7 @@ class Due(NamedTuple):
     fees: int
     wallet: int
     tax: int | None = 0  # the part of the fees that is tax; None where some is, but the wallet pays a part of them
+    each: tuple[tuple[str, int], ...] = ()  # of the fees, by name, before tax; empty where the wallet pays a part
 
     @property
     def total(self) -> int:
@@ -38,13 +40,16 @@ def due(subscription: Subscription) -> Due:
         return NOTHING_DUE
     wallet = Wallet.objects.get(bucket=subscription.bucket, id=subscription.prepaid_wallet_id)
     free = wallet.available or 0
-    charged, tax = fees.upfront(subscription=subscription, version=subscription.plan_version)
+    each = fees.upfront(subscription)
+    charged, tax = sum([totals.gross for _, totals in each]), sum([totals.tax for _, totals in each])
     lacking = charged + subscription.minimum_balance - free
     if lacking <= 0:
         return NOTHING_DUE
     payment = payable(lacking, subscription.currency)
     for_fees = max(0, charged - free)
-    return Due(fees=for_fees, wallet=payment - for_fees, tax=tax if for_fees == charged or not tax else None)
+    if for_fees < charged:
+        return Due(fees=for_fees, wallet=payment - for_fees, tax=None if tax else 0)
+    return Due(for_fees, payment - for_fees, tax, tuple((name, totals.net) for name, totals in each))
 
 
 def payable(lacking: int, currency: str) -> int:
@@ -64,6 +69,8 @@ def ask(subscription: Subscription, due: Due, now: datetime) -> PaymentSession:
     urls = subscription.redirect_urls or {}
     if due.tax is None:
         of_fees = [("Fees, tax included", due.fees)]
+    elif 0 < len(due.each) <= NAMED_MAX:
+        of_fees = [*due.each, ("Tax", due.tax)]
     else:
         of_fees = [("Fees", due.fees - due.tax), ("Tax", due.tax)]
     parts = [*of_fees, (INTO_BALANCE, due.wallet)]

@@ -15,7 +15,7 @@ from datetime import datetime
 from django.db import transaction
 from django.db.models import QuerySet
 
-from billing import journal, lapses, ledger, lots, money, wallets, watching
+from billing import journal, lapses, ledger, lots, money, told, wallets, watching
 from billing.models import CreditLot, LotRemoval, PaymentRefund, Wallet, Withdrawal
 from billing.payments import purposes, refunds, ways_back
 from billing.payments.ways_back import Way
@@ -105,6 +105,7 @@ def request(
         ledger.post([journal.withdrawal_moved("requested", withdrawal=made, amount=amount, now=now)])
         watching.watch(wallet)
         _log(made, actor, "withdrawal.requested", now)
+        told.withdrawal_requested(made, now)
     return made, True
 
 
@@ -155,6 +156,8 @@ def move(
         made.reason, made.reference = reason or made.reason, reference or made.reference
         made.save(update_fields=["state", "reason", "reference", "to_cards", "by_hand", "returned", "resolved_at"])
         _log(made, actor, f"withdrawal.{to}", now)
+        if made.resolved_at == now:
+            told.withdrawal_resolved(made, now)
     return made
 
 
@@ -322,10 +325,13 @@ def _refunded(withdrawal_id: uuid.UUID, refund: PaymentRefund, now: datetime) ->
     A bank may send back what had arrived, also after the withdrawal has ended.
     """
     made = Withdrawal.objects.get(bucket=refund.bucket, id=withdrawal_id)
+    before = made.state, made.returned
     if refund.state == PaymentRefund.State.FAILED:
         _put_back(made, refund.amount, refund.id, now)
     _conclude(made, now)
     made.save(update_fields=["state", "returned", "resolved_at"])
+    if made.resolved_at is not None and (made.state, made.returned) != before:
+        told.withdrawal_resolved(made, now)
 
 
 def _conclude(made: Withdrawal, now: datetime) -> None:

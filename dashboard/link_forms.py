@@ -67,6 +67,11 @@ class NewAuthorization(forms.Form):
         widget=forms.NumberInput(attrs=_AMOUNT),
         help_text="Paid at the start. Left empty: none.",
     )
+    auto_charge = forms.BooleanField(
+        label="Charge the card of the first payment automatically",
+        required=False,
+        help_text="For invoices, and to fill the balance up again at each renewal. The person agrees to it.",
+    )
     redirect_url = forms.URLField(
         label="Where the person goes afterwards",
         required=False,

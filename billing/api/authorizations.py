@@ -19,6 +19,7 @@ from merchants.serializers import (
     BodySerializer,
     ChoiceField,
     ConstantField,
+    FlagField,
     IdField,
     InstantField,
     OwnMerchantField,
@@ -44,6 +45,7 @@ class AuthorizationSerializer(serializers.Serializer[Authorization]):
     planName = TextField(source="plan.name")
     currency = CurrencyField()
     minimumAccountBalance = NanosTextField(source="minimum_balance")
+    autoCharge = FlagField(source="auto_charge")
     redirectUrl = TextField(source="redirect_url", allow_null=True)
     status = ChoiceField(choices=["pending", "completed", "expired"])
     customerId = IdField("cus", source="customer_id", allow_null=True)
@@ -71,6 +73,11 @@ class CreateAuthorizationSerializer(BodySerializer):
     currency = CurrencyField(required=False, help_text="One of the plan's `currencies`; left out: its own.")
     redirectUrl = RedirectUrlField(source="redirect_url", required=False)
     minimumAccountBalance = AmountField(source="minimum_balance", required=False)
+    autoCharge = FlagField(
+        source="auto_charge",
+        required=False,
+        help_text="Save the card of the first payment, and charge it for invoices and at renewals.",
+    )
     expiresIn = LifetimeField(source="lifetime", most=authorizations.LIFETIME_MAX, required=False)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:

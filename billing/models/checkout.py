@@ -237,6 +237,7 @@ class Authorization(models.Model):
     plan = models.ForeignKey(Plan, on_delete=models.PROTECT, db_index=False)
     currency = models.CharField(max_length=3)  # that the person reads the prices in, and pays
     minimum_balance = NanosField(default=0)  # what is to be in the wallet at the start and at each renewal
+    auto_charge = models.BooleanField(default=False)  # the first payment's card is saved and charged for what comes
     redirect_url = models.CharField(max_length=2000, blank=True)
     customer_id = models.UUIDField(null=True)  # from when the person accepted the plan
     subscription_id = models.UUIDField(null=True)

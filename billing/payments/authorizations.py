@@ -37,6 +37,7 @@ class NewAuthorization:
     plan_id: uuid.UUID
     currency: str | None = None  # None: the plan's own
     minimum_balance: int = 0
+    auto_charge: bool = False
     redirect_url: str | None = None
     lifetime: timedelta = LIFETIME
 
@@ -104,6 +105,7 @@ def create(*, merchant_id: uuid.UUID, new: NewAuthorization, actor: Actor, now: 
             plan_id=version.plan_id,
             currency=version.currency,
             minimum_balance=new.minimum_balance,
+            auto_charge=new.auto_charge,
             redirect_url=new.redirect_url or "",
             expires_at=now + new.lifetime,
             created_at=now,
@@ -113,8 +115,8 @@ def create(*, merchant_id: uuid.UUID, new: NewAuthorization, actor: Actor, now: 
 
 
 def _says(known: Authorization, new: NewAuthorization, currency: str) -> bool:
-    said = (known.currency, known.minimum_balance, known.redirect_url)
-    return said == (currency, new.minimum_balance, new.redirect_url or "")
+    said = (known.currency, known.minimum_balance, known.auto_charge, known.redirect_url)
+    return said == (currency, new.minimum_balance, new.auto_charge, new.redirect_url or "")
 
 
 def revoke(*, merchant_id: uuid.UUID, authorization_id: uuid.UUID, actor: Actor, now: datetime) -> Authorization:
@@ -192,6 +194,7 @@ def accept(*, found: Authorization, about: dict[str, Any], now: datetime) -> Agr
                 currency=locked.currency,
                 started_at=now,
                 minimum_balance=locked.minimum_balance,
+                auto_charge=locked.auto_charge,
                 redirect_urls={"onSuccess": locked.redirect_url} if locked.redirect_url else None,
             ),
             now=now,

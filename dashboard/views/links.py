@@ -110,6 +110,7 @@ def authorization_new(request: SeatedRequest) -> HttpResponse:
             plan_id=given["plan"].plan_id,
             currency=given["plan"].currency,
             minimum_balance=money.to_nanos(given["minimum_balance"] or "0"),
+            auto_charge=given["auto_charge"],
             redirect_url=given["redirect_url"] or None,
         )
         authorizations.create(

@@ -112,6 +112,20 @@ _TOP_UP = {
     "isAutoTopup": False,
     "createdAt": _AT,
 }
+_WITHDRAWAL = {
+    "id": _id("wd"),
+    "object": "withdrawal",
+    **_CUSTOMER,
+    "walletId": _id("acc"),
+    "amount": "20.00",
+    "returned": "0.00",
+    "currency": "USD",
+    "status": "requested",
+    "note": "Too much was paid in.",
+    "reason": "",
+    "createdAt": _AT,
+    "resolvedAt": None,
+}
 _DISPUTE = {
     "id": _id("disp"),
     "object": "dispute",
@@ -259,6 +273,12 @@ TYPES: tuple[EventType, ...] = (
         "A dispute was decided.",
         {**_DISPUTE, "status": "accepted", "resolvedAt": _AT},
         also=({**_PAYMENT_DISPUTE, "status": "lost", "resolvedAt": _AT},),
+    ),
+    EventType("withdrawal.requested.v0", "A customer asks for money back: approve it or not.", _WITHDRAWAL),
+    EventType(
+        "withdrawal.resolved.v0",
+        "A withdrawal was paid, failed, was rejected or cancelled; what was returned is in the wallet again.",
+        {**_WITHDRAWAL, "status": "paid", "resolvedAt": _AT},
     ),
     EventType(
         "payout.paid.v0",

@@ -50,12 +50,12 @@ class TestUpfront:
     def test_is_what_falls_due_in_advance_with_tax(self, product):
         prices = [fee(product, amount="30"), fee(product, "P0D", "5"), fee(product, term="in_arrears", amount="70")]
         buyer = subscribe(*prices, default_tax_rate=Decimal(20))
-        subscription = buyer.subscription
-        assert fees.upfront(subscription=subscription, version=subscription.plan_version) == (42 * DOLLAR, 7 * DOLLAR)
+        due = [totals for _, totals in fees.upfront(buyer.subscription)]
+        assert [(each.gross, each.tax) for each in due] == [(36 * DOLLAR, 6 * DOLLAR), (6 * DOLLAR, 1 * DOLLAR)]
 
     def test_is_nothing_without_fees(self, product):
         buyer = subscribe(factories.price(metric=factories.metric(product=product)))
-        assert fees.upfront(subscription=buyer.subscription, version=buyer.subscription.plan_version) == (0, 0)
+        assert fees.upfront(buyer.subscription) == []
 
 
 class TestARecurringFeeInAdvance:

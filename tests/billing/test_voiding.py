@@ -201,5 +201,5 @@ class TestACreditNoteToTheCard:
         assert broken() == set()
 
     def test_is_refused_where_no_card_paid(self):
-        with pytest.raises(Unprocessable, match="not paid by card"):
+        with pytest.raises(Unprocessable, match="No card has paid this invoice"):
             self.credit(owing())

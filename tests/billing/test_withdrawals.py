@@ -1,6 +1,7 @@
 """Withdrawals: only what was paid in and is neither used nor held goes back, and it leaves the wallet once."""
 
 import contextlib
+import json
 from collections.abc import Iterator
 
 import pytest
@@ -13,6 +14,7 @@ from billing.withdrawals import NotWithdrawable, WithdrawalEnded
 from charging import execution
 from merchants.audit import SYSTEM
 from merchants.errors import IdempotencyConflict, NotFound, ServiceError, Unprocessable, ValidationFailed
+from merchants.models import Event
 from tests import factories, parallel
 from tests.billing import buyers
 from tests.billing.buyers import NOW, Buyer
@@ -176,6 +178,27 @@ class TestEnd:
         move(buyer, made, "rejected")
         assert Wallet.objects.get(id=buyer.prepaid.id).balance == 11 * DOLLAR
         check(buyer.prepaid)
+
+
+class TestNews:
+    def said(self) -> list[tuple[str, str, str]]:
+        rows = Event.objects.filter(type__startswith="withdrawal.").order_by("created_at", "id")
+        return [(row.type, (data := json.loads(row.body)["data"])["status"], data["returned"]) for row in rows]
+
+    def test_tells_of_a_request_and_of_its_end_once(self, buyer):
+        made = ask(buyer, key="once")
+        ask(buyer, key="once")
+        for to in ("approved", "paid", "paid"):
+            move(buyer, made, to)
+        assert self.said() == [
+            ("withdrawal.requested.v0", "requested", "0.00"),
+            ("withdrawal.resolved.v0", "paid", "0.00"),
+        ]
+
+    def test_tells_what_was_put_back(self, buyer):
+        made = ask(buyer)
+        move(buyer, made, "rejected")
+        assert self.said()[1:] == [("withdrawal.resolved.v0", "rejected", "4.00")]
 
 
 class TestSearch:

@@ -147,7 +147,7 @@ class TestPost:
         shown = subscribe(seller, plan, customer=customer, minimumAccountBalance="5.00").json()
         session = sessions.opened(urlsplit(shown["payment"]["checkoutUrl"]).path.rpartition("/")[2])
         lines = [(words, int(nanos) // sellers.NANOS) for words, nanos in session.breakdown]
-        assert lines == [("Fees", 50), ("Tax", 10), ("Into your balance", 5)]
+        assert lines == [("Platform", 50), ("Tax", 10), ("Into your balance", 5)]
         seller.post(f"/v0/wallets/{shown['walletId']}/topups", {"amount": "20.00"})
         seller.get(path_of(shown))
         assert [words for words, _ in sellers.fresh(session).breakdown] == ["Fees, tax included", "Into your balance"]
@@ -155,7 +155,7 @@ class TestPost:
     def test_speaks_of_no_tax_where_there_is_none(self, seller: Caller) -> None:
         shown = subscribe(seller, plan_with_fee(seller)).json()
         session = sessions.opened(urlsplit(shown["payment"]["checkoutUrl"]).path.rpartition("/")[2])
-        assert [words for words, _ in session.breakdown] == ["Fees"]
+        assert [words for words, _ in session.breakdown] == ["Platform"]
 
     def test_asks_for_the_gap_alone_as_money_comes_in_otherwise(self, seller: Caller) -> None:
         shown = subscribe(seller, plan_with_fee(seller), minimumAccountBalance="200.00").json()

@@ -98,6 +98,24 @@ class TestAccepting:
         sellers.pay(session)
         assert (shown(seller, link)["status"], Subscription.objects.get().status) == ("completed", "active")
 
+    def test_has_the_card_saved_for_what_comes_where_the_merchant_charges_it(self, seller: Caller) -> None:
+        plan = sellers.plan_with_fee(seller.merchant)
+        link = callers.made(invite(seller, plan, minimumAccountBalance="20", autoCharge=True))
+        assert link["autoCharge"] is True
+        words = Client().get(path(link)).content.decode()
+        assert "charged to the card you pay by first" in words
+        assert "filled up to that from your card" in words
+        Client().post(path(link), ABOUT)
+        assert (Subscription.objects.get().auto_charge, PaymentSession.objects.get().saves_method) == (True, True)
+
+    def test_has_no_card_saved_where_it_does_not_say_so(self, seller: Caller) -> None:
+        link = callers.made(invite(seller, sellers.plan_with_fee(seller.merchant), minimumAccountBalance="20"))
+        words = Client().get(path(link)).content.decode()
+        assert "from your card" not in words
+        assert "charged to the card" not in words
+        Client().post(path(link), ABOUT)
+        assert (Subscription.objects.get().auto_charge, PaymentSession.objects.get().saves_method) == (False, False)
+
     def test_is_over_when_the_payment_is_not_made_in_time(self, seller: Caller) -> None:
         link = callers.made(invite(seller, sellers.plan_with_fee(seller.merchant)))
         Client().post(path(link), ABOUT)
@@ -178,7 +196,7 @@ class TestInviting:
 
     def test_replaces_an_open_link_that_says_something_else(self, seller: Caller, plan: Plan) -> None:
         first = callers.made(invite(seller, plan))
-        second = callers.made(invite(seller, plan, minimumAccountBalance="5"))
+        second = callers.made(invite(seller, plan, autoCharge=True))
         assert (shown(seller, first)["status"], shown(seller, second)["status"]) == ("expired", "pending")
         assert b"This link has expired" in Client().get(path(first)).content
 

@@ -113,6 +113,7 @@ class TestWays:
         assert [each.refunded for each in at_provider] == [600, 1000]
         told = [json.loads(event.body)["data"] for event in Event.objects.filter(type="refund.succeeded.v0")]
         assert [each["withdrawalId"] is None for each in told].count(False) == 2
+        assert Event.objects.filter(type="withdrawal.resolved.v0").count() == 1
         assert not wrong()
 
     def test_leads_to_no_payment_of_another_wallet_or_one_that_is_disputed(self, wallet):

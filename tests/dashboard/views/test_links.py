@@ -46,8 +46,10 @@ def scenes_registered(scene: "Scene") -> "scenes.registration.Registered":
 class TestAuthorizations:
     def test_are_made_and_revoked(self, scene: "Scene", owner: "Client") -> None:
         wanted = {"email": "Ada@northwind.example", "plan": str(scene.plan.id), "minimum_balance": "20"}
+        wanted["auto_charge"] = "on"
         made = owner.post(f"{home(scene)}/authorizations/new", wanted, follow=True)
         assert b"Link for Ada@northwind.example created" in made.content
+        assert Authorization.objects.get(email="ada@northwind.example").auto_charge
         path = made.content.decode().split("/revoke")[0].rpartition('"')[2] + "/revoke"
         assert b"Revoke link" in owner.get(path).content
         assert b"opens nothing any more" in owner.post(path, follow=True).content
