@@ -2,8 +2,9 @@
 
 A fee falls due once, or at its cadence: in advance when a period begins, in arrears when it ends. Which do, and for how
 much of a period, is told by ``billing.occurrences``. In advance it is drawn from the prepaid wallet where that covers
-it; what it does not cover, and every fee in arrears, is owed on the invoice. What was charged in advance for time that
-the fee was not agreed for after all is given back to whoever paid it.
+it; what it does not cover, and every fee in arrears, is owed on the invoice that closes as the fee falls due: so a fee
+in advance is asked for as its period begins, not a period later. What was charged in advance for time that the fee was
+not agreed for after all is given back to whoever paid it.
 """
 
 import uuid
@@ -162,14 +163,15 @@ def _charge(occurrence: Occurrence, subscription: Subscription, book: Book, pots
         discount=_discount(occurrence, subscription),
         created_at=now,
     )
+    payer = charges.payer(subscription, pots, amounts.gross, is_instant=fee.in_advance)
     charges.post(
-        charges.payer(subscription, pots, amounts.gross, is_instant=fee.in_advance),
+        payer,
         subscription,
         amounts,
         kind=Charge.Kind.FEE if fee.add_on_id is None else Charge.Kind.ADD_ON,
         source_id=made.id,
         price_version_id=version_id,
-        invoice_id=_invoice(occurrence, subscription),
+        invoice_id=_invoice(occurrence, subscription, is_owed=payer.id == subscription.credit_wallet_id),
         period_start=occurrence.start,
         quantity=fee.quantity,
         now=now,
@@ -181,10 +183,11 @@ def _source_id(fee: Agreed, subscription: Subscription, start: datetime) -> uuid
     return ids.derived(subscription.bucket, *name, fee.price_id, start.isoformat(timespec="microseconds"))
 
 
-def _invoice(occurrence: Occurrence, subscription: Subscription) -> uuid.UUID:
-    """Choose between the two open invoices as usage does: by the period the fee belongs to."""
+def _invoice(occurrence: Occurrence, subscription: Subscription, *, is_owed: bool) -> uuid.UUID:
+    """Choose between the two open invoices by the period the fee belongs to, as usage does, or by when it is owed."""
     if occurrence.fee.in_advance:
-        is_current = occurrence.start < subscription.period_end
+        start, end = occurrence.start, subscription.period_end
+        is_current = start < end or (is_owed and start == end)
     else:
         is_current = occurrence.due <= subscription.period_end
     return _open_invoice(subscription, is_current=is_current)

@@ -1,6 +1,7 @@
 """From what a document says to what its pages print, as layout 1 sets it. Pure."""
 
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 from urllib.parse import urlsplit
@@ -27,7 +28,7 @@ def pages(document: Mapping[str, Any]) -> dict[str, Any]:
         "buyer": {"name": document["buyer"]["name"], "lines": _buyer(document["buyer"])},
         "facts": _facts(document),
         "headline": _headline(document),
-        "lines": [_line(line, currency) for line in document["lines"]],
+        "lines": [_line(line, document) for line in document["lines"]],
         "totals": _totals(document),
         "due": [_due_label(document), words.amount(document["totals"]["due"], currency)],
         "taxes": _taxes(document),
@@ -134,16 +135,28 @@ def _foot(seller: Mapping[str, Any]) -> str:
 # --- lines and sums --------------------------------------------------------------------------------------
 
 
-def _line(line: Mapping[str, Any], currency: str) -> dict[str, Any]:
+def _line(line: Mapping[str, Any], document: Mapping[str, Any]) -> dict[str, Any]:
+    currency = document["currency"]
     return {
         "name": line["name"],
-        "says": [*filter(None, [line["says"]]), *line.get("details", [])],
+        "says": [*filter(None, [line["says"], _of_period(line, document)]), *line.get("details", [])],
         "tiers": [_tier(tier, line["unit"], currency) for tier in line["tiers"]],
         "quantity": words.number(line["quantity"]) if line["quantity"] is not None else "",
         "price": words.price(line["unitPrice"], currency) if line["unitPrice"] is not None else "",
         "tax": words.percent(line["taxRate"]),
         "amount": words.amount(line["net"], currency),
     }
+
+
+def _of_period(line: Mapping[str, Any], document: Mapping[str, Any]) -> str:
+    """Say what period a line is of where it is not the document's: use that came late, a fee in advance."""
+    period, start = document["period"], line.get("periodStart")
+    if period is None or start is None:
+        return ""
+    first, last, own = (datetime.fromisoformat(at) for at in (period["start"], period["end"], start))
+    if first <= own < last:
+        return ""
+    return f"For the period from {words.moment(start, document['timezone']).removesuffix(f', {_MIDNIGHT}')}"
 
 
 def _tier(tier: Mapping[str, str], unit: str, currency: str) -> list[str]:

@@ -26,6 +26,7 @@ from tests.billing.invoiced import (
     statuses,
     subscribe,
 )
+from tests.billing.owing import broken
 
 
 @pytest.fixture
@@ -101,6 +102,29 @@ class TestBillDue:
         assert [invoice.number for invoice in invoices(buyer)[:4]] == ["INV-000001", "INV-000002", "INV-000003", None]
         assert [len(lines(invoice)) for invoice in invoices(buyer)[:3]] == [1, 1, 1]
         assert buyer.reload().billing_due_at == utc(2026, 5, 31, 9)
+
+    def test_asks_for_a_fee_in_advance_with_the_invoice_that_closes_as_it_falls_due(self, product, price):
+        fee = factories.price(fee=factories.fee(product=product), unit_price="1", term="in_advance", cadence="P1M")
+        buyer = subscribe(price, fee, balance="2")  # of which two are paid
+        for at, owed in ((FEBRUARY, []), (MARCH, [MARCH]), (APRIL, [APRIL])):
+            pass_time(buyer, at + GRACE)
+            issued = [each for each in invoices(buyer) if each.status == "issued"]
+            assert [lines(each)[-1].period_start for each in issued[-1:]] == owed
+        first, second, third, *_ = invoices(buyer)
+        stands = [[line.period_start for line in lines(each)] for each in (first, second, third)]
+        assert stands == [[START], [FEBRUARY, MARCH], [APRIL]]
+        assert [each.grand_total // DOLLAR for each in (first, second, third)] == [1, 2, 1]
+        assert not broken()
+
+    def test_asks_for_it_once_also_of_who_ends_before_that_invoice_is_closed(self, product, price):
+        fee = factories.price(fee=factories.fee(product=product), unit_price="28", term="in_advance", cadence="P1M")
+        buyer = subscribe(price, fee, balance="28")
+        pass_time(buyer, FEBRUARY)
+        buyer.set_clock(FEBRUARY + timedelta(minutes=30))
+        buyer.terminate()
+        assert [[line.period_start for line in lines(each)] for each in invoices(buyer)] == [[START, FEBRUARY], []]
+        assert statuses(buyer) == ["issued", "cancelled"]
+        assert not broken()
 
     def test_stops_when_its_time_is_up_and_goes_on_the_next_time(self, price):
         plan = subscribe(price).plan

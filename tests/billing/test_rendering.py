@@ -114,6 +114,21 @@ class TestPages:
         totals = paper()["totals"] | {"paid": "1056.44", "due": "0.00"}
         assert printing.pages(paper(totals=totals, dueDate=None))["headline"] == "$1,056.44 paid"
 
+    @pytest.mark.parametrize(
+        ("start", "said"),
+        [
+            ("2026-10-01T00:00:00+00:00", []),
+            ("2026-10-15T12:00:00+00:00", []),
+            ("2026-09-01T00:00:00+00:00", ["For the period from 1 Sep 2026"]),
+            ("2026-11-01T00:00:00+00:00", ["For the period from 1 Nov 2026"]),
+            ("2026-11-01T09:30:00+00:00", ["For the period from 1 Nov 2026, 09:30"]),
+        ],
+    )
+    def test_say_of_lines_of_another_period_which_it_is(self, start, said):
+        [line, *_] = paper()["lines"]
+        [printed] = printing.pages(paper(lines=[line | {"periodStart": start, "says": ""}]))["lines"]
+        assert printed["says"] == said
+
     def test_say_the_hours_of_a_period_that_begins_within_a_day(self):
         period = paper()["period"] | {"start": "2026-10-01T09:00:00+00:00", "end": "2026-11-01T09:00:00+00:00"}
         facts = printing.pages(paper(period=period, timezone="Europe/Berlin"))["facts"]
