@@ -250,7 +250,9 @@ class TestCorrections:
         late = next(line for line in lines if line["metricUnit"] == "request")
         assert (late["usage"]["includedQuantity"], late["usage"]["chargedQuantity"]) == (None, None)
         pass_time(buyer, FEBRUARY + timedelta(days=31) + GRACE)
-        assert {tuple(line["says"]) for line in printed(buyer, 1)} >= {("Peak 1 seat more than billed before",)}
+        assert {tuple(line["says"]) for line in printed(buyer, 1)} >= {
+            ("For the period from 31 Jan 2026, 09:00", "Peak 1 seat more than billed before")
+        }
         assert broken() == {}
 
 

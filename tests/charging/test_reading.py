@@ -98,7 +98,8 @@ FITTING: dict[str, dict[str, set[str]]] = {
         # Three fit: it names the merchant and the customer. Only corrections of prices that are counted again ask it.
         "metering_usageevent": EVENT_BY_ID
         | {"usage_event_by_customer", "usage_event_by_merchant", "usage_event_once_per_key"},
-        "metering_correction": {"correction_numbered_once", "amendment_by_time"},
+        # As do two of its amendments.
+        "metering_correction": {"correction_numbered_once", "amendment_by_time", "amendment_by_merchant"},
         "billing_charge": CHARGES_BY_SOURCE,
     },
     "_MOVEMENTS": {"entitlements_movement": {"movement_by_source"}},
