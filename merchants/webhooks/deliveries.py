@@ -96,16 +96,21 @@ ORDER BY due.since
 LIMIT %(endpoints)s
 """
 
-# While it is being sent a delivery is due when its lease ends.
+# While it is being sent a delivery is due when its lease ends. MATERIALIZED: asked again within a join, the question
+# skips what it has locked before, and finds the next ones.
 _CLAIM = """
+WITH due AS MATERIALIZED (
+    SELECT next.merchant_id, next.id
+    FROM unnest(%(endpoints)s::uuid[], %(counts)s::int[]) AS share (endpoint_id, count)
+    CROSS JOIN LATERAL (
+        SELECT merchant_id, id FROM merchants_delivery
+        WHERE endpoint_id = share.endpoint_id AND state = 'pending' AND next_at <= %(now)s
+        ORDER BY next_at LIMIT share.count FOR UPDATE SKIP LOCKED
+    ) AS next
+)
 UPDATE merchants_delivery AS delivery
 SET attempts = delivery.attempts + 1, lease_until = %(until)s, next_at = %(until)s, lease_token = %(token)s
-FROM unnest(%(endpoints)s::uuid[], %(counts)s::int[]) AS share (endpoint_id, count)
-CROSS JOIN LATERAL (
-    SELECT merchant_id, id FROM merchants_delivery
-    WHERE endpoint_id = share.endpoint_id AND state = 'pending' AND next_at <= %(now)s
-    ORDER BY next_at LIMIT share.count FOR UPDATE SKIP LOCKED
-) AS due
+FROM due
 WHERE delivery.merchant_id = due.merchant_id AND delivery.id = due.id
 RETURNING delivery.merchant_id, delivery.id, delivery.endpoint_id, delivery.attempts, delivery.event_bucket,
           delivery.event_id

@@ -262,6 +262,21 @@ class TestClaims:
         claimed = parallel.run(4, lambda _: deliveries.claim(free=30, slots=64, troubled_busy=0, now=shop.now))
         assert sum(map(len, claimed)) <= fairness.PER_ENDPOINT
 
+    @pytest.mark.django_db(transaction=True)
+    def test_keep_to_it_where_the_table_was_empty_when_it_was_last_looked_at(self, admin_connection):
+        shop = Shop(now=timezone.now())
+        shop.endpoint()
+        for _ in range(30):
+            shop.happens()
+        listing.list_due(shop.now)
+        stands = "UPDATE pg_class SET reltuples = %s, relpages = %s WHERE oid = 'merchants_delivery'::regclass"
+        admin_connection.execute(stands, [0, 1])
+        try:
+            claimed = deliveries.claim(free=30, slots=64, troubled_busy=0, now=shop.now)
+        finally:
+            admin_connection.execute(stands, [-1, 0])
+        assert len(claimed) == fairness.PER_ENDPOINT
+
 
 class TestIsolation:
     """One of many endpoints is dead in some way; the others must not notice."""
