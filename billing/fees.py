@@ -14,7 +14,7 @@ from decimal import Decimal
 
 from django.db.models import Q
 
-from billing import charges, cycles, discounts, occurrences, proration, rating, taxes
+from billing import charges, cycles, discounts, money, occurrences, proration, rating, taxes
 from billing.models import Charge, FeeOccurrence, PriceVersion, Subscription, UnusedPart
 from billing.money import EXACT
 from billing.occurrences import Agreed, Occurrence
@@ -41,7 +41,7 @@ def upfront(subscription: Subscription) -> list[tuple[str, rating.Totals]]:
 
 def _said(fee: Agreed) -> str:
     name = fee.price.display_name
-    return name if fee.quantity == 1 else f"{fee.quantity.normalize(EXACT):f} \N{MULTIPLICATION SIGN} {name}"
+    return name if fee.quantity == 1 else f"{money.plain(fee.quantity)} × {name}"
 
 
 def due_at(subscription: Subscription, at: datetime) -> int:

@@ -51,11 +51,7 @@ def leave_room(book: Book, currency: str, amount: int) -> bool:
 
     That takes budgets that the pots count for, in windows that have begun, and limits that are not passed.
     """
-    used = held = 0
-    for wallet in book.wallets.values():
-        if wallet.currency == currency:
-            used += wallet.used
-            held += wallet.held
+    used, held = _in_pots(book, currency)
     for budget in book.budgets:
         mark = budget.mark
         if mark is None:
@@ -147,6 +143,16 @@ def _tallies(book: Book, attributes: Attributes, currency: str | None) -> list[t
     return found
 
 
+def _in_pots(book: Book, currency: str | None) -> tuple[int, int]:
+    """Say what usage was ever charged to the pots of a currency, and what they hold."""
+    used = held = 0
+    for wallet in book.wallets.values():
+        if wallet.currency == currency:
+            used += wallet.used
+            held += wallet.held
+    return used, held
+
+
 def _counted_by_pots(book: Book, budget: Budget, mark: Mark) -> Tally:
     """Say how far a budget on all that is spent in its currency is used now."""
     key = (budget.id, "")
@@ -154,11 +160,7 @@ def _counted_by_pots(book: Book, budget: Budget, mark: Mark) -> Tally:
     if tally is None:
         tally = Tally(budget.id, "", mark.start, mark.end, crossed_at=mark.crossed_at, base=mark.base, stored=True)
         book.tallies[key] = tally
-    used = held = 0
-    for wallet in book.wallets.values():
-        if wallet.currency == budget.currency:
-            used += wallet.used
-            held += wallet.held
+    used, held = _in_pots(book, budget.currency)
     if book.now >= tally.end:
         tally.start, tally.end = periods.window_of(budget.window, budget.timezone, book.now)
         tally.base = used

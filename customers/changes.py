@@ -57,6 +57,11 @@ def change(*, merchant_id: uuid.UUID, customer_id: uuid.UUID, changes: dict[str,
         return registry.find(merchant_id=merchant_id, customer_id=customer_id)
 
 
+def as_customer(customer_id: uuid.UUID) -> Actor:
+    """Name a customer, who does something on a page of theirs, for the audit log."""
+    return Actor(f"customer:{ids.text('cus', customer_id)}")
+
+
 def name_company(
     *, merchant_id: uuid.UUID, customer_id: uuid.UUID, name: str, address: dict[str, str], tax_id: str, actor: Actor
 ) -> Customer:

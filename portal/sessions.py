@@ -11,8 +11,6 @@ from billing.models import Subscription
 from customers import portal_links
 from customers.models import Customer
 from customers.portal_links import LinkRefused
-from merchants import ids
-from merchants.audit import Actor
 
 COOKIE = "portal"
 PATH = "/portal/"
@@ -28,11 +26,6 @@ def begin(response: HttpResponse, *, token: str, now: datetime, is_secure: bool)
 def end(response: HttpResponse) -> None:
     """Forget the session in this browser."""
     response.delete_cookie(COOKIE, path=PATH)
-
-
-def actor(customer: Customer) -> Actor:
-    """Name a customer for the audit log."""
-    return Actor(f"customer:{ids.text('cus', customer.id)}")
 
 
 def opened(request: HttpRequest, *, now: datetime) -> tuple[Subscription, Customer]:

@@ -212,7 +212,7 @@ def _enter(locked: Authorization, about: dict[str, Any], now: datetime) -> uuid.
     new = NewCustomer(email=locked.email, **about)
     customer, is_new = registry.enter(merchant_id=locked.merchant_id, new=new, now=now)
     if about["tax_id"] and not is_new:
-        person = Actor(f"customer:{ids.text('cus', customer.id)}")
+        person = changes.as_customer(customer.id)
         changes.name_company(merchant_id=locked.merchant_id, customer_id=customer.id, **about, actor=person)
     return customer.id
 

@@ -14,8 +14,6 @@ from billing.models import PaymentAttempt, PaymentMethod, PaymentSession, Subscr
 from billing.payments import attempts, authorizations, methods, sessions
 from billing.payments.sessions import Follower
 from customers import books, changes
-from merchants import ids
-from merchants.audit import Actor
 from merchants.errors import NotFound
 
 TOP_UP_LIFETIME = timedelta(hours=1)
@@ -159,7 +157,7 @@ def name_company(session: PaymentSession, *, name: str, country: str, tax_id: st
             name=name,
             address={"country": country},
             tax_id=tax_id,
-            actor=Actor(f"customer:{ids.text('cus', fresh.customer_id)}"),
+            actor=changes.as_customer(fresh.customer_id),
         )
         subscriptions.start_covered(bucket=fresh.bucket, customer_id=fresh.customer_id, now=now)
 

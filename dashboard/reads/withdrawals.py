@@ -8,7 +8,6 @@ from uuid import UUID
 
 from billing import withdrawals
 from billing.models import PaymentRefund, Withdrawal
-from customers.models import Customer
 from dashboard.reads import audit_log, naming
 from dashboard.reads.payments import REFUND_STATES
 from merchants import ids
@@ -123,8 +122,7 @@ def view(*, merchant_id: UUID, withdrawal_id: UUID) -> View:
 
 def lead(made: Withdrawal) -> str:
     """Say what a withdrawal is, and where it goes, or would if it was approved now."""
-    names = Customer.objects.filter(bucket=made.bucket, id=made.customer_id).values_list("name", flat=True)
-    whose = next(iter(names), "a deleted customer")
+    whose = naming.customers([(made.bucket, made.customer_id)]).get(made.customer_id, "a deleted customer")
     already = ", already out of their balance" if made.state in OPEN else ""
     words = [f"{fmt.money(made.amount, made.currency)} of the money of {whose}{already}."]
     if made.state == State.REQUESTED:

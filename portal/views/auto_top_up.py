@@ -12,6 +12,7 @@ from billing import auto_top_ups, money
 from billing.auto_top_ups import Terms
 from billing.models import AutoTopUp, Subscription
 from billing.payments import methods
+from customers import changes
 from customers.models import Customer
 from merchants import ids
 from merchants.errors import NotFound, ServiceError, ValidationFailed
@@ -109,5 +110,5 @@ def _agree(subscription: Subscription, customer: Customer, terms: Terms) -> None
         merchant_id=subscription.merchant_id,
         wallet_id=subscription.prepaid_wallet_id,
         terms=terms,
-        actor=sessions.actor(customer),
+        actor=changes.as_customer(customer.id),
     )

@@ -29,7 +29,7 @@ def show(request: HttpRequest) -> HttpResponse:
                 name=given["name"],
                 address={"country": given["country"]},
                 tax_id=given["tax_id"],
-                actor=sessions.actor(customer),
+                actor=changes.as_customer(customer.id),
             )
         except ServiceError as refusal:
             form.add_error(None, refusal.message)

@@ -7,6 +7,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_POST
 
 from billing import money, withdrawals
+from customers import changes
 from merchants import ids
 from merchants.errors import NotFound, ServiceError
 from portal import forms, sessions
@@ -30,7 +31,7 @@ def ask(request: HttpRequest) -> HttpResponse:
             amount=money.to_nanos(form.cleaned_data["amount"]),
             note=form.cleaned_data["note"],
             key=form.cleaned_data["key"],
-            actor=sessions.actor(customer),
+            actor=changes.as_customer(customer.id),
         )
     except ServiceError as refusal:
         messages.error(request, f"Nothing was taken out. {refusal.message}")
@@ -49,7 +50,9 @@ def cancel(request: HttpRequest, withdrawal_id: str) -> HttpResponse:
         merchant_id, key = customer.merchant_id, ids.parse("wd", withdrawal_id)
         if withdrawals.find(merchant_id=merchant_id, withdrawal_id=key).wallet_id != subscription.prepaid_wallet_id:
             raise NotFound()
-        withdrawals.move(merchant_id=merchant_id, withdrawal_id=key, to="cancelled", actor=sessions.actor(customer))
+        withdrawals.move(
+            merchant_id=merchant_id, withdrawal_id=key, to="cancelled", actor=changes.as_customer(customer.id)
+        )
     except ids.InvalidId:
         messages.error(request, "Nothing was changed.")
     except ServiceError as refusal:
